@@ -1,0 +1,1 @@
+//! Nodes of one process: the default, and the double for tests.

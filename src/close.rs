@@ -1,0 +1,157 @@
+//! Floor 2: every way a connection ends. A reason is data: it decides the Close message, the metric label and what
+//! the hub is told (reference/signalr-protocol.md 4.9, 4.11).
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use crate::protocol::{HubMessage, ProtocolError};
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Server code ended it: `Caller::abort`.
+    Aborted,
+    /// The client said nothing for `client_timeout_interval`, after it had begun to ping.
+    ClientTimeout,
+    /// The client ended its transport in good order.
+    ClientClosed,
+    /// The client sent a Close message, perhaps with an error.
+    ClientSentClose(Option<String>),
+    /// The hub's `connected` failed: exception's short name, and message.
+    ConnectedFailed(String, String),
+    /// The server stops; clients may come again.
+    Draining,
+    /// No transport was attached for `disconnect_timeout`.
+    Expired,
+    /// The handshake did not succeed; the text the client was told.
+    HandshakeFailed(String),
+    /// No handshake came within `handshake_timeout`, or the peer left before it.
+    HandshakeMissing,
+    /// The peer broke the hub protocol.
+    Protocol(ProtocolError),
+    /// One write took longer than `transport_send_timeout`.
+    SendTimeout,
+    /// Its queue passed `outgoing_buffer_size` or `outgoing_buffer_messages`.
+    SlowClient,
+    /// The client's DELETE.
+    Terminated,
+    /// The socket ended without a farewell.
+    TransportLost,
+    /// The peer broke the WebSocket protocol; the close code it was told.
+    Violation(u16),
+}
+
+impl CloseReason {
+    /// The value of the metric label `reason`; a closed set.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::ClientTimeout => "client_timeout",
+            Self::ClientClosed => "client_closed",
+            Self::ClientSentClose(_) => "client_sent_close",
+            Self::ConnectedFailed(..) => "connected_failed",
+            Self::Draining => "draining",
+            Self::Expired => "expired",
+            Self::HandshakeFailed(_) => "handshake_failed",
+            Self::HandshakeMissing => "handshake_missing",
+            Self::Protocol(_) => "protocol_error",
+            Self::SendTimeout | Self::SlowClient => "slow_client",
+            Self::Terminated => "terminated",
+            Self::TransportLost => "transport_lost",
+            Self::Violation(_) => "transport_violation",
+        }
+    }
+
+    /// The Close message the client gets; None where nothing can or may be sent any more (section 4.9).
+    pub fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
+        let (error, allow_reconnect) = match self {
+            Self::HandshakeFailed(_) | Self::HandshakeMissing | Self::TransportLost | Self::Violation(_) => {
+                return None;
+            }
+            Self::ClientSentClose(_) | Self::Aborted => (None, false),
+            Self::ClientClosed | Self::Draining | Self::Expired | Self::Terminated => (None, true),
+            Self::ConnectedFailed(exception, message) => (Some((exception.as_str(), message.as_str())), false),
+            Self::Protocol(error) => (Some((error.exception, error.detail.as_str())), true),
+            Self::ClientTimeout => (
+                Some((
+                    "OperationCanceledException",
+                    "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.",
+                )),
+                true,
+            ),
+            Self::SendTimeout => (Some(("OperationCanceledException", "A write to the client took too long.")), true),
+            Self::SlowClient => (Some(("InvalidOperationException", "The client reads too slowly.")), true),
+        };
+        let error = error.map(|(exception, message)| {
+            let base = "Connection closed with an error.";
+            if detailed_errors { format!("{base} {exception}: {message}") } else { base.to_owned() }
+        });
+        Some(HubMessage::Close { error, allow_reconnect })
+    }
+
+    /// What the hub's `disconnected` is told: None for an orderly end (section 4.11).
+    pub fn error(&self) -> Option<String> {
+        match self {
+            Self::Aborted
+            | Self::ClientClosed
+            | Self::Draining
+            | Self::Expired
+            | Self::Terminated
+            | Self::TransportLost => None,
+            Self::ClientSentClose(error) => error.clone(),
+            Self::ConnectedFailed(exception, message) => Some(format!("{exception}: {message}")),
+            Self::Protocol(error) => Some(error.to_string()),
+            Self::HandshakeFailed(text) => Some(text.clone()),
+            Self::HandshakeMissing => Some("Handshake was canceled.".to_owned()),
+            Self::ClientTimeout => Some("the client timed out".to_owned()),
+            Self::SendTimeout | Self::SlowClient => Some("the client reads too slowly".to_owned()),
+            Self::Violation(code) => Some(format!("the client broke the WebSocket protocol (close code {code})")),
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Ends one connection from anywhere: the first reason given counts. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct CloseSignal(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    reason: OnceLock<CloseReason>,
+    told: Notify,
+}
+
+impl CloseSignal {
+    /// Asks the connection to end. Later calls change nothing.
+    pub fn close(&self, reason: CloseReason) {
+        if self.0.reason.set(reason).is_ok() {
+            self.0.told.notify_waiters();
+        }
+    }
+
+    /// The reason, once there is one.
+    pub fn reason(&self) -> Option<&CloseReason> {
+        self.0.reason.get()
+    }
+
+    /// Waits for the reason.
+    pub async fn closed(&self) -> CloseReason {
+        loop {
+            let told = self.0.told.notified();
+            tokio::pin!(told);
+            // Registered before the look, so that a `close` in between is not missed.
+            told.as_mut().enable();
+            if let Some(reason) = self.0.reason.get() {
+                return reason.clone();
+            }
+            told.await;
+        }
+    }
+}

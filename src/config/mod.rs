@@ -1,0 +1,80 @@
+//! Floor 1: what a server is told: plain data with the reference's defaults. Reading it is [`load`]'s work.
+//!
+//! design.md section 3 is the contract for every key.
+
+pub mod hubs;
+pub mod steps;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use hubs::{HubConfig, HubOptions};
+
+/// The whole configuration of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen (`listen`).
+    pub listen: SocketAddr,
+    /// Whether the demo page is served at `/`.
+    pub demo: bool,
+    /// The log filter, in the syntax of `RUST_LOG`.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Origins that browsers may call from: exact, `https://*.example.com`, or `*` (then without credentials).
+    pub cors_origins: Vec<String>,
+    /// Most connections at a time; None is no limit. Beyond it negotiate and connects get 503.
+    pub max_connections: Option<usize>,
+    /// How long stopping may take at most.
+    pub shutdown_timeout: Duration,
+    /// How long `/readyz` says draining before anything is closed.
+    pub drain_delay: Duration,
+    /// How long a request's headers, and its body, may take to arrive.
+    pub request_timeout: Duration,
+    /// What joins this node to the others.
+    pub backplane: BackplaneConfig,
+    /// The declared hubs.
+    pub hubs: Vec<HubConfig>,
+}
+
+/// `log_format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[backplane]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackplaneConfig {
+    /// This node stands alone.
+    Memory,
+    /// Nodes that share a Redis.
+    Redis {
+        /// A StackExchange.Redis connection string, or a `redis://`, `rediss://`, `unix://` URL. Holds secrets.
+        connection: String,
+        /// Put in front of every channel as it is; wins over `channelPrefix=` in the string.
+        channel_prefix: Option<String>,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            demo: false,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            cors_origins: Vec::new(),
+            max_connections: None,
+            shutdown_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            request_timeout: Duration::from_secs(30),
+            backplane: BackplaneConfig::Memory,
+            hubs: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The steps of declared methods as data, templates already taken apart (design.md section 3).
+//!
+//! The verb set is small and closed: `send`, `join`, `leave`, and what a method returns.
+
+/// `[hubs.NAME.methods.METHOD]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodConfig {
+    /// As declared; clients may write it in any case.
+    pub name: String,
+    /// The names of its parameters, in order.
+    pub params: Vec<String>,
+    /// What it does, in order; the first step that fails ends it.
+    pub steps: Vec<Step>,
+    /// What it returns; None is a void method, which completes with null.
+    pub returns: Option<Expression>,
+}
+
+/// One thing a method does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// `{ send = "M", to = ..., args = [...], except = [...] }`.
+    Send {
+        /// The client's method.
+        method: Template,
+        /// To whom; delivers once per entry.
+        to: Vec<Recipient>,
+        /// Connection ids to leave out.
+        except: Vec<Template>,
+        /// What it is called with.
+        args: Vec<Expression>,
+    },
+    /// `{ join = "G" }`: the caller joins a group.
+    Join {
+        /// Which.
+        group: Template,
+    },
+    /// `{ leave = "G" }`: the caller leaves a group.
+    Leave {
+        /// Which.
+        group: Template,
+    },
+}
+
+/// An entry of `to`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recipient {
+    /// Everybody.
+    All,
+    /// Everybody but the caller.
+    Others,
+    /// The caller.
+    Caller,
+    /// `group:G`.
+    Group(Template),
+    /// `others_in_group:G`.
+    OthersInGroup(Template),
+    /// `user:U`.
+    User(Template),
+    /// `connection:C`.
+    Connection(Template),
+}
+
+/// A value that a step makes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expression {
+    /// A number, a boolean: as written.
+    Literal(serde_json::Value),
+    /// A string. One that is exactly one placeholder passes that value through, whatever its type.
+    Text(Template),
+    /// `[...]`.
+    List(Vec<Expression>),
+    /// `{ k = v }`, keys as written.
+    Table(Vec<(String, Expression)>),
+}
+
+/// A string with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub Vec<Part>);
+
+/// A piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text as it is; `{{` and `}}` already single.
+    Text(String),
+    /// `{name}`.
+    Placeholder(Placeholder),
+}
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    /// The argument of this index.
+    Param(usize),
+    /// `{connection_id}`.
+    ConnectionId,
+    /// `{user_id}`; null for an anonymous caller.
+    UserId,
+    /// `{hub}`: the hub's name.
+    Hub,
+}
+
+impl Template {
+    /// The placeholder that is the whole text, if it is one.
+    pub fn sole_placeholder(&self) -> Option<Placeholder> {
+        match self.0.as_slice() {
+            [Part::Placeholder(placeholder)] => Some(*placeholder),
+            _ => None,
+        }
+    }
+}

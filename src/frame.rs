@@ -1,0 +1,166 @@
+//! Floor 2: one outgoing message, encoded at most once per protocol and framed once per kind of transport, lazily,
+//! and shared by all who receive it (design.md section 6, rule 3).
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::protocol::{HubMessage, Protocol, RawValue, ValueError};
+
+/// What a transport puts around one hub message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing: polls, where messages follow each other in the body.
+    Raw,
+    /// An unmasked WebSocket frame, text for JSON and binary for MessagePack.
+    WebSocket,
+    /// A server-sent event.
+    ServerSentEvents,
+}
+
+/// How bytes leave for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// The hub protocol of its handshake.
+    pub protocol: Protocol,
+    /// What its transport puts around a message.
+    pub framing: Framing,
+}
+
+/// One message on its way out. Cloning shares the encoded bytes.
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// None for a message that came encoded from another node.
+    message: Option<HubMessage>,
+    raw: [OnceLock<Result<Bytes, ValueError>>; 2],
+    websocket: [OnceLock<Bytes>; 2],
+    event: OnceLock<Bytes>,
+}
+
+// === making one ===
+
+impl Frame {
+    /// A message of this node. Nothing is encoded yet.
+    pub fn new(message: HubMessage) -> Self {
+        Self::with(Some(message))
+    }
+
+    /// An invocation that came from another node, already framed by the hub protocol, in one protocol or both
+    /// (reference/redis-backplane.md A.3). One that is missing is made from the other when a client needs it.
+    pub fn encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
+        let frame = Self::with(None);
+        for (protocol, bytes) in parts {
+            // A protocol named twice: the first counts.
+            let _ = frame.0.raw[slot(protocol)].set(Ok(bytes));
+        }
+        frame
+    }
+
+    fn with(message: Option<HubMessage>) -> Self {
+        Self(Arc::new(Inner {
+            message,
+            raw: Default::default(),
+            websocket: Default::default(),
+            event: OnceLock::new(),
+        }))
+    }
+}
+
+// === reading it ===
+
+impl Frame {
+    /// Whether stateful reconnect counts it: messages 1 to 5 (reference/signalr-protocol.md, section 3).
+    pub fn is_trackable(&self) -> bool {
+        !matches!(
+            self.0.message,
+            Some(HubMessage::Ping | HubMessage::Close { .. } | HubMessage::Ack { .. } | HubMessage::Sequence { .. })
+        )
+    }
+
+    /// The message with its hub framing (0x1E or length), as the backplane carries it.
+    pub fn raw(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
+        self.0.raw[slot(protocol)].get_or_init(|| self.encode(protocol)).clone()
+    }
+
+    /// The bytes that go to a client of that encoding.
+    pub fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
+        let raw = self.raw(encoding.protocol)?;
+        Ok(match encoding.framing {
+            Framing::Raw => raw,
+            Framing::WebSocket => self.0.websocket[slot(encoding.protocol)]
+                .get_or_init(|| websocket_frame(&raw, encoding.protocol == Protocol::MessagePack))
+                .clone(),
+            Framing::ServerSentEvents => self.0.event.get_or_init(|| server_sent_event(&raw)).clone(),
+        })
+    }
+
+    fn encode(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
+        if let Some(message) = &self.0.message {
+            return protocol.encode(message);
+        }
+        let missing =
+            || ValueError(format!("the message came from another node without a form in '{}'", protocol.name()));
+        let other = match protocol {
+            Protocol::Json => Protocol::MessagePack,
+            Protocol::MessagePack => Protocol::Json,
+        };
+        let bytes = self.0.raw[slot(other)].get().and_then(|known| known.as_ref().ok()).ok_or_else(missing)?;
+        let message = other.decode(&mut BytesMut::from(&bytes[..]), None).ok().flatten().ok_or_else(missing)?;
+        protocol.encode(&message)
+    }
+}
+
+fn slot(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Json => 0,
+        Protocol::MessagePack => 1,
+    }
+}
+
+// === framing ===
+
+/// One whole, unmasked WebSocket message (RFC 6455, section 5.2).
+pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
+    let mut out = BytesMut::with_capacity(payload.len() + 10);
+    out.put_u8(if binary { 0x82 } else { 0x81 });
+    match payload.len() {
+        length @ 0..126 => out.put_u8(length as u8),
+        length @ 126..=0xffff => {
+            out.put_u8(126);
+            out.put_u16(length as u16);
+        }
+        length => {
+            out.put_u8(127);
+            out.put_u64(length as u64);
+        }
+    }
+    out.put_slice(payload);
+    out.freeze()
+}
+
+/// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
+/// (reference/signalr-protocol.md 1.7).
+pub fn server_sent_event(payload: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(payload.len() + 12);
+    for line in payload.split(|byte| *byte == b'\n') {
+        out.put_slice(b"data: ");
+        out.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        out.put_slice(b"\r\n");
+    }
+    out.put_slice(b"\r\n");
+    out.freeze()
+}
+
+/// The frame of a keep-alive ping; made once and shared.
+pub fn ping() -> Frame {
+    static PING: OnceLock<Frame> = OnceLock::new();
+    PING.get_or_init(|| Frame::new(HubMessage::Ping)).clone()
+}
+
+/// A call that nobody waits for, to any number of clients.
+pub fn send(target: &str, arguments: Vec<RawValue>) -> Frame {
+    Frame::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
+}

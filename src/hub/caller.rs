@@ -1,0 +1,116 @@
+//! Who calls: the connection behind a call, its HTTP request, and the way to everybody else.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Uri};
+
+use super::clients::{Clients, Groups};
+use crate::close::{CloseReason, CloseSignal};
+use crate::delivery::Delivery;
+use crate::ids::{ConnectionId, UserId};
+use crate::protocol::TransportKind;
+
+/// The connection that a call came from. Cheap to clone; may be kept, and does not keep the connection alive.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: ConnectionId,
+    user: Option<UserId>,
+    request: Arc<RequestInfo>,
+    close: CloseSignal,
+    delivery: Arc<Delivery>,
+}
+
+/// The HTTP request a connection began with: the WebSocket's or event stream's, or the first poll's.
+#[derive(Clone, Debug)]
+pub struct RequestInfo {
+    /// The transport it asked for.
+    pub transport: TransportKind,
+    /// Path and query.
+    pub uri: Uri,
+    /// All headers. They may hold tokens: do not log them.
+    pub headers: HeaderMap,
+    /// The peer's address, a load balancer's perhaps.
+    pub remote: Option<std::net::SocketAddr>,
+}
+
+impl RequestInfo {
+    /// The first value of a query key; letter case of the key does not count, as in ASP.NET Core.
+    pub fn query(&self, key: &str) -> Option<String> {
+        let query = self.uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// A header's first value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A cookie's value, read leniently (reference/clients.md, 12).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get_all(http::header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+impl Caller {
+    pub(crate) fn new(
+        id: ConnectionId,
+        user: Option<UserId>,
+        request: Arc<RequestInfo>,
+        close: CloseSignal,
+        delivery: Arc<Delivery>,
+    ) -> Self {
+        Self(Arc::new(Inner { id, user, request, close, delivery }))
+    }
+
+    /// The public id of the connection.
+    pub fn connection_id(&self) -> &ConnectionId {
+        &self.0.id
+    }
+
+    /// Whom it belongs to; None for an anonymous one.
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.0.user.as_ref()
+    }
+
+    /// Its HTTP request: headers, cookies, query.
+    pub fn request(&self) -> &RequestInfo {
+        &self.0.request
+    }
+
+    /// The transport it is on.
+    pub fn transport(&self) -> TransportKind {
+        self.0.request.transport
+    }
+
+    /// Whom messages can be sent to.
+    pub fn clients(&self) -> Clients {
+        Clients::of(self.0.delivery.clone(), Some(self.0.id.clone()))
+    }
+
+    /// Who is in which group.
+    pub fn groups(&self) -> Groups {
+        Groups::of(self.0.delivery.clone())
+    }
+
+    /// Closes the connection; its client is told not to come back by itself (section 4.9).
+    pub fn abort(&self) {
+        self.0.close.close(CloseReason::Aborted);
+    }
+
+    /// Ends when the connection is closing: for long work that nobody will hear of any more.
+    pub async fn closed(&self) {
+        self.0.close.closed().await;
+    }
+}

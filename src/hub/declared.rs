@@ -1,0 +1,1 @@
+//! A hub made of configuration (design.md section 3).

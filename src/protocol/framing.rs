@@ -1,0 +1,1 @@
+//! Where one message ends: 0x1E records and varint lengths, with the size limit.

@@ -1,0 +1,119 @@
+//! The nine messages of the hub protocol, free of any encoding (reference/signalr-protocol.md, section 3).
+//!
+//! Arguments, results and items stay what they were on the wire: [`RawValue`]s, slices of the bytes that came.
+
+use std::fmt;
+
+use super::{BindingError, RawValue};
+use crate::ids::InvocationId;
+
+/// One message of the hub protocol, either direction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HubMessage {
+    /// Type 1: call `target`; with an id a [`HubMessage::Completion`] must follow.
+    Invocation(Invocation),
+    /// Type 2: one item of a stream.
+    StreamItem {
+        /// Which stream.
+        id: InvocationId,
+        /// The item.
+        item: RawValue,
+        /// Free metadata (trace context and such).
+        headers: Headers,
+    },
+    /// Type 3: the end of an invocation or of a stream.
+    Completion {
+        /// Which invocation or upload stream ends.
+        id: InvocationId,
+        /// With what.
+        outcome: Outcome,
+        /// Free metadata.
+        headers: Headers,
+    },
+    /// Type 4: call `target` and stream its results; the id is always there.
+    StreamInvocation(Invocation),
+    /// Type 5: the caller wants no more items of a stream.
+    CancelInvocation {
+        /// Which stream.
+        id: InvocationId,
+        /// Free metadata.
+        headers: Headers,
+    },
+    /// Type 6.
+    Ping,
+    /// Type 7: the last message of a connection.
+    Close {
+        /// Why, when it was not orderly.
+        error: Option<String>,
+        /// Whether the client may reconnect by itself.
+        allow_reconnect: bool,
+    },
+    /// Type 8: everything up to here was received (stateful reconnect).
+    Ack {
+        /// The last sequence id received.
+        sequence_id: i64,
+    },
+    /// Type 9: what follows starts with this sequence id (stateful reconnect).
+    Sequence {
+        /// The id of the next trackable message.
+        sequence_id: i64,
+    },
+}
+
+/// What types 1 and 4 carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invocation {
+    /// None: nobody waits for an answer. Never empty.
+    pub id: Option<InvocationId>,
+    /// The method's name, as the sender wrote it.
+    pub target: String,
+    /// The arguments, or why they could not be read although the message could: such a call is answered with
+    /// an error and the connection lives (section 3.2, "binding failures").
+    pub arguments: Result<Vec<RawValue>, BindingError>,
+    /// The ids of the streams that the sender uploads with this call, in the order of the method's parameters.
+    pub stream_ids: Vec<InvocationId>,
+    /// Free metadata.
+    pub headers: Headers,
+}
+
+impl Invocation {
+    /// A call that nobody waits for: what a server sends to clients.
+    pub fn send(target: impl Into<String>, arguments: Vec<RawValue>) -> Self {
+        Self {
+            id: None,
+            target: target.into(),
+            arguments: Ok(arguments),
+            stream_ids: Vec::new(),
+            headers: Headers::default(),
+        }
+    }
+}
+
+/// How an invocation or a stream ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It failed, with the text its caller sees. The empty text is an error too.
+    Error(String),
+    /// It ended without a value: the end of a stream.
+    Void,
+    /// It returned this. A method without a result returns null (section 3.1).
+    Value(RawValue),
+}
+
+/// Name and value of each header, in the order they came; later ones win.
+#[derive(Clone, Default, PartialEq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Headers {
+    /// Names only: clients put tokens in header values (reference/clients.md, 18).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}

@@ -1,0 +1,126 @@
+//! Floor 1: the hub protocol. Bytes to messages and back, in JSON and in MessagePack; no socket, no clock, no log.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`message`] | the nine messages |
+//! | [`value`] | [`RawValue`]: one argument, result or item, as it came |
+//! | [`json`], [`msgpack`] | the two codecs |
+//! | [`framing`] | 0x1E records and varint lengths, with the size limit |
+//! | [`handshake`] | the first message each way, always JSON |
+//! | [`transcode`] | one value from one encoding to the other |
+//! | [`transfer`] | the three transports by name |
+
+pub mod framing;
+pub mod handshake;
+pub mod json;
+pub mod message;
+pub mod msgpack;
+pub mod transcode;
+pub mod transfer;
+pub mod value;
+
+use bytes::{Bytes, BytesMut};
+
+pub use message::{Headers, HubMessage, Invocation, Outcome};
+pub use transfer::TransportKind;
+pub use value::{RawValue, ValueError};
+
+/// The deepest nesting either codec reads, the message object or array and the arguments array counted
+/// (FINDINGS, hub protocol: depth).
+pub const MAX_DEPTH: usize = 64;
+
+/// A hub protocol. Closed: SignalR has these two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `json`: text, each message ends with 0x1E.
+    Json,
+    /// `messagepack`: binary, each message begins with its length as a varint.
+    MessagePack,
+}
+
+impl Protocol {
+    /// Both, in the order the reference registers and publishes them.
+    pub const ALL: [Self; 2] = [Self::Json, Self::MessagePack];
+
+    /// The name in the handshake and on the backplane.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::MessagePack => "messagepack",
+        }
+    }
+
+    /// The protocol of that name; letter case does not count (section 2.2).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Takes the first whole message off `buffer`. None: there is none yet, call again when more bytes came.
+    /// Messages of unknown type are skipped (section 3.3).
+    ///
+    /// `limit` bounds one message with its framing, in bytes; None is no limit.
+    /// After an error nothing more may be decoded from this buffer.
+    pub fn decode(self, buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+        match self {
+            Self::Json => json::decode(buffer, limit),
+            Self::MessagePack => msgpack::decode(buffer, limit),
+        }
+    }
+
+    /// One message with its framing. Fails only when a value in it has no form in this protocol.
+    pub fn encode(self, message: &HubMessage) -> Result<Bytes, ValueError> {
+        match self {
+            Self::Json => json::encode(message),
+            Self::MessagePack => msgpack::encode(message),
+        }
+    }
+}
+
+/// A message that ends the connection: the peer broke the protocol.
+///
+/// `exception` and `detail` are what the reference shows when detailed errors are on, as
+/// `Connection closed with an error. {exception}: {detail}` (section 4.9 and FINDINGS 1, rows 3.1 and 3.2).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{exception}: {detail}")]
+pub struct ProtocolError {
+    /// The short name of the exception the reference would throw, e.g. `InvalidDataException`.
+    pub exception: &'static str,
+    /// Its message.
+    pub detail: String,
+}
+
+impl ProtocolError {
+    /// The usual kind.
+    pub fn invalid_data(detail: impl Into<String>) -> Self {
+        Self { exception: "InvalidDataException", detail: detail.into() }
+    }
+}
+
+/// Arguments, an item or a result that do not fit what is expected: answered with an error, the connection lives.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{exception}: {detail}")]
+pub struct BindingError {
+    /// The short name of the exception the reference would throw.
+    pub exception: &'static str,
+    /// Its message.
+    pub detail: String,
+}
+
+impl BindingError {
+    /// The usual kind.
+    pub fn invalid_data(detail: impl Into<String>) -> Self {
+        Self { exception: "InvalidDataException", detail: detail.into() }
+    }
+
+    /// The text for a wrong number of arguments (section 3.2).
+    pub fn argument_count(provided: usize, expected: usize) -> Self {
+        Self::invalid_data(format!("Invocation provides {provided} argument(s) but target expects {expected}."))
+    }
+
+    /// The text for an argument of the wrong type (section 3.2).
+    pub fn argument_type() -> Self {
+        Self::invalid_data(
+            "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.",
+        )
+    }
+}

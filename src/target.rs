@@ -1,0 +1,61 @@
+//! Floor 1: whom a message is for. One value instead of SignalR's nine send methods; it is what hubs, the
+//! configuration and the backplane speak of (reference/signalr-protocol.md 4.12).
+
+use crate::ids::{ConnectionId, GroupName, UserId};
+
+/// The receivers of one send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Among whom.
+    pub scope: Scope,
+    /// Who of them is left out. Counts for [`Scope::All`] and [`Scope::Groups`] only, as in the reference
+    /// (reference/redis-backplane.md B.1).
+    pub except: Vec<ConnectionId>,
+}
+
+/// Among whom a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every connection of the hub, on all nodes.
+    All,
+    /// These connections; unknown ones are passed over.
+    Connections(Vec<ConnectionId>),
+    /// The members of these groups; a member of two gets two copies, as in the reference.
+    Groups(Vec<GroupName>),
+    /// All connections of these users.
+    Users(Vec<UserId>),
+}
+
+impl Target {
+    /// Everybody.
+    pub fn all() -> Self {
+        Scope::All.into()
+    }
+
+    /// One connection.
+    pub fn connection(id: impl Into<ConnectionId>) -> Self {
+        Scope::Connections(vec![id.into()]).into()
+    }
+
+    /// One group.
+    pub fn group(name: impl Into<GroupName>) -> Self {
+        Scope::Groups(vec![name.into()]).into()
+    }
+
+    /// One user.
+    pub fn user(id: impl Into<UserId>) -> Self {
+        Scope::Users(vec![id.into()]).into()
+    }
+
+    /// The same without these connections.
+    pub fn except(mut self, ids: impl IntoIterator<Item = ConnectionId>) -> Self {
+        self.except.extend(ids);
+        self
+    }
+}
+
+impl From<Scope> for Target {
+    fn from(scope: Scope) -> Self {
+        Self { scope, except: Vec::new() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Floor 9: where log lines go.

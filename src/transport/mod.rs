@@ -1,0 +1,1 @@
+//! Floor 8: how bytes reach a hub over HTTP.
