@@ -91,3 +91,37 @@ impl fmt::Debug for RawValue {
         write!(f, "{} value of {} bytes", self.protocol.name(), self.bytes.len())
     }
 }
+
+// Stand-ins, until the codecs are there.
+impl RawValue {
+    /// The text it holds; None where it is something else.
+    pub fn as_text(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match self.protocol {
+            Protocol::Json => serde_json::from_slice::<String>(&self.bytes).ok().map(Into::into),
+            Protocol::MessagePack if matches!(self.bytes.first(), Some(0xa0..=0xbf | 0xd9..=0xdb)) => {
+                rmp_serde::from_slice::<String>(&self.bytes).ok().map(Into::into)
+            }
+            Protocol::MessagePack => None,
+        }
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        match self.protocol {
+            Protocol::Json => &self.bytes[..] == b"null",
+            Protocol::MessagePack => &self.bytes[..] == [0xc0],
+        }
+    }
+
+    /// It as a piece of a text: null is empty, numbers as written, objects as JSON, binary as base64.
+    pub fn display_text(&self) -> Result<String, ValueError> {
+        if let Some(text) = self.as_text() {
+            return Ok(text.into_owned());
+        }
+        if self.is_null() {
+            return Ok(String::new());
+        }
+        let json = self.encoded(Protocol::Json)?;
+        String::from_utf8(json.to_vec()).map_err(|error| ValueError(error.to_string()))
+    }
+}
