@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
+use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
-use crate::protocol::{RawValue, ValueError};
 use crate::target::{Scope, Target};
 
 /// Whom messages can be sent to, from a hub method or from outside.
@@ -46,8 +44,8 @@ impl Clients {
     }
 
     /// Everybody but these.
-    pub fn all_except(&self, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Target::all().except(ids))
+    pub fn all_except(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
+        self.target(Target::all().except(ids.into_iter().map(Into::into)))
     }
 
     /// The connection that calls. Outside of a call there is none, and nothing is sent.
@@ -66,8 +64,8 @@ impl Clients {
     }
 
     /// Several connections.
-    pub fn clients(&self, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Scope::Connections(ids.into_iter().collect()).into())
+    pub fn clients(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
+        self.target(Scope::Connections(ids.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group.
@@ -76,13 +74,17 @@ impl Clients {
     }
 
     /// The members of several groups; a member of two gets two copies.
-    pub fn groups(&self, names: impl IntoIterator<Item = GroupName>) -> Audience {
-        self.target(Scope::Groups(names.into_iter().collect()).into())
+    pub fn groups(&self, names: impl IntoIterator<Item = impl Into<GroupName>>) -> Audience {
+        self.target(Scope::Groups(names.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group but these.
-    pub fn group_except(&self, name: impl Into<GroupName>, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Target::group(name).except(ids))
+    pub fn group_except(
+        &self,
+        name: impl Into<GroupName>,
+        ids: impl IntoIterator<Item = impl Into<ConnectionId>>,
+    ) -> Audience {
+        self.target(Target::group(name).except(ids.into_iter().map(Into::into)))
     }
 
     /// The members of a group but the caller.
@@ -96,8 +98,8 @@ impl Clients {
     }
 
     /// All connections of several users.
-    pub fn users(&self, ids: impl IntoIterator<Item = UserId>) -> Audience {
-        self.target(Scope::Users(ids.into_iter().collect()).into())
+    pub fn users(&self, ids: impl IntoIterator<Item = impl Into<UserId>>) -> Audience {
+        self.target(Scope::Users(ids.into_iter().map(Into::into).collect()).into())
     }
 }
 
@@ -128,44 +130,4 @@ impl Groups {
     pub async fn remove(&self, connection: &ConnectionId, group: impl Into<GroupName>) -> Result<(), SendError> {
         self.delivery.leave(connection, &group.into()).await
     }
-}
-
-/// What a client's method can be called with.
-pub trait IntoArguments {
-    /// One raw value for each argument.
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError>;
-}
-
-impl IntoArguments for Vec<RawValue> {
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-        Ok(self)
-    }
-}
-
-impl IntoArguments for () {
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-        Ok(Vec::new())
-    }
-}
-
-macro_rules! tuples {
-    ($($($name:ident)+;)*) => {$(
-        impl<$($name: Serialize),+> IntoArguments for ($($name,)+) {
-            fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-                #[allow(non_snake_case, reason = "type names serve as variable names")]
-                let ($($name,)+) = self;
-                Ok(vec![$(RawValue::new(&$name)?),+])
-            }
-        }
-    )*};
-}
-tuples! {
-    A;
-    A B;
-    A B C;
-    A B C D;
-    A B C D E;
-    A B C D E F;
-    A B C D E F G;
-    A B C D E F G H;
 }
