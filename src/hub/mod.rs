@@ -24,6 +24,7 @@ use futures_util::stream::BoxStream;
 
 pub use caller::{Caller, RequestInfo};
 pub use clients::{Clients, Groups};
+pub use declared::Declared;
 pub use methods::{MethodFn, Methods};
 pub use values::{Argument, IntoArguments, IntoValue};
 
