@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
+use crate::protocol::ValueError;
 use crate::target::{Scope, Target};
 
 /// Whom messages can be sent to, from a hub method or from outside.
@@ -104,12 +105,16 @@ impl Clients {
 }
 
 impl Audience {
-    /// Calls `method` at each receiver and waits for no answer. The arguments are a tuple of serializable values,
-    /// `()` for none, or a `Vec<RawValue>`.
+    /// Calls `method` at each receiver and waits for no answer. The arguments are a tuple of up to eight values, `()`
+    /// for none, or a `Vec<RawValue>` ([`IntoArguments`]).
     ///
     /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
-    /// waited for. Fails when a value has no form in one of the hub's protocols, or the backplane is needed and away.
+    /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
+    /// such a call for a broken message and hang up), or when the backplane is needed and away.
     pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
+        if method.is_empty() {
+            return Err(SendError::Value(ValueError("the method to call has an empty name".to_owned())));
+        }
         let arguments = arguments.into_arguments().map_err(SendError::Value)?;
         self.delivery.send(&self.target, method, arguments).await
     }
@@ -129,5 +134,48 @@ impl Groups {
     /// Takes a connection out of a group; no error where it was not in it.
     pub async fn remove(&self, connection: &ConnectionId, group: impl Into<GroupName>) -> Result<(), SendError> {
         self.delivery.leave(connection, &group.into()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_kit::caller;
+
+    #[test]
+    fn every_choice_is_its_target() {
+        let clients = caller("me", None).clients();
+        let me = || [ConnectionId::from("me")];
+        let ids = || ["a", "b"].map(ConnectionId::from);
+        let cases = [
+            (clients.all(), Target::all()),
+            (clients.all_except(["a", "b"]), Target::all().except(ids())),
+            (clients.caller(), Target::connection("me")),
+            (clients.others(), Target::all().except(me())),
+            (clients.client("a"), Target::connection("a")),
+            (clients.clients(vec!["a".to_owned(), "b".to_owned()]), Scope::Connections(ids().into()).into()),
+            (clients.group("g"), Target::group("g")),
+            (clients.groups(["g", "h"]), Scope::Groups(vec!["g".into(), "h".into()]).into()),
+            (clients.group_except("g", ids()), Target::group("g").except(ids())),
+            (clients.others_in_group("g"), Target::group("g").except(me())),
+            (clients.user("u"), Target::user("u")),
+            (clients.users(["u", "v"]), Scope::Users(vec!["u".into(), "v".into()]).into()),
+        ];
+        for (audience, target) in cases {
+            assert_eq!(audience.target, target);
+        }
+    }
+
+    #[test]
+    fn outside_of_a_call_there_is_no_caller() {
+        let outside = Clients::of(caller("me", None).clients().delivery, None);
+        assert_eq!(outside.caller().target, Scope::Connections(vec![]).into());
+        assert_eq!(outside.others().target, Target::all());
+    }
+
+    #[tokio::test]
+    async fn a_method_without_a_name_is_not_called() {
+        let sent = caller("me", None).clients().all().send("", ()).await;
+        assert!(matches!(sent, Err(SendError::Value(_))), "{sent:?}");
     }
 }
