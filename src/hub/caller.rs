@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_abort_closes_the_connection() {
-        let caller = caller("me", None);
+        let caller = caller("me", None).await;
         caller.abort();
         caller.closed().await;
         assert_eq!(caller.0.close.reason(), Some(&CloseReason::Aborted));

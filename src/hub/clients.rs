@@ -142,9 +142,9 @@ mod tests {
     use super::*;
     use crate::hub::test_kit::caller;
 
-    #[test]
-    fn every_choice_is_its_target() {
-        let clients = caller("me", None).clients();
+    #[tokio::test]
+    async fn every_choice_is_its_target() {
+        let clients = caller("me", None).await.clients();
         let me = || [ConnectionId::from("me")];
         let ids = || ["a", "b"].map(ConnectionId::from);
         let cases = [
@@ -166,16 +166,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn outside_of_a_call_there_is_no_caller() {
-        let outside = Clients::of(caller("me", None).clients().delivery, None);
+    #[tokio::test]
+    async fn outside_of_a_call_there_is_no_caller() {
+        let outside = Clients::of(caller("me", None).await.clients().delivery, None);
         assert_eq!(outside.caller().target, Scope::Connections(vec![]).into());
         assert_eq!(outside.others().target, Target::all());
     }
 
     #[tokio::test]
     async fn a_method_without_a_name_is_not_called() {
-        let sent = caller("me", None).clients().all().send("", ()).await;
+        let sent = caller("me", None).await.clients().all().send("", ()).await;
         assert!(matches!(sent, Err(SendError::Value(_))), "{sent:?}");
     }
 }

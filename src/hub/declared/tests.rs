@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::config::HubOptions;
-use crate::config::steps::Expression;
-use crate::hub::test_kit::{caller, json, template};
+use crate::config::steps::{Expression, Recipient};
+use crate::hub::test_kit::{caller, json, stage, template};
 use crate::protocol::ValueError;
 
 fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) -> MethodConfig {
@@ -32,9 +32,13 @@ fn join(params: &[&str], group: &str) -> Step {
     Step::Join { group: template(params, group) }
 }
 
+fn send(to: Vec<Recipient>) -> Step {
+    Step::Send { method: template(&[], "Told"), to, except: vec![], args: vec![] }
+}
+
 async fn invoke(hub: &Declared, target: &str, arguments: &[&str]) -> Result<Option<RawValue>, HubError> {
     let arguments = arguments.iter().map(|text| json(text)).collect();
-    match hub.invoke(caller("me", None), Call { target: target.to_owned(), arguments }).await? {
+    match hub.invoke(caller("me", None).await, Call { target: target.to_owned(), arguments }).await? {
         Reply::Empty => Ok(None),
         Reply::Value(value) => Ok(Some(value)),
         other => panic!("{other:?}"),
@@ -79,11 +83,44 @@ async fn an_unknown_method_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_failing_hook_closes_nobody() {
-    // The caller is anonymous, so this step fails.
-    let hub = hub(vec![], vec![join(&[], "{user_id}")]);
-    assert_eq!(hub.connected(caller("me", None)).await, Ok(()));
-    assert_eq!(hub.disconnected(caller("me", None), None).await, Ok(()));
+async fn steps_are_done_in_order() {
+    let params = ["room"];
+    let room = || template(&params, "{room}");
+    let steps = vec![
+        Step::Join { group: room() },
+        send(vec![Recipient::Group(room()), Recipient::All, Recipient::User(template(&params, "{user_id}"))]),
+        Step::Leave { group: room() },
+    ];
+    let hub = hub(vec![method("Visit", &params, steps, None)], vec![]);
+    let (caller, notes) = stage("me", Some("ann")).await;
+    let call = Call { target: "Visit".to_owned(), arguments: vec![json(r#""r""#)] };
+    hub.invoke(caller, call).await.unwrap();
+    assert_eq!(notes.take(), ["hear group r", "send group r", "send all", "send user ann", "forget group r"]);
+}
+
+#[tokio::test]
+async fn a_backplane_that_is_away_has_its_own_error() {
+    let steps = vec![join(&[], "r"), send(vec![Recipient::All]), join(&[], "never")];
+    let hub = hub(vec![method("Tell", &[], steps, None)], vec![]);
+    let (caller, notes) = stage("me", None).await;
+    notes.go_down();
+    let call = Call { target: "Tell".to_owned(), arguments: vec![] };
+    let error = hub.invoke(caller, call).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "RedisConnectionException: No connection is active/available to service this operation: test"
+    );
+    assert_eq!(notes.take(), ["hear group r"], "what is behind the step that failed is not done");
+}
+
+#[tokio::test]
+async fn a_failing_hook_closes_nobody_and_stops_nothing() {
+    // The caller is anonymous, so the first step fails.
+    let hub = hub(vec![], vec![join(&[], "{user_id}"), join(&[], "lobby")]);
+    let (caller, notes) = stage("me", None).await;
+    assert_eq!(hub.connected(caller.clone()).await, Ok(()));
+    assert_eq!(notes.take(), ["hear group lobby"]);
+    assert_eq!(hub.disconnected(caller, None).await, Ok(()));
 }
 
 #[test]

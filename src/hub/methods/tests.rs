@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::hub::test_kit::{caller, json, pack};
+use crate::hub::test_kit::{caller, json, pack, stage};
 
 fn call(target: &str, arguments: &[&str]) -> Call {
     Call { target: target.to_owned(), arguments: arguments.iter().map(|text| json(text)).collect() }
 }
 
 async fn invoke(hub: &Methods, call: Call) -> Result<RawValue, HubError> {
-    match hub.invoke(caller("me", Some("ann")), call).await? {
+    match hub.invoke(caller("me", Some("ann")).await, call).await? {
         Reply::Value(value) => Ok(value),
         other => panic!("{other:?}"),
     }
@@ -95,7 +95,7 @@ async fn what_does_not_fit_is_a_binding_error_and_nothing_runs() {
 
 #[tokio::test]
 async fn an_unknown_method_is_an_error() {
-    let error = Methods::new().invoke(caller("me", None), call("Nope", &[])).await.unwrap_err();
+    let error = Methods::new().invoke(caller("me", None).await, call("Nope", &[])).await.unwrap_err();
     assert_eq!(error.to_string(), "HubException: Method does not exist.");
 }
 
@@ -120,7 +120,7 @@ async fn errors_come_through_as_they_are() {
 async fn a_panic_waits_for_the_future() {
     let hub = Methods::new()
         .method("Panic", |_: Caller| -> std::future::Ready<Result<(), HubError>> { panic!("in the future") });
-    let future = hub.invoke(caller("me", None), call("Panic", &[]));
+    let future = hub.invoke(caller("me", None).await, call("Panic", &[]));
     let _ = future.await;
 }
 
@@ -151,18 +151,35 @@ async fn hooks_are_told_who_and_why() {
                 Ok(())
             }
         });
-    assert_eq!(hub.connected(caller("a", None)).await, Err(HubError::hub("full")));
-    hub.disconnected(caller("a", None), None).await.unwrap();
-    hub.disconnected(caller("b", None), Some("lost".to_owned())).await.unwrap();
+    assert_eq!(hub.connected(caller("a", None).await).await, Err(HubError::hub("full")));
+    hub.disconnected(caller("a", None).await, None).await.unwrap();
+    hub.disconnected(caller("b", None).await, Some("lost".to_owned())).await.unwrap();
     assert_eq!(*told.lock().unwrap(), ["a came", "a went: None", "b went: Some(\"lost\")"]);
 
     let plain = Methods::new();
-    plain.connected(caller("a", None)).await.unwrap();
-    plain.disconnected(caller("a", None), None).await.unwrap();
+    plain.connected(caller("a", None).await).await.unwrap();
+    plain.disconnected(caller("a", None).await, None).await.unwrap();
 }
 
 #[test]
 fn debug_names_the_methods() {
     let hub = Methods::new().method("B", |_: Caller| async { Ok(()) }).method("A", |_: Caller| async { Ok(()) });
     assert_eq!(format!("{hub:?}"), r#"Methods { methods: ["A", "B"], .. }"#);
+}
+
+#[tokio::test]
+async fn sends_and_groups_are_reached_through_the_caller() {
+    let hub = Methods::new().method("Visit", |caller: Caller, room: String| async move {
+        caller.groups().add(caller.connection_id(), room.as_str()).await?;
+        caller.clients().group(room.as_str()).send("Notice", ("hi",)).await?;
+        caller.groups().remove(caller.connection_id(), room).await?;
+        Ok(())
+    });
+    let (caller, notes) = stage("me", None).await;
+    hub.invoke(caller.clone(), call("Visit", &[r#""r""#])).await.unwrap();
+    assert_eq!(notes.take(), ["hear group r", "send group r", "forget group r"]);
+
+    notes.go_down();
+    let error = hub.invoke(caller, call("Visit", &[r#""r""#])).await.unwrap_err();
+    assert!(error.to_string().starts_with("RedisConnectionException: No connection is active"), "{error}");
 }
