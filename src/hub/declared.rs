@@ -1,6 +1,6 @@
 //! A hub made of configuration (design.md section 3): [`Declared`].
 //!
-//! A step is first turned into what it does ([`plan`]), which touches nothing, then it is done.
+//! A step is first turned into what it does (`plan`), which touches nothing, then it is done.
 
 mod compose;
 mod plan;
