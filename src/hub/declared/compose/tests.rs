@@ -88,3 +88,32 @@ fn long_lists_have_long_headers() {
     pack_length(&mut out, Kind::Table, 65_536);
     assert_eq!(out, b"\x83\xde\0\x10\xdf\0\x01\0\0");
 }
+
+#[test]
+fn arguments_of_both_protocols_meet_in_that_of_the_first() {
+    let list = Expression::List(vec![text("{connection_id}"), text("{a}"), text("{b}")]);
+    let (in_json, in_pack) = (json(r#"{"k":[1,null]}"#), pack(b"\xc4\x01\x07"));
+    let json_first = value(&[in_json.clone(), in_pack.clone()], &list);
+    assert_eq!(json_first, Ok(json(r#"["me",{"k":[1,null]},"Bw=="]"#)));
+    let pack_first = value(&[in_pack, in_json], &list);
+    assert_eq!(pack_first, Ok(pack(b"\x93\xa2me\xc4\x01\x07\x81\xa1k\x92\x01\xc0")));
+}
+
+#[test]
+fn a_table_around_messagepack_keeps_its_keys() {
+    let table = Expression::Table(vec![
+        ("n".to_owned(), literal(300)),
+        ("v".to_owned(), text("{a}")),
+        ("f".to_owned(), literal(0.5)),
+    ]);
+    let made = value(&[pack(b"\xc0")], &table);
+    assert_eq!(made, Ok(pack(b"\x83\xa1n\xcd\x01\x2c\xa1v\xc0\xa1f\xcb\x3f\xe0\0\0\0\0\0\0")));
+}
+
+#[test]
+fn what_has_no_form_in_the_other_protocol_fails() {
+    // An extension that is no timestamp, behind a JSON argument.
+    let list = Expression::List(vec![text("{a}"), text("{b}")]);
+    let error = value(&[json("1"), pack(b"\xd4\x05\0")], &list).unwrap_err();
+    assert!(matches!(&error, HubError::Failed { exception, .. } if exception == "HubException"), "{error}");
+}

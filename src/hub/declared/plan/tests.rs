@@ -145,6 +145,22 @@ fn values_stand_in_text_as_text() {
 }
 
 #[test]
+fn messagepack_values_stand_in_text_as_their_json_would() {
+    let cases = [
+        (pack(b"\xcd\x01\x2c"), "<300>"),
+        (pack(b"\xc3"), "<true>"),
+        (pack(b"\xc4\x01\x07"), "<Bw==>"),
+        (pack(b"\x81\xa1k\x92\x01\xc0"), r#"<{"k":[1,null]}>"#),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(plan(&[value.clone()], &Step::Join { group: t("<{a}>") }), Ok(vec![Effect::Join(expected.into())]));
+    }
+    // An extension that is no timestamp has no form as text.
+    let text = reason(plan(&[pack(b"\xd4\x05\0")], &Step::Join { group: t("<{a}>") }));
+    assert!(text.starts_with("HubException: {a} has no form as text: "), "{text}");
+}
+
+#[test]
 fn the_method_to_call_can_be_chosen_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
     let expected = Effect::Send { target: Target::all(), method: "Told".to_owned(), arguments: vec![] };
