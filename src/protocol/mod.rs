@@ -148,3 +148,6 @@ impl BindingError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
