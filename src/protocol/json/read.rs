@@ -111,6 +111,8 @@ impl Members {
         Ok(Some(match kind {
             1 => HubMessage::Invocation(self.call(headers, false)?),
             2 => {
+                // Unlike the reference, an item that stands before its id is read like any other (FINDINGS 1, row
+                // 4.6: there it closes the connection when the stream is over; no known client writes it so).
                 // The empty id gets as far as the look for its stream in the reference.
                 let id = self.id.ok_or_else(|| missing("invocationId"))?;
                 let item = self.item.ok_or_else(|| missing("item"))?;
