@@ -48,7 +48,7 @@ enum Command {
         /// Ask whether it is ready (/readyz) and not only whether it lives (/healthz)
         #[arg(long)]
         ready: bool,
-        /// The server's address, as in http://127.0.0.1:8080; a path replaces /healthz and /readyz
+        /// The server's address, as in http://127.0.0.1:8080; a path in it is asked as it stands
         /// [default: the configured `listen`, with all addresses asked on loopback]
         #[arg(long, value_name = "URL", verbatim_doc_comment)]
         url: Option<String>,
@@ -108,7 +108,9 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            complain(mask(&error.to_string()).trim_end());
+            for line in error.to_string().trim_end().lines() {
+                complain(mask(line));
+            }
             return ExitCode::from(EX_USAGE);
         }
     };

@@ -17,7 +17,7 @@ pub const BUILT_IN: &str = include_str!("../../config/default.toml");
 pub const DEFAULT_FILE: &str = "hubplane.toml";
 
 /// What the command line says; None where it says nothing. The texts are checked here, as all other sources are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
@@ -31,6 +31,13 @@ pub struct Flags {
     pub log: Option<String>,
     /// `--log-format`.
     pub log_format: Option<String>,
+}
+
+impl std::fmt::Debug for Flags {
+    /// Nothing of the content: a connection string holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flags").finish_non_exhaustive()
+    }
 }
 
 /// Where a configuration is read from.

@@ -14,7 +14,7 @@ pub struct Problem {
     pub key: String,
     /// The value as inline TOML with secrets masked; None where there is none to show.
     pub value: Option<String>,
-    /// What would be right.
+    /// What would be right; masked as well, for it may quote a part of the value.
     pub expected: String,
 }
 
@@ -25,13 +25,13 @@ impl Problem {
             origin: Some(node.origin.clone()),
             key: key.into(),
             value: Some(node.to_string()),
-            expected: expected.into(),
+            expected: mask::mask(&expected.into()),
         }
     }
 
     /// A problem with a key itself. Its value is not shown: nobody knows whether it is a secret.
     pub(super) fn of_key(key: impl Into<String>, origin: Option<Origin>, expected: impl Into<String>) -> Self {
-        Self { origin, key: key.into(), value: None, expected: expected.into() }
+        Self { origin, key: key.into(), value: None, expected: mask::mask(&expected.into()) }
     }
 
     /// A problem that was found after reading, by whoever understands the value of `key` better.
@@ -53,7 +53,7 @@ impl fmt::Display for Problem {
             }
             f.write_str(": ")?;
         }
-        f.write_str(&mask::mask(&self.expected))
+        f.write_str(&self.expected)
     }
 }
 

@@ -101,7 +101,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
     };
     reader.note(key("type"), shown.to_owned(), origin);
 
-    let connection = connection.and_then(|node| {
+    let connection = connection.map(|node| {
         let text = match &node.value {
             Value::Table(_) | Value::List(_) => None,
             _ => node.as_text(),
@@ -115,7 +115,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
                 if !redis {
                     reader.warnings.push(format!("{}: backplane.connection: no effect: type is memory", node.origin));
                 }
-                return Some(text.to_owned());
+                return text.to_owned();
             }
             None => {
                 let text = format!("must be a connection string such as \"localhost:6379\", not {}", node.kind());
@@ -123,7 +123,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
             }
         }
         // Reported; a stand-in keeps the missing one from being reported as well.
-        Some(String::new())
+        String::new()
     });
     let channel_prefix = prefix.and_then(|node| match parse::text(&node) {
         Ok(text) => {
