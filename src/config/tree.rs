@@ -4,9 +4,11 @@ use super::declarations::read_hubs;
 use super::node::{Node, Origin, Value};
 use super::options::{self, Options};
 use super::parse;
-use super::problem::Problem;
+use super::problem::{Problem, nearest};
 use super::reader::{Reader, Table};
 use super::{BackplaneConfig, Config, keys};
+
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
 pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
@@ -20,13 +22,22 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
     }
     let (listen, _) = take!(listen, parse::address);
     let (demo, _) = take!(demo, parse::boolean);
-    let (log, _) = take!(log, parse::log_filter);
+    let (log, log_origin) = take!(log, parse::log_filter);
     let (log_format, _) = take!(log_format, parse::log_format);
     let (cors_origins, _) = take!(cors_origins, parse::origins);
     let (max_connections, _) = take!(max_connections, parse::size);
     let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
     let (drain_delay, drain_origin) = take!(drain_delay, parse::duration);
     let (request_timeout, _) = take!(request_timeout, parse::positive_duration);
+    // A misspelt level is a valid filter: one for a module of that name, and for nothing else.
+    for word in
+        log.split(',').map(str::trim).filter(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
+    {
+        if let Some(level) = nearest(word, LEVELS.iter().copied()) {
+            let word = super::node::quoted(word);
+            reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
+        }
+    }
     if drain_delay >= shutdown_timeout {
         reader.warnings.push(format!(
             "{drain_origin}: drain_delay: shutdown_timeout ({}) bounds it, so clients will get no time to leave",

@@ -330,6 +330,10 @@ fn doubtful_settings_are_warnings() {
             "hubplane.toml:2: backplane.channel_prefix: no effect without",
         ),
         ("[hubs.a]\nallow_stateful_reconnects = true", "hubplane.toml:2: hubs.a.allow_stateful_reconnects: no effect"),
+        (
+            "log = \"hubplane=debug,inof\"\n[hubs.a]",
+            "hubplane.toml:1: log: \"inof\" is taken for a module; did you mean \"info\"?",
+        ),
         ("", "hubs: no hub is declared"),
     ] {
         let warnings = file(source).unwrap().warnings;
