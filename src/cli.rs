@@ -125,11 +125,14 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// The whole configuration, with what only the user of a value can tell about it.
+/// The whole configuration, from the sources of this process.
 fn read(flags: &Flags) -> Result<Loaded, Invalid> {
-    let sources =
-        Sources { flags, environment: &environment::of_process(), read: &|path| std::fs::read_to_string(path) };
-    check::examine(load(&sources)?)
+    load(&Sources {
+        flags,
+        environment: &environment::of_process(),
+        read: &|path| std::fs::read_to_string(path),
+        check_connection: &check::check_connection,
+    })
 }
 
 /// Prints every problem of a configuration.

@@ -48,7 +48,13 @@ pub struct Sources<'a> {
     pub environment: &'a [(String, String)],
     /// Reads a file. A relative path counts from the working directory.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Checks a connection of the backplane, which has its own parser: notes on what is accepted without effect, or
+    /// everything that is wrong. The texts need not repeat the connection, and hold no secret.
+    pub check_connection: &'a CheckConnection<'a>,
 }
+
+/// See [`Sources::check_connection`].
+pub type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
 
 impl std::fmt::Debug for Sources<'_> {
     /// Nothing of the content: both sources may hold secrets.
@@ -99,7 +105,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let unreadable = from_file.is_none();
     let root = from_file.unwrap_or_else(|| Node::empty_table(Origin::Default));
     let root = merge::layered(merge::layered(root, from_environment), from_flags);
-    let config = tree::read(&mut reader, root);
+    let config = tree::read(&mut reader, root, sources.check_connection);
     if unreadable {
         reader.problems.retain(|problem| problem.key.is_empty() || problem.value.is_some());
         reader.warnings.retain(|warning| !warning.starts_with("hubs: "));

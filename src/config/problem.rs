@@ -33,11 +33,6 @@ impl Problem {
     pub(super) fn of_key(key: impl Into<String>, origin: Option<Origin>, expected: impl Into<String>) -> Self {
         Self { origin, key: key.into(), value: None, expected: mask::mask(&expected.into()) }
     }
-
-    /// A problem that was found after reading, by whoever understands the value of `key` better.
-    pub fn later(key: &str, origin: Option<Origin>, expected: impl Into<String>) -> Self {
-        Self::of_key(key, origin, expected)
-    }
 }
 
 impl fmt::Display for Problem {

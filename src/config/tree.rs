@@ -1,6 +1,8 @@
 //! Reads the merged tree: the keys at the top, the backplane, then the hubs.
 
 use super::declarations::read_hubs;
+use super::load::CheckConnection;
+use super::mask;
 use super::node::{Node, Origin, Value};
 use super::options::{self, Options};
 use super::parse;
@@ -11,7 +13,7 @@ use super::{BackplaneConfig, Config, keys};
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
-pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
+pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConnection<'_>) -> Config {
     let mut top = reader.table(Some(root), String::new());
     let default = Config::default();
     let by_default = Origin::Default;
@@ -46,7 +48,7 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
     }
     let node = top.remove("backplane");
     let table = reader.table(node, "backplane".to_owned());
-    let backplane = read_backplane(reader, table);
+    let backplane = read_backplane(reader, table, check_connection);
 
     let node = top.remove("hub_defaults");
     let mut table = reader.table(node, "hub_defaults".to_owned());
@@ -82,7 +84,7 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
 }
 
 /// `[backplane]`: a connection implies Redis and beats `type = "memory"` of a lower source.
-fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
+fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection<'_>) -> BackplaneConfig {
     let key = |name: &str| format!("backplane.{name}");
     let kind = table.remove("type");
     let connection = table.remove("connection");
@@ -123,8 +125,20 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
             }
             Some(text) => {
                 reader.note(key("connection"), super::node::quoted(text), node.origin.clone());
+                let place = format!("{}: backplane.connection", node.origin);
                 if !redis {
-                    reader.warnings.push(format!("{}: backplane.connection: no effect: type is memory", node.origin));
+                    reader.warnings.push(format!("{place}: no effect: type is memory"));
+                    return text.to_owned();
+                }
+                match check(text) {
+                    Ok(notes) => {
+                        reader.warnings.extend(notes.iter().map(|note| mask::mask(&format!("{place}: {note}"))));
+                    }
+                    Err(problems) => {
+                        for problem in problems {
+                            reader.problem(key("connection"), &node, problem);
+                        }
+                    }
                 }
                 return text.to_owned();
             }

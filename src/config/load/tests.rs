@@ -26,7 +26,16 @@ impl Given<'_> {
             let found = self.files.iter().find(|(name, _)| Path::new(name) == path);
             found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         };
-        load(&Sources { flags: &self.flags, environment: &environment, read: &read })
+        load(&Sources { flags: &self.flags, environment: &environment, read: &read, check_connection: &checked })
+    }
+}
+
+/// In the place of the backplane's parser: one word that is wrong, one that has no effect.
+fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
+    match connection {
+        text if text.contains("twemproxy") => Err(vec![format!("first, in {text}"), "second".to_owned()]),
+        text if text.contains("syncTimeout") => Ok(vec!["syncTimeout has no effect".to_owned()]),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -136,8 +145,14 @@ fn a_higher_source_wins_key_by_key() {
     }
     let loaded = with_environment(&[("RUST_LOG", "trace")], source).unwrap();
     assert_eq!((loaded.config.log.as_str(), origin_of(&loaded, "log").as_str()), ("trace", "RUST_LOG"));
-    let loaded = with_environment(&[("RUST_LOG", "")], source).unwrap();
+    let empty = [("RUST_LOG", ""), ("HUBPLANE_LOG", ""), ("HUBPLANE_LISTEN", "")];
+    let loaded = with_environment(&empty, source).unwrap();
     assert_eq!(origin_of(&loaded, "log"), "hubplane.toml:2");
+    assert_eq!(
+        loaded.warnings,
+        ["HUBPLANE_LISTEN", "HUBPLANE_LOG"]
+            .map(|name| format!("{name}: is empty and counts as not set; the empty text is written \"\""))
+    );
 }
 
 #[test]
@@ -333,6 +348,10 @@ fn doubtful_settings_are_warnings() {
         (
             "log = \"hubplane=debug,inof\"\n[hubs.a]",
             "hubplane.toml:1: log: \"inof\" is taken for a module; did you mean \"info\"?",
+        ),
+        (
+            "[backplane]\nconnection = \"a:1,syncTimeout=5\"\n[hubs.a]",
+            "hubplane.toml:2: backplane.connection: syncTimeout has no",
         ),
         ("", "hubs: no hub is declared"),
     ] {

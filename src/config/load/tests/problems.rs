@@ -20,6 +20,7 @@ fn values_of_the_top() {
         ("listen = 80", "must be a string, not an integer".to_owned()),
         ("demo = \"yes\"", "must be true or false".to_owned()),
         ("log = \"x=loud\"", "must be a filter as RUST_LOG takes it: \"info\", or \"info,hubplane=debug\"".to_owned()),
+        ("log = \"\"", "must not be empty; \"off\" silences the log".to_owned()),
         ("log_format = \"xml\"", "must be \"text\" or \"json\"".to_owned()),
         ("max_connections = -1", "must be an integer of 0 (unlimited) or more".to_owned()),
         ("max_connections = 1.5", "must be an integer of 0 (unlimited) or more".to_owned()),
@@ -184,6 +185,15 @@ fn the_backplane() {
     ] {
         says(source, expected);
     }
+    let wrong = "hubplane.toml:2: backplane.connection = \"a:1,password=***,proxy=twemproxy\"";
+    assert_eq!(
+        problems(file("[backplane]\nconnection = \"a:1,password=hunter2,proxy=twemproxy\"\n[hubs.a]\npath = \"x\"")),
+        [
+            format!("{wrong}: first, in a:1,password=***,proxy=twemproxy"),
+            format!("{wrong}: second"),
+            "hubplane.toml:4: hubs.a.path = \"x\": must begin with /".to_owned(),
+        ]
+    );
     let both = [("HUBPLANE_BACKPLANE__TYPE", "memory"), ("HUBPLANE_BACKPLANE__CONNECTION", "a:1")];
     let text = "HUBPLANE_BACKPLANE__TYPE: backplane.type = \"memory\": contradicts backplane.connection \
                 (HUBPLANE_BACKPLANE__CONNECTION); keep one of them";
@@ -233,7 +243,8 @@ fn files_that_cannot_be_read() {
         [(io::ErrorKind::PermissionDenied, "permission denied"), (io::ErrorKind::InvalidData, "not UTF-8")]
     {
         let read = |_: &Path| Err(io::Error::from(kind));
-        let found = problems(load(&Sources { flags: &flags, environment: &[], read: &read }));
+        let found =
+            problems(load(&Sources { flags: &flags, environment: &[], read: &read, check_connection: &checked }));
         assert!(found[0].starts_with("cannot read hubplane.toml: ") && found[0].contains(part), "{found:?}");
     }
 }
