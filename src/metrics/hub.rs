@@ -146,8 +146,8 @@ impl HubMetrics {
     }
 
     /// A whole message came from a client.
-    pub fn received(&self, kind: MessageKind) {
-        self.0.received[kind as usize].inc();
+    pub fn received(&self, message: &HubMessage) {
+        self.0.received[MessageKind::from(message) as usize].inc();
     }
 
     /// Messages left for a client: how many, and how many bytes with their framing.

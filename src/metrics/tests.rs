@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::close::CloseReason;
-use crate::protocol::TransportKind;
+use crate::protocol::{HubMessage, TransportKind};
 
 fn used() -> Metrics {
     let metrics = Metrics::default();
@@ -14,7 +14,7 @@ fn used() -> Metrics {
     chat.opened(TransportKind::WebSockets);
     chat.opened(TransportKind::WebSockets);
     chat.closed(TransportKind::WebSockets, &CloseReason::SlowClient);
-    chat.received(MessageKind::Ping);
+    chat.received(&HubMessage::Ping);
     chat.sent(3, 120);
     chat.invocation(InvocationOutcome::Failed, Duration::from_millis(30));
     chat.overflow();
