@@ -280,3 +280,6 @@ async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason
     };
     tokio::join!(told, calls.finish());
 }
+
+#[cfg(test)]
+mod tests;
