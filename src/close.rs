@@ -86,7 +86,9 @@ impl CloseReason {
         };
         let error = error.map(|(exception, message)| {
             let base = "Connection closed with an error.";
-            if detailed_errors { format!("{base} {exception}: {message}") } else { base.to_owned() }
+            // A hub's own error is told whether details are on or not, as everywhere (section 4.2).
+            let told = detailed_errors || exception == "HubException";
+            if told { format!("{base} {exception}: {message}") } else { base.to_owned() }
         });
         Some(HubMessage::Close { error, allow_reconnect })
     }
