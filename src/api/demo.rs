@@ -9,8 +9,16 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 const HTML: &str = "text/html; charset=utf-8";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
 /// Every file, by the path it is served at.
-const FILES: &[File] = &[File { path: "/", content_type: HTML, bytes: b"<!doctype html><title>Hubplane</title>\n" }];
+const FILES: &[File] = &[
+    File { path: "/", content_type: HTML, bytes: include_bytes!("page/index.html") },
+    File { path: "/app.js", content_type: SCRIPT, bytes: include_bytes!("page/app.js") },
+    File { path: "/signalr-lite.js", content_type: SCRIPT, bytes: include_bytes!("page/signalr-lite.js") },
+    File { path: "/style.css", content_type: STYLE, bytes: include_bytes!("page/style.css") },
+];
 
 /// One file of the page.
 #[derive(Debug)]

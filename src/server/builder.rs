@@ -9,17 +9,19 @@ use axum::Router;
 use super::cors::Cors;
 use super::error::ServeError;
 use super::paths::Paths;
-use super::seams::{self, RawConnection, Transports};
+use super::link;
 use super::site::Site;
 use super::{NamedHub, Server};
 use crate::api::{Api, Readiness};
 use crate::config::{Config, HubOptions};
 use crate::connection::{HubHost, UserIdProvider};
 use crate::delivery::Delivery;
+use crate::hub::declared::Declared;
 use crate::hub::{Hub, RequestInfo};
 use crate::ids::{HubName, NodeId, UserId};
 use crate::metrics::Metrics;
 use crate::phase::PhaseWatch;
+use crate::transport::{DuplicatePath, RawConnection, Transports};
 
 /// A server that is being put together.
 pub struct Builder {
@@ -51,7 +53,7 @@ impl Builder {
         Self { config, hubs: Vec::new(), raw: Vec::new(), user_id, routes: Router::new(), any_origin: false }
     }
 
-    /// Adds a hub. `backplane_name` is its name among the nodes, in metrics and in logs; to share a farm with
+    /// Adds a hub. `backplane_name` is its name among the nodes, in metrics and logs; to share a farm with
     /// ASP.NET Core it is the hub type's full name. The hubs of the configuration are there anyway.
     #[must_use]
     pub fn hub(self, path: &str, backplane_name: &str, hub: impl Hub, options: HubOptions) -> Self {
@@ -82,7 +84,7 @@ impl Builder {
         self
     }
 
-    /// Serves a byte connection without a hub at a path.
+    /// Serves a byte connection without a hub at a path, with the default options.
     #[must_use]
     pub fn raw(mut self, path: &str, connection: Arc<dyn RawConnection>) -> Self {
         self.raw.push((path.to_owned(), connection));
@@ -99,12 +101,12 @@ impl Builder {
 
     /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
     ///
-    /// Fails for paths and names that clash, for a declared hub that cannot be made, and for a backplane that refuses
+    /// Fails for paths and names that clash, and for a backplane that refuses
     /// to begin; a Redis that is merely away is waited for in the background, unless its connection string says
     /// `abortConnect=true`.
     pub async fn build(self) -> Result<Server, ServeError> {
         let Self { config, hubs, raw, user_id, routes, any_origin } = self;
-        let hubs = declared(&config)?.into_iter().chain(hubs).collect::<Vec<_>>();
+        let hubs = declared(&config).chain(hubs).collect::<Vec<_>>();
         let mut paths = Paths::default();
         let mut names = HashSet::new();
         for hub in &hubs {
@@ -120,7 +122,9 @@ impl Builder {
         let metrics = Metrics::default();
         let phase = PhaseWatch::default();
         let node = NodeId::random(&host_name());
-        let (backplane, inbound) = seams::backplane(&config.backplane, &node).await.map_err(ServeError::Backplane)?;
+        let served = hubs.iter().map(|hub| (HubName::from(hub.backplane_name.as_str()), hub.options.protocols.clone()));
+        let joined = link::join(&config.backplane, node.clone(), served.collect(), metrics.backplane());
+        let (backplane, inbound) = joined.await?;
         let mut transports = Transports::new(config.max_connections);
         let mut hosts = Vec::new();
         for Added { path, name, backplane_name, hub, options } in hubs {
@@ -134,11 +138,12 @@ impl Builder {
             ));
             let (user_id, tasks) = (user_id.clone(), tokio_util::task::TaskTracker::new());
             let host = Arc::new(HubHost { hub, name, delivery, options, user_id, metrics, tasks });
-            transports.hub(&path, host.clone());
+            transports.add_hub(&path, host.clone()).map_err(|taken| clash(&taken))?;
             hosts.push(NamedHub { path, host });
         }
         for (path, connection) in raw {
-            transports.raw(&path, connection);
+            let options = HubOptions::default();
+            transports.add_raw(&path, connection, options).map_err(|taken| clash(&taken))?;
         }
 
         let transports = Arc::new(transports);
@@ -150,7 +155,6 @@ impl Builder {
                 demo: config.demo,
             },
             transports: transports.clone(),
-            paths: paths.clone(),
             routes,
             body_timeout: config.request_timeout,
         });
@@ -159,18 +163,19 @@ impl Builder {
 }
 
 /// The hubs of the configuration.
-fn declared(config: &Config) -> Result<Vec<Added>, ServeError> {
-    let one = |hub: &crate::config::HubConfig| {
-        let made = seams::declared(hub).map_err(|why| ServeError::Hub { name: hub.name.clone(), why })?;
-        Ok(Added {
-            path: hub.path.clone(),
-            name: hub.name.clone(),
-            backplane_name: hub.backplane_name.clone(),
-            hub: made,
-            options: hub.options.clone(),
-        })
-    };
-    config.hubs.iter().map(one).collect()
+fn declared(config: &Config) -> impl Iterator<Item = Added> {
+    config.hubs.iter().map(|hub| Added {
+        path: hub.path.clone(),
+        name: hub.name.clone(),
+        backplane_name: hub.backplane_name.clone(),
+        hub: Arc::new(Declared::new(hub)),
+        options: hub.options.clone(),
+    })
+}
+
+/// The transports keep paths of their own, by the same rules.
+fn clash(taken: &DuplicatePath) -> ServeError {
+    ServeError::Path { path: taken.0.clone(), what: "a hub or raw connection".to_owned(), why: "is taken already" }
 }
 
 /// For the node's name on the backplane, which people read; it need not be unique.

@@ -19,14 +19,6 @@ pub enum ServeError {
     /// Two hubs share a name on the backplane, and would hear each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
     BackplaneName(String),
-    /// A declared hub cannot be made.
-    #[error("the hub {name:?} cannot be made: {why}")]
-    Hub {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The backplane refuses to begin. The text holds no secret.
     #[error("the backplane cannot begin: {0}")]
     Backplane(String),
@@ -38,6 +30,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The system gives no signals.
+    #[error("the signals that stop a server cannot be had: {0}")]
+    Signals(io::Error),
     /// A part that must live as long as the server has ended: a mistake in it.
     #[error("{0} ended before the server did")]
     Died(&'static str),

@@ -6,6 +6,7 @@
 //! | [`builder`] | [`Builder`]: put together from configuration, hubs and routes |
 //! | [`front`] | the listener and its HTTP connections |
 //! | [`site`] | one request: who answers it, and what is put around the answer |
+//! | [`link`] | the backplane of the configuration |
 //! | [`body`], [`cors`], [`paths`], [`limits`] | bounds of bodies; other origins; which path is whose; open files |
 //! | [`stop`], [`error`] | [`Shutdown`], [`ServeError`] |
 
@@ -15,8 +16,8 @@ mod cors;
 mod error;
 mod front;
 mod limits;
+mod link;
 mod paths;
-mod seams;
 mod site;
 mod stop;
 
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use builder::Builder;
@@ -36,19 +37,22 @@ pub use error::ServeError;
 pub use stop::Shutdown;
 
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
+use crate::close::CloseReason;
 use crate::config::Config;
 use crate::connection::HubHost;
 use crate::delivery::inbound::Router;
 use crate::hub::{Clients, Groups};
 use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::phase::{Phase, PhaseWatch};
+use crate::transport::Transports;
 use front::Front;
 use paths::Paths;
-use seams::Transports;
 use site::Site;
 
 /// How often pings, timeouts and expiries are looked after.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How much time lies between two batches of clients that are sent away: they will all come back to the other nodes.
+const PACE: Duration = Duration::from_millis(50);
 
 /// A server that is put together, and not bound yet.
 #[derive(Debug)]
@@ -125,6 +129,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Binds and runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once.
+    pub async fn run_until_signal(self) -> Result<(), ServeError> {
+        self.bind()?.run_until_signal().await
+    }
+}
+
 // === running ===
 
 impl Bound {
@@ -149,6 +160,15 @@ impl Bound {
         tokio::select! {
             ended = Box::pin(self.run_until(&stop)) => ended,
             _ = ask => Ok(()),
+        }
+    }
+
+    /// Runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once.
+    pub async fn run_until_signal(self) -> Result<(), ServeError> {
+        let stop = Shutdown::default();
+        tokio::select! {
+            ended = Box::pin(self.run_until(&stop)) => ended,
+            Err(error) = stop.on_signals() => Err(ServeError::Signals(error)),
         }
     }
 
@@ -253,20 +273,19 @@ impl Stopping {
     /// design.md section 4, "Stopping". The listener closes last, so that health and readiness go on.
     async fn run(self, front: &mut JoinSet<()>) {
         self.phase.advance(Phase::Draining);
-        tracing::info!(clients = self.transports.live(), "stopping");
+        tracing::info!(clients = self.transports.connections(), "stopping");
         sleep_until((Instant::now() + self.drain_delay).min(self.deadline)).await;
 
         self.phase.advance(Phase::Closing);
         let gone = async {
-            self.transports.close_all().await;
-            self.transports.ended().await;
+            self.send_away().await;
             for host in &self.hosts {
                 host.tasks.close();
                 host.tasks.wait().await;
             }
         };
         if timeout_at(self.deadline, gone).await.is_err() {
-            tracing::warn!(clients = self.transports.live(), "clients did not end within shutdown_timeout");
+            tracing::warn!(clients = self.transports.connections(), "clients did not end within shutdown_timeout");
         }
         if timeout_at(self.deadline, self.backplane.close()).await.is_err() {
             tracing::warn!("the backplane did not close within shutdown_timeout");
@@ -278,6 +297,24 @@ impl Stopping {
             tracing::warn!("requests were cut off: not answered within shutdown_timeout");
         }
         tracing::info!("stopped");
+    }
+
+    /// Ends every client's connection, in batches, and waits for their farewells.
+    async fn send_away(&self) {
+        self.transports.drain();
+        // A hundred batches at most, so that however many there are, asking them takes 5 s at most.
+        let batch = (self.transports.connections() / 100).max(100);
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.transports.close_all(CloseReason::Draining, batch, PACE.min(left / 200)).await;
+        let closed = self.transports.closed();
+        tokio::pin!(closed);
+        loop {
+            tokio::select! {
+                () = &mut closed => return,
+                // Some were being let in when the door closed, and were not asked.
+                () = sleep(HEARTBEAT) => self.transports.close_all(CloseReason::Draining, usize::MAX, PACE).await,
+            }
+        }
     }
 }
 

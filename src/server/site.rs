@@ -15,9 +15,9 @@ use tower::ServiceExt as _;
 
 use super::body::Bounded;
 use super::cors::Cors;
-use super::paths::Paths;
-use super::seams::Transports;
+
 use crate::api::Api;
+use crate::transport::Transports;
 
 /// All that answers requests.
 #[derive(Debug)]
@@ -25,8 +25,6 @@ pub(super) struct Site {
     pub(super) cors: Cors,
     pub(super) api: Api,
     pub(super) transports: Arc<Transports>,
-    /// The paths that `transports` knows.
-    pub(super) paths: Paths,
     /// The host's own routes; what they do not know is 404.
     pub(super) routes: Router,
     /// How long a body may take.
@@ -68,7 +66,7 @@ impl Site {
         if let Some(response) = self.api.handle(&request) {
             return response;
         }
-        if self.paths.serves(request.uri().path()) {
+        if self.transports.serves(request.uri().path()) {
             return self.transports.handle(request).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
         }
         if let Some(response) = self.api.demo(&request) {
