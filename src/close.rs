@@ -67,11 +67,14 @@ impl CloseReason {
     /// The Close message the client gets; None where nothing can or may be sent any more (section 4.9).
     pub fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
         let (error, allow_reconnect) = match self {
-            Self::HandshakeFailed(_) | Self::HandshakeMissing | Self::TransportLost | Self::Violation(_) => {
-                return None;
-            }
+            // A client that has ended its transport takes nothing more.
+            Self::ClientClosed
+            | Self::HandshakeFailed(_)
+            | Self::HandshakeMissing
+            | Self::TransportLost
+            | Self::Violation(_) => return None,
             Self::ClientSentClose(_) | Self::Aborted => (None, false),
-            Self::ClientClosed | Self::Draining | Self::Expired | Self::Terminated => (None, true),
+            Self::Draining | Self::Expired | Self::Terminated => (None, true),
             Self::ConnectedFailed(exception, message) => (Some((exception.as_str(), message.as_str())), false),
             Self::Protocol(error) => (Some((error.exception, error.detail.as_str())), true),
             Self::ClientTimeout => (

@@ -47,13 +47,13 @@ impl Session {
         };
         let protocol = Protocol::from_name(&request.protocol).filter(|protocol| rules.protocols.contains(protocol));
         let Some(protocol) = protocol else {
-            return Err(HandshakeError::UnsupportedProtocol { name: request.protocol });
+            return Err(HandshakeError::UnknownProtocol(request.protocol));
         };
         if protocol == Protocol::MessagePack && !rules.carries_binary {
-            return Err(HandshakeError::BinaryOnTextTransport { name: protocol.name().to_owned() });
+            return Err(HandshakeError::BinaryOnTextTransport(protocol));
         }
         if request.version > HIGHEST_VERSION {
-            return Err(HandshakeError::UnsupportedVersion { name: request.protocol, version: request.version });
+            return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
         self.protocol = protocol;
         Ok(Some(protocol))

@@ -123,7 +123,7 @@ impl Invocations {
 
     /// What is checked before anything runs: the method, the arguments, the number of upload streams. None: the
     /// caller has been told what is wrong.
-    async fn admit(&self, invocation: Invocation) -> Option<(MethodShape, Option<InvocationId>, Call)> {
+    async fn admit(&mut self, invocation: Invocation) -> Option<(MethodShape, Option<InvocationId>, Call)> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
         let refused = match (self.answerer.host.hub.method(&target), arguments) {
             (None, _) => {
@@ -157,7 +157,7 @@ impl Invocations {
     }
 
     /// The reference binds first: arguments of the wrong type are told before anything else that is wrong.
-    async fn reject_after_binding(&self, id: Option<InvocationId>, call: &Call, text: String) {
+    async fn reject_after_binding(&mut self, id: Option<InvocationId>, call: &Call, text: String) {
         let outcome = match self.answerer.host.hub.check(call) {
             Ok(()) => Outcome::Error(text),
             Err(error) => self.answerer.binding_failure(&call.target, &error),

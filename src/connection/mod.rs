@@ -161,7 +161,7 @@ impl Connection {
                 let text = error.text(self.host.options.detailed_errors);
                 (text.clone(), CloseReason::HandshakeFailed(text))
             }
-            Err(_) => (HandshakeError::Canceled.text(false), CloseReason::HandshakeMissing),
+            Err(_) => (HandshakeError::Timeout.text(false), CloseReason::HandshakeMissing),
         };
         // Errors are said before the protocol is known to both sides, so always as text (section 2.3, FINDINGS 2).
         let _ = self.outbox.push_bytes(framed(framing, &handshake::failure(&failure.0), false));

@@ -30,6 +30,6 @@ fn what_came_in_one_protocol_is_made_for_the_other() {
     let json = Bytes::from_static(b"{\"type\":1,\"target\":\"M\",\"arguments\":[7]}\x1e");
     let frame = Frame::encoded([(Protocol::Json, json.clone())]);
     assert_eq!(frame.raw(Protocol::Json).unwrap(), json);
-    assert_eq!(&frame.raw(Protocol::MessagePack).unwrap()[..], b"\x08\x96\x01\x80\xc0\xa1M\x91\x07\x90");
+    assert_eq!(&frame.raw(Protocol::MessagePack).unwrap()[..], b"\x09\x96\x01\x80\xc0\xa1M\x91\x07\x90");
     assert!(Frame::encoded([]).raw(Protocol::Json).is_err());
 }
