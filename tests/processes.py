@@ -15,9 +15,9 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-BINARY = TARGET / "debug" / "hubplane"
+BINARY = pathlib.Path(os.environ.get("HUBPLANE_BIN") or TARGET / "debug" / "hubplane")
 PYTHON = ROOT / "target" / "venv" / "bin" / "python"
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("HUBPLANE_")}
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("HUBPLANE_") and name != "RUST_LOG"}
 living = []
 
 
