@@ -18,3 +18,11 @@ pub enum InvocationOutcome {
     /// There was no such method, or the arguments did not fit.
     Rejected,
 }
+
+#[allow(missing_docs, clippy::unused_self)]
+impl HubMetrics {
+    pub fn overflow(&self) {}
+    pub fn received(&self, _message: &crate::protocol::HubMessage) {}
+    pub fn sent(&self, _messages: u64, _bytes: u64) {}
+    pub fn invocation(&self, _outcome: InvocationOutcome, _took: std::time::Duration) {}
+}
