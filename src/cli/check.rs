@@ -9,9 +9,8 @@ use super::{complain, refuse, say};
 
 /// Notes on keys of a connection string that are accepted without effect, or what is wrong. The one place where the
 /// Redis backplane's own parser is asked before anything is bound.
-#[allow(clippy::unnecessary_wraps)]
-pub(super) fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
-    Ok(Vec::new())
+pub(super) fn check_connection(connection: &str) -> Result<Vec<String>, Vec<String>> {
+    hubplane::backplane::redis::check_connection(connection)
 }
 
 /// Prints the effective configuration, or every problem.
