@@ -67,11 +67,14 @@ impl CloseReason {
     /// The Close message the client gets; None where nothing can or may be sent any more (section 4.9).
     pub fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
         let (error, allow_reconnect) = match self {
-            Self::HandshakeFailed(_) | Self::HandshakeMissing | Self::TransportLost | Self::Violation(_) => {
-                return None;
-            }
+            // A client that has ended its transport takes nothing more.
+            Self::ClientClosed
+            | Self::HandshakeFailed(_)
+            | Self::HandshakeMissing
+            | Self::TransportLost
+            | Self::Violation(_) => return None,
             Self::ClientSentClose(_) | Self::Aborted => (None, false),
-            Self::ClientClosed | Self::Draining | Self::Expired | Self::Terminated => (None, true),
+            Self::Draining | Self::Expired | Self::Terminated => (None, true),
             Self::ConnectedFailed(exception, message) => (Some((exception.as_str(), message.as_str())), false),
             Self::Protocol(error) => (Some((error.exception, error.detail.as_str())), true),
             Self::ClientTimeout => (
@@ -86,7 +89,9 @@ impl CloseReason {
         };
         let error = error.map(|(exception, message)| {
             let base = "Connection closed with an error.";
-            if detailed_errors { format!("{base} {exception}: {message}") } else { base.to_owned() }
+            // A hub's own error is told whether details are on or not, as everywhere (section 4.2).
+            let told = detailed_errors || exception == "HubException";
+            if told { format!("{base} {exception}: {message}") } else { base.to_owned() }
         });
         Some(HubMessage::Close { error, allow_reconnect })
     }

@@ -122,6 +122,15 @@ fn slot(protocol: Protocol) -> usize {
 
 // === framing ===
 
+/// Bytes that are no [`Frame`], such as a handshake answer, as one message of a transport.
+pub fn framed(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
+    match framing {
+        Framing::Raw => Bytes::copy_from_slice(payload),
+        Framing::WebSocket => websocket_frame(payload, binary),
+        Framing::ServerSentEvents => server_sent_event(payload),
+    }
+}
+
 /// One whole, unmasked WebSocket message (RFC 6455, section 5.2).
 pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 10);
@@ -164,3 +173,6 @@ pub fn ping() -> Frame {
 pub fn send(target: &str, arguments: Vec<RawValue>) -> Frame {
     Frame::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
 }
+
+#[cfg(test)]
+mod tests;

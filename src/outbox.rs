@@ -186,10 +186,27 @@ impl Outbox {
         }
     }
 
+    /// Ends when it is finished and nothing waits: there is nothing left to write, whether the wire is ready or not.
+    pub async fn ended(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.is_finished() && self.is_empty() {
+                return;
+            }
+            drained.await;
+        }
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.pong.is_none()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.lock().finished
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,3 +214,6 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,79 @@
-//! Floor 3: the protocol state of one client, without I/O.
+//! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
+
+use bytes::BytesMut;
+
+use crate::protocol::handshake::{self, HandshakeError};
+use crate::protocol::{HubMessage, Protocol, ProtocolError};
+
+/// One client's incoming bytes, from its handshake on.
+#[derive(Debug)]
+pub struct Session {
+    /// What came and is not decoded yet; at most one message and one read long.
+    buffer: BytesMut,
+    /// Most bytes of one message; None is no limit.
+    limit: Option<usize>,
+    /// JSON until the handshake says otherwise.
+    protocol: Protocol,
+}
+
+/// What a handshake is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct HandshakeRules<'a> {
+    /// The protocols of the hub.
+    pub protocols: &'a [Protocol],
+    /// Whether the transport carries binary messages.
+    pub carries_binary: bool,
+}
+
+/// The highest version of either hub protocol that the server speaks; there is no lowest
+/// (reference/signalr-protocol.md 2.2).
+const HIGHEST_VERSION: i32 = 2;
+
+impl Session {
+    /// A client from which nothing has come.
+    pub fn new(limit: Option<usize>) -> Self {
+        Self { buffer: BytesMut::new(), limit, protocol: Protocol::Json }
+    }
+
+    /// Where what comes is appended.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
+    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Protocol>, HandshakeError> {
+        let Some(request) = handshake::read_request(&mut self.buffer, self.limit)? else {
+            return Ok(None);
+        };
+        let protocol = Protocol::from_name(&request.protocol).filter(|protocol| rules.protocols.contains(protocol));
+        let Some(protocol) = protocol else {
+            return Err(HandshakeError::UnknownProtocol(request.protocol));
+        };
+        if protocol == Protocol::MessagePack && !rules.carries_binary {
+            return Err(HandshakeError::BinaryOnTextTransport(protocol));
+        }
+        if request.version > HIGHEST_VERSION {
+            return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
+        }
+        self.protocol = protocol;
+        Ok(Some(protocol))
+    }
+
+    /// The next whole message. None: more bytes are needed. After an error the connection must end.
+    pub fn poll(&mut self) -> Result<Option<HubMessage>, ProtocolError> {
+        let message = self.protocol.decode(&mut self.buffer, self.limit)?;
+        if message.is_none() && self.buffer.is_empty() {
+            // An idle client keeps no memory here; a reader brings its own.
+            self.buffer = BytesMut::new();
+        }
+        Ok(message)
+    }
+
+    /// The transport ended in good order: an error if it ended within a message (section 4.9).
+    pub fn end(&self) -> Result<(), ProtocolError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        Err(ProtocolError::invalid_data("Connection terminated while reading a message."))
+    }
+}

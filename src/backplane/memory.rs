@@ -1,1 +1,140 @@
-//! Nodes of one process: the default, and the double for tests.
+//! Nodes of one process: the default, and the double for tests. Frames are handed over as they are; nothing is encoded.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
+use crate::ids::NodeId;
+
+/// How many envelopes may wait for one node. While a receiving node is that far behind, a publish fails with
+/// [`BackplaneError::Full`] and reaches nobody: no node loses a message that another got, and none is overtaken.
+const INBOUND: usize = 4096;
+
+/// One node that stands alone: nobody hears it and it hears nobody.
+pub fn single() -> (Arc<dyn Backplane>, InboundReceiver) {
+    Bus::default().node(NodeId::new("single"))
+}
+
+/// Joins nodes of one process. Clones are the same bus.
+#[derive(Clone, Debug, Default)]
+pub struct Bus(Arc<Mutex<Nodes>>);
+
+#[derive(Debug, Default)]
+struct Nodes {
+    next: u64,
+    nodes: HashMap<u64, Member>,
+}
+
+struct Member {
+    /// Counts may pass through negative values: subscribe and unsubscribe commute.
+    topics: HashMap<Topic, i64>,
+    /// Sent to under the bus's lock only, so that all nodes see one order.
+    inbound: mpsc::Sender<Inbound>,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    /// Adds a node.
+    pub fn node(&self, id: NodeId) -> (Arc<dyn Backplane>, InboundReceiver) {
+        let (inbound, receiver) = mpsc::channel(INBOUND);
+        let mut nodes = self.lock();
+        let key = nodes.next;
+        nodes.next += 1;
+        nodes.nodes.insert(key, Member { topics: HashMap::new(), inbound });
+        let (link, _) = watch::channel(LinkState::Up);
+        (Arc::new(Node { bus: self.clone(), key, id, link }), receiver)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One node's view of the bus.
+#[derive(Debug)]
+struct Node {
+    bus: Bus,
+    key: u64,
+    id: NodeId,
+    link: watch::Sender<LinkState>,
+}
+
+impl Node {
+    fn hand_over(&self, topic: &Topic, envelope: &Envelope) -> Result<u64, BackplaneError> {
+        let mut nodes = self.bus.lock();
+        if !nodes.nodes.contains_key(&self.key) {
+            return Err(BackplaneError::Down(format!("{} has left", self.id)));
+        }
+        // A node whose receiver is gone hears nothing any more.
+        nodes.nodes.retain(|_, member| !member.inbound.is_closed());
+        let hears =
+            |key: &u64, member: &Member| *key != self.key && member.topics.get(topic).is_some_and(|count| *count > 0);
+        let receivers = || nodes.nodes.iter().filter(|(key, member)| hears(key, member)).map(|(_, member)| member);
+        if receivers().any(|member| member.inbound.capacity() == 0) {
+            return Err(BackplaneError::Full(INBOUND));
+        }
+        let mut count = 0;
+        for member in receivers() {
+            let inbound = Inbound { topic: topic.clone(), envelope: envelope.clone() };
+            count += u64::from(member.inbound.try_send(inbound).is_ok());
+        }
+        Ok(count)
+    }
+
+    fn change(&self, topics: Vec<Topic>, by: i64) {
+        let mut nodes = self.bus.lock();
+        let Some(member) = nodes.nodes.get_mut(&self.key) else { return };
+        for topic in topics {
+            let count = member.topics.entry(topic.clone()).or_default();
+            *count += by;
+            if *count == 0 {
+                member.topics.remove(&topic);
+            }
+        }
+    }
+}
+
+impl Backplane for Node {
+    fn echoes(&self) -> bool {
+        false
+    }
+
+    fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
+        futures_util::future::ready(self.hand_over(&topic, &envelope)).boxed()
+    }
+
+    fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
+        self.change(topics, 1);
+        futures_util::future::ready(()).boxed()
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        self.change(topics, -1);
+    }
+
+    fn link(&self) -> watch::Receiver<LinkState> {
+        self.link.subscribe()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.bus.lock().nodes.remove(&self.key);
+        self.link.send_replace(LinkState::Down);
+        futures_util::future::ready(()).boxed()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.bus.lock().nodes.remove(&self.key);
+    }
+}

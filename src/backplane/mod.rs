@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId};
-use crate::protocol::Protocol;
 
 /// Where an envelope goes (reference/redis-backplane.md A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

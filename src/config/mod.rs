@@ -1,14 +1,44 @@
 //! Floor 1: what a server is told: plain data with the reference's defaults. Reading it is [`load`]'s work.
 //!
 //! design.md section 3 is the contract for every key.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`hubs`], [`steps`] | the data of a hub, of a method's steps |
+//! | [`load`] | the sources, put together; the way in |
+//! | `file`, [`environment`], `merge` | one source as a tree; one tree over another |
+//! | `node`, `keys` | a value with its origin; the names of all keys |
+//! | `tree`, `declarations`, `options`, `methods`, `template` | the tree read into the data |
+//! | `reader`, `parse` | one key; one value |
+//! | [`problem`], [`mask`], [`effective`] | errors, secrets and the effective configuration as text |
 
+mod declarations;
+pub mod effective;
+pub mod environment;
+mod file;
 pub mod hubs;
+mod keys;
+pub mod load;
+pub mod mask;
+mod merge;
+mod methods;
+mod node;
+mod options;
+mod parse;
+pub mod problem;
+mod reader;
 pub mod steps;
+mod template;
+mod tree;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use hubs::{HubConfig, HubOptions};
+pub use node::Origin;
+pub use problem::Problem;
+pub use reader::Setting;
 
 /// The whole configuration of a server.
 #[derive(Clone, Debug)]
@@ -48,7 +78,7 @@ pub enum LogFormat {
 }
 
 /// `[backplane]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum BackplaneConfig {
     /// This node stands alone.
     Memory,
@@ -59,6 +89,20 @@ pub enum BackplaneConfig {
         /// Put in front of every channel as it is; wins over `channelPrefix=` in the string.
         channel_prefix: Option<String>,
     },
+}
+
+impl fmt::Debug for BackplaneConfig {
+    /// With the connection's secrets masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("Memory"),
+            Self::Redis { connection, channel_prefix } => f
+                .debug_struct("Redis")
+                .field("connection", &mask::mask(connection))
+                .field("channel_prefix", &channel_prefix.as_deref().map(mask::mask))
+                .finish(),
+        }
+    }
 }
 
 impl Default for Config {

@@ -1,41 +1,34 @@
-//! Floor 7: one task a client: handshake, calls in flight, and everything that is written to it.
+//! Floor 7: one task a client. It shakes hands, reads, calls the hub, and writes; nobody else touches the client's
+//! wire. What others have for it waits in its outbox.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | this one | a connection from its handshake to its end |
+//! | [`host`] | a hub with everything its connections need; the sweep that pings and times out |
+//! | [`invocations`] | calls in flight: limits, results, streams |
+
+pub mod host;
+pub mod invocations;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+
 use crate::close::{CloseReason, CloseSignal};
-use crate::config::HubOptions;
-use crate::delivery::Delivery;
-use crate::frame::Framing;
-use crate::hub::{Hub, RequestInfo};
-use crate::ids::{ConnectionId, UserId};
-use crate::metrics::HubMetrics;
+use crate::frame::{Encoding, Frame, framed};
+use crate::hub::{Caller, HubError, RequestInfo};
+use crate::ids::ConnectionId;
+use crate::liveness::Liveness;
 use crate::outbox::Outbox;
-use crate::wire::{Sink, Source};
+use crate::protocol::handshake::{self, HandshakeError};
+use crate::protocol::{HubMessage, Protocol};
+use crate::registry::Member;
+use crate::session::{HandshakeRules, Session};
+use crate::wire::{Gone, Sink, Source, SourceEnd};
 
-/// A hub with everything its connections need.
-pub struct HubHost {
-    /// The application.
-    pub hub: Arc<dyn Hub>,
-    /// Its name in metrics and logs.
-    pub name: String,
-    /// Its sends.
-    pub delivery: Arc<Delivery>,
-    /// Its options.
-    pub options: HubOptions,
-    /// Who a connection's user is, asked once at the handshake.
-    pub user_id: UserIdProvider,
-    /// Its instruments.
-    pub metrics: HubMetrics,
-}
-
-impl std::fmt::Debug for HubHost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubHost").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Tells the user id of a connection from its HTTP request.
-pub type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
+pub use host::{HubHost, UserIdProvider};
+use invocations::Invocations;
 
 /// One client as its transport knows it.
 #[derive(Debug)]
@@ -48,23 +41,245 @@ pub struct Peer {
     pub close: CloseSignal,
 }
 
-impl HubHost {
-    /// An empty outbox with the hub's bounds, for a client whose transport frames like this. The transport keeps a
-    /// clone where it must answer by itself (pongs).
-    pub fn outbox(&self, framing: Framing) -> Arc<Outbox> {
-        let encoding = crate::frame::Encoding { protocol: crate::protocol::Protocol::Json, framing };
-        Arc::new(Outbox::new(encoding, self.options.outgoing_buffer_size, self.options.outgoing_buffer_messages))
+/// Serves one client from its handshake to its end. When it returns, the Close message (where one is due) has been
+/// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
+/// caller's. Calls that still run, and the hub's `disconnected`, go on in a task of [`HubHost::tasks`].
+pub async fn serve<S: Source, K: Sink>(
+    host: &Arc<HubHost>,
+    peer: Peer,
+    outbox: Arc<Outbox>,
+    source: S,
+    sink: K,
+) -> CloseReason {
+    let close = peer.close.clone();
+    let writer = write(host, &outbox, sink);
+    tokio::pin!(writer);
+    let mut writing = true;
+    let reason = {
+        let reader = Connection { host: host.clone(), peer, outbox: outbox.clone() }.run(source);
+        tokio::pin!(reader);
+        loop {
+            tokio::select! {
+                reason = &mut reader => break reason,
+                Gone = &mut writer, if writing => {
+                    writing = false;
+                    close.close(CloseReason::TransportLost);
+                }
+            }
+        }
+    };
+    // Whatever the reader found, an earlier word from outside counts: it is why the reader ended.
+    let reason = close.reason().cloned().unwrap_or(reason);
+    close.close(reason.clone());
+    outbox.finish(close_frame(host, &reason).as_ref());
+    if writing {
+        let _ = timeout(host.options.disconnect_timeout, &mut writer).await;
+    }
+    reason
+}
+
+fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<Frame> {
+    reason.close_message(host.options.detailed_errors).map(Frame::new)
+}
+
+/// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone.
+async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
+    let mut batch: Vec<Bytes> = Vec::new();
+    loop {
+        tokio::select! {
+            () = sink.ready() => {}
+            () = outbox.ended() => return Gone,
+        }
+        if !outbox.next(&mut batch).await {
+            return Gone;
+        }
+        host.metrics.sent(batch.len() as u64, batch.iter().map(|bytes| bytes.len() as u64).sum());
+        if sink.send(&mut batch).await.is_err() {
+            return Gone;
+        }
+        batch.clear();
     }
 }
 
-/// Serves one client from its handshake to its end. When it returns, the Close message (where one is due) has been
-/// handed to `sink` and the hub has been told; what the transport has to say for farewell is the caller's.
-pub async fn serve<S: Source, K: Sink>(
-    _host: &HubHost,
-    _peer: Peer,
-    _outbox: Arc<Outbox>,
-    _source: S,
-    _sink: K,
-) -> CloseReason {
-    CloseReason::Aborted
+struct Connection {
+    host: Arc<HubHost>,
+    peer: Peer,
+    outbox: Arc<Outbox>,
 }
+
+impl Connection {
+    async fn run<S: Source>(self, mut source: S) -> CloseReason {
+        let mut session = Session::new(self.host.options.maximum_receive_message_size);
+        if let Err(reason) = self.shake_hands(&mut session, &mut source).await {
+            return reason;
+        }
+        let member = self.member();
+        let caller = Caller::new(
+            member.id.clone(),
+            member.user.clone(),
+            self.peer.request.clone(),
+            self.peer.close.clone(),
+            self.host.delivery.clone(),
+        );
+        self.host.delivery.connect(member.clone()).await;
+        if let Err(error) = invocations::contain(self.host.hub.connected(caller.clone())).await {
+            tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
+            self.host.delivery.disconnect(&member.id);
+            let (exception, message) = match error {
+                HubError::Hub(message) => ("HubException".to_owned(), message),
+                HubError::Binding(error) => (error.exception.to_owned(), error.detail),
+                HubError::Failed { exception, message } => (exception, message),
+            };
+            return CloseReason::ConnectedFailed(exception, message);
+        }
+        let mut calls = Invocations::new(self.host.clone(), caller.clone(), self.outbox.clone());
+        let reason = self.read(&mut session, &mut source, &member, &mut calls).await;
+        // What the reader found counts only if nobody outside spoke before.
+        self.peer.close.close(reason.clone());
+        let reason = self.peer.close.reason().cloned().unwrap_or(reason);
+        // First nothing more is queued, then the hub is told: what it sends to everybody now is not for this client.
+        self.outbox.finish(close_frame(&self.host, &reason).as_ref());
+        self.host.tasks.spawn(farewell(self.host.clone(), caller, calls, reason.clone()));
+        reason
+    }
+
+    // === handshake ===
+
+    async fn shake_hands<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<(), CloseReason> {
+        let framing = self.outbox.encoding().framing;
+        let whole = timeout(self.host.options.handshake_timeout, self.read_handshake(session, source)).await;
+        let failure = match whole {
+            Ok(Ok(protocol)) => {
+                self.outbox.set_encoding(Encoding { protocol, framing });
+                let answer = framed(framing, handshake::success(), protocol == Protocol::MessagePack);
+                // An empty queue takes it; a peer that is gone by now is found out by the writer.
+                let _ = self.outbox.push_bytes(answer);
+                return Ok(());
+            }
+            Ok(Err(NoHandshake::Ended(reason))) => return Err(reason),
+            Ok(Err(NoHandshake::Refused(error))) => {
+                let text = error.text(self.host.options.detailed_errors);
+                (text.clone(), CloseReason::HandshakeFailed(text))
+            }
+            Err(_) => (HandshakeError::Timeout.text(false), CloseReason::HandshakeMissing),
+        };
+        // Errors are said before the protocol is known to both sides, so always as text (section 2.3, FINDINGS 2).
+        let _ = self.outbox.push_bytes(framed(framing, &handshake::failure(&failure.0), false));
+        Err(failure.1)
+    }
+
+    async fn read_handshake<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<Protocol, NoHandshake> {
+        let rules = HandshakeRules {
+            protocols: &self.host.options.protocols,
+            carries_binary: self.peer.request.transport.carries_binary(),
+        };
+        loop {
+            if let Some(protocol) = session.handshake(rules).map_err(NoHandshake::Refused)? {
+                return Ok(protocol);
+            }
+            tokio::select! {
+                received = source.recv(session.buffer()) => match received {
+                    Ok(()) => {}
+                    Err(SourceEnd::Violation(code)) => return Err(NoHandshake::Ended(CloseReason::Violation(code))),
+                    Err(SourceEnd::Closed | SourceEnd::Lost) => return Err(NoHandshake::Ended(CloseReason::HandshakeMissing)),
+                },
+                reason = self.peer.close.closed() => return Err(NoHandshake::Ended(reason)),
+            }
+        }
+    }
+
+    fn member(&self) -> Arc<Member> {
+        // Polls keep themselves alive; pings would only wake them (reference/signalr-protocol.md 1.8).
+        let pings = self.peer.request.transport != crate::protocol::TransportKind::LongPolling;
+        Arc::new(Member {
+            id: self.peer.id.clone(),
+            user: (self.host.user_id)(&self.peer.request),
+            outbox: self.outbox.clone(),
+            close: self.peer.close.clone(),
+            liveness: Liveness::new(Instant::now(), pings),
+        })
+    }
+
+    // === reading ===
+
+    /// Takes messages in the order they came until the connection must end.
+    async fn read<S: Source>(
+        &self,
+        session: &mut Session,
+        source: &mut S,
+        member: &Member,
+        calls: &mut Invocations,
+    ) -> CloseReason {
+        loop {
+            member.liveness.busy();
+            loop {
+                match session.poll() {
+                    Err(error) => return CloseReason::Protocol(error),
+                    Ok(None) => break,
+                    Ok(Some(message)) => {
+                        self.host.metrics.received(&message);
+                        tokio::select! {
+                            ended = dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
+                            reason = self.peer.close.closed() => return reason,
+                        }
+                    }
+                }
+                // A client that sends without a pause must not keep its thread for itself.
+                tokio::task::coop::consume_budget().await;
+            }
+            member.liveness.idle(Instant::now());
+            let received = loop {
+                tokio::select! {
+                    received = source.recv(session.buffer()) => break received,
+                    reason = self.peer.close.closed() => return reason,
+                    () = calls.progress() => {}
+                }
+            };
+            match received {
+                Ok(()) => {}
+                Err(SourceEnd::Closed) => {
+                    return session.end().map_or_else(CloseReason::Protocol, |()| CloseReason::ClientClosed);
+                }
+                Err(SourceEnd::Lost) => return CloseReason::TransportLost,
+                Err(SourceEnd::Violation(code)) => return CloseReason::Violation(code),
+            }
+        }
+    }
+}
+
+enum NoHandshake {
+    Ended(CloseReason),
+    Refused(HandshakeError),
+}
+
+/// One message. Some: it ends the connection. Waits only where the reference blocks its loop too: for a free slot.
+async fn dispatch(message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
+    match message {
+        HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
+        HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
+        HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
+        HubMessage::Ping => member.liveness.pinged(),
+        HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
+        // Items and ends of streams that nobody reads are passed over (section 4.6); so are acks and sequences of a
+        // connection without stateful reconnect (4.13).
+        HubMessage::StreamItem { .. } | HubMessage::Completion { .. } => {}
+        HubMessage::Ack { .. } | HubMessage::Sequence { .. } => {}
+    }
+    None
+}
+
+/// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
+/// hub is told. Beside each other, as in the reference (section 4.11).
+async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
+    let told = async {
+        let disconnected = host.hub.disconnected(caller.clone(), reason.error());
+        if let Err(error) = invocations::contain(disconnected).await {
+            tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
+        }
+        host.delivery.disconnect(caller.connection_id());
+    };
+    tokio::join!(told, calls.finish());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Who calls: the connection behind a call, its HTTP request, and the way to everybody else.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
@@ -24,11 +25,11 @@ struct Inner {
 }
 
 /// The HTTP request a connection began with: the WebSocket's or event stream's, or the first poll's.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RequestInfo {
     /// The transport it asked for.
     pub transport: TransportKind,
-    /// Path and query.
+    /// Path and query. The query may hold a token (`access_token`): do not log it.
     pub uri: Uri,
     /// All headers. They may hold tokens: do not log them.
     pub headers: HeaderMap,
@@ -60,6 +61,18 @@ impl RequestInfo {
             .filter_map(|pair| pair.trim().split_once('='))
             .find(|(key, _)| *key == name)
             .map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for RequestInfo {
+    /// Neither the query nor the values of headers: both may hold tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestInfo")
+            .field("transport", &self.transport)
+            .field("path", &self.uri.path())
+            .field("headers", &self.headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>())
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,5 +125,51 @@ impl Caller {
     /// Ends when the connection is closing: for long work that nobody will hear of any more.
     pub async fn closed(&self) {
         self.0.close.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::hub::test_kit::{caller, request};
+
+    #[test]
+    fn the_first_query_value_counts_whatever_the_keys_case() {
+        let request = request("/chat?id=1&User=a%20b&user=c&empty=");
+        assert_eq!(request.query("user").as_deref(), Some("a b"));
+        assert_eq!(request.query("empty").as_deref(), Some(""));
+        assert_eq!(request.query("none"), None);
+    }
+
+    #[test]
+    fn cookies_are_found_in_every_line() {
+        let mut request = request("/chat");
+        request.headers.append("cookie", HeaderValue::from_static("a=1; session=x=y"));
+        request.headers.append("cookie", HeaderValue::from_static("bare;  last=\"q\""));
+        assert_eq!(request.cookie("a"), Some("1"));
+        assert_eq!(request.cookie("session"), Some("x=y"));
+        assert_eq!(request.cookie("last"), Some("\"q\""));
+        assert_eq!(request.cookie("A"), None);
+        assert_eq!(request.cookie("bare"), None);
+    }
+
+    #[test]
+    fn a_request_does_not_print_its_tokens() {
+        let mut request = request("/chat?access_token=SECRET");
+        request.headers.insert("authorization", HeaderValue::from_static("Bearer SECRET"));
+        let shown = format!("{request:?}");
+        assert!(shown.contains("/chat") && shown.contains("authorization"), "{shown}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn an_abort_closes_the_connection() {
+        let caller = caller("me", None).await;
+        caller.abort();
+        caller.closed().await;
+        assert_eq!(caller.0.close.reason(), Some(&CloseReason::Aborted));
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
+use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
-use crate::protocol::{RawValue, ValueError};
+use crate::protocol::ValueError;
 use crate::target::{Scope, Target};
 
 /// Whom messages can be sent to, from a hub method or from outside.
@@ -46,8 +45,8 @@ impl Clients {
     }
 
     /// Everybody but these.
-    pub fn all_except(&self, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Target::all().except(ids))
+    pub fn all_except(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
+        self.target(Target::all().except(ids.into_iter().map(Into::into)))
     }
 
     /// The connection that calls. Outside of a call there is none, and nothing is sent.
@@ -66,8 +65,8 @@ impl Clients {
     }
 
     /// Several connections.
-    pub fn clients(&self, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Scope::Connections(ids.into_iter().collect()).into())
+    pub fn clients(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
+        self.target(Scope::Connections(ids.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group.
@@ -76,13 +75,17 @@ impl Clients {
     }
 
     /// The members of several groups; a member of two gets two copies.
-    pub fn groups(&self, names: impl IntoIterator<Item = GroupName>) -> Audience {
-        self.target(Scope::Groups(names.into_iter().collect()).into())
+    pub fn groups(&self, names: impl IntoIterator<Item = impl Into<GroupName>>) -> Audience {
+        self.target(Scope::Groups(names.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group but these.
-    pub fn group_except(&self, name: impl Into<GroupName>, ids: impl IntoIterator<Item = ConnectionId>) -> Audience {
-        self.target(Target::group(name).except(ids))
+    pub fn group_except(
+        &self,
+        name: impl Into<GroupName>,
+        ids: impl IntoIterator<Item = impl Into<ConnectionId>>,
+    ) -> Audience {
+        self.target(Target::group(name).except(ids.into_iter().map(Into::into)))
     }
 
     /// The members of a group but the caller.
@@ -96,18 +99,22 @@ impl Clients {
     }
 
     /// All connections of several users.
-    pub fn users(&self, ids: impl IntoIterator<Item = UserId>) -> Audience {
-        self.target(Scope::Users(ids.into_iter().collect()).into())
+    pub fn users(&self, ids: impl IntoIterator<Item = impl Into<UserId>>) -> Audience {
+        self.target(Scope::Users(ids.into_iter().map(Into::into).collect()).into())
     }
 }
 
 impl Audience {
-    /// Calls `method` at each receiver and waits for no answer. The arguments are a tuple of serializable values,
-    /// `()` for none, or a `Vec<RawValue>`.
+    /// Calls `method` at each receiver and waits for no answer. The arguments are a tuple of up to eight values, `()`
+    /// for none, or a `Vec<RawValue>` ([`IntoArguments`]).
     ///
     /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
-    /// waited for. Fails when a value has no form in one of the hub's protocols, or the backplane is needed and away.
+    /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
+    /// such a call for a broken message and hang up), or when the backplane is needed and away.
     pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
+        if method.is_empty() {
+            return Err(SendError::Value(ValueError("the method to call has an empty name".to_owned())));
+        }
         let arguments = arguments.into_arguments().map_err(SendError::Value)?;
         self.delivery.send(&self.target, method, arguments).await
     }
@@ -130,42 +137,45 @@ impl Groups {
     }
 }
 
-/// What a client's method can be called with.
-pub trait IntoArguments {
-    /// One raw value for each argument.
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError>;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_kit::caller;
 
-impl IntoArguments for Vec<RawValue> {
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-        Ok(self)
-    }
-}
-
-impl IntoArguments for () {
-    fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-        Ok(Vec::new())
-    }
-}
-
-macro_rules! tuples {
-    ($($($name:ident)+;)*) => {$(
-        impl<$($name: Serialize),+> IntoArguments for ($($name,)+) {
-            fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
-                #[allow(non_snake_case, reason = "type names serve as variable names")]
-                let ($($name,)+) = self;
-                Ok(vec![$(RawValue::new(&$name)?),+])
-            }
+    #[tokio::test]
+    async fn every_choice_is_its_target() {
+        let clients = caller("me", None).await.clients();
+        let me = || [ConnectionId::from("me")];
+        let ids = || ["a", "b"].map(ConnectionId::from);
+        let cases = [
+            (clients.all(), Target::all()),
+            (clients.all_except(["a", "b"]), Target::all().except(ids())),
+            (clients.caller(), Target::connection("me")),
+            (clients.others(), Target::all().except(me())),
+            (clients.client("a"), Target::connection("a")),
+            (clients.clients(vec!["a".to_owned(), "b".to_owned()]), Scope::Connections(ids().into()).into()),
+            (clients.group("g"), Target::group("g")),
+            (clients.groups(["g", "h"]), Scope::Groups(vec!["g".into(), "h".into()]).into()),
+            (clients.group_except("g", ids()), Target::group("g").except(ids())),
+            (clients.others_in_group("g"), Target::group("g").except(me())),
+            (clients.user("u"), Target::user("u")),
+            (clients.users(["u", "v"]), Scope::Users(vec!["u".into(), "v".into()]).into()),
+        ];
+        for (audience, target) in cases {
+            assert_eq!(audience.target, target);
         }
-    )*};
-}
-tuples! {
-    A;
-    A B;
-    A B C;
-    A B C D;
-    A B C D E;
-    A B C D E F;
-    A B C D E F G;
-    A B C D E F G H;
+    }
+
+    #[tokio::test]
+    async fn outside_of_a_call_there_is_no_caller() {
+        let outside = Clients::of(caller("me", None).await.clients().delivery, None);
+        assert_eq!(outside.caller().target, Scope::Connections(vec![]).into());
+        assert_eq!(outside.others().target, Target::all());
+    }
+
+    #[tokio::test]
+    async fn a_method_without_a_name_is_not_called() {
+        let sent = caller("me", None).await.clients().all().send("", ()).await;
+        assert!(matches!(sent, Err(SendError::Value(_))), "{sent:?}");
+    }
 }

@@ -6,19 +6,27 @@
 //! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
 //! | [`clients`] | [`Clients`], [`Groups`]: SignalR's send surface |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
-//! | [`declared`] | a hub made of configuration |
+//! | [`declared`] | [`Declared`]: a hub made of configuration |
+//! | [`values`] | what methods take and return, and what clients are called with |
+//! | `names` | methods by name, without regard to letter case |
 
 pub mod caller;
 pub mod clients;
 pub mod declared;
 pub mod methods;
+mod names;
+#[cfg(test)]
+mod test_kit;
+pub mod values;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use caller::{Caller, RequestInfo};
 pub use clients::{Clients, Groups};
-pub use methods::Methods;
+pub use declared::Declared;
+pub use methods::{MethodFn, Methods};
+pub use values::{Argument, IntoArguments, IntoValue};
 
 use crate::delivery::SendError;
 use crate::protocol::{BindingError, RawValue, ValueError};
@@ -128,6 +136,11 @@ impl HubError {
     /// An error that its caller always sees.
     pub fn hub(text: impl Into<String>) -> Self {
         Self::Hub(text.into())
+    }
+
+    /// For a call of a method that [`Hub::method`] does not know. Whoever calls asks first, so this is a safeguard.
+    fn unknown_method() -> Self {
+        Self::Binding(BindingError { exception: "HubException", detail: "Method does not exist.".to_owned() })
     }
 
     /// An error that its caller sees only with detailed errors.

@@ -1,1 +1,103 @@
 //! Where one message ends: 0x1E records and varint lengths, with the size limit.
+//!
+//! The limit counts a message with its framing. A message exactly as long passes; whole messages in front of one
+//! that is too long are still handed out (reference/signalr-protocol.md 4.9).
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
+
+use super::ProtocolError;
+
+/// Ends each JSON message, and both handshake messages (section 2.1).
+pub const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// The most bytes a length prefix may have: 31 bits, seven a byte (section 3.2).
+pub const MAX_PREFIX: usize = 5;
+
+/// Takes the first record off `buffer`, without its separator. None: it is not whole yet.
+///
+/// `scanned` is how many bytes at the front are known to hold no separator; keep it between calls on the same
+/// buffer, so that a long record which comes in many pieces is searched once.
+pub fn take_record(
+    buffer: &mut BytesMut,
+    limit: Option<usize>,
+    scanned: &mut usize,
+) -> Result<Option<Bytes>, ProtocolError> {
+    let window = limit.map_or(buffer.len(), |limit| limit.min(buffer.len()));
+    let known = (*scanned).min(window);
+    if let Some(found) = memchr(RECORD_SEPARATOR, &buffer[known..window]) {
+        *scanned = 0;
+        let record = buffer.split_to(known + found).freeze();
+        buffer.advance(1);
+        return Ok(Some(record));
+    }
+    *scanned = window;
+    match limit {
+        Some(limit) if buffer.len() > limit => Err(too_large(limit)),
+        _ => Ok(None),
+    }
+}
+
+/// Takes the first length-prefixed body off `buffer`, without its prefix. None: it is not whole yet.
+///
+/// A length over the limit is refused as soon as it is known; the body is not waited for.
+pub fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<Bytes>, ProtocolError> {
+    let Some((prefix, length)) = read_prefix(buffer)? else {
+        return match limit {
+            Some(limit) if buffer.len() > limit => Err(too_large(limit)),
+            _ => Ok(None),
+        };
+    };
+    let total = prefix + length;
+    if let Some(limit) = limit.filter(|limit| total > *limit) {
+        return Err(too_large(limit));
+    }
+    if buffer.len() < total {
+        return Ok(None);
+    }
+    buffer.advance(prefix);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+/// The length of the prefix and the length it says. None: the prefix is not whole.
+fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
+    let mut length = 0usize;
+    for (index, byte) in bytes.iter().take(MAX_PREFIX).enumerate() {
+        if index == MAX_PREFIX - 1 && *byte > 7 {
+            return Err(ProtocolError {
+                exception: "FormatException",
+                detail: "Messages over 2GB in size are not supported.".to_owned(),
+            });
+        }
+        length |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok(Some((index + 1, length)));
+        }
+    }
+    Ok(None)
+}
+
+/// The prefix of a body, and how many of its bytes count.
+pub fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX], usize) {
+    let mut prefix = [0; MAX_PREFIX];
+    let mut used = 0;
+    loop {
+        let more = length > 0x7f && used < MAX_PREFIX - 1;
+        prefix[used] = (length & 0x7f) as u8 | if more { 0x80 } else { 0 };
+        used += 1;
+        length >>= 7;
+        if !more {
+            return (prefix, used);
+        }
+    }
+}
+
+/// Exactly the reference's text (section 4.9).
+fn too_large(limit: usize) -> ProtocolError {
+    ProtocolError::invalid_data(format!(
+        "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,228 @@
 //! The first message each way, always JSON, one record (reference/signalr-protocol.md, section 2).
+
+use bytes::{Bytes, BytesMut};
+
+use super::framing::{self, RECORD_SEPARATOR};
+use super::json::read::{int32, line_and_column, object_start, string};
+use super::json::scan::{Kind, Next, Scanner, Syntax};
+use super::json::text::{self, write_string};
+use super::{Protocol, ProtocolError};
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeRequest {
+    /// The protocol's name, as sent; [`Protocol::from_name`] knows it or not.
+    pub protocol: String,
+    /// The version it would speak. There is no lower bound (section 2.2).
+    pub version: i32,
+}
+
+/// Why a handshake failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// The request is longer than a message may be, whether or not its end came.
+    TooLarge,
+    /// None came in time.
+    Timeout,
+    /// It is no request; what the reference throws, with its short name and message.
+    Malformed {
+        /// The exception's short name.
+        exception: &'static str,
+        /// Its message.
+        detail: String,
+    },
+    /// A protocol this hub does not speak; the name as sent.
+    UnknownProtocol(String),
+    /// A version above ours.
+    UnsupportedVersion {
+        /// The protocol.
+        protocol: Protocol,
+        /// The version asked for.
+        version: i32,
+    },
+    /// A binary protocol on a transport that carries text only.
+    BinaryOnTextTransport(Protocol),
+}
+
+impl HandshakeError {
+    /// Exactly the text the reference answers with (section 2.3). `detailed` adds what went wrong, where the
+    /// reference would.
+    pub fn text(&self, detailed: bool) -> String {
+        match self {
+            Self::TooLarge | Self::Timeout => "Handshake was canceled.".to_owned(),
+            Self::Malformed { exception, detail } => {
+                let base = "An unexpected error occurred during connection handshake.";
+                if detailed { format!("{base} {exception}: {detail}") } else { base.to_owned() }
+            }
+            Self::UnknownProtocol(name) => format!("The protocol '{name}' is not supported."),
+            Self::UnsupportedVersion { protocol, version } => {
+                format!("The server does not support version {version} of the '{}' protocol.", protocol.name())
+            }
+            Self::BinaryOnTextTransport(protocol) => format!(
+                "Cannot use the '{}' protocol on the current transport. \
+                 The transport does not support 'Binary' transfer format.",
+                protocol.name()
+            ),
+        }
+    }
+}
+
+impl From<ProtocolError> for HandshakeError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Malformed { exception: error.exception, detail: error.detail }
+    }
+}
+
+// === the server's side ===
+
+/// Takes the request off `buffer`; what follows it stays. None: it is not whole yet. `limit` counts it with its
+/// separator, in bytes; None is no limit.
+pub fn read_request(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HandshakeRequest>, HandshakeError> {
+    let record = framing::take_record(buffer, limit, &mut 0).map_err(|_| HandshakeError::TooLarge)?;
+    let Some(record) = record else { return Ok(None) };
+    let (mut protocol, mut version) = (None, None);
+    members(&record, |scanner, name| {
+        match name {
+            b"protocol" => protocol = Some(string(scanner, "protocol")?.into_owned()),
+            b"version" => version = Some(int32(scanner, "version")?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let missing = |name: &str| {
+        let content = String::from_utf8_lossy(&record);
+        HandshakeError::from(ProtocolError::invalid_data(format!(
+            "Missing required property '{name}'. Message content: {content}"
+        )))
+    };
+    let protocol = protocol.ok_or_else(|| missing("protocol"))?;
+    let version = version.ok_or_else(|| missing("version"))?;
+    Ok(Some(HandshakeRequest { protocol, version }))
+}
+
+/// The answer to a good request.
+pub fn success() -> &'static [u8] {
+    b"{}\x1e"
+}
+
+/// The answer to a bad one; the connection ends after it.
+pub fn failure(text: &str) -> Vec<u8> {
+    let mut out = b"{\"error\":".to_vec();
+    write_string(&mut out, text);
+    out.extend_from_slice(&[b'}', RECORD_SEPARATOR]);
+    out
+}
+
+// === the client's side ===
+
+/// A request.
+pub fn request(protocol: &str, version: i32) -> Vec<u8> {
+    let mut out = b"{\"protocol\":".to_vec();
+    write_string(&mut out, protocol);
+    out.extend_from_slice(format!(",\"version\":{version}}}").as_bytes());
+    out.push(RECORD_SEPARATOR);
+    out
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeResponse {
+    /// None: the connection stands.
+    pub error: Option<String>,
+}
+
+/// Takes a response off `buffer`; what follows it stays. None: it is not whole yet.
+pub fn read_response(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HandshakeResponse>, HandshakeError> {
+    let record = framing::take_record(buffer, limit, &mut 0).map_err(|_| HandshakeError::TooLarge)?;
+    let Some(record) = record else { return Ok(None) };
+    let mut error = None;
+    members(&record, |scanner, name| {
+        match name {
+            b"error" => error = Some(string(scanner, "error")?.into_owned()),
+            // A hub message instead of a response (section 2.1).
+            b"type" => return Err(ProtocolError::invalid_data("Expected a handshake response from the server.").into()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Some(HandshakeResponse { error }))
+}
+
+// === both ===
+
+/// Why a member could not be read: syntax errors say where here, unlike in hub messages.
+enum Bad {
+    Syntax(Syntax),
+    Content(HandshakeError),
+}
+
+impl From<Syntax> for Bad {
+    fn from(syntax: Syntax) -> Self {
+        Self::Syntax(syntax)
+    }
+}
+
+impl From<ProtocolError> for Bad {
+    fn from(error: ProtocolError) -> Self {
+        Self::Content(error.into())
+    }
+}
+
+/// Reads the members of the record's object. `member` reads the value of those it knows and says whether it did.
+fn members<F>(record: &Bytes, mut member: F) -> Result<(), HandshakeError>
+where
+    F: FnMut(&mut Scanner<'_>, &[u8]) -> Result<bool, Bad>,
+{
+    let mut scanner = Scanner::new(record);
+    let mut walk = || -> Result<(), Bad> {
+        well_formed(&scanner)?;
+        object_start(&mut scanner)?;
+        if scanner.peek() == Some(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = scanner.name()?;
+            let plain = if name.contains(&b'\\') { text::unescape(name).ok() } else { None };
+            well_formed(&scanner)?;
+            if !member(&mut scanner, plain.as_deref().map_or(name, str::as_bytes))? {
+                scanner.value(1)?;
+            }
+            if scanner.next(b'}')? == Next::End {
+                return Ok(());
+            }
+        }
+    };
+    walk().map_err(|bad| match bad {
+        Bad::Syntax(bad) => bad_token(record, bad),
+        Bad::Content(error) => error,
+    })
+}
+
+/// Looks ahead at one token: what is no JSON is told apart from what is of the wrong kind, since it says where.
+fn well_formed(scanner: &Scanner<'_>) -> Result<(), Syntax> {
+    let mut ahead = scanner.clone();
+    match ahead.kind()? {
+        Kind::Object | Kind::Array => Ok(()),
+        scalar => ahead.scalar(scalar),
+    }
+}
+
+/// The reference's JSON reader's words, where they are known.
+fn bad_token(record: &[u8], bad: Syntax) -> HandshakeError {
+    let (line, column) = line_and_column(record, bad.at);
+    let what = match record.get(bad.at) {
+        _ if record.iter().all(u8::is_ascii_whitespace) => "The input does not contain any JSON tokens. \
+             Expected the input to start with a valid JSON token, when isFinalBlock is true."
+            .to_owned(),
+        None => "Expected more JSON, but the end of the data was reached.".to_owned(),
+        Some(byte @ 0x20..=0x7e) => format!("'{}' is an invalid start of a value.", char::from(*byte)),
+        Some(byte) => format!("'0x{byte:02X}' is an invalid start of a value."),
+    };
+    HandshakeError::Malformed {
+        exception: "JsonReaderException",
+        detail: format!("{what} LineNumber: {line} | BytePositionInLine: {column}."),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,38 @@
 //! The JSON hub protocol (reference/signalr-protocol.md 3.1).
+//!
+//! Reading is one pass over the bytes of a record. Arguments, results and items become slices of those bytes; text
+//! is copied only where a message holds it as text.
 
-use bytes::{Bytes, BytesMut};
+mod escaped;
+pub(crate) mod read;
+pub(crate) mod scan;
+pub(crate) mod text;
+mod write;
 
-use super::{HubMessage, ProtocolError, ValueError};
+use bytes::BytesMut;
+
+use super::{HubMessage, ProtocolError, framing};
+
+pub use write::encode;
 
 /// See [`super::Protocol::decode`].
-pub fn decode(_buffer: &mut BytesMut, _limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+pub fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+    decode_from(buffer, limit, &mut 0)
+}
+
+/// The same, knowing how far `buffer` was searched before ([`framing::take_record`]).
+pub(super) fn decode_from(
+    buffer: &mut BytesMut,
+    limit: Option<usize>,
+    scanned: &mut usize,
+) -> Result<Option<HubMessage>, ProtocolError> {
+    while let Some(record) = framing::take_record(buffer, limit, scanned)? {
+        if let Some(message) = read::message(&record)? {
+            return Ok(Some(message));
+        }
+    }
     Ok(None)
 }
 
-/// See [`super::Protocol::encode`].
-pub fn encode(_message: &HubMessage) -> Result<Bytes, ValueError> {
-    Ok(Bytes::new())
-}
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{BindingError, RawValue};
+use super::{BindingError, RawValue, ValueError};
 use crate::ids::InvocationId;
 
 /// One message of the hub protocol, either direction.
@@ -86,6 +86,11 @@ impl Invocation {
             stream_ids: Vec::new(),
             headers: Headers::default(),
         }
+    }
+
+    /// The arguments of a call that is to be encoded; one whose arguments could not be read cannot be sent on.
+    pub(super) fn sendable_arguments(&self) -> Result<&[RawValue], ValueError> {
+        self.arguments.as_deref().map_err(|_| ValueError("arguments that could not be read cannot be sent".to_owned()))
     }
 }
 

@@ -9,6 +9,8 @@
 //! | [`handshake`] | the first message each way, always JSON |
 //! | [`transcode`] | one value from one encoding to the other |
 //! | [`transfer`] | the three transports by name |
+//!
+//! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`Decoder`] is the same for one long-lived buffer.
 
 pub mod framing;
 pub mod handshake;
@@ -76,6 +78,30 @@ impl Protocol {
     }
 }
 
+/// Decodes the messages of one connection, and remembers how far its buffer was searched: a JSON record that comes in
+/// many pieces is searched once, however long it is. [`Protocol::decode`] begins anew each time.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    protocol: Protocol,
+    limit: Option<usize>,
+    scanned: usize,
+}
+
+impl Decoder {
+    /// A decoder for one buffer; `limit` as in [`Protocol::decode`].
+    pub fn new(protocol: Protocol, limit: Option<usize>) -> Self {
+        Self { protocol, limit, scanned: 0 }
+    }
+
+    /// As [`Protocol::decode`]. Between calls `buffer` may only grow at its end.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<HubMessage>, ProtocolError> {
+        match self.protocol {
+            Protocol::Json => json::decode_from(buffer, self.limit, &mut self.scanned),
+            Protocol::MessagePack => msgpack::decode(buffer, self.limit),
+        }
+    }
+}
+
 /// A message that ends the connection: the peer broke the protocol.
 ///
 /// `exception` and `detail` are what the reference shows when detailed errors are on, as
@@ -124,3 +150,6 @@ impl BindingError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,26 @@
 //! The MessagePack hub protocol (reference/signalr-protocol.md 3.2).
+//!
+//! Reading is one pass over the bytes of a body. Arguments, results and items become slices of those bytes.
 
-use bytes::{Bytes, BytesMut};
+mod read;
+pub(crate) mod token;
+pub(crate) mod write;
 
-use super::{HubMessage, ProtocolError, ValueError};
+use bytes::BytesMut;
+
+use super::{HubMessage, ProtocolError, framing};
+
+pub use write::encode;
 
 /// See [`super::Protocol::decode`].
-pub fn decode(_buffer: &mut BytesMut, _limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+pub fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+    while let Some(body) = framing::take_prefixed(buffer, limit)? {
+        if let Some(message) = read::message(&body)? {
+            return Ok(Some(message));
+        }
+    }
     Ok(None)
 }
 
-/// See [`super::Protocol::encode`].
-pub fn encode(_message: &HubMessage) -> Result<Bytes, ValueError> {
-    Ok(Bytes::new())
-}
+#[cfg(test)]
+mod tests;

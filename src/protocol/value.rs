@@ -4,17 +4,24 @@
 //! when a receiver of the other protocol needs it (see [`super::transcode`]), and read into a Rust type only when a
 //! hub written in Rust asks for one.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::json::scan::{Kind, Scanner};
+use super::json::text;
+use super::msgpack::token::{Reader, Token};
 use super::{Protocol, transcode};
 
 /// One well-formed value in the encoding of one protocol.
 ///
-/// Invariant: `bytes` holds exactly one value, checked by whoever made it (a codec, or serde).
+/// Invariant: `bytes` holds exactly one value, checked by whoever made it (a codec, or serde). Only what is inside its
+/// strings may be no Unicode text, as clients can send that; [`Self::check_portable`] finds it.
+///
+/// Equality is that of bytes and protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawValue {
     protocol: Protocol,
@@ -25,6 +32,8 @@ pub struct RawValue {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub String);
+
+// === making one ===
 
 impl RawValue {
     /// Wraps bytes that hold exactly one value of `protocol`; the codecs call this with slices they have scanned.
@@ -37,22 +46,27 @@ impl RawValue {
         Self { protocol: Protocol::Json, bytes: Bytes::from_static(b"null") }
     }
 
-    /// A text.
+    /// A text, as JSON with the reference's escapes.
     pub fn text(text: &str) -> Self {
-        Self::json(&text).unwrap_or_else(|_| Self::null())
+        let mut bytes = Vec::new();
+        text::write_string(&mut bytes, text);
+        Self { protocol: Protocol::Json, bytes: bytes.into() }
     }
 
     /// Any Rust value. It is kept as MessagePack, the richer of the two: bytes stay bytes, integers keep their width.
+    /// Structs become maps with their fields' names, enums as serde has them by default (a unit variant its name).
+    ///
+    /// Fails for what serde cannot write, such as a map without a known length. That a value has no form in JSON is
+    /// found later, by [`Self::check_portable`].
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
         Ok(Self { protocol: Protocol::MessagePack, bytes: bytes.into() })
     }
+}
 
-    fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
-        let bytes = serde_json::to_vec(value).map_err(|error| ValueError(error.to_string()))?;
-        Ok(Self { protocol: Protocol::Json, bytes: bytes.into() })
-    }
+// === reading it ===
 
+impl RawValue {
     /// The encoding of [`Self::bytes`].
     pub fn protocol(&self) -> Protocol {
         self.protocol
@@ -63,12 +77,55 @@ impl RawValue {
         &self.bytes
     }
 
-    /// Reads it as a Rust type.
+    /// Reads it as a Rust type. Fails when it is none of that type, with serde's reason.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
         match self.protocol {
             Protocol::Json => serde_json::from_slice(&self.bytes).map_err(|error| ValueError(error.to_string())),
             Protocol::MessagePack => rmp_serde::from_slice(&self.bytes).map_err(|error| ValueError(error.to_string())),
         }
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        match self.protocol {
+            Protocol::Json => self.bytes[..] == *b"null",
+            Protocol::MessagePack => self.bytes[..] == [0xc0],
+        }
+    }
+
+    /// The text, if it is a string. Bytes of a MessagePack string that are no UTF-8 are read as U+FFFD, as the
+    /// reference does; a JSON string that is no Unicode text gives None.
+    pub fn as_text(&self) -> Option<Cow<'_, str>> {
+        match self.protocol {
+            Protocol::Json => {
+                let mut scanner = Scanner::new(&self.bytes);
+                if scanner.kind().ok()? != Kind::String {
+                    return None;
+                }
+                text::unescape(scanner.string().ok()?).ok()
+            }
+            Protocol::MessagePack => match Reader::new(&self.bytes).token().ok()? {
+                Token::Str(bytes) => Some(String::from_utf8_lossy(bytes)),
+                _ => None,
+            },
+        }
+    }
+
+    /// How it is inserted in a text: null is empty, strings are as they are, numbers as written, booleans `true` and
+    /// `false`, objects and arrays JSON, binary base64 (design.md section 3). Fails when it has no such form.
+    pub fn display_text(&self) -> Result<String, ValueError> {
+        if self.is_null() {
+            return Ok(String::new());
+        }
+        if let Some(text) = self.as_text() {
+            return Ok(text.into_owned());
+        }
+        let json = self.encoded(Protocol::Json)?;
+        let mut scanner = Scanner::new(&json);
+        if scanner.kind()? == Kind::String {
+            return Ok(text::unescape(scanner.string()?)?.into_owned());
+        }
+        String::from_utf8(json.into()).map_err(|_| text::BadText::Utf8.into())
     }
 
     /// The bytes in `protocol`: as they are, or converted by the rules of design.md section 7, "Values".
@@ -77,6 +134,15 @@ impl RawValue {
             return Ok(self.bytes.clone());
         }
         transcode::transcode(&self.bytes, self.protocol).map(Bytes::from)
+    }
+
+    /// Appends the bytes in `protocol`. After an error `out` may hold a part of them.
+    pub(super) fn append(&self, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        if self.protocol == protocol {
+            out.extend_from_slice(&self.bytes);
+            return Ok(());
+        }
+        transcode::append(&self.bytes, self.protocol, out)
     }
 
     /// Whether it has a form in both protocols, found by a scan that converts nothing (design.md section 7, "Values").
@@ -91,3 +157,6 @@ impl fmt::Debug for RawValue {
         write!(f, "{} value of {} bytes", self.protocol.name(), self.bytes.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

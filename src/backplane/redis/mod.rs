@@ -1,1 +1,187 @@
-//! Nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane.
+//! Nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane (reference/redis-backplane.md; design.md
+//! section 7).
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`channels`] | every channel name, both directions |
+//! | [`wire`] | the envelopes' bytes (`pack`: their primitives) |
+//! | [`connection`] | connection strings and URLs as one struct (`keys`, `url`: their grammars) |
+//! | `resp`, `socket` | Redis's own wire; a connection that is logged in |
+//! | `topics` | which channels are wanted and which are confirmed |
+//! | `outgoing` | what is published, who waits for the answer, which echoes are due |
+//! | `shared` | these two behind one lock |
+//! | `link`, `pair` | the two connections: made again when they break; at work |
+
+pub mod channels;
+pub mod connection;
+pub mod wire;
+
+mod keys;
+mod link;
+mod outgoing;
+mod pack;
+mod pair;
+mod resp;
+mod shared;
+mod socket;
+mod topics;
+mod url;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{self, BoxFuture};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub use connection::{RedisOptions, check_connection};
+
+use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
+use crate::ids::{HubName, NodeId};
+use crate::protocol::Protocol;
+use link::Dialer;
+use shared::Shared;
+
+/// How many envelopes may wait for this node's delivery. Beyond it the reader waits and Redis keeps what comes.
+const INBOUND: usize = 4096;
+
+/// How long leaving may wait for answers.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a node could not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// TLS is wanted and cannot be set up on this machine.
+    #[error("TLS towards Redis cannot be set up: {0}")]
+    Tls(String),
+    /// Redis could not be reached, and `abortConnect` is set.
+    #[error(
+        "It was not possible to connect to Redis ({0}). To start without it and keep trying, use abortConnect=false."
+    )]
+    Unreachable(String),
+}
+
+/// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
+#[derive(Debug)]
+pub struct RedisBackplane {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RedisBackplane {
+    /// Joins the farm as `node`. `hubs` names every hub with the protocols its clients may use: each message is
+    /// published in all of them.
+    ///
+    /// Returns at once, in the state [`LinkState::Connecting`]; with `abort_connect` only when Redis was reached, or
+    /// with the error after `connect_retry` attempts. To be called within a Tokio runtime, which drives the link.
+    pub async fn connect(
+        options: RedisOptions,
+        node: NodeId,
+        hubs: Vec<(HubName, Vec<Protocol>)>,
+    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
+        let shared = Shared::new(options, node, hubs);
+        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.0))?;
+        let mut first = None;
+        if shared.options.abort_connect {
+            let mut attempts = shared.options.connect_retry;
+            loop {
+                attempts = attempts.saturating_sub(1);
+                match dialer.dial().await {
+                    Ok(pair) => break first = Some(pair),
+                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.0)),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        }
+        let (inbound, receiver) = mpsc::channel::<Inbound>(INBOUND);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(link::keep(dialer, first, inbound, stopped));
+        Ok((Arc::new(Self { shared, stop, task: Mutex::new(Some(task)) }), receiver))
+    }
+
+    fn take_task(&self) -> Option<JoinHandle<()>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Backplane for RedisBackplane {
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
+        match self.shared.publish(&topic, envelope) {
+            Ok(answer) => answer
+                .map(|answer| answer.unwrap_or_else(|_| Err(BackplaneError::Lost("the link has ended".to_owned()))))
+                .boxed(),
+            Err(error) => future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
+        let (waiter, mut confirmed) = mpsc::channel::<Infallible>(1);
+        self.shared.subscribe(&topics, &waiter);
+        drop(waiter);
+        // Nothing is ever sent: it ends when the last of the channels has let go of its waiter.
+        async move {
+            confirmed.recv().await;
+        }
+        .boxed()
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        self.shared.unsubscribe(&topics);
+    }
+
+    fn link(&self) -> watch::Receiver<LinkState> {
+        self.shared.link.subscribe()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let task = self.take_task();
+        let shared = self.shared.clone();
+        let stop = self.stop.clone();
+        async move {
+            let Some(task) = task else { return };
+            let was_up = {
+                let mut state = shared.lock();
+                let was_up = state.down.is_none();
+                state.down = Some("this node is stopping".to_owned());
+                was_up
+            };
+            if was_up {
+                let _ = tokio::time::timeout(FAREWELL, farewell(&shared)).await;
+            }
+            stop.send_replace(true);
+            let _ = task.await;
+        }
+        .boxed()
+    }
+}
+
+/// Waits for what was published, then gives the subscriptions up.
+async fn farewell(shared: &Shared) {
+    let mut pause = tokio::time::interval(Duration::from_millis(5));
+    while !shared.lock().outgoing.is_idle() {
+        pause.tick().await;
+    }
+    shared.lock().topics.unwant_all();
+    shared.topics_wake.notify_one();
+    while !shared.lock().topics.is_settled() {
+        pause.tick().await;
+    }
+}
+
+impl Drop for RedisBackplane {
+    fn drop(&mut self) {
+        if let Some(task) = self.take_task() {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

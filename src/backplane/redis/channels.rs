@@ -1,0 +1,60 @@
+//! Every channel name, both directions (reference/redis-backplane.md A.1). The prefix is put in front as it is, without
+//! a separator; names inside are never escaped, so a group may be called `a:b` or `*`.
+
+use crate::backplane::{Channel, Topic};
+use crate::ids::HubName;
+
+/// The channel of a topic, without prefix: as it stands in a [`crate::backplane::ReplyTo`].
+pub fn name(topic: &Topic) -> String {
+    prefixed("", topic)
+}
+
+/// The channel of a topic as Redis sees it.
+pub fn prefixed(prefix: &str, topic: &Topic) -> String {
+    let hub = topic.hub.as_str();
+    match &topic.channel {
+        Channel::All => format!("{prefix}{hub}:all"),
+        Channel::Connection(id) => format!("{prefix}{hub}:connection:{id}"),
+        Channel::Group(group) => format!("{prefix}{hub}:group:{group}"),
+        Channel::User(user) => format!("{prefix}{hub}:user:{user}"),
+        Channel::GroupCommands => format!("{prefix}{hub}:internal:groups"),
+        Channel::Acks(node) => format!("{prefix}{hub}:internal:ack:{node}"),
+        Channel::Results(node) => format!("{prefix}{hub}:internal:return:{node}"),
+    }
+}
+
+/// The topic of a channel whose prefix was taken off; None when it belongs to none of these hubs. Hub names may hold
+/// colons: the longest that fits wins.
+pub fn parse<'a>(channel: &str, hubs: impl IntoIterator<Item = &'a HubName>) -> Option<Topic> {
+    let mut best: Option<Topic> = None;
+    for hub in hubs {
+        if best.as_ref().is_some_and(|topic| topic.hub.as_str().len() >= hub.as_str().len()) {
+            continue;
+        }
+        let rest = channel.strip_prefix(hub.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        if let Some(channel) = rest.and_then(within_hub) {
+            best = Some(Topic { hub: hub.clone(), channel });
+        }
+    }
+    best
+}
+
+fn within_hub(rest: &str) -> Option<Channel> {
+    match rest {
+        "all" => return Some(Channel::All),
+        "internal:groups" => return Some(Channel::GroupCommands),
+        _ => {}
+    }
+    // Longer words first does not matter: no word is the beginning of another.
+    if let Some(id) = rest.strip_prefix("connection:") {
+        Some(Channel::Connection(id.into()))
+    } else if let Some(group) = rest.strip_prefix("group:") {
+        Some(Channel::Group(group.into()))
+    } else if let Some(user) = rest.strip_prefix("user:") {
+        Some(Channel::User(user.into()))
+    } else if let Some(node) = rest.strip_prefix("internal:ack:") {
+        Some(Channel::Acks(node.into()))
+    } else {
+        rest.strip_prefix("internal:return:").map(|node| Channel::Results(node.into()))
+    }
+}

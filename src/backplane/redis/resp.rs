@@ -1,0 +1,205 @@
+//! Redis's own wire: commands out, replies in. Where a reply ends and what a pushed message holds is read here,
+//! without copying; every other reply is parsed by the `redis` crate.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use redis::Value;
+
+/// One thing that came from Redis.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A message on a channel we are subscribed to.
+    Message {
+        /// The channel's name.
+        channel: Bytes,
+        /// What was published.
+        payload: Bytes,
+    },
+    /// SUBSCRIBE is in force for this channel.
+    Subscribed(Bytes),
+    /// UNSUBSCRIBE is in force for this channel.
+    Unsubscribed(Bytes),
+    /// The answer to anything else.
+    Value(Value),
+}
+
+/// What stands where a reply should be.
+#[derive(Debug, thiserror::Error)]
+#[error("Redis sent what is no reply: {0}")]
+pub(super) struct BadReply(String);
+
+/// Appends a command.
+pub(super) fn command<'a>(out: &mut BytesMut, parts: impl ExactSizeIterator<Item = &'a [u8]>) {
+    header(out, b'*', parts.len());
+    for part in parts {
+        header(out, b'$', part.len());
+        out.put_slice(part);
+        out.put_slice(b"\r\n");
+    }
+}
+
+fn header(out: &mut BytesMut, kind: u8, length: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = length;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_u8(kind);
+    out.put_slice(&digits[at..]);
+    out.put_slice(b"\r\n");
+}
+
+/// Takes the first whole reply off `buffer`; None while it is not all there.
+pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Reply>, BadReply> {
+    let Some(length) = extent(buffer)? else { return Ok(None) };
+    let frame = buffer.split_to(length).freeze();
+    if matches!(frame.first(), Some(b'*' | b'>'))
+        && let Some(reply) = pushed(&frame)?
+    {
+        return Ok(Some(reply));
+    }
+    redis::parse_redis_value(&frame).map(|value| Some(Reply::Value(value))).map_err(|error| BadReply(error.to_string()))
+}
+
+/// The line that begins at `at`, without its kind byte and its end; and where the next begins.
+fn line(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = buffer.get(at + 1..)?;
+    let end = memchr::memchr(b'\n', rest)?;
+    Some((rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]), at + 1 + end + 1))
+}
+
+fn number(line: &[u8]) -> Result<i64, BadReply> {
+    std::str::from_utf8(line)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| BadReply("a length that is no number".to_owned()))
+}
+
+/// How long the first reply is, if it is all there. Steps from length to length; claims cost nothing.
+fn extent(buffer: &[u8]) -> Result<Option<usize>, BadReply> {
+    let mut at = 0_usize;
+    let mut left: u64 = 1;
+    while left > 0 {
+        let Some(kind) = buffer.get(at) else { return Ok(None) };
+        let Some((head, next)) = line(buffer, at) else { return Ok(None) };
+        left -= 1;
+        at = next;
+        match kind {
+            b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {}
+            b'$' | b'!' | b'=' => {
+                if let Ok(length) = usize::try_from(number(head)?) {
+                    at = at.saturating_add(length).saturating_add(2);
+                    if at > buffer.len() {
+                        return Ok(None);
+                    }
+                }
+            }
+            b'*' | b'>' | b'~' => left = left.saturating_add(u64::try_from(number(head)?).unwrap_or(0)),
+            b'%' => left = left.saturating_add(u64::try_from(number(head)?).unwrap_or(0).saturating_mul(2)),
+            b'|' => {
+                left =
+                    left.saturating_add(u64::try_from(number(head)?).unwrap_or(0).saturating_mul(2)).saturating_add(1);
+            }
+            other => return Err(BadReply(format!("a reply of kind {:?}", char::from(*other)))),
+        }
+    }
+    Ok(Some(at))
+}
+
+/// A bulk string at the front of a frame that is known to be whole.
+fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, BadReply> {
+    if frame.first() != Some(&b'$') {
+        return Ok(None);
+    }
+    let Some((head, next)) = line(frame, 0) else { return Ok(None) };
+    let Ok(length) = usize::try_from(number(head)?) else { return Ok(None) };
+    frame.advance(next);
+    if frame.len() < length + 2 {
+        return Ok(None);
+    }
+    let body = frame.split_to(length);
+    frame.advance(2);
+    Ok(Some(body))
+}
+
+/// A reply of the subscribed state: an array in RESP2, a push in RESP3.
+fn pushed(frame: &Bytes) -> Result<Option<Reply>, BadReply> {
+    let mut rest = frame.clone();
+    let Some((_, next)) = line(frame, 0) else { return Ok(None) };
+    rest.advance(next);
+    let Some(kind) = bulk(&mut rest)? else { return Ok(None) };
+    let Some(channel) = bulk(&mut rest)? else { return Ok(None) };
+    Ok(match &kind[..] {
+        b"message" => bulk(&mut rest)?.map(|payload| Reply::Message { channel, payload }),
+        b"subscribe" => Some(Reply::Subscribed(channel)),
+        b"unsubscribe" => Some(Reply::Unsubscribed(channel)),
+        _ => None,
+    })
+}
+
+/// Whether a value is out-of-band and answers nothing.
+pub(super) fn is_unasked(value: &Value) -> bool {
+    matches!(value, Value::Push { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8]) -> Vec<Reply> {
+        let mut buffer = BytesMut::new();
+        let mut replies = Vec::new();
+        // One byte at a time: no split may matter.
+        for byte in bytes {
+            buffer.put_u8(*byte);
+            while let Some(reply) = take(&mut buffer).unwrap() {
+                replies.push(reply);
+            }
+        }
+        assert!(buffer.is_empty());
+        replies
+    }
+
+    #[test]
+    fn messages_come_out_of_arrays_and_pushes() {
+        for kind in ["*", ">"] {
+            let text = format!("{kind}3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$4\r\na\r\nb\r\n:7\r\n");
+            let replies = all(text.as_bytes());
+            assert!(matches!(&replies[0], Reply::Message { channel, payload }
+                if &channel[..] == b"c" && &payload[..] == b"a\r\nb"));
+            assert!(matches!(&replies[1], Reply::Value(Value::Int(7))));
+        }
+    }
+
+    #[test]
+    fn confirmations_pongs_errors_and_maps() {
+        let replies = all(
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n-NOPERM no\r\n%1\r\n+a\r\n:1\r\n$-1\r\n",
+        );
+        assert!(matches!(&replies[0], Reply::Subscribed(channel) if &channel[..] == b"c"));
+        assert!(matches!(&replies[1], Reply::Value(Value::Array(_))));
+        assert!(matches!(&replies[2], Reply::Value(Value::ServerError(_))));
+        assert!(matches!(&replies[3], Reply::Value(Value::Map(_))));
+        assert!(matches!(&replies[4], Reply::Value(Value::Nil)));
+    }
+
+    #[test]
+    fn what_is_no_reply_is_an_error_and_claims_cost_nothing() {
+        assert!(take(&mut BytesMut::from(&b"HTTP/1.1 400 Bad Request\r\n"[..])).is_err());
+        assert!(take(&mut BytesMut::from(&b"$x\r\n"[..])).is_err());
+        assert!(take(&mut BytesMut::from(&b"*9223372036854775807\r\n"[..])).unwrap().is_none());
+        assert!(take(&mut BytesMut::from(&b"$9223372036854775807\r\n"[..])).unwrap().is_none());
+    }
+
+    #[test]
+    fn commands_are_arrays_of_bulk_strings() {
+        let mut out = BytesMut::new();
+        command(&mut out, [&b"PUBLISH"[..], b"c", &[0; 10]].into_iter());
+        assert_eq!(&out[..], b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nc\r\n$10\r\n\0\0\0\0\0\0\0\0\0\0\r\n");
+    }
+}

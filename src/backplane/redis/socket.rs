@@ -1,0 +1,162 @@
+//! A connection to Redis that is ready for use: TCP, TLS or a Unix socket, logged in. What a minimal ACL user may not
+//! do (CLIENT, SELECT 0) is not needed.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use redis::Value;
+use rustls_native_certs::CertificateResult;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+
+use super::connection::{Endpoint, RedisOptions, Resp, TlsOptions};
+use super::resp::{self, Reply};
+
+/// Anything bytes go through.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One open connection and what was read ahead on it.
+pub(super) struct Socket {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) buffer: BytesMut,
+}
+
+/// Makes the TLS side of the options; fails when the system has no usable root certificates.
+pub(super) fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(certs);
+    if roots.is_empty() {
+        let reason = errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
+        return Err(format!("no root certificate of this system could be read: {reason}"));
+    }
+    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+    if tls.tls13 {
+        versions.push(&version::TLS13);
+    }
+    if tls.tls12 {
+        versions.push(&version::TLS12);
+    }
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Connects and logs in. The error is for logs: it holds no secret.
+pub(super) async fn connect(
+    options: &RedisOptions,
+    tls: Option<&Arc<ClientConfig>>,
+    endpoint: &Endpoint,
+) -> Result<Socket, String> {
+    let ready = async {
+        let stream = open(options, tls, endpoint).await.map_err(|error| error.to_string())?;
+        let mut socket = Socket { stream, buffer: BytesMut::new() };
+        log_in(options, &mut socket).await?;
+        Ok(socket)
+    };
+    match tokio::time::timeout(options.connect_timeout, ready).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("it did not answer within {:?}", options.connect_timeout)),
+    }
+}
+
+async fn open(
+    options: &RedisOptions,
+    tls: Option<&Arc<ClientConfig>>,
+    endpoint: &Endpoint,
+) -> io::Result<Box<dyn Stream>> {
+    let (host, port) = match endpoint {
+        Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        Endpoint::Tcp { host, port } => (host, *port),
+    };
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(config) = tls else { return Ok(Box::new(stream)) };
+    let name = options.tls.as_ref().and_then(|tls| tls.host.clone()).unwrap_or_else(|| host.clone());
+    let name = ServerName::try_from(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
+}
+
+/// What must succeed is awaited; CLIENT may be refused.
+async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), String> {
+    let user = options.user.as_deref();
+    let password = options.password.as_ref().map(|secret| secret.0.as_str());
+    let mut needed: Vec<Vec<&str>> = Vec::new();
+    match (options.resp, password) {
+        (Resp::Three, Some(password)) => {
+            needed.push(vec!["HELLO", "3", "AUTH", user.unwrap_or("default"), password]);
+        }
+        (Resp::Three, None) => needed.push(vec!["HELLO", "3"]),
+        (Resp::Two, Some(password)) => match user {
+            Some(user) => needed.push(vec!["AUTH", user, password]),
+            None => needed.push(vec!["AUTH", password]),
+        },
+        (Resp::Two, None) => {}
+    }
+    let database = options.database.to_string();
+    if options.database != 0 {
+        needed.push(vec!["SELECT", &database]);
+    }
+    // Says at once that a login is missing, that the data set is still loading, or that this is no Redis.
+    needed.push(vec!["PING"]);
+    let mut extra: Vec<Vec<&str>> = Vec::new();
+    if options.use_client_command {
+        extra.push(vec!["CLIENT", "SETNAME", options.client_name.as_deref().unwrap_or("hubplane")]);
+        if options.set_library {
+            extra.push(vec!["CLIENT", "SETINFO", "lib-name", "hubplane"]);
+            extra.push(vec!["CLIENT", "SETINFO", "lib-ver", env!("CARGO_PKG_VERSION")]);
+        }
+    }
+    let mut out = BytesMut::new();
+    for command in needed.iter().chain(&extra) {
+        let parts: Vec<&[u8]> = command.iter().map(|part| part.as_bytes()).collect();
+        resp::command(&mut out, parts.into_iter());
+    }
+    socket.stream.write_all(&out).await.map_err(|error| error.to_string())?;
+    socket.stream.flush().await.map_err(|error| error.to_string())?;
+    for command in &needed {
+        if let Value::ServerError(error) = answer(socket).await? {
+            return Err(format!("{} was refused: {}", command[0], server_error(&error)));
+        }
+    }
+    for _ in &extra {
+        answer(socket).await?;
+    }
+    Ok(())
+}
+
+/// Code and text of an error reply. Redis does not repeat a password in it.
+pub(super) fn server_error(error: &redis::ServerError) -> String {
+    match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
+    }
+}
+
+async fn answer(socket: &mut Socket) -> Result<Value, String> {
+    loop {
+        match resp::take(&mut socket.buffer).map_err(|error| error.to_string())? {
+            Some(Reply::Value(value)) if !resp::is_unasked(&value) => return Ok(value),
+            Some(_) => continue,
+            None => {}
+        }
+        let count = socket.stream.read_buf(&mut socket.buffer).await.map_err(|error| error.to_string())?;
+        if count == 0 {
+            return Err("it closed the connection".to_owned());
+        }
+    }
+}
+
+/// A piece of text from Redis, for a log.
+pub(super) fn shown(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

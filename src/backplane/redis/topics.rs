@@ -1,0 +1,351 @@
+//! Which channels are wanted, and which of them Redis has confirmed: a table of what should be, brought about in
+//! batches by whoever holds the subscription connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::resp;
+use crate::backplane::Topic;
+
+/// How many names one SUBSCRIBE or UNSUBSCRIBE takes at most.
+pub(super) const BATCH: usize = 512;
+
+/// Held by a channel for each caller that waits for it; the caller goes on when all of its own are dropped.
+pub(super) type Waiter = mpsc::Sender<Infallible>;
+
+/// One channel.
+#[derive(Debug)]
+struct Entry {
+    topic: Topic,
+    /// Subscribes minus unsubscribes; they may come in any order, so it may pass below zero.
+    count: i64,
+    /// Whether the last command sent was SUBSCRIBE.
+    sent: bool,
+    /// SUBSCRIBEs that are not confirmed yet.
+    unconfirmed: u32,
+    /// Whether it waits in `dirty`.
+    queued: bool,
+    /// Whether it was in a batch that Redis refused and is asked for alone.
+    alone: bool,
+    /// Redis refused this very channel on this connection.
+    refused: bool,
+    waiters: Vec<Waiter>,
+}
+
+/// A command sent on the subscription connection whose answer is not complete.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) since: Instant,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Ping,
+    Subscribe { names: Vec<Arc<str>>, left: usize },
+    Unsubscribe { left: usize },
+}
+
+/// What an error answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A whole batch; its channels are asked for one by one now.
+    Batch,
+    /// This channel.
+    Channel(Arc<str>),
+    /// Something that is no subscription.
+    Other,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    entries: HashMap<Arc<str>, Entry>,
+    /// Channels whose wish and state may differ.
+    dirty: Vec<Arc<str>>,
+    asked: VecDeque<Asked>,
+    /// Whether the next flush sends a PING.
+    ping: bool,
+    /// How many of the first commands of this connection are not answered; None before they were sent.
+    due: Option<usize>,
+}
+
+// === what is wanted ===
+
+impl Topics {
+    /// Counts one subscribe. True: something is to be sent.
+    pub(super) fn want(&mut self, channel: &str, topic: &Topic, waiter: Option<&Waiter>) -> bool {
+        let (name, entry) = self.entry(channel, topic);
+        entry.count += 1;
+        let settled = entry.sent && entry.unconfirmed == 0;
+        if let Some(waiter) = waiter.filter(|_| entry.count > 0 && !settled) {
+            entry.waiters.push(waiter.clone());
+        }
+        self.queue(&name)
+    }
+
+    /// Counts one unsubscribe. True: something is to be sent.
+    pub(super) fn unwant(&mut self, channel: &str, topic: &Topic) -> bool {
+        let (name, entry) = self.entry(channel, topic);
+        entry.count -= 1;
+        self.queue(&name)
+    }
+
+    /// Nothing is wanted any more.
+    pub(super) fn unwant_all(&mut self) {
+        let names: Vec<_> = self.entries.keys().cloned().collect();
+        for name in names {
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.count = 0;
+            }
+            self.queue(&name);
+        }
+    }
+
+    fn entry(&mut self, channel: &str, topic: &Topic) -> (Arc<str>, &mut Entry) {
+        let name = match self.entries.get_key_value(channel) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(channel),
+        };
+        let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry {
+            topic: topic.clone(),
+            count: 0,
+            sent: false,
+            unconfirmed: 0,
+            queued: false,
+            alone: false,
+            refused: false,
+            waiters: Vec::new(),
+        });
+        (name, entry)
+    }
+
+    fn queue(&mut self, name: &Arc<str>) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else { return false };
+        if (entry.count > 0) == entry.sent {
+            self.forget(name);
+            return false;
+        }
+        if !entry.queued {
+            entry.queued = true;
+            self.dirty.push(name.clone());
+        }
+        true
+    }
+
+    /// Drops an entry that says nothing.
+    fn forget(&mut self, name: &Arc<str>) {
+        let idle = |entry: &Entry| entry.count == 0 && !entry.sent && entry.unconfirmed == 0 && !entry.queued;
+        if self.entries.get(name).is_some_and(idle) {
+            self.entries.remove(name);
+        }
+    }
+
+    /// The topic of a channel that is wanted.
+    pub(super) fn wanted(&self, channel: &str) -> Option<&Topic> {
+        self.entries.get(channel).filter(|entry| entry.count > 0).map(|entry| &entry.topic)
+    }
+
+    /// Whether what is published on it now comes back for certain.
+    pub(super) fn hears(&self, channel: &str) -> bool {
+        self.entries.get(channel).is_some_and(|entry| {
+            entry.count > 0 && entry.sent && entry.unconfirmed == 0 && !entry.queued && !entry.refused
+        })
+    }
+
+    /// Whether Redis has confirmed all that was asked.
+    pub(super) fn is_settled(&self) -> bool {
+        self.dirty.is_empty() && self.asked.is_empty()
+    }
+
+    /// Whether everything that was wanted when this connection began is confirmed. What is wanted since then does not
+    /// count, or a crowd of arriving clients could keep the link from coming up.
+    pub(super) fn is_ready(&self) -> bool {
+        self.due == Some(0)
+    }
+
+    /// Whether Redis refused every single channel.
+    pub(super) fn all_refused(&self) -> bool {
+        !self.entries.is_empty() && self.entries.values().all(|entry| entry.refused)
+    }
+}
+
+// === what is sent ===
+
+impl Topics {
+    /// Appends the commands that bring about what is wanted.
+    pub(super) fn flush(&mut self, out: &mut BytesMut, now: Instant) {
+        let (mut on, mut off) = (Vec::new(), Vec::new());
+        for name in std::mem::take(&mut self.dirty) {
+            let Some(entry) = self.entries.get_mut(&name) else { continue };
+            entry.queued = false;
+            let wanted = entry.count > 0;
+            if wanted == entry.sent {
+                // It changed twice: nobody has anything left to wait for.
+                if entry.unconfirmed == 0 {
+                    entry.waiters.clear();
+                }
+                self.forget(&name);
+            } else if wanted {
+                entry.sent = true;
+                entry.unconfirmed += 1;
+                if entry.alone {
+                    self.send(out, now, b"SUBSCRIBE", vec![name]);
+                } else {
+                    on.push(name);
+                }
+            } else {
+                entry.sent = false;
+                if entry.refused {
+                    entry.refused = false;
+                    self.forget(&name);
+                } else {
+                    off.push(name);
+                }
+            }
+        }
+        for (command, names) in [(&b"UNSUBSCRIBE"[..], off), (b"SUBSCRIBE", on)] {
+            for batch in names.chunks(BATCH) {
+                self.send(out, now, command, batch.to_vec());
+            }
+        }
+        if std::mem::take(&mut self.ping) {
+            resp::command(out, [&b"PING"[..]].into_iter());
+            self.asked.push_back(Asked { since: now, kind: Kind::Ping });
+        }
+        if self.due.is_none() {
+            self.due = Some(self.asked.len());
+        }
+    }
+
+    fn send(&mut self, out: &mut BytesMut, since: Instant, command: &[u8], names: Vec<Arc<str>>) {
+        let parts: Vec<&[u8]> = std::iter::once(command).chain(names.iter().map(|name| name.as_bytes())).collect();
+        resp::command(out, parts.into_iter());
+        let left = names.len();
+        let kind = if command == b"SUBSCRIBE" { Kind::Subscribe { names, left } } else { Kind::Unsubscribe { left } };
+        self.asked.push_back(Asked { since, kind });
+    }
+
+    /// The next flush sends a PING.
+    pub(super) fn ask_for_ping(&mut self) {
+        self.ping = true;
+    }
+
+    /// Since when the oldest unanswered command waits.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.asked.front().map(|asked| asked.since)
+    }
+}
+
+// === what is answered ===
+
+impl Topics {
+    /// SUBSCRIBE was confirmed.
+    pub(super) fn subscribed(&mut self, channel: &str) {
+        self.answered_one();
+        let Some((name, _)) = self.entries.get_key_value(channel) else { return };
+        let name = name.clone();
+        if let Some(entry) = self.entries.get_mut(&name) {
+            entry.unconfirmed = entry.unconfirmed.saturating_sub(1);
+            if entry.unconfirmed == 0 {
+                entry.waiters.clear();
+            }
+        }
+        self.forget(&name);
+    }
+
+    /// UNSUBSCRIBE was confirmed.
+    pub(super) fn unsubscribed(&mut self, channel: &str) {
+        self.answered_one();
+        if let Some((name, _)) = self.entries.get_key_value(channel) {
+            let name = name.clone();
+            self.forget(&name);
+        }
+    }
+
+    fn answered_one(&mut self) {
+        let done = match self.asked.front_mut() {
+            Some(Asked { kind: Kind::Subscribe { left, .. } | Kind::Unsubscribe { left }, .. }) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            _ => false,
+        };
+        if done {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) -> Option<Asked> {
+        self.due = self.due.map(|due| due.saturating_sub(1));
+        self.asked.pop_front()
+    }
+
+    /// PING was answered.
+    pub(super) fn ponged(&mut self) {
+        if matches!(self.asked.front(), Some(Asked { kind: Kind::Ping, .. })) {
+            self.pop();
+        }
+    }
+
+    /// An error answered the oldest command.
+    pub(super) fn refused(&mut self) -> Refusal {
+        let was_due = self.due.is_some_and(|due| due > 0);
+        let Some(Asked { kind: Kind::Subscribe { names, .. }, .. }) = self.pop() else {
+            return Refusal::Other;
+        };
+        let single = names.len() == 1;
+        let mut requeued = 0;
+        for name in &names {
+            let Some(entry) = self.entries.get_mut(name) else { continue };
+            entry.unconfirmed = entry.unconfirmed.saturating_sub(1);
+            if single {
+                // Counts as sent, so that it is not asked for again and again; a new connection asks again.
+                entry.refused = true;
+                entry.waiters.clear();
+            } else if entry.sent && entry.unconfirmed == 0 {
+                entry.sent = false;
+                entry.alone = true;
+                if !entry.queued {
+                    entry.queued = true;
+                    self.dirty.push(name.clone());
+                    requeued += 1;
+                }
+            }
+        }
+        if was_due {
+            self.due = self.due.map(|due| due + requeued);
+        }
+        match names.into_iter().next() {
+            Some(name) if single => Refusal::Channel(name),
+            _ => Refusal::Batch,
+        }
+    }
+
+    /// The connection is gone: nothing is subscribed, nobody waits, everything wanted is to be asked for again.
+    pub(super) fn lost(&mut self) {
+        self.asked.clear();
+        self.dirty.clear();
+        self.ping = false;
+        self.due = None;
+        self.entries.retain(|_, entry| entry.count != 0);
+        for (name, entry) in &mut self.entries {
+            entry.sent = false;
+            entry.unconfirmed = 0;
+            entry.alone = false;
+            entry.refused = false;
+            entry.waiters.clear();
+            entry.queued = entry.count > 0;
+            if entry.queued {
+                self.dirty.push(name.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

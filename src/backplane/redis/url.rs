@@ -1,0 +1,108 @@
+//! `redis://`, `rediss://` and `unix://`: `redis://[user[:password]@]host[:port][/database][?key=value&..]`,
+//! `unix:///path[?..]`. Names and values are percent-decoded; the query takes the keys of a connection string, and `db`.
+
+use std::path::PathBuf;
+
+use super::keys::{Draft, host_and_port};
+
+/// Whether the text begins with a scheme, so that it is read here.
+pub(super) fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    })
+}
+
+/// Reads a URL.
+pub(super) fn read(text: &str, draft: &mut Draft) {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    match scheme.to_ascii_lowercase().as_str() {
+        "redis" => host(rest, draft),
+        "rediss" => {
+            draft.ssl = Some(true);
+            host(rest, draft);
+        }
+        "unix" | "redis+unix" => match decode(rest) {
+            Some(path) if path.starts_with('/') => draft.paths.push(PathBuf::from(path)),
+            _ => draft.problems.push("A unix URL needs an absolute path: unix:///run/redis.sock.".to_owned()),
+        },
+        "redis+sentinel" => draft
+            .problems
+            .push("Sentinel is not supported; name the primary itself, or an address that follows it.".to_owned()),
+        "redis+cluster" => draft.problems.push(
+            "Cluster URLs are not supported; name one node with redis://, its publish and subscribe reach all of them."
+                .to_owned(),
+        ),
+        // What stands before :// may be anything, but hardly a secret; still only the kinds that exist are named.
+        _ => draft.problems.push("The URL's scheme is not known; redis, rediss and unix are.".to_owned()),
+    }
+    for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match (decode(key), decode(value)) {
+            (Some(key), Some(value)) if key.eq_ignore_ascii_case("db") => draft.set("defaultDatabase", &value),
+            (Some(key), Some(value)) => draft.set(&key, &value),
+            _ => draft.problems.push(format!("Pair {} of the URL's query is no percent-encoded UTF-8.", index + 1)),
+        }
+    }
+}
+
+fn host(rest: &str, draft: &mut Draft) {
+    // The last @ ends the login: passwords with a bare @ are common.
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, rest)) => (Some(login), rest),
+        None => (None, rest),
+    };
+    if let Some(login) = login {
+        let (user, password) = match login.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (login, None),
+        };
+        match (decode(user), password.map(decode)) {
+            (Some(user), Some(Some(password))) => {
+                draft.set("user", &user);
+                draft.set("password", &password);
+            }
+            (Some(_), None) => draft.problems.push(
+                "The URL has a login without a colon; write redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST."
+                    .to_owned(),
+            ),
+            _ => draft.problems.push("The URL's login is no percent-encoded UTF-8.".to_owned()),
+        }
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !path.is_empty() {
+        if path.bytes().all(|c| c.is_ascii_digit()) {
+            draft.set("defaultDatabase", path);
+        } else {
+            draft.problems.push("The URL's path must be a database number, as in redis://localhost:6379/0.".to_owned());
+        }
+    }
+    for part in authority.split(',') {
+        if part.is_empty() {
+            draft.hosts.push(("127.0.0.1".to_owned(), None));
+            continue;
+        }
+        match decode(part).as_deref().and_then(host_and_port) {
+            // A URL's default port does not depend on TLS.
+            Some((host, port)) => draft.hosts.push((host, Some(port.unwrap_or(6379)))),
+            None => draft.problems.push("The URL's host is not HOST, HOST:PORT or [IPV6]:PORT.".to_owned()),
+        }
+    }
+}
+
+/// Undoes percent-encoding; a plus is a plus.
+fn decode(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let hex = [bytes.next()?, bytes.next()?];
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            out.push((digit(hex[0])? * 16 + digit(hex[1])?) as u8);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}

@@ -1,0 +1,209 @@
+//! The envelopes' bytes, as ASP.NET Core writes and reads them (reference/redis-backplane.md A.2-A.8), and our own
+//! trailing item, which its readers ignore (A.7).
+//!
+//! Ours is the fifth item of an invocation: `[node, id]`, the node that published and its number for the message. A
+//! node knows its own echo by it and needs to read nothing else.
+
+use bytes::{Bytes, BytesMut};
+
+use super::pack::{self, Reader};
+use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo};
+use crate::frame::Frame;
+use crate::ids::{ConnectionId, InvocationId, NodeId};
+use crate::protocol::{Protocol, ValueError};
+
+/// Bytes on one of our channels that are no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{fault} in {kind}")]
+pub struct WireError {
+    /// What the channel carries: Invocation, GroupCommand, Ack or CompletionMessage.
+    pub kind: &'static str,
+    /// What is wrong. One of a closed set, so that each is logged once.
+    pub fault: &'static str,
+}
+
+// === writing ===
+
+/// Appends the envelope. `protocols` are those of the hub: a message is written in each of them (A.3), whoever
+/// listens. Fails when a value has no form in one of them; `out` is then to be thrown away.
+pub fn encode(
+    envelope: &Envelope,
+    protocols: &[Protocol],
+    origin: Option<(&NodeId, u64)>,
+    out: &mut BytesMut,
+) -> Result<(), ValueError> {
+    match envelope {
+        Envelope::Deliver { except, frame, reply_to } => {
+            let mut parts = Vec::with_capacity(protocols.len());
+            for protocol in protocols {
+                parts.push((protocol.name(), frame.raw(*protocol)?));
+            }
+            invocation(except, &parts, reply_to.as_ref(), origin, out);
+        }
+        Envelope::GroupCommand { id, node, action, group, connection } => {
+            pack::array(out, 5);
+            pack::integer(out, *id);
+            pack::text(out, node.as_str());
+            pack::unsigned(
+                out,
+                match action {
+                    GroupAction::Join => 1,
+                    GroupAction::Leave => 2,
+                },
+            );
+            pack::text(out, group.as_str());
+            pack::text(out, connection.as_str());
+        }
+        Envelope::Ack { id } => {
+            pack::array(out, 1);
+            pack::integer(out, *id);
+        }
+        Envelope::Completion { protocol, message } => {
+            pack::array(out, 2);
+            pack::text(out, protocol);
+            pack::binary(out, message);
+        }
+    }
+    Ok(())
+}
+
+/// An invocation of 2, 4 or 5 items, as few as carry what there is.
+fn invocation(
+    except: &[ConnectionId],
+    parts: &[(&str, Bytes)],
+    reply_to: Option<&ReplyTo>,
+    origin: Option<(&NodeId, u64)>,
+    out: &mut BytesMut,
+) {
+    out.reserve(64 + except.len() * 24 + parts.iter().map(|(_, bytes)| bytes.len() + 24).sum::<usize>());
+    pack::array(
+        out,
+        match (reply_to, origin) {
+            (_, Some(_)) => 5,
+            (Some(_), None) => 4,
+            (None, None) => 2,
+        },
+    );
+    pack::array(out, except.len());
+    for id in except {
+        pack::text(out, id.as_str());
+    }
+    pack::map(out, parts.len());
+    for (name, bytes) in parts {
+        pack::text(out, name);
+        pack::binary(out, bytes);
+    }
+    match reply_to {
+        Some(reply) => {
+            pack::text(out, reply.invocation.as_str());
+            pack::text(out, &reply.channel);
+        }
+        None if origin.is_some() => {
+            pack::nil(out);
+            pack::nil(out);
+        }
+        None => {}
+    }
+    if let Some((node, id)) = origin {
+        pack::array(out, 2);
+        pack::text(out, node.as_str());
+        pack::unsigned(out, id);
+    }
+}
+
+// === reading ===
+
+/// Who published an invocation and under which number, if it was one of us. Steps over the rest.
+pub fn origin(payload: &Bytes) -> Option<(&str, u64)> {
+    let mut reader = Reader::new(payload);
+    if reader.array()? < 5 {
+        return None;
+    }
+    for _ in 0..4 {
+        reader.skip()?;
+    }
+    if reader.array()? < 2 {
+        return None;
+    }
+    let node = reader.text()??;
+    Some((node, u64::try_from(reader.integer()?).ok()?))
+}
+
+/// Reads what came on a channel of this kind. As tolerant as the reference's readers: more items than known are
+/// ignored, integers may have any width, texts may be nil.
+pub fn decode(channel: &Channel, payload: &Bytes) -> Result<Envelope, WireError> {
+    let (kind, least) = match channel {
+        Channel::All | Channel::Connection(_) | Channel::Group(_) | Channel::User(_) => ("Invocation", 2),
+        Channel::GroupCommands => ("GroupCommand", 5),
+        Channel::Acks(_) => ("Ack", 1),
+        Channel::Results(_) => ("CompletionMessage", 2),
+    };
+    let wrong = |fault| move || WireError { kind, fault };
+    let mut reader = Reader::new(payload);
+    let length = reader.array().ok_or_else(wrong("no array"))?;
+    if length < least {
+        return Err(WireError { kind, fault: "insufficient items" });
+    }
+    match channel {
+        Channel::GroupCommands => group_command(&mut reader),
+        Channel::Acks(_) => int32(&mut reader).map(|id| Envelope::Ack { id }),
+        Channel::Results(_) => completion(&mut reader),
+        _ => deliver(&mut reader, length),
+    }
+    .map_err(|fault| WireError { kind, fault })
+}
+
+fn int32(reader: &mut Reader<'_>) -> Result<i32, &'static str> {
+    reader.integer().and_then(|id| i32::try_from(id).ok()).ok_or("no 32-bit id")
+}
+
+fn text<'a>(reader: &mut Reader<'a>, fault: &'static str) -> Result<&'a str, &'static str> {
+    Ok(reader.text().ok_or(fault)?.unwrap_or_default())
+}
+
+fn group_command(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
+    Ok(Envelope::GroupCommand {
+        id: int32(reader)?,
+        node: text(reader, "no server name")?.into(),
+        action: match reader.integer() {
+            Some(1) => GroupAction::Join,
+            Some(2) => GroupAction::Leave,
+            _ => return Err("no known action"),
+        },
+        group: text(reader, "no group name")?.into(),
+        connection: text(reader, "no connection id")?.into(),
+    })
+}
+
+fn completion(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
+    Ok(Envelope::Completion {
+        protocol: text(reader, "no protocol name")?.to_owned(),
+        message: reader.binary().ok_or("no message bytes")?.unwrap_or_default(),
+    })
+}
+
+fn deliver(reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static str> {
+    let mut except = Vec::new();
+    for _ in 0..reader.array().ok_or("no array of excluded ids")? {
+        if let Some(id) = reader.text().ok_or("an excluded id that is no text")? {
+            except.push(ConnectionId::from(id));
+        }
+    }
+    let mut parts = Vec::new();
+    for _ in 0..reader.map().ok_or("no map of protocols")? {
+        let name = reader.text().ok_or("a protocol name that is no text")?;
+        let bytes = reader.binary().ok_or("a message that is no binary")?;
+        if let (Some(protocol), Some(bytes)) = (name.and_then(Protocol::from_name), bytes) {
+            parts.push((protocol, bytes));
+        }
+    }
+    let mut reply_to = None;
+    if length > 3 {
+        let id = reader.text().ok_or("an invocation id that is no text")?;
+        let channel = reader.text().ok_or("a return channel that is no text")?;
+        if let (Some(id), Some(channel)) = (id, channel) {
+            reply_to = Some(ReplyTo { invocation: InvocationId::from(id), channel: channel.to_owned() });
+        }
+    }
+    Ok(Envelope::Deliver { except, frame: Frame::encoded(parts), reply_to })
+}

@@ -1,0 +1,160 @@
+//! What can be typed: subcommands and flags, and which of them runs.
+//!
+//! Flags that set configuration stay texts here and are checked with the other sources, so that all problems come at
+//! once and with one exit code.
+
+mod check;
+mod healthcheck;
+mod serve;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use hubplane::config::environment;
+use hubplane::config::load::{Flags, Invalid, Loaded, Sources, load};
+use hubplane::config::mask::mask;
+
+/// The exit code of a wrong configuration (EX_CONFIG of sysexits.h).
+const EX_CONFIG: u8 = 78;
+/// The exit code of a wrong command line, as clap has it.
+const EX_USAGE: u8 = 2;
+
+/// A standalone SignalR server.
+///
+/// Flags beat environment variables, which beat the configuration file, which beats the defaults. Every key of the
+/// file has an environment variable: HUBPLANE_ and the key path joined by __, as in HUBPLANE_BACKPLANE__CONNECTION.
+#[derive(Debug, Parser)]
+#[command(name = "hubplane", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: CliFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server; also what happens without a command
+    Serve,
+    /// Check the configuration, and print what takes effect and where it comes from
+    ///
+    /// Exit code 0, or 78 with every problem named.
+    Check,
+    /// Ask a running server's health page; exit code 0 if it answers well, else 1
+    Healthcheck {
+        /// Ask whether it is ready (/readyz) and not only whether it lives (/healthz)
+        #[arg(long)]
+        ready: bool,
+        /// The server's address, as in http://127.0.0.1:8080; a path in it is asked as it stands
+        /// [default: the configured `listen`, with all addresses asked on loopback]
+        #[arg(long, value_name = "URL", verbatim_doc_comment)]
+        url: Option<String>,
+    },
+}
+
+// The environment is read by the configuration, not by clap, so its names stand in the text.
+#[derive(Args)]
+struct CliFlags {
+    /// The configuration file (TOML)
+    /// [env: HUBPLANE_CONFIG] [default: hubplane.toml in the working directory, else the built-in one]
+    #[arg(long, global = true, value_name = "FILE", verbatim_doc_comment)]
+    config: Option<PathBuf>,
+    /// The address to listen on
+    /// [env: HUBPLANE_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDR", verbatim_doc_comment)]
+    listen: Option<String>,
+    /// Join other replicas over this Redis: a StackExchange.Redis connection string, or a URL
+    /// [env: HUBPLANE_BACKPLANE__CONNECTION] [default: none, the server stands alone]
+    #[arg(long, global = true, value_name = "CONNECTION", verbatim_doc_comment)]
+    redis: Option<String>,
+    /// Text in front of every Redis channel's name
+    /// [env: HUBPLANE_BACKPLANE__CHANNEL_PREFIX] [default: none]
+    #[arg(long, global = true, value_name = "PREFIX", verbatim_doc_comment)]
+    channel_prefix: Option<String>,
+    /// Which log lines to write, in the syntax of RUST_LOG
+    /// [env: HUBPLANE_LOG, then RUST_LOG] [default: info]
+    #[arg(long, global = true, value_name = "FILTER", verbatim_doc_comment)]
+    log: Option<String>,
+    /// How log lines look: text or json
+    /// [env: HUBPLANE_LOG_FORMAT] [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", verbatim_doc_comment)]
+    log_format: Option<String>,
+}
+
+impl std::fmt::Debug for CliFlags {
+    /// Nothing of the content: a connection string holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CliFlags").finish_non_exhaustive()
+    }
+}
+
+impl From<CliFlags> for Flags {
+    fn from(flags: CliFlags) -> Self {
+        let CliFlags { config, listen, redis, channel_prefix, log, log_format } = flags;
+        Self { config, listen, redis, channel_prefix, log, log_format }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // --help and --version.
+            say(error);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            for line in error.to_string().trim_end().lines() {
+                complain(mask(line));
+            }
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    let loaded = read(&cli.flags.into());
+    match cli.command {
+        None | Some(Command::Serve) => match loaded {
+            Ok(loaded) => serve::serve(loaded),
+            Err(invalid) => refuse(&invalid),
+        },
+        Some(Command::Check) => check::check(loaded),
+        Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded),
+    }
+}
+
+/// The whole configuration, from the sources of this process.
+fn read(flags: &Flags) -> Result<Loaded, Invalid> {
+    load(&Sources {
+        flags,
+        environment: &environment::of_process(),
+        read: &|path| std::fs::read_to_string(path),
+        check_connection: &check::check_connection,
+    })
+}
+
+/// Prints every problem of a configuration.
+fn refuse(invalid: &Invalid) -> ExitCode {
+    for warning in &invalid.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    for problem in &invalid.problems {
+        complain(format_args!("error: {problem}"));
+    }
+    let count = invalid.problems.len();
+    complain(format_args!("The configuration has {count} {}.", if count == 1 { "error" } else { "errors" }));
+    ExitCode::from(EX_CONFIG)
+}
+
+/// A line to stdout. A reader that has gone away is no reason to fail.
+fn say(line: impl Display) {
+    let line = line.to_string();
+    let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
+}
+
+/// A line to stderr.
+fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

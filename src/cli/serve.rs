@@ -1,0 +1,94 @@
+//! `hubplane serve`: logs, runtime, server, and the URLs on stdout.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use hubplane::config::Config;
+use hubplane::config::load::Loaded;
+use hubplane::telemetry;
+
+use super::{EX_CONFIG, complain, say};
+
+/// Runs the server until it is told to stop.
+pub(super) fn serve(loaded: Loaded) -> ExitCode {
+    let Loaded { config, warnings, .. } = loaded;
+    if let Err(error) = telemetry::init(&config.log, config.log_format) {
+        complain(format_args!("error: log: {error}"));
+        return ExitCode::from(EX_CONFIG);
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("error: cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(run(config))
+}
+
+/// Binds, says where, and serves.
+async fn run(config: Config) -> ExitCode {
+    // Joined with the server at merge.
+    say(announcement(&config, config.listen).trim_end());
+    complain("error: this build has no server");
+    ExitCode::FAILURE
+}
+
+/// What is served where; `address` is the one that was bound.
+fn announcement(config: &Config, address: SocketAddr) -> String {
+    let base = format!("http://{}", reachable(address));
+    let mut text = String::new();
+    for hub in &config.hubs {
+        let _ = writeln!(text, "Hub {}: {base}{} (open to everybody: no tokens are checked)", hub.name, hub.path);
+    }
+    if config.demo {
+        let _ = writeln!(text, "Demo page: {base}/");
+    }
+    let _ = writeln!(text, "Health: {base}/healthz, readiness: {base}/readyz");
+    let _ = writeln!(text, "Metrics: {base}/metrics");
+    text
+}
+
+/// The address that this machine reaches a listener at: one bound to all addresses answers on loopback.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let loopback: std::net::IpAddr =
+        if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    SocketAddr::new(loopback, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+        for (bound, reached) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:81", "[::1]:81"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(reachable(bound.parse().unwrap()).to_string(), reached);
+        }
+    }
+
+    #[test]
+    fn the_announcement_names_what_is_served() {
+        let mut config = Config { demo: true, ..Config::default() };
+        let text = announcement(&config, "0.0.0.0:99".parse().unwrap());
+        let lines = "Demo page: http://127.0.0.1:99/\n\
+                     Health: http://127.0.0.1:99/healthz, readiness: http://127.0.0.1:99/readyz\n\
+                     Metrics: http://127.0.0.1:99/metrics\n";
+        assert_eq!(text, lines);
+        config.demo = false;
+        assert!(!announcement(&config, config.listen).contains("Demo"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads `[hubs.NAME]` tables into hubs, and holds their paths and names apart.
+
+use super::HubConfig;
+use super::keys;
+use super::methods::{read_method, read_steps};
+use super::node::{self, Node, Origin};
+use super::options::{self, Options};
+use super::parse::{self, Parsed};
+use super::problem::Problem;
+use super::reader::Reader;
+
+/// Paths of the server itself.
+const TAKEN: &[&str] = &["/healthz", "/readyz", "/metrics"];
+
+/// All hubs, in the order they were declared.
+pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Options, demo: bool) -> Vec<HubConfig> {
+    let table = reader.table(node, "hubs".to_owned());
+    let mut hubs: Vec<HubConfig> = Vec::new();
+    for entry in table.into_entries() {
+        let key = node::join("hubs", &entry.key);
+        if let Some(other) = hubs.iter().find(|hub| hub.name.to_lowercase() == entry.key.to_lowercase()) {
+            let text = format!("differs from the hub {} in letter case only", node::quoted(&other.name));
+            reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
+            continue;
+        }
+        let (hub, place, named) = read_hub(reader, &entry.key, entry.node, &key, defaults);
+        check_apart(reader, &hub, &key, (&place, &named), &hubs, demo);
+        hubs.push(hub);
+    }
+    hubs
+}
+
+/// One hub; beside it where its path, and its name on the backplane, come from.
+fn read_hub(reader: &mut Reader, name: &str, node: Node, key: &str, defaults: &Options) -> (HubConfig, Origin, Origin) {
+    let origin = node.origin.clone();
+    let mut table = reader.table(Some(node), key.to_owned());
+    if name.trim().is_empty() {
+        reader.problems.push(Problem::of_key(key, Some(origin.clone()), "a hub needs a name"));
+    }
+    let implied = format!("/{name}");
+    let (path, mut path_origin) = reader.take(&mut table, "path", (implied.clone(), Origin::Default), path);
+    if path_origin == Origin::Default {
+        if let Err(expected) = check_path(&implied) {
+            let text = format!("the hub's name makes no path ({}: {expected}); set one", node::quoted(&implied));
+            reader.problems.push(Problem::of_key(table.key("path"), Some(origin.clone()), text));
+        }
+        path_origin = origin.clone();
+    }
+    let fallback = (name.to_owned(), Origin::Default);
+    let (backplane_name, mut named) = reader.take(&mut table, "backplane_name", fallback, parse::filled_text);
+    if named == Origin::Default {
+        named = origin;
+    }
+    let options = options::read(reader, &mut table, defaults);
+    let mut steps = |reader: &mut Reader, key: &str| {
+        let given = table.remove(key);
+        read_steps(reader, given, table.key(key), &[]).unwrap_or_default()
+    };
+    let on_connected = steps(reader, "on_connected");
+    let on_disconnected = steps(reader, "on_disconnected");
+    let mut methods: Vec<super::steps::MethodConfig> = Vec::new();
+    let declared = table.remove("methods");
+    let declared = reader.table(declared, table.key("methods"));
+    let methods_path = declared.path.clone();
+    for entry in declared.into_entries() {
+        let key = node::join(&methods_path, &entry.key);
+        if let Some(other) = methods.iter().find(|method| method.name.to_lowercase() == entry.key.to_lowercase()) {
+            let other = node::quoted(&other.name);
+            let text = format!("differs from the method {other} in letter case only; clients may write either");
+            reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
+            continue;
+        }
+        methods.push(read_method(reader, entry.key, entry.node, key));
+    }
+    reader.finish(table, &keys::hub_keys());
+    let name = name.to_owned();
+    let hub = HubConfig { name, path, backplane_name, options: options.values, on_connected, on_disconnected, methods };
+    (hub, path_origin, named)
+}
+
+fn path(node: &Node) -> Parsed<String> {
+    let text = parse::text(node)?;
+    check_path(&text)?;
+    // Paths are matched without a trailing slash.
+    Ok(if text.len() > 1 { text.trim_end_matches('/').to_owned() } else { text })
+}
+
+fn check_path(path: &str) -> Parsed<()> {
+    let Some(rest) = path.strip_prefix('/') else { return Err("must begin with /".to_owned()) };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()+,;=:@".contains(c);
+    if let Some(wrong) = rest.chars().find(|c| !allowed(*c)) {
+        return Err(format!("must be a plain URL path; {wrong:?} cannot stand in it"));
+    }
+    if path.contains("//") {
+        return Err("must not have // in it".to_owned());
+    }
+    Ok(())
+}
+
+/// No two hubs share a path, a negotiate address or a name on the backplane, and none hides a page of the server.
+fn check_apart(
+    reader: &mut Reader,
+    hub: &HubConfig,
+    key: &str,
+    (place, named): (&Origin, &Origin),
+    others: &[HubConfig],
+    demo: bool,
+) {
+    let path = hub.path.to_lowercase();
+    let mut wrong = |key: String, origin: &Origin, text: String| {
+        reader.problems.push(Problem::of_key(key, Some(origin.clone()), text));
+    };
+    let path_key = format!("{key}.path");
+    let shown = node::quoted(&hub.path);
+    if TAKEN.contains(&path.as_str()) {
+        wrong(path_key.clone(), place, format!("{shown} is a page of the server itself; choose another path"));
+    }
+    if path == "/" && demo {
+        let text = "\"/\" is the demo page while `demo` is true; choose another path or set demo = false";
+        wrong(path_key.clone(), place, text.to_owned());
+    }
+    for other in others {
+        let (theirs, name) = (other.path.to_lowercase(), node::quoted(&other.name));
+        let negotiate = |path: &str| format!("{}/negotiate", path.trim_end_matches('/'));
+        if theirs == path {
+            wrong(path_key.clone(), place, format!("{shown} is the path of the hub {name} too; each needs its own"));
+        } else if negotiate(&theirs) == path || negotiate(&path) == theirs {
+            wrong(path_key.clone(), place, format!("{shown} collides with the negotiate address of the hub {name}"));
+        }
+        if other.backplane_name == hub.backplane_name {
+            let text = format!("{} is that of the hub {name} too", node::quoted(&hub.backplane_name));
+            wrong(format!("{key}.backplane_name"), named, text);
+        }
+    }
+}

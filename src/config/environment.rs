@@ -1,0 +1,77 @@
+//! Environment variables as configuration. The only place that reads the environment.
+
+use std::sync::Arc;
+
+use super::keys;
+use super::mask;
+use super::merge;
+use super::node::{Node, Origin, Value};
+use super::problem::Problem;
+
+/// What every variable of ours begins with.
+pub(super) const PREFIX: &str = "HUBPLANE_";
+/// The variable that names the configuration file.
+pub(super) const CONFIG: &str = "HUBPLANE_CONFIG";
+
+/// The variables of this process, sorted by name. Bytes that are no UTF-8 become U+FFFD, which [`super::load::load`]
+/// refuses in a variable it uses.
+pub fn of_process() -> Vec<(String, String)> {
+    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let mut variables: Vec<_> = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
+    variables.sort();
+    variables
+}
+
+/// The tree of all `HUBPLANE_` variables.
+pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Node {
+    let mut root = Node::empty_table(Origin::Default);
+    if let Some((name, filter)) = variables.iter().find(|(name, value)| name == "RUST_LOG" && !value.trim().is_empty())
+    {
+        let node = Node::raw(filter, Value::Text(filter.clone()), Origin::Environment(Arc::from(name.as_str())));
+        root = merge::layered(root, nested(&["log".to_owned()], node));
+    }
+    let mut ours: Vec<&(String, String)> =
+        variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG).collect();
+    // A whole table (HUBPLANE_BACKPLANE) comes before its keys (HUBPLANE_BACKPLANE__TYPE), which are more exact.
+    ours.sort_by_key(|(name, _)| (name.matches("__").count(), name.clone()));
+    let mut seen: Vec<(Vec<String>, &str)> = Vec::new();
+    for (name, text) in ours {
+        let path = match keys::of_environment(&name[PREFIX.len()..]) {
+            Ok(path) => path,
+            Err(suggestion) => {
+                let hint = suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+                warnings.push(mask::mask(&format!("{name}: no configuration key has this name, it is ignored{hint}")));
+                continue;
+            }
+        };
+        let origin = Origin::Environment(Arc::from(name.as_str()));
+        let folded: Vec<String> = path.iter().map(|part| part.to_lowercase()).collect();
+        if let Some((_, other)) = seen.iter().find(|(path, _)| *path == folded) {
+            let text = format!("the same key is set by {other}; keep one of them");
+            problems.push(Problem::of_key(path.join("."), Some(origin), text));
+            continue;
+        }
+        seen.push((folded, name));
+        // How a container platform leaves a variable out. Told, because it may also be a secret that did not arrive.
+        if text.is_empty() {
+            warnings.push(format!("{name}: is empty and counts as not set; the empty text is written \"\""));
+            continue;
+        }
+        if text.contains('\u{FFFD}') {
+            problems.push(Problem::of_key(path.join("."), Some(origin), "the variable must hold UTF-8"));
+            continue;
+        }
+        let value = super::file::parse_value(text, &origin).unwrap_or_else(|| Value::Text(text.clone()));
+        root = merge::layered(root, nested(&path, Node::raw(text, value, origin)));
+    }
+    root
+}
+
+/// The tree that holds one value at a path.
+pub(super) fn nested(path: &[String], leaf: Node) -> Node {
+    path.iter().rev().fold(leaf, |node, key| {
+        let origin = node.origin.clone();
+        let entry = super::node::Entry { key: key.clone(), origin: origin.clone(), node };
+        Node::new(Value::Table(vec![entry]), origin)
+    })
+}

@@ -1,0 +1,111 @@
+//! The names of all keys, by table, and the map from environment names to key paths.
+
+use super::options::OPTIONS;
+use super::problem::nearest;
+
+/// Keys at the top.
+pub(super) const TOP: &[&str] = &[
+    "listen",
+    "demo",
+    "log",
+    "log_format",
+    "cors_origins",
+    "max_connections",
+    "shutdown_timeout",
+    "drain_delay",
+    "request_timeout",
+    "backplane",
+    "hub_defaults",
+    "hubs",
+];
+/// Keys of `[backplane]`.
+pub(super) const BACKPLANE: &[&str] = &["type", "connection", "channel_prefix"];
+/// Keys of `[hubs.NAME]` that are not options.
+pub(super) const HUB: &[&str] = &["path", "backplane_name", "on_connected", "on_disconnected", "methods"];
+/// Keys of `[hubs.NAME.methods.METHOD]`.
+pub(super) const METHOD: &[&str] = &["params", "do", "returns"];
+/// Keys that the design names and this version refuses: a hub that seems guarded and is not would be a trap.
+pub(super) const NOT_YET: &[&str] = &["auth", "authorize", "allowed_groups"];
+
+/// All keys of `[hubs.NAME]`.
+pub(super) fn hub_keys() -> Vec<&'static str> {
+    HUB.iter().chain(OPTIONS).copied().collect()
+}
+
+/// Whether names in the table at `path` are matched without regard to case.
+pub(super) fn names_at(path: &[String]) -> bool {
+    match path {
+        [hubs] => hubs == "hubs",
+        [hubs, _, methods] => hubs == "hubs" && methods == "methods",
+        _ => false,
+    }
+}
+
+/// Where a table at `path` knows a key written like `key`; the full path of the key.
+pub(super) fn elsewhere(key: &str) -> Option<String> {
+    let key = key.to_lowercase();
+    if BACKPLANE.contains(&key.as_str()) {
+        return Some(format!("backplane.{key}"));
+    }
+    if TOP.contains(&key.as_str()) {
+        return Some(format!("{key}` at the top of the file, before the first table, as in `{key} = ..."));
+    }
+    OPTIONS.contains(&key.as_str()).then(|| format!("hub_defaults.{key}"))
+}
+
+/// The key path of an environment name without its `HUBPLANE_`; Err is a suggestion, if there is one.
+pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> {
+    let parts: Vec<&str> = name.split("__").collect();
+    let known = |part: &str, keys: &[&'static str]| -> Result<String, Option<String>> {
+        let lower = part.to_ascii_lowercase();
+        if keys.contains(&lower.as_str()) || NOT_YET.contains(&lower.as_str()) {
+            return Ok(lower);
+        }
+        Err(nearest(&lower, keys.iter().copied()).map(str::to_owned))
+    };
+    let suggest = |before: &[String], last: Option<String>| {
+        last.map(|last| {
+            let path: Vec<String> =
+                before.iter().map(|part| part.to_ascii_uppercase()).chain([last.to_ascii_uppercase()]).collect();
+            format!("HUBPLANE_{}", path.join("__"))
+        })
+    };
+    let mut path: Vec<String> = Vec::new();
+    for part in parts {
+        let depth: Vec<&str> = path.iter().map(String::as_str).collect();
+        let next = match depth.as_slice() {
+            [] => known(part, TOP),
+            ["auth", ..] => Ok(part.to_owned()),
+            [.., "authorize" | "allowed_groups"] => Ok(part.to_owned()),
+            ["backplane"] => known(part, BACKPLANE),
+            ["hub_defaults"] => known(part, OPTIONS),
+            ["hubs"] | ["hubs", _, "methods"] if !part.is_empty() => Ok(part.to_owned()),
+            ["hubs", _] => known(part, &hub_keys()),
+            ["hubs", _, "methods", _] => known(part, METHOD),
+            _ => return Err(None),
+        };
+        match next {
+            Ok(key) => path.push(key),
+            Err(last) => {
+                let all: Vec<String> = path.clone();
+                let single = if path.is_empty() { single_underscores(name) } else { None };
+                return Err(single.or_else(|| suggest(&all, last)));
+            }
+        }
+    }
+    // `auth` belongs to the top, the other two to hubs and methods.
+    match path.as_slice() {
+        [first] if first != "auth" && NOT_YET.contains(&first.as_str()) => Err(None),
+        _ => Ok(path),
+    }
+}
+
+/// The full name that was meant by one written with single underscores (`BACKPLANE_CONNECTION`).
+fn single_underscores(name: &str) -> Option<String> {
+    let name = name.to_ascii_uppercase();
+    let tables = [("BACKPLANE", BACKPLANE), ("HUB_DEFAULTS", OPTIONS)];
+    tables.iter().find_map(|(table, keys)| {
+        let rest = name.strip_prefix(table)?.strip_prefix('_')?;
+        keys.contains(&rest.to_ascii_lowercase().as_str()).then(|| format!("HUBPLANE_{table}__{rest}"))
+    })
+}

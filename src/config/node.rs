@@ -1,0 +1,197 @@
+//! Values as they were read, each with the place it came from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::mask;
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere: the built-in default of the key.
+    Default,
+    /// The default configuration inside the binary, used when no file is given.
+    BuiltIn {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A file.
+    File {
+        /// Its path, as it was given.
+        path: Arc<str>,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable, by name.
+    Environment(Arc<str>),
+    /// A flag of the command line, with its dashes.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::BuiltIn { line } => write!(f, "built-in default.toml:{line}"),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Origin {
+    /// The source it belongs to: a higher number beats a lower one.
+    pub(super) fn layer(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::BuiltIn { .. } | Self::File { .. } => 1,
+            Self::Environment(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
+/// A value and its origin.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+    /// The text as it stood in an environment variable or a flag. A key that wants text takes it instead of what TOML
+    /// made of it, so that a prefix of `2024` needs no quotes.
+    pub(super) raw: Option<String>,
+}
+
+/// The types of TOML.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Text(String),
+    /// None: more than 64 bits.
+    Integer(Option<i64>),
+    Float(f64),
+    Boolean(bool),
+    /// A date or time, as text.
+    Datetime(String),
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+}
+
+/// A key of a table and what it holds.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Where the key stands; for a table that is its header.
+    pub(super) origin: Origin,
+    pub(super) node: Node,
+}
+
+impl Node {
+    pub(super) fn new(value: Value, origin: Origin) -> Self {
+        Self { value, origin, raw: None }
+    }
+
+    /// A value that a person typed as bare text.
+    pub(super) fn raw(text: &str, value: Value, origin: Origin) -> Self {
+        Self { value, origin, raw: Some(text.to_owned()) }
+    }
+
+    pub(super) fn empty_table(origin: Origin) -> Self {
+        Self::new(Value::Table(Vec::new()), origin)
+    }
+
+    /// As text, if it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => self.raw.as_deref(),
+        }
+    }
+
+    /// As a list; bare text is taken apart at its commas.
+    pub(super) fn as_list(&self) -> Option<Vec<Self>> {
+        match &self.value {
+            Value::List(items) => Some(items.clone()),
+            Value::Table(_) => None,
+            _ => self.raw.as_ref().map(|raw| {
+                let text = if let Value::Text(text) = &self.value { text } else { raw };
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                items.map(|item| Self::raw(item, Value::Text(item.to_owned()), self.origin.clone())).collect()
+            }),
+        }
+    }
+
+    /// What kind of value it is, for people.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Text(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a number",
+            Value::Boolean(_) => "a boolean",
+            Value::Datetime(_) => "a date",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    /// Inline TOML; what looks like a secret is masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::Text(text) => f.write_str(&quoted(text)),
+            Value::Integer(Some(number)) => write!(f, "{number}"),
+            Value::Integer(None) => f.write_str("an integer of more than 64 bits"),
+            Value::Float(number) => write!(f, "{number:?}"),
+            Value::Boolean(value) => write!(f, "{value}"),
+            Value::Datetime(text) => f.write_str(text),
+            Value::List(items) if items.is_empty() => f.write_str("[]"),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index == 0 { "[" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Value::Table(entries) if entries.is_empty() => f.write_str("{}"),
+            Value::Table(entries) => {
+                for (index, entry) in entries.iter().enumerate() {
+                    let open = if index == 0 { "{ " } else { ", " };
+                    if mask::is_secret_key(&entry.key) {
+                        write!(f, "{open}{} = \"{}\"", key_part(&entry.key), mask::MASK)?;
+                    } else {
+                        write!(f, "{open}{} = {}", key_part(&entry.key), entry.node)?;
+                    }
+                }
+                f.write_str(" }")
+            }
+        }
+    }
+}
+
+/// A TOML string, masked.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in mask::mask(text).chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A part of a key path; quoted where TOML wants it.
+pub(super) fn key_part(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
+}
+
+/// `path.key`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key_part(key) } else { format!("{path}.{}", key_part(key)) }
+}

@@ -1,0 +1,110 @@
+//! Reads templates: `{connection_id} joined {room}` (design.md section 3).
+
+use super::problem::nearest;
+use super::steps::{Part, Placeholder, Template};
+
+/// The placeholders that every step has.
+pub(super) const BUILT_IN: [(&str, Placeholder); 3] =
+    [("connection_id", Placeholder::ConnectionId), ("user_id", Placeholder::UserId), ("hub", Placeholder::Hub)];
+
+/// Takes a text apart. `params` are the names of the method's parameters. The error says what would be right.
+pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        literal.push_str(before);
+        if let Some(after) = from.strip_prefix("{{") {
+            literal.push('{');
+            rest = after;
+        } else if let Some(after) = from.strip_prefix("}}") {
+            literal.push('}');
+            rest = after;
+        } else if let Some(inner) = from.strip_prefix('{') {
+            let Some(end) = inner.find(['{', '}']).filter(|end| inner[*end..].starts_with('}')) else {
+                return Err("has a lone {; write {{ for a brace that is no placeholder".to_owned());
+            };
+            let placeholder = named(&inner[..end], params)?;
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Placeholder(placeholder));
+            rest = &inner[end + 1..];
+        } else {
+            return Err("has a lone }; write }} for a brace that is no placeholder".to_owned());
+        }
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(Part::Text(literal));
+    }
+    Ok(Template(parts))
+}
+
+fn named(name: &str, params: &[String]) -> Result<Placeholder, String> {
+    if let Some(index) = params.iter().position(|param| param == name) {
+        return Ok(Placeholder::Param(index));
+    }
+    if let Some((_, placeholder)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        return Ok(*placeholder);
+    }
+    let known: Vec<&str> = params.iter().map(String::as_str).chain(BUILT_IN.iter().map(|(name, _)| *name)).collect();
+    let hint = nearest(name, known.iter().copied());
+    let hint = hint.map(|word| format!("did you mean {{{word}}}? ")).unwrap_or_default();
+    let list: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+    Err(format!("has an unknown placeholder {{{name}}}; {hint}known here: {}", list.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn text(text: &str) -> Part {
+        Part::Text(text.to_owned())
+    }
+
+    #[test]
+    fn templates_are_taken_apart() {
+        let params = ["room".to_owned(), "message".to_owned()];
+        let hole = Part::Placeholder;
+        for (source, parts) in [
+            ("", vec![]),
+            ("plain", vec![text("plain")]),
+            ("{message}", vec![hole(Placeholder::Param(1))]),
+            (
+                "{connection_id} joined {room}",
+                vec![hole(Placeholder::ConnectionId), text(" joined "), hole(Placeholder::Param(0))],
+            ),
+            ("{user_id}{hub}", vec![hole(Placeholder::UserId), hole(Placeholder::Hub)]),
+            ("{{room}}", vec![text("{room}")]),
+            ("a{{b}}c", vec![text("a{b}c")]),
+            ("{{{room}}}", vec![text("{"), hole(Placeholder::Param(0)), text("}")]),
+            ("é{room}ü", vec![text("é"), hole(Placeholder::Param(0)), text("ü")]),
+        ] {
+            assert_eq!(parse(source, &params).unwrap(), Template(parts), "{source}");
+        }
+    }
+
+    #[test]
+    fn wrong_templates_say_what_is_wrong() {
+        let params = ["room".to_owned()];
+        for (source, part) in [
+            ("{", "lone {"),
+            ("{room", "lone {"),
+            ("{a{room}", "lone {"),
+            ("{{{", "lone {"),
+            ("}", "lone }"),
+            ("a}b", "lone }"),
+            ("{room}}", "lone }"),
+            ("{rom}", "unknown placeholder {rom}; did you mean {room}?"),
+            ("{Room}", "did you mean {room}?"),
+            ("{ room }", "unknown placeholder"),
+            ("{}", "unknown placeholder {}; known here: {room}, {connection_id}, {user_id}, {hub}"),
+        ] {
+            let error = parse(source, &params).unwrap_err();
+            assert!(error.contains(part), "{source}: {error}");
+        }
+    }
+}

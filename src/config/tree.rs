@@ -1,0 +1,190 @@
+//! Reads the merged tree: the keys at the top, the backplane, then the hubs.
+
+use super::declarations::read_hubs;
+use super::load::CheckConnection;
+use super::mask;
+use super::node::{Node, Origin, Value};
+use super::options::{self, Options};
+use super::parse;
+use super::problem::{Problem, nearest};
+use super::reader::{Reader, Table};
+use super::{BackplaneConfig, Config, keys};
+
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+/// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
+pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConnection<'_>) -> Config {
+    let mut top = reader.table(Some(root), String::new());
+    let default = Config::default();
+    let by_default = Origin::Default;
+    macro_rules! take {
+        ($key:ident, $parse:expr) => {
+            reader.take(&mut top, stringify!($key), (default.$key.clone(), by_default.clone()), $parse)
+        };
+    }
+    let (listen, _) = take!(listen, parse::address);
+    let (demo, _) = take!(demo, parse::boolean);
+    let (log, log_origin) = take!(log, parse::log_filter);
+    let (log_format, _) = take!(log_format, parse::log_format);
+    let (cors_origins, _) = take!(cors_origins, parse::origins);
+    let (max_connections, _) = take!(max_connections, parse::size);
+    let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
+    let (drain_delay, drain_origin) = take!(drain_delay, parse::duration);
+    let (request_timeout, _) = take!(request_timeout, parse::positive_duration);
+    // A misspelt level is a valid filter: one for a module of that name, and for nothing else.
+    for word in
+        log.split(',').map(str::trim).filter(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
+    {
+        if let Some(level) = nearest(word, LEVELS.iter().copied()) {
+            let word = super::node::quoted(word);
+            reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
+        }
+    }
+    if drain_delay >= shutdown_timeout {
+        reader.warnings.push(format!(
+            "{drain_origin}: drain_delay: shutdown_timeout ({}) bounds it, so clients will get no time to leave",
+            humantime::format_duration(shutdown_timeout)
+        ));
+    }
+    let node = top.remove("backplane");
+    let table = reader.table(node, "backplane".to_owned());
+    let backplane = read_backplane(reader, table, check_connection);
+
+    let node = top.remove("hub_defaults");
+    let mut table = reader.table(node, "hub_defaults".to_owned());
+    let first = reader.settings.len();
+    let defaults = options::read(reader, &mut table, &Options::default());
+    reader.finish(table, options::OPTIONS);
+    // Each hub shows what it got; here only what was set is of interest.
+    let mut index = 0;
+    reader.settings.retain(|setting| {
+        index += 1;
+        index <= first || setting.origin != Origin::Default
+    });
+
+    let node = top.remove("hubs");
+    let hubs = read_hubs(reader, node, &defaults, demo);
+    if hubs.is_empty() {
+        reader.warnings.push("hubs: no hub is declared, so clients have nothing to connect to".to_owned());
+    }
+    reader.finish(top, keys::TOP);
+    Config {
+        listen,
+        demo,
+        log,
+        log_format,
+        cors_origins,
+        max_connections,
+        shutdown_timeout,
+        drain_delay,
+        request_timeout,
+        backplane,
+        hubs,
+    }
+}
+
+/// `[backplane]`: a connection implies Redis and beats `type = "memory"` of a lower source.
+fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection<'_>) -> BackplaneConfig {
+    let key = |name: &str| format!("backplane.{name}");
+    let kind = table.remove("type");
+    let connection = table.remove("connection");
+    let prefix = table.remove("channel_prefix");
+    reader.finish(table, keys::BACKPLANE);
+
+    let memory = match kind.as_ref().map(|node| (node, node.as_text())) {
+        Some((_, Some("memory"))) => Some(true),
+        Some((_, Some("redis"))) => Some(false),
+        Some((node, _)) => {
+            reader.problem(key("type"), node, "must be \"memory\" or \"redis\"");
+            return BackplaneConfig::Memory;
+        }
+        None => None,
+    };
+    let layer = |node: &Option<Node>| node.as_ref().map_or(0, |node| node.origin.layer());
+    let redis = match memory {
+        Some(true) => connection.is_some() && layer(&connection) > layer(&kind),
+        Some(false) => true,
+        None => connection.is_some(),
+    };
+    let shown = if redis { "\"redis\"" } else { "\"memory\"" };
+    let origin = match (&kind, &connection) {
+        (Some(kind), _) if redis != (memory == Some(true)) => kind.origin.clone(),
+        (_, Some(connection)) if redis => connection.origin.clone(),
+        _ => Origin::Default,
+    };
+    reader.note(key("type"), shown.to_owned(), origin);
+
+    let connection = connection.map(|node| {
+        let text = match &node.value {
+            Value::Table(_) | Value::List(_) => None,
+            _ => node.as_text(),
+        };
+        match text.map(str::trim) {
+            Some("") => {
+                reader.problem(key("connection"), &node, "must not be empty; take the key out to run without Redis");
+            }
+            Some(text) => {
+                reader.note(key("connection"), super::node::quoted(text), node.origin.clone());
+                let place = format!("{}: backplane.connection", node.origin);
+                if !redis {
+                    reader.warnings.push(format!("{place}: no effect: type is memory"));
+                    return text.to_owned();
+                }
+                match check(text) {
+                    Ok(notes) => {
+                        reader.warnings.extend(notes.iter().map(|note| mask::mask(&format!("{place}: {note}"))));
+                    }
+                    Err(problems) => {
+                        for problem in problems {
+                            reader.problem(key("connection"), &node, problem);
+                        }
+                    }
+                }
+                return text.to_owned();
+            }
+            None => {
+                let text = format!("must be a connection string such as \"localhost:6379\", not {}", node.kind());
+                reader.problems.push(Problem::of_key(key("connection"), Some(node.origin.clone()), text));
+            }
+        }
+        // Reported; a stand-in keeps the missing one from being reported as well.
+        String::new()
+    });
+    let channel_prefix = prefix.and_then(|node| match parse::text(&node) {
+        Ok(text) => {
+            reader.note(key("channel_prefix"), super::node::quoted(&text), node.origin.clone());
+            if !redis {
+                reader.warnings.push(format!("{}: backplane.channel_prefix: no effect without Redis", node.origin));
+            }
+            Some(text)
+        }
+        Err(expected) => {
+            reader.problem(key("channel_prefix"), &node, expected);
+            None
+        }
+    });
+    match (redis, connection) {
+        (false, _) => BackplaneConfig::Memory,
+        (true, Some(connection)) => BackplaneConfig::Redis { connection, channel_prefix },
+        (true, None) => {
+            let origin = kind.map(|node| node.origin);
+            let text = "needed with type = \"redis\": a connection string such as \"localhost:6379\"";
+            reader.problems.push(Problem::of_key(key("connection"), origin, text));
+            BackplaneConfig::Memory
+        }
+    }
+}
+
+/// One source must not say both: type memory, and a connection.
+pub(super) fn check_source(source: &Node, problems: &mut Vec<Problem>) {
+    let child = |node: &Node, key: &str| match &node.value {
+        Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.clone()),
+        _ => None,
+    };
+    let Some(backplane) = child(source, "backplane") else { return };
+    let (Some(kind), Some(connection)) = (child(&backplane, "type"), child(&backplane, "connection")) else { return };
+    if kind.as_text() == Some("memory") {
+        let text = format!("contradicts backplane.connection ({}); keep one of them", connection.origin);
+        problems.push(Problem::of("backplane.type", &kind, text));
+    }
+}

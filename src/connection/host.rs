@@ -1,0 +1,68 @@
+//! A hub with everything its connections need.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::close::CloseReason;
+use crate::config::HubOptions;
+use crate::delivery::Delivery;
+use crate::frame::{self, Encoding, Framing};
+use crate::hub::{Hub, RequestInfo};
+use crate::ids::UserId;
+use crate::liveness::Due;
+use crate::metrics::HubMetrics;
+use crate::outbox::Outbox;
+use crate::protocol::Protocol;
+
+/// A hub with everything its connections need.
+pub struct HubHost {
+    /// The application.
+    pub hub: Arc<dyn Hub>,
+    /// Its name in metrics and logs.
+    pub name: String,
+    /// Its sends.
+    pub delivery: Arc<Delivery>,
+    /// Its options.
+    pub options: HubOptions,
+    /// Who a connection's user is, asked once at the handshake.
+    pub user_id: UserIdProvider,
+    /// Its instruments.
+    pub metrics: HubMetrics,
+    /// What outlives a connection's wire: calls that still run, and the hub's `disconnected`. Stopping waits for it.
+    pub tasks: TaskTracker,
+}
+
+/// Tells the user id of a connection from its HTTP request.
+pub type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
+
+impl HubHost {
+    /// An empty outbox with the hub's bounds, for a client whose transport frames like this. The transport keeps a
+    /// clone where it must answer by itself (pongs).
+    pub fn outbox(&self, framing: Framing) -> Arc<Outbox> {
+        let encoding = Encoding { protocol: Protocol::Json, framing };
+        Arc::new(Outbox::new(encoding, self.options.outgoing_buffer_size, self.options.outgoing_buffer_messages))
+    }
+
+    /// To be called once a second: pings who is due, and closes who has been silent for too long.
+    pub fn sweep(&self, now: Instant) {
+        let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
+        for member in self.delivery.registry().everybody().iter() {
+            match member.liveness.check(now, keep_alive, timeout) {
+                Due::Nothing => {}
+                Due::Ping => {
+                    member.push(&frame::ping());
+                }
+                Due::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HubHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubHost").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! A hub that does as it is told, and a client on a wire made of channels.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::backplane::memory;
+use crate::close::{CloseReason, CloseSignal};
+use crate::config::HubOptions;
+use crate::connection::{HubHost, Peer, serve};
+use crate::delivery::Delivery;
+use crate::frame::Framing;
+use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply, RequestInfo};
+use crate::ids::{ConnectionId, NodeId};
+use crate::metrics::HubMetrics;
+use crate::protocol::{Protocol, RawValue, TransportKind};
+use crate::wire::{Gone, Sink, Source, SourceEnd};
+
+/// `Echo`, `Fail`, `FailHub`, `Panic`, `Wait` (for a permit of `gate`), `Count` (a stream of 0, 1, 2), `Forever` (a
+/// stream that ends only when it is cancelled), `All` (broadcasts `M`).
+#[derive(Default)]
+pub(super) struct TestHub {
+    pub(super) gate: Arc<Gate>,
+    /// What the hooks were told.
+    pub(super) told: Arc<Mutex<Vec<String>>>,
+    pub(super) refuses: bool,
+}
+
+pub(super) struct Gate(pub(super) Semaphore);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
+}
+
+impl Hub for TestHub {
+    fn method(&self, target: &str) -> Option<MethodShape> {
+        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0 });
+        match target.to_ascii_lowercase().as_str() {
+            "echo" | "all" => shape(1, false),
+            "fail" | "failhub" | "panic" | "wait" => shape(0, false),
+            "count" | "forever" | "breaks" => shape(0, true),
+            _ => None,
+        }
+    }
+
+    fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
+        Box::pin(async move {
+            self.told.lock().unwrap().push(format!("connected {}", caller.connection_id()));
+            if self.refuses { Err(HubError::failed("InvalidOperationException", "no")) } else { Ok(()) }
+        })
+    }
+
+    fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async move {
+            match call.target.to_ascii_lowercase().as_str() {
+                "echo" => Ok(Reply::Value(call.arguments[0].clone())),
+                "all" => {
+                    caller.clients().all().send("M", call.arguments).await?;
+                    Ok(Reply::Empty)
+                }
+                "fail" => Err(HubError::failed("InvalidOperationException", "BOOM!")),
+                "failhub" => Err(HubError::hub("told")),
+                "panic" => panic!("a planted panic"),
+                "wait" => {
+                    self.gate.0.acquire().await.unwrap().forget();
+                    self.told.lock().unwrap().push("waited".to_owned());
+                    Ok(Reply::Empty)
+                }
+                "count" => {
+                    let items = (0..3).map(|n| Ok(RawValue::new(&n)?));
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "forever" => Ok(Reply::Stream(futures_util::stream::pending().boxed())),
+                _ => {
+                    let items = [Ok(RawValue::text("one")), Err(HubError::hub("the stream broke"))];
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+            }
+        })
+    }
+
+    fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+        Box::pin(async move {
+            self.told.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
+            Ok(())
+        })
+    }
+}
+
+/// One node with one hub.
+pub(super) struct Node {
+    pub(super) host: Arc<HubHost>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    pub(super) fn new(options: HubOptions) -> Self {
+        Self::with(options, TestHub::default())
+    }
+
+    pub(super) fn with(options: HubOptions, hub: TestHub) -> Self {
+        let (gate, told) = (hub.gate.clone(), hub.told.clone());
+        let (backplane, _nothing_arrives) = memory::single();
+        let delivery =
+            Delivery::new("test".into(), NodeId::from("n"), Protocol::ALL.to_vec(), backplane, HubMetrics::default());
+        let host = HubHost {
+            hub: Arc::new(hub),
+            name: "test".to_owned(),
+            delivery: Arc::new(delivery),
+            options,
+            user_id: Arc::new(|request| request.query("user").map(Into::into)),
+            metrics: HubMetrics::default(),
+            tasks: TaskTracker::new(),
+        };
+        Self { host: Arc::new(host), gate, told }
+    }
+
+    /// A client that has said nothing yet.
+    pub(super) fn connect(&self, id: &str) -> Client {
+        let (to_server, incoming) = mpsc::channel(16);
+        let (outgoing, from_server) = mpsc::channel(16);
+        let close = CloseSignal::default();
+        let request = RequestInfo {
+            transport: TransportKind::WebSockets,
+            uri: "/test".parse().unwrap(),
+            headers: http::HeaderMap::new(),
+            remote: None,
+        };
+        let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone() };
+        let host = self.host.clone();
+        let outbox = host.outbox(Framing::Raw);
+        let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });
+        Client { to_server: Some(to_server), from_server, close, served, seen: String::new() }
+    }
+
+    /// A client that has shaken hands in JSON.
+    pub(super) async fn join(&self, id: &str) -> Client {
+        let mut client = self.connect(id);
+        client.send(r#"{"protocol":"json","version":1}"#).await;
+        assert_eq!(client.next().await.as_deref(), Some("{}"));
+        client
+    }
+
+    pub(super) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+/// The other end of the wire.
+pub(super) struct Client {
+    to_server: Option<mpsc::Sender<Bytes>>,
+    from_server: mpsc::Receiver<Bytes>,
+    pub(super) close: CloseSignal,
+    pub(super) served: JoinHandle<CloseReason>,
+    seen: String,
+}
+
+impl Client {
+    /// Sends records, each closed by 0x1E.
+    pub(super) async fn send(&self, records: &str) {
+        self.send_bytes(format!("{records}\u{1e}").into()).await;
+    }
+
+    pub(super) async fn send_bytes(&self, bytes: Bytes) {
+        self.to_server.as_ref().unwrap().send(bytes).await.unwrap();
+    }
+
+    /// The next record, without its 0x1E; None at the end, or when nothing comes though everything waits.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some((record, rest)) = self.seen.split_once('\u{1e}') {
+                let record = record.to_owned();
+                self.seen = rest.to_owned();
+                return Some(record);
+            }
+            // Time is paused: the minute passes only when all tasks wait.
+            match tokio::time::timeout(Duration::from_secs(1), self.from_server.recv()).await {
+                Ok(Some(bytes)) => self.seen.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Everything that comes until nothing does.
+    pub(super) async fn all(&mut self) -> Vec<String> {
+        let mut records = Vec::new();
+        while let Some(record) = self.next().await {
+            records.push(record);
+        }
+        records
+    }
+
+    /// Ends its side in good order.
+    pub(super) fn leave(&mut self) {
+        self.to_server = None;
+    }
+}
+
+struct In(mpsc::Receiver<Bytes>);
+
+impl Source for In {
+    async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
+        into.extend_from_slice(&self.0.recv().await.ok_or(SourceEnd::Closed)?);
+        Ok(())
+    }
+}
+
+struct Out(mpsc::Sender<Bytes>);
+
+impl Sink for Out {
+    async fn ready(&mut self) {}
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+        for bytes in batch.drain(..) {
+            self.0.send(bytes).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Coming and going: handshakes, hooks, and what a client is told when its connection ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::kit::{Node, TestHub};
+use crate::close::CloseReason;
+use crate::config::HubOptions;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_told_and_closed() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.connect("a");
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    assert_eq!(client.all().await, [r#"{"error":"Handshake was canceled."}"#]);
+    assert_eq!(client.served.await.unwrap(), CloseReason::HandshakeMissing);
+    assert!(node.told().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_may_come_in_pieces_with_messages_behind_it() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.connect("a");
+    client.send_bytes("{\"protocol\":\"JSON\",".into()).await;
+    client.send_bytes("\"version\":1}\u{1e}{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",".into()).await;
+    client.send("\"arguments\":[1]}").await;
+    assert_eq!(client.all().await, ["{}", r#"{"type":3,"invocationId":"1","result":1}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_handshakes_have_their_text_and_no_close() {
+    for (request, text) in [
+        (r#"{"protocol":"x","version":1}"#, "The protocol 'x' is not supported."),
+        (r#"{"protocol":"json","version":3}"#, "The server does not support version 3 of the 'json' protocol."),
+        ("[]", "An unexpected error occurred during connection handshake."),
+    ] {
+        let node = Node::new(HubOptions::default());
+        let mut client = node.connect("a");
+        client.send(request).await;
+        assert_eq!(client.all().await, [format!(r#"{{"error":"{text}"}}"#)]);
+        assert_eq!(client.served.await.unwrap(), CloseReason::HandshakeFailed(text.to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hooks_run_once_each_and_calls_run_to_their_end() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
+    assert!(client.all().await.is_empty());
+    client.leave();
+    assert_eq!(client.all().await, [""; 0], "a client that left is told nothing");
+    assert_eq!(client.served.await.unwrap(), CloseReason::ClientClosed);
+    node.gate.0.add_permits(1);
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    let mut told = node.told();
+    told.sort();
+    assert_eq!(told, ["connected a", "disconnected a None", "waited"]);
+    assert!(node.host.delivery.registry().everybody().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_of_the_client_is_answered_with_one() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":7,"error":"mine"}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":7}"#]);
+    assert_eq!(client.served.await.unwrap(), CloseReason::ClientSentClose(Some("mine".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_a_connection_decides_its_close_message() {
+    for (reason, close) in [
+        (CloseReason::Aborted, r#"{"type":7}"#),
+        (CloseReason::Draining, r#"{"type":7,"allowReconnect":true}"#),
+        (CloseReason::ClientTimeout, r#"{"type":7,"error":"Connection closed with an error.","allowReconnect":true}"#),
+    ] {
+        let node = Node::new(HubOptions::default());
+        let mut client = node.join("a").await;
+        client.close.close(reason.clone());
+        client.close.close(CloseReason::Expired);
+        assert_eq!(client.all().await, [close]);
+        assert_eq!(client.served.await.unwrap(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_message_closes_after_the_good_ones_before_it() {
+    let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    client.send("{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[1]}\u{1e}{}").await;
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidDataException: Missing required property 'type'.","allowReconnect":true}"#;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":1}"#, close]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_refuses_a_client_is_not_told_of_its_end() {
+    let node = Node::with(HubOptions::default(), TestHub { refuses: true, ..TestHub::default() });
+    let mut client = node.join("a").await;
+    assert_eq!(client.all().await, [r#"{"type":7,"error":"Connection closed with an error."}"#]);
+    client.served.await.unwrap();
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    assert_eq!(node.told(), ["connected a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_pings_and_times_out() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":6}"#).await;
+    assert!(client.all().await.is_empty());
+    node.host.sweep(Instant::now() + Duration::from_secs(15));
+    assert_eq!(client.all().await, [r#"{"type":6}"#]);
+    node.host.sweep(Instant::now() + Duration::from_secs(31));
+    let last = client.all().await.pop().unwrap();
+    assert_eq!(last, r#"{"type":7,"error":"Connection closed with an error.","allowReconnect":true}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_closed_alone() {
+    let options = HubOptions { outgoing_buffer_messages: Some(50), ..HubOptions::default() };
+    let node = Node::new(options);
+    let slow = node.join("slow").await;
+    let mut sender = node.join("sender").await;
+    for n in 0..200 {
+        sender.send(&format!(r#"{{"type":1,"invocationId":"{n}","target":"All","arguments":[{n}]}}"#)).await;
+        // Its own copy and its completion.
+        assert!(sender.next().await.is_some());
+        assert!(sender.next().await.is_some());
+    }
+    assert_eq!(slow.close.reason(), Some(&CloseReason::SlowClient));
+    assert_eq!(sender.close.reason(), None);
+}

@@ -1,0 +1,6 @@
+//! A connection from its handshake to its end, over wires made of channels: no socket, and time that only moves
+//! when everything waits.
+
+mod calls;
+mod kit;
+mod lifetime;

@@ -1,0 +1,130 @@
+//! Group changes: at once for connections of this node, by command and acknowledgement for those of others
+//! (reference/redis-backplane.md B.3).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Delivery, SendError};
+use crate::backplane::{Channel, Envelope, GroupAction};
+use crate::ids::{ConnectionId, GroupName};
+
+/// How long another node may take to acknowledge.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Commands that wait for their acks.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The last id given; the first is 1 (A.4).
+    last: i32,
+    acks: HashMap<i32, oneshot::Sender<()>>,
+}
+
+/// Takes its command off the table however the wait ends.
+struct Pending<'a> {
+    commands: &'a Commands,
+    id: i32,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.commands.lock().acks.remove(&self.id);
+    }
+}
+
+impl Commands {
+    fn begin(&self) -> (Pending<'_>, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        waiting.last = waiting.last.wrapping_add(1);
+        let id = waiting.last;
+        waiting.acks.insert(id, sender);
+        (Pending { commands: self, id }, receiver)
+    }
+
+    /// An ack came; one that nobody waits for is passed over.
+    pub(super) fn acknowledged(&self, id: i32) {
+        if let Some(sender) = self.lock().acks.remove(&id) {
+            let _ = sender.send(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Delivery {
+    /// Puts a connection into a group. Done when the subscription is confirmed, so that a send after it is heard;
+    /// while the backplane is away a connection of this node joins at once and is subscribed later.
+    ///
+    /// A connection of another node, or of none, is asked for by command: [`SendError::AckTimeout`] after 30 s.
+    pub async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
+        if self.join_here(connection, group).await {
+            return Ok(());
+        }
+        self.command(GroupAction::Join, connection, group).await
+    }
+
+    /// Takes a connection out of a group; no error where it is not in it. Elsewhere as [`Delivery::join`].
+    pub async fn leave(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
+        if self.leave_here(connection, group) {
+            return Ok(());
+        }
+        self.command(GroupAction::Leave, connection, group).await
+    }
+
+    /// False: the connection is not here.
+    pub(super) async fn join_here(&self, connection: &ConnectionId, group: &GroupName) -> bool {
+        match self.registry.join(connection, group) {
+            None => false,
+            Some(newly) => {
+                if newly {
+                    self.backplane.subscribe(vec![self.topic(Channel::Group(group.clone()))]).await;
+                }
+                true
+            }
+        }
+    }
+
+    /// False: the connection is not here.
+    pub(super) fn leave_here(&self, connection: &ConnectionId, group: &GroupName) -> bool {
+        match self.registry.leave(connection, group) {
+            None => false,
+            Some(was_in) => {
+                if was_in {
+                    self.backplane.unsubscribe(vec![self.topic(Channel::Group(group.clone()))]);
+                }
+                true
+            }
+        }
+    }
+
+    async fn command(
+        &self,
+        action: GroupAction,
+        connection: &ConnectionId,
+        group: &GroupName,
+    ) -> Result<(), SendError> {
+        let (pending, acknowledged) = self.commands.begin();
+        let command = Envelope::GroupCommand {
+            id: pending.id,
+            node: self.node.clone(),
+            action,
+            group: group.clone(),
+            connection: connection.clone(),
+        };
+        self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
+        match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(SendError::AckTimeout),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Floor 5: local and remote delivery as one act. Hubs say whom a message is for; here it is decided what goes
+//! straight into local queues and what goes over the backplane (design.md section 7; reference/redis-backplane.md B.1).
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | this one | sends |
+//! | [`groups`] | joining and leaving, here and by command to other nodes |
+//! | [`inbound`] | what arrives from other nodes |
+
+pub mod groups;
+pub mod inbound;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
+use crate::frame::{self, Frame};
+use crate::ids::{ConnectionId, HubName, NodeId};
+use crate::metrics::HubMetrics;
+use crate::protocol::{Protocol, RawValue, ValueError};
+use crate::registry::{Member, Pushed, Registry};
+use crate::target::{Scope, Target};
+
+/// Everything that is sent to clients of one hub goes through its delivery.
+#[derive(Debug)]
+pub struct Delivery {
+    hub: HubName,
+    node: NodeId,
+    protocols: Vec<Protocol>,
+    registry: Registry,
+    backplane: Arc<dyn Backplane>,
+    commands: groups::Commands,
+    metrics: HubMetrics,
+}
+
+/// Why a send or a group change failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The backplane is needed and could not take it.
+    #[error("{0}")]
+    Backplane(#[from] BackplaneError),
+    /// A value has no form in one of the hub's protocols.
+    #[error("{0}")]
+    Value(ValueError),
+    /// No node acknowledged a group change in time.
+    #[error("A task was canceled.")]
+    AckTimeout,
+    /// An empty group name in a list of groups (reference/signalr-protocol.md 4.12).
+    #[error("Cannot send to an empty group name.")]
+    EmptyGroup,
+}
+
+impl SendError {
+    /// The short name of the exception the reference would throw.
+    pub fn exception(&self) -> &'static str {
+        match self {
+            Self::Backplane(BackplaneError::Value(_)) | Self::Value(_) => "JsonException",
+            Self::Backplane(_) => "RedisConnectionException",
+            Self::AckTimeout => "TaskCanceledException",
+            Self::EmptyGroup => "ArgumentException",
+        }
+    }
+}
+
+// === making one ===
+
+impl Delivery {
+    /// The delivery of one hub on this node. [`Delivery::listen`] must follow, and an [`inbound::Router`] must be
+    /// given what arrives.
+    pub fn new(
+        hub: HubName,
+        node: NodeId,
+        protocols: Vec<Protocol>,
+        backplane: Arc<dyn Backplane>,
+        metrics: HubMetrics,
+    ) -> Self {
+        let commands = groups::Commands::default();
+        Self { hub, node, protocols, registry: Registry::default(), backplane, commands, metrics }
+    }
+
+    /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
+    pub async fn listen(&self) {
+        let node = || self.node.clone();
+        let channels = [Channel::All, Channel::GroupCommands, Channel::Acks(node()), Channel::Results(node())];
+        self.backplane.subscribe(channels.into_iter().map(|channel| self.topic(channel)).collect()).await;
+    }
+
+    /// The hub's name on the backplane.
+    pub fn hub(&self) -> &HubName {
+        &self.hub
+    }
+
+    /// Who is connected here.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn topic(&self, channel: Channel) -> Topic {
+        Topic { hub: self.hub.clone(), channel }
+    }
+}
+
+// === coming and going ===
+
+impl Delivery {
+    /// Makes a connection reachable. Broadcasts reach it at once; when this ends, so does what is sent to it or to
+    /// its user on other nodes.
+    pub async fn connect(&self, member: Arc<Member>) {
+        let topics = self.own_topics(&member);
+        self.registry.add(member);
+        self.backplane.subscribe(topics).await;
+    }
+
+    /// Forgets a connection: its groups, its user, its subscriptions.
+    pub fn disconnect(&self, id: &ConnectionId) {
+        if let Some((member, groups)) = self.registry.remove(id) {
+            let mut topics = self.own_topics(&member);
+            topics.extend(groups.into_iter().map(|group| self.topic(Channel::Group(group))));
+            self.backplane.unsubscribe(topics);
+        }
+    }
+
+    fn own_topics(&self, member: &Member) -> Vec<Topic> {
+        let mut topics = vec![self.topic(Channel::Connection(member.id.clone()))];
+        // The reference subscribes no channel for an empty user id (B.2).
+        if let Some(user) = member.user.as_ref().filter(|user| !user.as_str().is_empty()) {
+            topics.push(self.topic(Channel::User(user.clone())));
+        }
+        topics
+    }
+}
+
+// === sending ===
+
+impl Delivery {
+    /// Calls `method` at every receiver, here and on other nodes, and waits for no answer.
+    ///
+    /// Returns when all is queued here and taken by the backplane. Values are scanned first: one that has no form
+    /// in one of the hub's protocols fails the send, whoever listens. While the backplane is away, what needs it
+    /// fails; a send to a connection of this node does not need it.
+    pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
+        for value in &arguments {
+            if self.protocols.iter().any(|protocol| *protocol != value.protocol()) {
+                value.check_portable().map_err(SendError::Value)?;
+            }
+        }
+        let frame = frame::send(method, arguments);
+        match &target.scope {
+            Scope::All => self.publish([Channel::All], &target.except, &frame).await,
+            Scope::Groups(names) => {
+                if names.len() > 1 && names.iter().any(|name| name.as_str().is_empty()) {
+                    return Err(SendError::EmptyGroup);
+                }
+                self.publish(names.iter().cloned().map(Channel::Group), &target.except, &frame).await
+            }
+            Scope::Users(ids) => self.publish(ids.iter().cloned().map(Channel::User), &[], &frame).await,
+            Scope::Connections(ids) => {
+                let (here, elsewhere): (Vec<_>, Vec<_>) =
+                    ids.iter().map(|id| self.registry.connection(id).ok_or(id)).partition(Result::is_ok);
+                for member in here.into_iter().flatten() {
+                    self.push(&member, &frame);
+                }
+                let elsewhere = elsewhere.into_iter().filter_map(Result::err).cloned().map(Channel::Connection);
+                self.publish(elsewhere, &[], &frame).await
+            }
+        }
+    }
+
+    /// Sends one envelope to each channel. With a backplane that echoes, this node's clients are served by the echo.
+    async fn publish(
+        &self,
+        channels: impl IntoIterator<Item = Channel>,
+        except: &[ConnectionId],
+        frame: &Frame,
+    ) -> Result<(), SendError> {
+        let mut taken: Vec<BoxFuture<'static, Result<u64, BackplaneError>>> = Vec::new();
+        for channel in channels {
+            if !self.backplane.echoes() {
+                self.deliver(&channel, except, frame);
+            }
+            let envelope = Envelope::Deliver { except: except.to_vec(), frame: frame.clone(), reply_to: None };
+            taken.push(self.backplane.publish(self.topic(channel), envelope));
+        }
+        // All are on their way before the first answer is waited for.
+        if taken.len() == 1 {
+            if let Some(only) = taken.pop() {
+                only.await?;
+            }
+            return Ok(());
+        }
+        join_all(taken).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(())
+    }
+
+    /// Gives a frame to the receivers of a channel that are connected here.
+    fn deliver(&self, channel: &Channel, except: &[ConnectionId], frame: &Frame) {
+        let members = match channel {
+            Channel::All => Some(self.registry.everybody()),
+            Channel::Group(name) => self.registry.group(name),
+            Channel::User(id) => self.registry.user(id),
+            Channel::Connection(id) => {
+                if let Some(member) = self.registry.connection(id) {
+                    self.push(&member, frame);
+                }
+                return;
+            }
+            Channel::GroupCommands | Channel::Acks(_) | Channel::Results(_) => None,
+        };
+        let Some(members) = members else { return };
+        let left_out: HashSet<&ConnectionId> = except.iter().collect();
+        for member in members.iter().filter(|member| left_out.is_empty() || !left_out.contains(&member.id)) {
+            self.push(member, frame);
+        }
+    }
+
+    fn push(&self, member: &Member, frame: &Frame) {
+        match member.push(frame) {
+            Pushed::Yes => {}
+            Pushed::TooSlow => {
+                self.metrics.overflow();
+                tracing::warn!(hub = %self.hub, connection = %member.id, "closing a client that reads too slowly: its queue is full");
+            }
+            // Only a message of a foreign node can get here: ours are checked before they are sent.
+            Pushed::NoForm(why) => {
+                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out");
+            }
+        }
+    }
+}

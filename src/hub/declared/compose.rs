@@ -1,0 +1,129 @@
+//! The values that steps make: what passes through, and lists and tables built around it.
+
+use super::failed;
+use super::plan::{Given, Scene};
+use crate::config::steps::Expression;
+use crate::hub::HubError;
+use crate::protocol::{Protocol, RawValue, ValueError};
+
+impl Scene<'_> {
+    /// What an expression stands for. An argument that is the whole expression is passed through as it came; lists
+    /// and tables are written in the protocol of the first argument in them, so that a call's own arguments are not
+    /// converted.
+    pub(super) fn value(&self, expression: &Expression) -> Result<RawValue, HubError> {
+        match expression {
+            Expression::Literal(literal) => {
+                let bytes = serde_json::to_vec(literal).map_err(|error| failed(error.to_string()))?;
+                Ok(RawValue::from_scanned(Protocol::Json, bytes.into()))
+            }
+            Expression::Text(template) => match template.sole_placeholder() {
+                Some(placeholder) => Ok(match self.given(placeholder)? {
+                    Given::Argument(value) => value.clone(),
+                    Given::Text(fact) => RawValue::text(fact),
+                    Given::Null => RawValue::null(),
+                }),
+                None => Ok(RawValue::text(&self.text(template)?)),
+            },
+            Expression::List(_) | Expression::Table(_) => {
+                let protocol = self.protocol(expression).unwrap_or(Protocol::Json);
+                let mut out = Vec::new();
+                self.write(expression, protocol, &mut out)?;
+                Ok(RawValue::from_scanned(protocol, out.into()))
+            }
+        }
+    }
+
+    fn write(&self, expression: &Expression, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), HubError> {
+        match expression {
+            Expression::List(items) => {
+                begin(out, protocol, Kind::List, items.len());
+                for (index, item) in items.iter().enumerate() {
+                    separate(out, protocol, index);
+                    self.write(item, protocol, out)?;
+                }
+                end(out, protocol, Kind::List);
+            }
+            Expression::Table(entries) => {
+                begin(out, protocol, Kind::Table, entries.len());
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    separate(out, protocol, index);
+                    put(out, protocol, &RawValue::text(key))?;
+                    if protocol == Protocol::Json {
+                        out.push(b':');
+                    }
+                    self.write(value, protocol, out)?;
+                }
+                end(out, protocol, Kind::Table);
+            }
+            Expression::Literal(_) | Expression::Text(_) => put(out, protocol, &self.value(expression)?)?,
+        }
+        Ok(())
+    }
+
+    /// The protocol of the first argument in an expression.
+    fn protocol(&self, expression: &Expression) -> Option<Protocol> {
+        match expression {
+            Expression::Literal(_) => None,
+            Expression::Text(template) => match self.given(template.sole_placeholder()?) {
+                Ok(Given::Argument(value)) => Some(value.protocol()),
+                _ => None,
+            },
+            Expression::List(items) => items.iter().find_map(|item| self.protocol(item)),
+            Expression::Table(entries) => entries.iter().find_map(|(_, value)| self.protocol(value)),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    List,
+    Table,
+}
+
+fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Result<(), HubError> {
+    let bytes = value.encoded(protocol).map_err(|ValueError(reason)| failed(reason))?;
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
+
+fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: Kind, length: usize) {
+    match (protocol, kind) {
+        (Protocol::Json, Kind::List) => out.push(b'['),
+        (Protocol::Json, Kind::Table) => out.push(b'{'),
+        (Protocol::MessagePack, _) => pack_length(out, kind, length),
+    }
+}
+
+/// The MessagePack header of a list or a table, in its shortest form.
+fn pack_length(out: &mut Vec<u8>, kind: Kind, length: usize) {
+    let (short, medium) = match kind {
+        Kind::List => (0x90, 0xdc),
+        Kind::Table => (0x80, 0xde),
+    };
+    if length < 16 {
+        out.push(short | length as u8);
+    } else if let Ok(length) = u16::try_from(length) {
+        out.push(medium);
+        out.extend_from_slice(&length.to_be_bytes());
+    } else {
+        out.push(medium + 1);
+        out.extend_from_slice(&(length as u32).to_be_bytes());
+    }
+}
+
+fn separate(out: &mut Vec<u8>, protocol: Protocol, index: usize) {
+    if protocol == Protocol::Json && index > 0 {
+        out.push(b',');
+    }
+}
+
+fn end(out: &mut Vec<u8>, protocol: Protocol, kind: Kind) {
+    match (protocol, kind) {
+        (Protocol::Json, Kind::List) => out.push(b']'),
+        (Protocol::Json, Kind::Table) => out.push(b'}'),
+        (Protocol::MessagePack, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

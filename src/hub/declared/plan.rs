@@ -1,0 +1,159 @@
+//! What a step does for one call, found without doing it: receivers, names, texts.
+
+use std::borrow::Cow;
+
+use super::failed;
+use crate::config::steps::{Part, Placeholder, Recipient, Step, Template};
+use crate::hub::HubError;
+use crate::ids::{ConnectionId, GroupName, UserId};
+use crate::protocol::RawValue;
+use crate::target::{Scope, Target};
+
+/// What the placeholders of a step stand for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    /// The hub's name in the configuration.
+    pub(super) hub: &'a str,
+    /// The caller.
+    pub(super) connection: &'a ConnectionId,
+    /// Its user.
+    pub(super) user: Option<&'a UserId>,
+    /// The names of the method's parameters, for the texts of errors.
+    pub(super) params: &'a [String],
+    /// The arguments, one for each parameter.
+    pub(super) arguments: &'a [RawValue],
+}
+
+/// What one placeholder stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given<'a> {
+    /// An argument, of any type.
+    Argument(&'a RawValue),
+    /// A fact about the call.
+    Text(&'a str),
+    /// The user id of an anonymous caller.
+    Null,
+}
+
+/// One act of a step, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Effect {
+    /// One send; a step with several entries in `to` has one for each.
+    Send { target: Target, method: String, arguments: Vec<RawValue> },
+    /// The caller joins.
+    Join(GroupName),
+    /// The caller leaves.
+    Leave(GroupName),
+}
+
+impl<'a> Scene<'a> {
+    /// What `step` does. A step that fails here has done nothing, not even for the first of its receivers.
+    pub(super) fn plan(&self, step: &Step) -> Result<Vec<Effect>, HubError> {
+        match step {
+            Step::Send { method, to, except, args } => {
+                let method = self.name(method, "the method to call")?;
+                if method.is_empty() {
+                    // A client that is called so may take it for a broken message and hang up.
+                    return Err(failed("the method to call has an empty name"));
+                }
+                let except = self.except(except)?;
+                let arguments = args.iter().map(|arg| self.value(arg)).collect::<Result<Vec<_>, _>>()?;
+                to.iter()
+                    .map(|recipient| {
+                        let target = self.target(recipient, &except)?;
+                        Ok(Effect::Send { target, method: method.clone(), arguments: arguments.clone() })
+                    })
+                    .collect()
+            }
+            Step::Join { group } => Ok(vec![Effect::Join(self.group(group)?)]),
+            Step::Leave { group } => Ok(vec![Effect::Leave(self.group(group)?)]),
+        }
+    }
+
+    /// What a placeholder stands for now.
+    pub(super) fn given(&self, placeholder: Placeholder) -> Result<Given<'a>, HubError> {
+        Ok(match placeholder {
+            Placeholder::Param(index) => Given::Argument(
+                self.arguments.get(index).ok_or_else(|| failed(format!("there is no argument {}", index + 1)))?,
+            ),
+            Placeholder::ConnectionId => Given::Text(self.connection.as_str()),
+            Placeholder::UserId => self.user.map_or(Given::Null, |user| Given::Text(user.as_str())),
+            Placeholder::Hub => Given::Text(self.hub),
+        })
+    }
+
+    /// A template as text: null is empty, numbers stand as written, objects as JSON, binary as base64.
+    pub(super) fn text(&self, template: &Template) -> Result<String, HubError> {
+        let mut text = String::new();
+        for part in &template.0 {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Placeholder(placeholder) => match self.given(*placeholder)? {
+                    Given::Argument(value) => {
+                        let shown = value.display_text().map_err(|error| {
+                            failed(format!("{} has no form as text: {error}", self.placeholder_name(*placeholder)))
+                        })?;
+                        text.push_str(&shown);
+                    }
+                    Given::Text(fact) => text.push_str(fact),
+                    Given::Null => {}
+                },
+            }
+        }
+        Ok(text)
+    }
+
+    /// A template that names something. One that is exactly one placeholder must stand for a text: a number or null
+    /// is nobody's name.
+    fn name(&self, template: &Template, what: &str) -> Result<String, HubError> {
+        let Some(placeholder) = template.sole_placeholder() else {
+            return self.text(template);
+        };
+        let text = match self.given(placeholder)? {
+            Given::Argument(value) => value.as_text().map(Cow::into_owned),
+            Given::Text(fact) => Some(fact.to_owned()),
+            Given::Null => None,
+        };
+        text.ok_or_else(|| {
+            failed(format!("{what} must be a string, and {} is none", self.placeholder_name(placeholder)))
+        })
+    }
+
+    fn group(&self, template: &Template) -> Result<GroupName, HubError> {
+        self.name(template, "a group's name").map(GroupName::from)
+    }
+
+    fn connection(&self, template: &Template) -> Result<ConnectionId, HubError> {
+        self.name(template, "a connection's id").map(ConnectionId::from)
+    }
+
+    fn except(&self, except: &[Template]) -> Result<Vec<ConnectionId>, HubError> {
+        except.iter().map(|template| self.connection(template)).collect()
+    }
+
+    fn target(&self, recipient: &Recipient, except: &[ConnectionId]) -> Result<Target, HubError> {
+        Ok(match recipient {
+            Recipient::All => Target::all().except(except.iter().cloned()),
+            Recipient::Others => Target::all().except([self.connection.clone()]),
+            Recipient::Caller => Target::connection(self.connection.clone()),
+            Recipient::Group(group) => Target::group(self.group(group)?).except(except.iter().cloned()),
+            Recipient::OthersInGroup(group) => Target::group(self.group(group)?).except([self.connection.clone()]),
+            Recipient::User(user) => Scope::Users(vec![self.name(user, "a user's id")?.into()]).into(),
+            Recipient::Connection(connection) => Target::connection(self.connection(connection)?),
+        })
+    }
+
+    /// The placeholder as the configuration has it, for the texts of errors.
+    pub(super) fn placeholder_name(&self, placeholder: Placeholder) -> String {
+        let name = match placeholder {
+            Placeholder::Param(index) => self.params.get(index).map_or("?", String::as_str),
+            Placeholder::ConnectionId => "connection_id",
+            Placeholder::UserId => "user_id",
+            Placeholder::Hub => "hub",
+        };
+        format!("{{{name}}}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

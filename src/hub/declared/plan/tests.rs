@@ -1,0 +1,177 @@
+//! Tests of plans: whom a step is for, which names it takes, when it fails.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use super::*;
+use crate::config::steps::Expression;
+use crate::hub::test_kit::{json, pack, template};
+
+const PARAMS: [&str; 2] = ["a", "b"];
+
+/// Plans with the arguments `a` and `b`, called by connection `me` of user `ann` at hub `chat`.
+fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {
+    let (connection, user) = (ConnectionId::from("me"), user.map(UserId::from));
+    let params = PARAMS.map(str::to_owned);
+    Scene { hub: "chat", connection: &connection, user: user.as_ref(), params: &params, arguments }.plan(step)
+}
+
+fn plan(arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {
+    plan_as(Some("ann"), arguments, step)
+}
+
+fn t(text: &str) -> Template {
+    template(&PARAMS, text)
+}
+
+fn send(to: Vec<Recipient>, except: &[&str]) -> Step {
+    let except = except.iter().map(|text| t(text)).collect();
+    Step::Send { method: t("Told"), to, except, args: vec![Expression::Text(t("{b}"))] }
+}
+
+fn targets(effects: Vec<Effect>) -> Vec<Target> {
+    effects
+        .into_iter()
+        .map(|effect| match effect {
+            Effect::Send { target, .. } => target,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn reason(result: Result<Vec<Effect>, HubError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn every_recipient_has_its_target() {
+    let a = json(r#""x""#);
+    let cases = [
+        (Recipient::All, Target::all()),
+        (Recipient::Others, Target::all().except(["me".into()])),
+        (Recipient::Caller, Target::connection("me")),
+        (Recipient::Group(t("{a}")), Target::group("x")),
+        (Recipient::Group(t("room-{a}-{hub}")), Target::group("room-x-chat")),
+        (Recipient::OthersInGroup(t("{a}")), Target::group("x").except(["me".into()])),
+        (Recipient::User(t("{a}")), Target::user("x")),
+        (Recipient::User(t("{user_id}")), Target::user("ann")),
+        (Recipient::Connection(t("{a}")), Target::connection("x")),
+        (Recipient::Connection(t("{connection_id}")), Target::connection("me")),
+    ];
+    for (recipient, target) in cases {
+        let step = send(vec![recipient.clone()], &[]);
+        let expected = Effect::Send { target, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
+        assert_eq!(plan(&[a.clone(), json(r#"{"k":1.0}"#)], &step), Ok(vec![expected]), "{recipient:?}");
+    }
+}
+
+#[test]
+fn a_list_delivers_once_per_entry() {
+    let step = send(vec![Recipient::All, Recipient::Group(t("{a}")), Recipient::Group(t("{a}"))], &[]);
+    let effects = plan(&[json(r#""x""#), json("1")], &step).unwrap();
+    assert_eq!(targets(effects), [Target::all(), Target::group("x"), Target::group("x")]);
+}
+
+#[test]
+fn except_leaves_out_of_all_and_of_groups() {
+    let ids = ["{connection_id}", "{a}", "c-{b}"];
+    let except = ["me", "x", "c-2"].map(ConnectionId::from);
+    let step = send(vec![Recipient::All, Recipient::Group(t("g"))], &ids);
+    let effects = plan(&[json(r#""x""#), json("2")], &step).unwrap();
+    assert_eq!(targets(effects), [Target::all().except(except.clone()), Target::group("g").except(except)]);
+}
+
+#[test]
+fn joining_and_leaving() {
+    let arguments = [json(r#""Ä \"quoted\"""#), pack(b"\xa1g")];
+    assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(vec![Effect::Join("Ä \"quoted\"".into())]));
+    assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(vec![Effect::Leave("g".into())]));
+    assert_eq!(plan(&arguments, &Step::Join { group: t("lobby") }), Ok(vec![Effect::Join("lobby".into())]));
+}
+
+#[test]
+fn the_empty_text_is_a_group_like_any_other() {
+    assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(vec![Effect::Join("".into())]));
+}
+
+#[test]
+fn a_name_that_is_no_string_fails_the_step() {
+    let not_strings =
+        [json("null"), json("5"), json("true"), json("[]"), json("{}"), pack(b"\xc0"), pack(b"\xc4\x01x")];
+    for value in not_strings {
+        let arguments = [value, json("1")];
+        for recipient in [Recipient::Group(t("{a}")), Recipient::OthersInGroup(t("{a}"))] {
+            let text = reason(plan(&arguments, &send(vec![recipient], &[])));
+            assert_eq!(text, "HubException: a group's name must be a string, and {a} is none");
+        }
+        let text = reason(plan(&arguments, &Step::Join { group: t("{a}") }));
+        assert_eq!(text, "HubException: a group's name must be a string, and {a} is none");
+        let text = reason(plan(&arguments, &send(vec![Recipient::User(t("{a}"))], &[])));
+        assert_eq!(text, "HubException: a user's id must be a string, and {a} is none");
+        let connection = "HubException: a connection's id must be a string, and {a} is none";
+        assert_eq!(reason(plan(&arguments, &send(vec![Recipient::Connection(t("{a}"))], &[]))), connection);
+        assert_eq!(reason(plan(&arguments, &send(vec![Recipient::All], &["{a}"]))), connection);
+    }
+}
+
+#[test]
+fn one_bad_entry_fails_the_whole_step() {
+    let step = send(vec![Recipient::All, Recipient::Group(t("{a}"))], &[]);
+    assert!(plan(&[json("null"), json("1")], &step).is_err());
+}
+
+#[test]
+fn an_anonymous_caller_has_no_user() {
+    let step = send(vec![Recipient::User(t("{user_id}"))], &[]);
+    let text = reason(plan_as(None, &[json("1"), json("1")], &step));
+    assert_eq!(text, "HubException: a user's id must be a string, and {user_id} is none");
+    let mixed = Step::Join { group: t("user-{user_id}") };
+    assert_eq!(plan_as(None, &[], &mixed), Ok(vec![Effect::Join("user-".into())]));
+}
+
+#[test]
+fn values_stand_in_text_as_text() {
+    let cases = [
+        (json("null"), "<>"),
+        (json("1.50"), "<1.50>"),
+        (json("-0"), "<-0>"),
+        (json("true"), "<true>"),
+        (json(r#""a\n\u00e4""#), "<a\nä>"),
+        (json(r#"{"a":[1,null]}"#), r#"<{"a":[1,null]}>"#),
+        (pack(b"\xa1x"), "<x>"),
+        (pack(b"\xc0"), "<>"),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(plan(&[value.clone()], &Step::Join { group: t("<{a}>") }), Ok(vec![Effect::Join(expected.into())]));
+    }
+}
+
+#[test]
+fn messagepack_values_stand_in_text_as_their_json_would() {
+    let cases = [
+        (pack(b"\xcd\x01\x2c"), "<300>"),
+        (pack(b"\xc3"), "<true>"),
+        (pack(b"\xc4\x01\x07"), "<Bw==>"),
+        (pack(b"\x81\xa1k\x92\x01\xc0"), r#"<{"k":[1,null]}>"#),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(plan(&[value.clone()], &Step::Join { group: t("<{a}>") }), Ok(vec![Effect::Join(expected.into())]));
+    }
+    // An extension that is no timestamp has no form as text.
+    let text = reason(plan(&[pack(b"\xd4\x05\0")], &Step::Join { group: t("<{a}>") }));
+    assert!(text.starts_with("HubException: {a} has no form as text: "), "{text}");
+}
+
+#[test]
+fn the_method_to_call_can_be_chosen_but_not_be_empty() {
+    let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
+    let expected = Effect::Send { target: Target::all(), method: "Told".to_owned(), arguments: vec![] };
+    assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(vec![expected]));
+    assert_eq!(reason(plan(&[json(r#""""#)], &step)), "HubException: the method to call has an empty name");
+    let text = reason(plan(&[json("{}")], &step));
+    assert_eq!(text, "HubException: the method to call must be a string, and {a} is none");
+}
+
+#[test]
+fn a_parameter_without_an_argument_is_an_error() {
+    let text = reason(plan(&[], &Step::Join { group: t("{b}") }));
+    assert_eq!(text, "HubException: there is no argument 2");
+}

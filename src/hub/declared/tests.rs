@@ -1,0 +1,141 @@
+//! Tests of declared hubs as hubs: methods, results, failing steps.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use super::*;
+use crate::config::HubOptions;
+use crate::config::steps::{Expression, Recipient};
+use crate::hub::test_kit::{caller, json, stage, template};
+use crate::protocol::ValueError;
+
+fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) -> MethodConfig {
+    MethodConfig {
+        name: name.to_owned(),
+        params: params.iter().map(|param| (*param).to_owned()).collect(),
+        steps,
+        returns: returns.map(|text| Expression::Text(template(params, text))),
+    }
+}
+
+fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> Declared {
+    Declared::new(&HubConfig {
+        name: "chat".to_owned(),
+        path: "/chat".to_owned(),
+        backplane_name: "Chat.ChatHub".to_owned(),
+        options: HubOptions::default(),
+        on_connected: hooks.clone(),
+        on_disconnected: hooks,
+        methods,
+    })
+}
+
+fn join(params: &[&str], group: &str) -> Step {
+    Step::Join { group: template(params, group) }
+}
+
+fn send(to: Vec<Recipient>) -> Step {
+    Step::Send { method: template(&[], "Told"), to, except: vec![], args: vec![] }
+}
+
+async fn invoke(hub: &Declared, target: &str, arguments: &[&str]) -> Result<Option<RawValue>, HubError> {
+    let arguments = arguments.iter().map(|text| json(text)).collect();
+    match hub.invoke(caller("me", None).await, Call { target: target.to_owned(), arguments }).await? {
+        Reply::Empty => Ok(None),
+        Reply::Value(value) => Ok(Some(value)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_method_is_described_by_its_parameters() {
+    let hub = hub(vec![method("SendMessage", &["user", "message"], vec![], None)], vec![]);
+    assert_eq!(hub.method("SENDMESSAGE"), Some(MethodShape::plain(2)));
+    assert_eq!(hub.method("Nope"), None);
+}
+
+#[tokio::test]
+async fn a_method_returns_what_is_declared_or_nothing() {
+    let hub = hub(
+        vec![
+            method("Echo", &["value"], vec![], Some("{value}")),
+            method("Join", &["room"], vec![join(&["room"], "{room}")], None),
+        ],
+        vec![],
+    );
+    assert_eq!(invoke(&hub, "echo", &[r#"{"b":1.0}"#]).await, Ok(Some(json(r#"{"b":1.0}"#))));
+    assert_eq!(invoke(&hub, "Join", &[r#""r""#]).await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_first_step_that_fails_ends_the_method() {
+    let steps = vec![join(&["a", "b"], "{a}"), join(&["a", "b"], "{b}")];
+    let hub = hub(vec![method("Join", &["a", "b"], steps, Some("{a}"))], vec![]);
+    let told =
+        |name| Err(HubError::failed("HubException", format!("a group's name must be a string, and {name} is none")));
+    assert_eq!(invoke(&hub, "Join", &["1", "2"]).await, told("{a}"));
+    assert_eq!(invoke(&hub, "Join", &[r#""x""#, "2"]).await, told("{b}"));
+    assert_eq!(invoke(&hub, "Join", &[r#""x""#, r#""y""#]).await, Ok(Some(json(r#""x""#))));
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_an_error() {
+    let error = invoke(&hub(vec![], vec![]), "Nope", &[]).await.unwrap_err();
+    assert!(matches!(error, HubError::Binding(_)), "{error}");
+}
+
+#[tokio::test]
+async fn steps_are_done_in_order() {
+    let params = ["room"];
+    let room = || template(&params, "{room}");
+    let steps = vec![
+        Step::Join { group: room() },
+        send(vec![Recipient::Group(room()), Recipient::All, Recipient::User(template(&params, "{user_id}"))]),
+        Step::Leave { group: room() },
+    ];
+    let hub = hub(vec![method("Visit", &params, steps, None)], vec![]);
+    let (caller, notes) = stage("me", Some("ann")).await;
+    let call = Call { target: "Visit".to_owned(), arguments: vec![json(r#""r""#)] };
+    hub.invoke(caller, call).await.unwrap();
+    assert_eq!(notes.take(), ["hear group r", "send group r", "send all", "send user ann", "forget group r"]);
+}
+
+#[tokio::test]
+async fn a_backplane_that_is_away_has_its_own_error() {
+    let steps = vec![join(&[], "r"), send(vec![Recipient::All]), join(&[], "never")];
+    let hub = hub(vec![method("Tell", &[], steps, None)], vec![]);
+    let (caller, notes) = stage("me", None).await;
+    notes.go_down();
+    let call = Call { target: "Tell".to_owned(), arguments: vec![] };
+    let error = hub.invoke(caller, call).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "RedisConnectionException: No connection is active/available to service this operation: test"
+    );
+    assert_eq!(notes.take(), ["hear group r"], "what is behind the step that failed is not done");
+}
+
+#[tokio::test]
+async fn a_failing_hook_closes_nobody_and_stops_nothing() {
+    // The caller is anonymous, so the first step fails.
+    let hub = hub(vec![], vec![join(&[], "{user_id}"), join(&[], "lobby")]);
+    let (caller, notes) = stage("me", None).await;
+    assert_eq!(hub.connected(caller.clone()).await, Ok(()));
+    assert_eq!(notes.take(), ["hear group lobby"]);
+    assert_eq!(hub.disconnected(caller, None).await, Ok(()));
+}
+
+#[test]
+fn failures_are_called_what_the_contract_calls_them() {
+    let value = ValueError("a number has no form in JSON".to_owned());
+    let cases = [
+        (BackplaneError::Down("redis:6379".to_owned()).into(), "RedisConnectionException"),
+        (BackplaneError::Lost("reset".to_owned()).into(), "RedisConnectionException"),
+        (BackplaneError::Value(value.clone()).into(), "HubException"),
+        (SendError::Value(value), "HubException"),
+        (SendError::AckTimeout, "HubException"),
+        (SendError::EmptyGroup, "HubException"),
+    ];
+    for (error, expected) in cases {
+        let HubError::Failed { exception, message } = step_error(error.clone()) else { panic!("{error}") };
+        assert_eq!((exception.as_str(), message), (expected, error.to_string()));
+    }
+}

@@ -1,0 +1,160 @@
+//! What this floor's tests share: callers on a backplane that only takes notes, values in either protocol.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Uri};
+use tokio::sync::watch;
+
+use super::{Caller, RequestInfo};
+use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, LinkState, Topic};
+use crate::close::CloseSignal;
+use crate::config::steps::{Part, Placeholder, Template};
+use crate::delivery::Delivery;
+use crate::frame::{Encoding, Framing};
+use crate::ids::{ConnectionId, HubName, NodeId, UserId};
+use crate::liveness::Liveness;
+use crate::metrics::HubMetrics;
+use crate::outbox::Outbox;
+use crate::protocol::{Protocol, RawValue, TransportKind};
+use crate::registry::Member;
+
+/// Notes what is published and subscribed, and moves nothing.
+#[derive(Debug)]
+pub(super) struct Notes {
+    notes: Mutex<Vec<String>>,
+    down: AtomicBool,
+    link: watch::Sender<LinkState>,
+}
+
+impl Notes {
+    fn note(&self, verb: &str, topic: &Topic) {
+        let channel = match &topic.channel {
+            Channel::All => "all".to_owned(),
+            Channel::Group(group) => format!("group {group}"),
+            Channel::User(user) => format!("user {user}"),
+            // A connection's own, and those that every node has.
+            _ => return,
+        };
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}"));
+    }
+
+    /// What was noted, in order; it is forgotten.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on nothing can be published.
+    pub(super) fn go_down(&self) {
+        self.down.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Backplane for Notes {
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    fn publish(&self, topic: Topic, _envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
+        let down = self.down.load(Ordering::Relaxed);
+        if !down {
+            self.note("send", &topic);
+        }
+        Box::pin(async move { if down { Err(BackplaneError::Down("test".to_owned())) } else { Ok(1) } })
+    }
+
+    fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
+        topics.iter().for_each(|topic| self.note("hear", topic));
+        Box::pin(async {})
+    }
+
+    fn unsubscribe(&self, topics: Vec<Topic>) {
+        topics.iter().for_each(|topic| self.note("forget", topic));
+    }
+
+    fn link(&self) -> watch::Receiver<LinkState> {
+        self.link.subscribe()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// A connection that is registered, and the notes of its backplane.
+pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) {
+    let notes = Arc::new(Notes {
+        notes: Mutex::default(),
+        down: AtomicBool::new(false),
+        link: watch::Sender::new(LinkState::Up),
+    });
+    let delivery = Arc::new(Delivery::new(
+        HubName::from("Chat"),
+        NodeId::from("node"),
+        Protocol::ALL.to_vec(),
+        notes.clone(),
+        HubMetrics::default(),
+    ));
+    let (id, user, close) = (ConnectionId::from(id), user.map(UserId::from), CloseSignal::default());
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
+    let member = Member {
+        id: id.clone(),
+        user: user.clone(),
+        outbox: Arc::new(Outbox::new(encoding, None, None)),
+        close: close.clone(),
+        liveness: Liveness::new(tokio::time::Instant::now(), true),
+    };
+    delivery.connect(Arc::new(member)).await;
+    notes.take();
+    (Caller::new(id, user, Arc::new(request("/chat")), close, delivery), notes)
+}
+
+/// [`stage`] for whoever looks at no notes.
+pub(super) async fn caller(id: &str, user: Option<&str>) -> Caller {
+    stage(id, user).await.0
+}
+
+/// A WebSocket request without headers.
+pub(super) fn request(uri: &'static str) -> RequestInfo {
+    RequestInfo {
+        transport: TransportKind::WebSockets,
+        uri: Uri::from_static(uri),
+        headers: HeaderMap::new(),
+        remote: None,
+    }
+}
+
+/// A JSON value as a client wrote it.
+pub(super) fn json(text: &str) -> RawValue {
+    RawValue::from_scanned(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// A MessagePack value as a client wrote it.
+pub(super) fn pack(bytes: &[u8]) -> RawValue {
+    RawValue::from_scanned(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
+}
+
+/// A template in the notation of the configuration: the parameters, and `connection_id`, `user_id`, `hub`.
+pub(super) fn template(params: &[&str], text: &str) -> Template {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').expect("a closing brace");
+        if !before.is_empty() {
+            parts.push(Part::Text(before.to_owned()));
+        }
+        parts.push(Part::Placeholder(match name {
+            "connection_id" => Placeholder::ConnectionId,
+            "user_id" => Placeholder::UserId,
+            "hub" => Placeholder::Hub,
+            name => Placeholder::Param(params.iter().position(|param| *param == name).expect("a known parameter")),
+        }));
+        rest = after;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    Template(parts)
+}

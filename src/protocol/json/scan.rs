@@ -1,0 +1,297 @@
+//! A strict scanner of JSON bytes (RFC 8259). It finds where tokens begin and end and copies nothing.
+//!
+//! As the reference's reader it does not look at the encoding inside strings: whether they are UTF-8, and whether
+//! surrogate escapes pair up, is asked by whoever reads a string (see [`super::text`]).
+
+use memchr::memchr2;
+
+use crate::protocol::MAX_DEPTH;
+
+/// What a value is, by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    True,
+    False,
+    Null,
+}
+
+impl Kind {
+    /// The name the reference's texts use for a token of this kind.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Object => "Object",
+            Self::Array => "Array",
+            Self::String => "String",
+            Self::Number => "Number",
+            Self::True => "True",
+            Self::False => "False",
+            Self::Null => "Null",
+        }
+    }
+}
+
+/// Where the bytes stop being JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Syntax {
+    /// Offset of the offending byte; the length when the text ends too early.
+    pub(crate) at: usize,
+}
+
+/// A place in JSON text.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanner<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+/// What follows an element of an array or a member of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Comma,
+    End,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn fail<T>(&self) -> Result<T, Syntax> {
+        Err(Syntax { at: self.at })
+    }
+
+    fn blanks(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte that is no blank; the position is on it afterwards.
+    pub(crate) fn peek(&mut self) -> Option<u8> {
+        self.blanks();
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Goes over `byte`, blanks before it allowed.
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Syntax> {
+        if self.peek() != Some(byte) {
+            return self.fail();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Goes over the separator or the end of a container that ends with `close`.
+    pub(crate) fn next(&mut self, close: u8) -> Result<Next, Syntax> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(Next::Comma)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(Next::End)
+            }
+            _ => self.fail(),
+        }
+    }
+
+    /// What the value here is; only its first byte is looked at.
+    pub(crate) fn kind(&mut self) -> Result<Kind, Syntax> {
+        match self.peek() {
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'"') => Ok(Kind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b't') => Ok(Kind::True),
+            Some(b'f') => Ok(Kind::False),
+            Some(b'n') => Ok(Kind::Null),
+            _ => self.fail(),
+        }
+    }
+
+    /// Goes over a string; gives what is between its quotes, as it stands.
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Syntax> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            let Some(found) = memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
+                self.at = control(self.bytes, self.at, self.bytes.len()).unwrap_or(self.bytes.len());
+                return self.fail();
+            };
+            let end = self.at + found;
+            if let Some(bad) = control(self.bytes, self.at, end) {
+                self.at = bad;
+                return self.fail();
+            }
+            self.at = end;
+            if self.bytes[end] == b'"' {
+                self.at = end + 1;
+                return Ok(&self.bytes[start..end]);
+            }
+            self.escape()?;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Syntax> {
+        self.at += 1;
+        match self.bytes.get(self.at) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.bytes.get(self.at).is_some_and(u8::is_ascii_hexdigit) {
+                        return self.fail();
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return self.fail(),
+        }
+        Ok(())
+    }
+
+    /// Goes over a number; gives it as it stands.
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], Syntax> {
+        self.blanks();
+        let start = self.at;
+        if self.bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        if self.bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        match self.bytes.get(self.at) {
+            None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r') => Ok(&self.bytes[start..self.at]),
+            Some(_) => self.fail(),
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), Syntax> {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start { self.fail() } else { Ok(()) }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Syntax> {
+        for byte in word {
+            if self.bytes.get(self.at) != Some(byte) {
+                return self.fail();
+            }
+            self.at += 1;
+        }
+        match self.bytes.get(self.at) {
+            None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
+            Some(_) => self.fail(),
+        }
+    }
+
+    /// Goes over a value that is no container.
+    pub(crate) fn scalar(&mut self, kind: Kind) -> Result<(), Syntax> {
+        match kind {
+            Kind::String => self.string().map(drop),
+            Kind::Number => self.number().map(drop),
+            Kind::True => self.word(b"true"),
+            Kind::False => self.word(b"false"),
+            Kind::Null => self.word(b"null"),
+            Kind::Object | Kind::Array => self.fail(),
+        }
+    }
+
+    /// Goes over one whole value inside `depth` open containers; gives it as it stands.
+    pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], Syntax> {
+        let kind = self.kind()?;
+        let start = self.at;
+        match kind {
+            Kind::Object | Kind::Array => self.container(depth)?,
+            scalar => self.scalar(scalar)?,
+        }
+        Ok(&self.bytes[start..self.at])
+    }
+
+    /// Goes over a container without recursion: `objects` remembers of each open one whether it is an object.
+    fn container(&mut self, depth: usize) -> Result<(), Syntax> {
+        let room = MAX_DEPTH.saturating_sub(depth);
+        let mut objects = 0u64;
+        let mut open = 0usize;
+        loop {
+            // A value begins here.
+            let kind = self.kind()?;
+            if let Kind::Object | Kind::Array = kind {
+                if open >= room {
+                    return self.fail();
+                }
+                self.at += 1;
+                open += 1;
+                objects = objects << 1 | u64::from(kind == Kind::Object);
+                let close = if kind == Kind::Object { b'}' } else { b']' };
+                if self.peek() != Some(close) {
+                    if kind == Kind::Object {
+                        self.name()?;
+                    }
+                    continue;
+                }
+                self.at += 1;
+                open -= 1;
+                objects >>= 1;
+            } else {
+                self.scalar(kind)?;
+            }
+            // A value ended here; so may the containers around it.
+            loop {
+                if open == 0 {
+                    return Ok(());
+                }
+                let object = objects & 1 == 1;
+                match self.next(if object { b'}' } else { b']' })? {
+                    Next::Comma => {
+                        if object {
+                            self.name()?;
+                        }
+                        break;
+                    }
+                    Next::End => {
+                        open -= 1;
+                        objects >>= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes over a member's name and its colon; gives the name as it stands.
+    pub(crate) fn name(&mut self) -> Result<&'a [u8], Syntax> {
+        let name = self.string()?;
+        self.expect(b':')?;
+        Ok(name)
+    }
+}
+
+/// The first control character between two offsets: strings may not hold one.
+fn control(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
+    let part = &bytes[from..to];
+    // The sum without early exit is what the compiler turns into vector code.
+    if part.iter().fold(false, |any, byte| any | (*byte < 0x20)) {
+        return part.iter().position(|byte| *byte < 0x20).map(|at| from + at);
+    }
+    None
+}

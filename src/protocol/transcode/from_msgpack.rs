@@ -1,0 +1,131 @@
+//! MessagePack to JSON.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{MAX_VALUE_DEPTH, Out, number, time, too_deep};
+use crate::protocol::ValueError;
+use crate::protocol::json::text::write_string;
+use crate::protocol::msgpack::token::{Bad, Reader, Token};
+
+/// The extension type of timestamps (MessagePack specification, "Timestamp extension type").
+const TIMESTAMP: i8 = -1;
+
+impl From<Bad> for ValueError {
+    fn from(_: Bad) -> Self {
+        Self("the value is not well-formed MessagePack".to_owned())
+    }
+}
+
+pub(super) fn convert(value: &[u8], out: &mut impl Out) -> Result<(), ValueError> {
+    let mut reader = Reader::new(value);
+    any(&mut reader, MAX_VALUE_DEPTH, out)?;
+    if reader.at == value.len() { Ok(()) } else { Err(Bad::End.into()) }
+}
+
+fn any(reader: &mut Reader<'_>, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+    match reader.token()? {
+        Token::Nil => put(out, b"null"),
+        Token::Bool(true) => put(out, b"true"),
+        Token::Bool(false) => put(out, b"false"),
+        Token::Int(number) => integer(out, number),
+        Token::BigInt(number) => integer(out, number),
+        Token::F32(float) => {
+            finite(float.is_finite())?;
+            out.write(|out| number::write_f32(out, float));
+        }
+        Token::F64(float) => {
+            finite(float.is_finite())?;
+            out.write(|out| number::write_f64(out, float));
+        }
+        Token::Str(bytes) => string(out, bytes)?,
+        Token::Bin(bytes) => out.write(|out| {
+            // Base64 needs no escapes.
+            let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+            STANDARD.encode_string(bytes, &mut text);
+            quoted(out, text.as_bytes());
+        }),
+        Token::Ext(TIMESTAMP, bytes) => {
+            let moment = time::Moment::read(bytes)?;
+            out.write(|out| quoted(out, moment.to_string().as_bytes()));
+        }
+        Token::Ext(kind, _) => {
+            return Err(ValueError(format!(
+                "the value holds a MessagePack extension of type {kind}, which has no form in JSON"
+            )));
+        }
+        Token::Array(count) => array(reader, count, room.checked_sub(1).ok_or_else(too_deep)?, out)?,
+        Token::Map(count) => map(reader, count, room.checked_sub(1).ok_or_else(too_deep)?, out)?,
+    }
+    Ok(())
+}
+
+fn array(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+    put(out, b"[");
+    for index in 0..count {
+        if index > 0 {
+            put(out, b",");
+        }
+        any(reader, room, out)?;
+    }
+    put(out, b"]");
+    Ok(())
+}
+
+fn map(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+    put(out, b"{");
+    for index in 0..count {
+        if index > 0 {
+            put(out, b",");
+        }
+        match reader.token()? {
+            Token::Str(bytes) => string(out, bytes)?,
+            Token::Int(number) => key(out, number),
+            Token::BigInt(number) => key(out, number),
+            _ => {
+                return Err(ValueError(
+                    "a map in the value has a key that is neither a string nor an integer, which has no form in JSON"
+                        .to_owned(),
+                ));
+            }
+        }
+        put(out, b":");
+        any(reader, room, out)?;
+    }
+    put(out, b"}");
+    Ok(())
+}
+
+fn put(out: &mut impl Out, bytes: &[u8]) {
+    out.write(|out| out.extend_from_slice(bytes));
+}
+
+fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
+fn integer(out: &mut impl Out, number: impl std::fmt::Display) {
+    // Writing to a Vec does not fail.
+    out.write(|out| drop(write!(out, "{number}")));
+}
+
+fn key(out: &mut impl Out, number: impl std::fmt::Display) {
+    out.write(|out| drop(write!(out, "\"{number}\"")));
+}
+
+fn string(out: &mut impl Out, bytes: &[u8]) -> Result<(), ValueError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ValueError("a string in the value is not UTF-8".to_owned()))?;
+    out.write(|out| write_string(out, text));
+    Ok(())
+}
+
+fn finite(finite: bool) -> Result<(), ValueError> {
+    if finite {
+        return Ok(());
+    }
+    Err(ValueError("the value holds a number that is infinite or not a number, which has no form in JSON".to_owned()))
+}

@@ -1,0 +1,72 @@
+//! MessagePack timestamps, shown as .NET writes a DateTime in UTC.
+
+use std::fmt;
+
+use crate::protocol::ValueError;
+
+/// Seconds of 0001-01-01 and of the end of 9999 relative to 1970: what a .NET DateTime holds.
+const FIRST: i64 = -62_135_596_800;
+const END: i64 = 253_402_300_800;
+
+/// A moment that a .NET DateTime can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    seconds: i64,
+    nanoseconds: u32,
+}
+
+impl Moment {
+    /// Reads the content of an extension of type -1, in any of its three forms (MessagePack specification).
+    /// Nanoseconds beyond a second are carried, as the reference does.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, ValueError> {
+        let (seconds, nanoseconds) = if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+            (i64::from(u32::from_be_bytes(bytes)), 0)
+        } else if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
+            let both = u64::from_be_bytes(bytes);
+            ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
+        } else if let Some((nanoseconds, seconds)) = bytes.split_first_chunk::<4>()
+            && let Ok(seconds) = <[u8; 8]>::try_from(seconds)
+        {
+            (i64::from_be_bytes(seconds), u32::from_be_bytes(*nanoseconds))
+        } else {
+            return Err(ValueError(format!(
+                "a timestamp in the value has {} bytes instead of 4, 8 or 12",
+                bytes.len()
+            )));
+        };
+        let seconds = seconds.saturating_add(i64::from(nanoseconds / 1_000_000_000));
+        if !(FIRST..END).contains(&seconds) {
+            return Err(ValueError("a timestamp in the value is outside the years 1 to 9999".to_owned()));
+        }
+        Ok(Self { seconds, nanoseconds: nanoseconds % 1_000_000_000 })
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        let ticks = self.nanoseconds / 100;
+        if ticks != 0 {
+            write!(f, ".{}", format!("{ticks:07}").trim_end_matches('0'))?;
+        }
+        f.write_str("Z")
+    }
+}
+
+/// Year, month and day of a day counted from 1970, in the Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Years begin in March here, so that the leap day is the last of its year; an era is 400 of them.
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}

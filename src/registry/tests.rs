@@ -1,0 +1,74 @@
+//! What the registry promises of groups, users and snapshots.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::frame::{Encoding, Framing};
+use crate::protocol::Protocol;
+
+fn member(id: &str, user: Option<&str>) -> Arc<Member> {
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
+    Arc::new(Member {
+        id: id.into(),
+        user: user.map(UserId::from),
+        outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2))),
+        close: CloseSignal::default(),
+        liveness: Liveness::new(Instant::now(), false),
+    })
+}
+
+fn names(snapshot: Option<Snapshot>) -> Vec<String> {
+    let mut names: Vec<String> = snapshot.iter().flat_map(|s| s.iter()).map(|m| m.id.to_string()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn groups_are_ordinal_and_joining_twice_is_one_membership() {
+    let registry = Registry::default();
+    registry.add(member("a", None));
+    assert_eq!(registry.join(&"a".into(), &"Room".into()), Some(true));
+    assert_eq!(registry.join(&"a".into(), &"Room".into()), Some(false));
+    assert_eq!(registry.join(&"a".into(), &"room".into()), Some(true));
+    assert_eq!(names(registry.group(&"Room".into())), ["a"]);
+    assert_eq!(registry.leave(&"a".into(), &"Room".into()), Some(true));
+    assert!(registry.group(&"Room".into()).is_none());
+    assert_eq!(names(registry.group(&"room".into())), ["a"]);
+    assert_eq!(registry.join(&"nobody".into(), &"room".into()), None);
+}
+
+#[test]
+fn removing_a_connection_leaves_its_groups_and_its_user() {
+    let registry = Registry::default();
+    registry.add(member("a", Some("u")));
+    registry.add(member("b", Some("u")));
+    registry.join(&"a".into(), &"g".into());
+    registry.join(&"b".into(), &"g".into());
+    let (_, groups) = registry.remove(&"a".into()).unwrap();
+    assert_eq!(groups, [GroupName::from("g")]);
+    assert_eq!(names(registry.group(&"g".into())), ["b"]);
+    assert_eq!(names(registry.user(&"u".into())), ["b"]);
+    assert_eq!(names(Some(registry.everybody())), ["b"]);
+    assert!(registry.remove(&"a".into()).is_none());
+}
+
+#[test]
+fn a_snapshot_is_shared_until_somebody_comes() {
+    let registry = Registry::default();
+    registry.add(member("a", None));
+    let (first, second) = (registry.everybody(), registry.everybody());
+    assert!(Arc::ptr_eq(&first, &second));
+    registry.add(member("b", None));
+    assert_eq!(registry.everybody().len(), 2);
+    assert_eq!(first.len(), 1);
+}
+
+#[test]
+fn a_member_whose_queue_is_full_is_closed_alone() {
+    let slow = member("slow", None);
+    let frame = crate::frame::ping();
+    slow.outbox.push_bytes("x".into()).unwrap();
+    slow.outbox.push_bytes("x".into()).unwrap();
+    assert_eq!(slow.push(&frame), Pushed::TooSlow);
+    assert_eq!(slow.close.reason(), Some(&CloseReason::SlowClient));
+}
