@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         });
 
-    let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build()?;
+    let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
     server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
     Ok(())
 }

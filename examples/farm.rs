@@ -5,10 +5,12 @@
 //! cargo run --example farm -- --listen 127.0.0.1:5000 --redis 127.0.0.1:6379 --prefix MyApp --detailed true
 //! ```
 //!
-//! Clients find it at `/chat`; the user is whoever the query says: `/chat?user=ann`.
+//! Clients find it at `/chat`; the user is whoever the query says: `/chat?user=ann`. It prints `ready PORT` when it
+//! listens.
 //!
 //! A `string` of .NET takes null, a `String` of Rust does not: null for the name of a group, a user or a connection is
 //! refused before the method runs.
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for this line")]
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -52,7 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // The hub type's full name: all servers of a farm must agree on it.
         .hub("/chat", "Chat.ChatHub", facts(groups(sends(chat(Methods::new())))), hub_options)
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
-        .build()?;
+        .build()
+        .await?
+        .bind()?;
+    println!("ready {}", server.local_addr().port());
     server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
     Ok(())
 }
