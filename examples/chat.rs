@@ -26,6 +26,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
 
     let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
-    server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+    server.run_until_signal().await?;
     Ok(())
 }

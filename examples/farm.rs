@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?
         .bind()?;
     println!("ready {}", server.local_addr().port());
-    server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+    server.run_until_signal().await?;
     Ok(())
 }
 

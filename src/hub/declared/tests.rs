@@ -110,8 +110,12 @@ async fn steps_are_done_in_order() {
 
 /// The hub that the binary has without a configuration, read as the binary reads it.
 fn built_in() -> Declared {
-    let sources =
-        Sources { flags: &Flags::default(), environment: &[], read: &|_| Err(std::io::ErrorKind::NotFound.into()) };
+    let sources = Sources {
+        flags: &Flags::default(),
+        environment: &[],
+        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        check_connection: &|_| Ok(Vec::new()),
+    };
     let loaded = load(&sources).unwrap_or_else(|invalid| panic!("{invalid:?}"));
     Declared::new(loaded.config.hubs.iter().find(|hub| hub.name == "chat").expect("the hub `chat`"))
 }
