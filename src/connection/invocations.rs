@@ -12,6 +12,7 @@ use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 
 use super::HubHost;
+use crate::auth::policy;
 use crate::frame::Frame;
 use crate::hub::{Call, Caller, HubError, MethodShape, Reply};
 use crate::ids::InvocationId;
@@ -137,6 +138,13 @@ impl Invocations {
                 Some(expected) if expected != arguments.len() => {
                     self.answerer.binding_failure(&target, &BindingError::argument_count(arguments.len(), expected))
                 }
+                // After binding, before everything else (section 4.1); the text is never detailed.
+                _ if !self.answerer.permits(&shape) => {
+                    let call = Call { target, arguments };
+                    let text = format!("Failed to invoke '{}' because user is unauthorized", call.target);
+                    self.reject_after_binding(id, &call, text).await;
+                    return None;
+                }
                 _ if shape.uploads != stream_ids.len() => {
                     let call = Call { target, arguments };
                     let text = format!(
@@ -168,6 +176,11 @@ impl Invocations {
 }
 
 impl Answerer {
+    /// Whether the caller may call a method.
+    fn permits(&self, shape: &MethodShape) -> bool {
+        shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.caller.principal()))
+    }
+
     /// Runs a plain call and answers it; a call without an id is never answered, not even with an error (4.3).
     async fn run(self, id: Option<InvocationId>, call: Call) {
         let began = Instant::now();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Uri};
 
 use super::clients::{Clients, Groups};
+use crate::auth::Principal;
 use crate::close::{CloseReason, CloseSignal};
 use crate::delivery::Delivery;
 use crate::ids::{ConnectionId, UserId};
@@ -35,6 +36,8 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The peer's address, a load balancer's perhaps.
     pub remote: Option<std::net::SocketAddr>,
+    /// Who sent it, as its token says; None for an anonymous one.
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl RequestInfo {
@@ -95,6 +98,11 @@ impl Caller {
     /// Whom it belongs to; None for an anonymous one.
     pub fn user_id(&self) -> Option<&UserId> {
         self.0.user.as_ref()
+    }
+
+    /// Who it is, with roles and claims; None for an anonymous one. The token was checked when the connection began.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.0.request.principal.as_deref()
     }
 
     /// Its HTTP request: headers, cookies, query.

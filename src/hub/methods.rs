@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use super::names::MethodTable;
 use super::values::{Argument, IntoValue};
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use crate::config::Authorize;
 use crate::protocol::{BindingError, RawValue};
 
 /// A hub made of async functions. Each takes the [`Caller`] and up to eight arguments ([`Argument`]), and returns a
@@ -77,6 +79,22 @@ impl Methods {
             self.methods.insert(name, method),
             "the hub has a method '{name}' already (names that differ only in letter case are the same to clients)"
         );
+        self
+    }
+
+    /// Lets only those call a method who fulfil a rule. Others are answered
+    /// `Failed to invoke 'X' because user is unauthorized`; the server must have a way to know its users.
+    ///
+    /// # Panics
+    ///
+    /// When there is no method of that name yet.
+    #[track_caller]
+    pub fn authorize(mut self, name: &str, rule: Authorize) -> Self {
+        let method = self.methods.get_mut(name);
+        assert!(method.is_some(), "the hub has no method '{name}' yet: add it before its rule");
+        if let Some(method) = method {
+            method.shape.policy = Some(Arc::new(rule));
+        }
         self
     }
 

@@ -19,6 +19,8 @@ mod names;
 mod test_kit;
 pub mod values;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
@@ -28,6 +30,7 @@ pub use declared::Declared;
 pub use methods::{MethodFn, Methods};
 pub use values::{Argument, IntoArguments, IntoValue};
 
+use crate::config::Authorize;
 use crate::delivery::SendError;
 use crate::protocol::{BindingError, RawValue, ValueError};
 
@@ -75,12 +78,21 @@ pub struct MethodShape {
     pub streams: bool,
     /// How many streams the client uploads with the call.
     pub uploads: usize,
+    /// Who may call it; None is everybody who may come to the hub.
+    pub policy: Option<Arc<Authorize>>,
 }
 
 impl MethodShape {
     /// A method with this many parameters that returns once.
     pub fn plain(parameters: usize) -> Self {
-        Self { parameters: Some(parameters), streams: false, uploads: 0 }
+        Self { parameters: Some(parameters), streams: false, uploads: 0, policy: None }
+    }
+
+    /// The same, for those alone who fulfil a rule.
+    #[must_use]
+    pub fn guarded(mut self, policy: Option<Arc<Authorize>>) -> Self {
+        self.policy = policy;
+        self
     }
 }
 

@@ -42,7 +42,7 @@ impl Default for Gate {
 
 impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0 });
+        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" => shape(1, false),
             "fail" | "failhub" | "panic" | "wait" => shape(0, false),
@@ -134,6 +134,7 @@ impl Node {
             uri: "/test".parse().unwrap(),
             headers: http::HeaderMap::new(),
             remote: None,
+            principal: None,
         };
         let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone() };
         let host = self.host.clone();

@@ -1,0 +1,1 @@
+//! Tests of tokens: every algorithm, keys that are mixed up, times, issuers, key sets.
