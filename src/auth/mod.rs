@@ -136,14 +136,14 @@ impl Tokens {
         let (expires, not_before) = (seconds("exp")?, seconds("nbf")?);
         // As the reference: a token that never expires is refused.
         let expires = expires.ok_or(Refused::NoExpiration)?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let skew = self.clock_skew.as_secs();
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (earliest, latest) = (now.saturating_sub(self.clock_skew), now.saturating_add(self.clock_skew));
         match not_before {
             Some(not_before) if not_before > expires => return Err(Refused::Lifetime { not_before, expires }),
-            Some(not_before) if not_before > now.saturating_add(skew) => return Err(Refused::NotBefore(not_before)),
+            Some(not_before) if Duration::from_secs(not_before) > latest => return Err(Refused::NotBefore(not_before)),
             _ => {}
         }
-        if expires < now.saturating_sub(skew) { Err(Refused::Expired(expires)) } else { Ok(()) }
+        if Duration::from_secs(expires) < earliest { Err(Refused::Expired(expires)) } else { Ok(()) }
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {

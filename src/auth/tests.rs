@@ -185,6 +185,10 @@ fn tokens_of_the_reference_are_read_as_there() {
 
 #[test]
 fn times_count_with_the_clock_skew() {
+    let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew: Duration::ZERO, ..AuthConfig::default() };
+    let within =
+        Tokens::new(&config, None).unwrap().check(&hs256(&json!({ "exp": NOW })), at(NOW) + Duration::from_millis(1));
+    assert_eq!(within, Err(Refused::Expired(NOW)), "a second is not waited out");
     let skewed = |skew: u64| {
         let clock_skew = Duration::from_secs(skew);
         let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew, ..AuthConfig::default() };

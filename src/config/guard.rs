@@ -18,7 +18,9 @@ use super::template;
 /// Reads a file, as [`super::load::Sources::read`].
 pub(super) type ReadFile<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
-const A_KEY: &str = "{ algorithm = \"HS256\", secret = \"...\" } or { algorithm = \"RS256\", file = \"public.pem\" }";
+// With a file: the masking of texts would take a secret in it for one.
+const A_KEY: &str =
+    "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
 
 // === [auth] ===
 
@@ -124,7 +126,7 @@ fn shown(list: &[KeyConfig]) -> String {
 
 fn read_keys(reader: &mut Reader, node: &Node, read: &ReadFile<'_>) -> Vec<KeyConfig> {
     let Value::List(items) = &node.value else {
-        wrong::<()>(reader, "auth.keys", &node.origin, format!("must be a list of {A_KEY}"));
+        wrong::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each of it {A_KEY}"));
         return Vec::new();
     };
     if items.is_empty() {
@@ -160,7 +162,7 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
                 wrong(reader, &format!("{path}.algorithm"), &entry.origin, text)
             })
         }
-        None => wrong(reader, path, &item.origin, format!("needs an algorithm: {A_KEY}")),
+        None => wrong(reader, path, &item.origin, format!("needs an algorithm; it is {A_KEY}")),
     };
     let material = match (get("secret"), get("file")) {
         (Some(secret), None) => match secret.node.as_text() {
@@ -171,7 +173,7 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
         },
         (None, Some(file)) => read_pem(reader, file, path, read).map(|pem| (KeyMaterial::Pem(pem), file)),
         (Some(_), Some(_)) => wrong(reader, path, &item.origin, "has a secret and a file; keep one of them"),
-        (None, None) => wrong(reader, path, &item.origin, format!("needs a secret or a file: {A_KEY}")),
+        (None, None) => wrong(reader, path, &item.origin, format!("needs a secret or a file; it is {A_KEY}")),
     };
     let ((material, entry), algorithm) = (material?, algorithm?);
     let place = format!("{path}.{}", entry.key);

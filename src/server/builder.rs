@@ -150,7 +150,8 @@ impl Builder {
             paths.claim(path, "a raw connection")?;
         }
 
-        let keyring = config.auth.jwks_url.as_ref().filter(|_| authenticator.is_none()).map(|_| Arc::<Keyring>::default());
+        let keyring =
+            config.auth.jwks_url.as_ref().filter(|_| authenticator.is_none()).map(|_| Arc::<Keyring>::default());
         let authenticator = match authenticator {
             None if config.auth.checks_tokens() => {
                 let tokens = Tokens::new(&config.auth, keyring.clone()).map_err(ServeError::Auth)?;

@@ -25,7 +25,7 @@ use crate::auth::{KeySet, Keyring};
 /// How often keys are fetched when nobody asks.
 const EVERY: Duration = Duration::from_secs(3600);
 /// How long nobody can ask after they were fetched.
-const REST: Duration = Duration::from_secs(10);
+const REST: Duration = Duration::from_secs(5);
 /// How long to wait after a failure: from this, doubled each time, to that.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long one attempt may take.
@@ -39,7 +39,8 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
     // None: nothing has been tried yet.
     let mut well = None;
     loop {
-        let fetched = timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
+        let fetched =
+            timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
         match fetched {
             Ok((keys, left_out)) => {
                 if well != Some(true) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests fail by panicking")]
 
+mod auth;
 mod bad_input;
 mod chat;
 mod health;

@@ -42,7 +42,8 @@ impl Default for Gate {
 
 impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
+        let shape =
+            |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" => shape(1, false),
             "fail" | "failhub" | "panic" | "wait" => shape(0, false),
