@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::*;
+use crate::auth::Principal;
+use crate::ids::UserId;
 use crate::transport::limits::Limits;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
