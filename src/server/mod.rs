@@ -7,7 +7,7 @@
 //! | [`front`] | the listener and its HTTP connections |
 //! | [`site`] | one request: who answers it, and what is put around the answer |
 //! | [`link`] | the backplane of the configuration |
-//! | [`bearer`], [`jwks`] | tokens by the rules of `[auth]`; the keys that somebody else publishes |
+//! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
 //! | [`body`], [`cors`], [`paths`], [`limits`] | bounds of bodies; other origins; which path is whose; open files |
 //! | [`stop`], [`error`] | [`Shutdown`], [`ServeError`] |
 

@@ -310,7 +310,10 @@ fn allowed_groups_bound_what_a_caller_joins() {
     for group in ["user:bob", "room", "ROOM-7", "", "*"] {
         let answer = call(&mut ann, 1, "Join", &json!([group]));
         let base = "An unexpected error occurred invoking 'Join' on the server.";
-        assert_eq!(answer["error"], format!("{base} HubException: the caller may not join that group (allowed_groups)"));
+        assert_eq!(
+            answer["error"],
+            format!("{base} HubException: the caller may not join that group (allowed_groups)")
+        );
         assert_eq!(call(&mut ann, 1, "JoinAny", &json!([group]))["error"], Value::Null, "{group}");
     }
 }
@@ -359,6 +362,20 @@ fn without_the_option_a_connection_outlives_its_token() {
     // Two of the sweeps that would have found it.
     thread::sleep(Duration::from_secs(2) + QUIET);
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
+}
+
+#[test]
+fn a_poll_that_waits_is_told_that_the_token_has_ended() {
+    let server = server();
+    let short = token(&["--user", "ann", "--expires", "3s"]);
+    let target = format!("/secure?id={}", negotiate(&server, "secure", Some(&short)));
+    assert_eq!(ask(&server, &format!("GET {target}"), Some(&short), "").status, 200);
+    let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
+    assert_eq!(ask(&server, &format!("POST {target}"), Some(&short), hello).status, 200);
+    assert_eq!(ask(&server, &format!("GET {target}"), Some(&short), "").text(), "{}\u{1e}");
+    let told = ask(&server, &format!("GET {target}"), Some(&short), "");
+    assert_eq!((told.status, told.text().as_str()), (200, "{\"type\":7,\"allowReconnect\":true}\u{1e}"));
+    assert_eq!(ask(&server, &format!("GET {target}"), Some(&of("ann")), "").status, 204);
 }
 
 // === published keys ===
