@@ -52,7 +52,10 @@ fn files(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     walk(&root, &mut found);
     found.sort();
-    found.into_iter().map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(&path).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .collect()
 }
 
 /// The module of `src/` that a file belongs to.
@@ -62,7 +65,8 @@ fn module(path: &Path) -> String {
 
 /// The modules that follow `prefix` (`crate::`) in code: comments are no imports.
 fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
-    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut found = BTreeSet::new();
     let own = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
     for (at, _) in code.match_indices(prefix).filter(|(at, _)| own(&code[..*at])) {
@@ -103,14 +107,19 @@ fn imports_point_downwards() {
     for (path, text) in files("src").iter().filter(|(path, _)| path != Path::new("lib.rs")) {
         let own = module(path);
         let Some(height) = floor(&own) else {
-            wrong.push(format!("{}: the module {own} has no floor; give it one in FLOORS and in src/lib.rs", path.display()));
+            wrong.push(format!(
+                "{}: the module {own} has no floor; give it one in FLOORS and in src/lib.rs",
+                path.display()
+            ));
             continue;
         };
         for name in imports(text, "crate::").into_iter().chain(imports(text, "hubplane::")) {
             match floor(&name) {
                 _ if name == own => {}
                 Some(other) if other < height => {}
-                Some(other) => wrong.push(format!("{}: floor {height} imports {name} of floor {other}", path.display())),
+                Some(other) => {
+                    wrong.push(format!("{}: floor {height} imports {name} of floor {other}", path.display()))
+                }
                 None => wrong.push(format!("{}: imports {name}, which has no floor", path.display())),
             }
         }
@@ -126,7 +135,10 @@ fn the_map_is_true() {
         let height = floor(&name).unwrap_or_else(|| panic!("{name} has no floor")).min(9);
         let row = map.lines().find(|line| line.starts_with("//! |") && line.contains(&format!("`{name}`")));
         let row = row.unwrap_or_else(|| panic!("src/lib.rs does not tell of {name}"));
-        assert!(row.starts_with(&format!("//! | {height} |")), "{name} stands on floor {height}, src/lib.rs says: {row}");
+        assert!(
+            row.starts_with(&format!("//! | {height} |")),
+            "{name} stands on floor {height}, src/lib.rs says: {row}"
+        );
     }
 }
 
@@ -136,7 +148,11 @@ fn files_say_what_they_are_for() {
         if Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).exists() {
             for (path, text) in files(folder) {
                 let head = text.lines().next().unwrap_or_default();
-                assert!(head.starts_with("//! ") && head.len() > 12, "{folder}/{}: begins with {head:?}", path.display());
+                assert!(
+                    head.starts_with("//! ") && head.len() > 12,
+                    "{folder}/{}: begins with {head:?}",
+                    path.display()
+                );
             }
         }
     }
