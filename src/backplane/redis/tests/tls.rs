@@ -3,8 +3,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::kit::{Node, Redis, free_port};
+use super::kit::{Node, PATIENCE, Redis, free_port};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{Channel, LinkState};
 
@@ -32,7 +33,7 @@ fn tls_with_the_right_certificate_only() {
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let port = free_port();
     let (tls_port, certificate, key, ca) = (port.to_string(), file("server.pem"), file("server.key"), file("ca.pem"));
-    let _redis = Redis::start_on(
+    let mut redis = Redis::start_on(
         free_port(),
         &[
             "--tls-port",
@@ -49,6 +50,16 @@ fn tls_with_the_right_certificate_only() {
             "hunter2",
         ],
     );
+    let deadline = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if redis.has_ended() && std::env::var_os("REDIS_SERVER").is_some() {
+            // Some builds of other versions come without TLS; the one of the PATH must have it.
+            eprintln!("skipped: the redis-server that REDIS_SERVER names was built without TLS");
+            return;
+        }
+        assert!(Instant::now() < deadline && !redis.has_ended(), "redis-server does not speak TLS");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "backplane::redis::tests::tls::trusting", "--ignored", "--nocapture"])
         .env("SSL_CERT_FILE", &ca)
@@ -63,11 +74,6 @@ fn tls_with_the_right_certificate_only() {
 #[ignore = "run by tls_with_the_right_certificate_only"]
 async fn trusting() {
     let Ok(port) = std::env::var(PORT) else { return };
-    let deadline = std::time::Instant::now() + super::kit::PATIENCE;
-    while tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.is_err() {
-        assert!(std::time::Instant::now() < deadline, "a redis-server without TLS?");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
     for text in [
         format!("127.0.0.1:{port},ssl=true,password=hunter2"),
         format!("127.0.0.1:{port},ssl=true,password=hunter2,sslHost=redis.test,sslProtocols=Tls12,protocol=resp3"),
