@@ -64,6 +64,10 @@ pub enum ConnectError {
 }
 
 /// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
+///
+/// A [`Envelope::Deliver`] on a topic that this node hears itself is published when Redis has answered and the node's
+/// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
+/// inbound envelopes must not wait for a publish on such a topic.
 #[derive(Debug)]
 pub struct RedisBackplane {
     shared: Arc<Shared>,

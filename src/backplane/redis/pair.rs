@@ -22,8 +22,9 @@ type Writer = WriteHalf<Box<dyn Stream>>;
 /// How many refused channels of one connection are told about.
 const MOST_REFUSALS: usize = 8;
 
-/// How much is read at a time at least, if it is there.
+/// How much is allocated for reading at a time, and the least that a read is given room for.
 const CHUNK: usize = 64 * 1024;
+const LEAST: usize = 8 * 1024;
 
 /// Works until one of the two breaks, and says why. `told`: the log knows that the link was down.
 pub(super) async fn run(shared: &Shared, pair: Pair, inbound: &mpsc::Sender<Inbound>, told: bool) -> Trouble {
@@ -83,7 +84,9 @@ async fn write_subscriptions(shared: &Shared, mut writer: Writer, mut bytes: Byt
 
 /// Waits for more bytes, or for the time to look at the pulse.
 async fn more(reader: &mut Reader, buffer: &mut BytesMut, tick: &mut tokio::time::Interval) -> Result<bool, String> {
-    buffer.reserve(CHUNK);
+    if buffer.capacity() - buffer.len() < LEAST {
+        buffer.reserve(CHUNK);
+    }
     tokio::select! {
         // What has come counts before the clock does.
         biased;
