@@ -64,6 +64,10 @@ pub enum ConnectError {
 }
 
 /// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
+///
+/// A [`Envelope::Deliver`] on a topic that this node hears itself is published when Redis has answered and the node's
+/// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
+/// inbound envelopes must not wait for a publish on such a topic.
 #[derive(Debug)]
 pub struct RedisBackplane {
     shared: Arc<Shared>,
@@ -83,7 +87,7 @@ impl RedisBackplane {
         hubs: Vec<(HubName, Vec<Protocol>)>,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
         let shared = Shared::new(options, node, hubs);
-        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.0))?;
+        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.reason))?;
         let mut first = None;
         if shared.options.abort_connect {
             let mut attempts = shared.options.connect_retry;
@@ -91,7 +95,7 @@ impl RedisBackplane {
                 attempts = attempts.saturating_sub(1);
                 match dialer.dial().await {
                     Ok(pair) => break first = Some(pair),
-                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.0)),
+                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.reason)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }

@@ -46,6 +46,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A small payload gets memory of its own: as a slice it would keep the whole read buffer alive for as long as one slow
+/// client has it waiting.
+fn owned(payload: &Bytes) -> Bytes {
+    const SMALL: usize = 16 * 1024;
+    if payload.len() < SMALL { Bytes::copy_from_slice(payload) } else { payload.clone() }
+}
+
 impl Shared {
     pub(super) fn new(options: RedisOptions, node: NodeId, hubs: Vec<(HubName, Vec<Protocol>)>) -> Arc<Self> {
         let down = Some(format!("{} was not reached yet", options.endpoints_text()));
@@ -135,7 +142,7 @@ impl Shared {
         drop(state);
         let envelope = match envelope {
             Some(envelope) => envelope,
-            None => match wire::decode(&topic.channel, payload) {
+            None => match wire::decode(&topic.channel, &owned(payload)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
                     self.tell(name, payload.len(), error);
