@@ -104,14 +104,23 @@ impl Transports {
     ///
     /// A poll, and a POST that is held back, are answered when they are due: no timeout may be put around this.
     pub async fn handle(&self, request: Request) -> Option<Response> {
-        let path = query::fold_path(request.uri().path());
-        let path = path.strip_suffix('/').unwrap_or(&path);
-        if let Some(endpoint) = self.endpoints.get(path) {
-            return Some(endpoint.transport(request).await);
+        let (endpoint, negotiates) = self.endpoint(request.uri().path())?;
+        Some(if negotiates { endpoint.negotiate(request).await } else { endpoint.transport(request).await })
+    }
+
+    /// Whether [`Transports::handle`] answers requests for this path.
+    pub fn serves(&self, path: &str) -> bool {
+        self.endpoint(path).is_some()
+    }
+
+    /// The endpoint of a path, and whether it is the path of its negotiate.
+    fn endpoint(&self, path: &str) -> Option<(&Arc<Endpoint>, bool)> {
+        let path = key(path);
+        if let Some(endpoint) = self.endpoints.get(&path) {
+            return Some((endpoint, false));
         }
         // What is in front of `/negotiate` is taken as it is: `{hub}//negotiate` is no endpoint.
-        let endpoint = self.endpoints.get(path.strip_suffix("/negotiate")?)?;
-        Some(endpoint.negotiate(request).await)
+        Some((self.endpoints.get(path.strip_suffix("/negotiate")?)?, true))
     }
 
     /// Ends what has expired. To be called about once a second.

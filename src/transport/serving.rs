@@ -78,12 +78,18 @@ pub(super) async fn run<S: Source, K: Sink>(
     reason
 }
 
-/// A connection begins to be served: the place for the gauge of connections.
-fn opened(_endpoint: &Endpoint, _transport: TransportKind) {
+/// A connection begins to be served. Raw connections have no metrics.
+fn opened(endpoint: &Endpoint, transport: TransportKind) {
+    if let App::Hub(host) = &endpoint.app {
+        host.metrics.opened(transport);
+    }
     tracing::debug!("connection opened");
 }
 
-/// A connection has been served: the place for the gauge, and the counter of reasons.
-fn closed(_endpoint: &Endpoint, _transport: TransportKind, reason: &CloseReason) {
+/// A connection has been served.
+fn closed(endpoint: &Endpoint, transport: TransportKind, reason: &CloseReason) {
+    if let App::Hub(host) = &endpoint.app {
+        host.metrics.closed(transport, reason);
+    }
     tracing::debug!(reason = reason.label(), "connection closed");
 }
