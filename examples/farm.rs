@@ -52,7 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // The hub type's full name: all servers of a farm must agree on it.
         .hub("/chat", "Chat.ChatHub", facts(groups(sends(chat(Methods::new())))), hub_options)
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
-        .build().await?;
+        .build()
+        .await?
+        .bind()?;
+    println!("ready {}", server.local_addr().port());
     server.run_until_signal().await?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use axum::Router;
 
 use super::cors::Cors;
 use super::error::ServeError;
-use super::paths::Paths;
 use super::link;
+use super::paths::Paths;
 use super::site::Site;
 use super::{NamedHub, Server};
 use crate::api::{Api, Readiness};

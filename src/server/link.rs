@@ -25,8 +25,7 @@ pub(super) async fn join(
     let BackplaneConfig::Redis { connection, channel_prefix } = config else {
         return Ok(memory::single());
     };
-    let mut options =
-        RedisOptions::parse(connection).map_err(|problems| ServeError::Backplane(problems.join(" ")))?;
+    let mut options = RedisOptions::parse(connection).map_err(|problems| ServeError::Backplane(problems.join(" ")))?;
     if let Some(prefix) = channel_prefix {
         options.channel_prefix.clone_from(prefix);
     }

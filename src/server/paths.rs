@@ -52,7 +52,8 @@ mod tests {
         let mut paths = Paths::default();
         paths.claim("/Chat", "chat").unwrap();
         paths.claim("/", "root").unwrap();
-        for (path, place) in [("/chat", Some(0)), ("/CHAT/", Some(0)), ("/", Some(1)), ("/chat//", None), ("/x", None)] {
+        for (path, place) in [("/chat", Some(0)), ("/CHAT/", Some(0)), ("/", Some(1)), ("/chat//", None), ("/x", None)]
+        {
             assert_eq!(paths.position(path), place, "{path}");
         }
     }

@@ -142,7 +142,7 @@ pub(super) struct Pulse {
     heard: Instant,
     /// When it was last looked at. If that is long ago, it was this process that stood still.
     looked: Instant,
-    /// Until when it stood still.
+    /// When it last turned out to have stood still.
     stood_still: Instant,
     silence: Duration,
     patience: Duration,
@@ -184,6 +184,7 @@ impl Pulse {
 
     /// `waiting_since`: when the oldest unanswered command was handed in.
     pub(super) fn look(&mut self, now: Instant, waiting_since: Option<Instant>) -> Verdict {
+        // Twice, since a tick may come a little late.
         if now - self.looked > self.period() * 2 {
             self.stood_still = now;
         }
@@ -205,6 +206,10 @@ impl Pulse {
         let mut interval = tokio::time::interval(self.period());
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         interval
+    }
+
+    pub(super) fn stood_still(&self) -> Instant {
+        self.stood_still
     }
 
     pub(super) fn patience(&self) -> Duration {

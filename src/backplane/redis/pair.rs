@@ -213,7 +213,11 @@ impl<'a> Hearing<'a> {
         let now = Instant::now();
         let mut state = self.shared.lock();
         // Redis answers, but our own messages do not come back: this is not the Redis that takes them.
-        if state.outgoing.unheard_since().is_some_and(|since| now - since.max(self.behind) > pulse.patience()) {
+        if state
+            .outgoing
+            .unheard_since()
+            .is_some_and(|since| now - since.max(self.behind).max(pulse.stood_still()) > pulse.patience())
+        {
             return Err("what is published does not come back".to_owned());
         }
         match pulse.look(now, state.topics.waiting_since()) {
