@@ -224,10 +224,10 @@ try {
     const proxy = await standIn(BASE_A);
     const ada = await demo(context, proxy.url, { name: "Ada", room });
     proxy.close();
-    await ada.waitForSelector("#notice-text >> text=/Next try in 2 s/");
+    await ada.waitForSelector("#notice-text >> text=/Next try in 2.s/");
     assert.equal(await ada.textContent("#state-text"), "Reconnecting");
     const again = await standIn(BASE_A, Number(new URL(proxy.url).port));
-    await ada.click("#retry").catch(() => {}); // it may have come back by itself
+    await ada.click("#retry", { timeout: 1000 }).catch(() => {}); // it may have come back by itself
     await ada.waitForSelector("#state[data-state=connected]");
     assert.ok(await ada.isHidden("#notice"));
     complaints.length = 0;
