@@ -200,7 +200,7 @@ async fn bodies_are_bounded_in_size_and_time() {
 
 #[tokio::test]
 async fn a_chunked_body_is_counted() {
-    let body = axum::routing::post(|body: axum::body::Body| async move {
+    let body = post(|body: axum::body::Body| async move {
         axum::body::to_bytes(body, usize::MAX).await.map(|bytes| bytes.len().to_string()).unwrap_or_default()
     });
     let server = start(Server::builder(config()).routes(axum::Router::new().route("/length", body))).await;

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::{Framing, server_sent_event, websocket_frame};
+use crate::frame::framed;
 use crate::hub::RequestInfo;
 use crate::outbox::Outbox;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
@@ -96,6 +96,7 @@ async fn read<S: Source>(mut source: S, to_app: mpsc::Sender<Bytes>, close: &Clo
 
 /// Brings what the application sends, and the pongs that are owed, to the client.
 async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox: &Outbox) {
+    // A WebSocket frame is text whatever the bytes are: the reference sends so (FINDINGS 2, WebSocket).
     let framing = outbox.encoding().framing;
     let mut batch = Vec::new();
     loop {
@@ -104,23 +105,14 @@ async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox
             _ = outbox.next(&mut batch) => {}
             message = from_app.recv() => {
                 let Some(message) = message else { return };
-                batch.push(framed(framing, message));
+                batch.push(framed(framing, &message, false));
                 while let Ok(more) = from_app.try_recv() {
-                    batch.push(framed(framing, more));
+                    batch.push(framed(framing, &more, false));
                 }
             }
         }
         if sink.send(&mut batch).await.is_err() {
             return;
         }
-    }
-}
-
-/// A WebSocket frame is text whatever the bytes are: the reference sends so (FINDINGS 2, WebSocket).
-fn framed(framing: Framing, bytes: Bytes) -> Bytes {
-    match framing {
-        Framing::Raw => bytes,
-        Framing::WebSocket => websocket_frame(&bytes, false),
-        Framing::ServerSentEvents => server_sent_event(&bytes),
     }
 }

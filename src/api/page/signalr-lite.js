@@ -339,10 +339,11 @@ const TRANSPORTS = {
         if (!stop.signal.aborted) onclose(error);
       }
     })();
+    // keepalive: it arrives even when the page is being closed.
     const close = async () => {
       if (stop.signal.aborted) return;
       stop.abort();
-      await request(address(target), { method: "DELETE" }, target.token, [202, 404]).catch(() => {});
+      await request(address(target), { method: "DELETE", keepalive: true }, target.token, [202, 404]).catch(() => {});
     };
     return { send: poster(target), close };
   },

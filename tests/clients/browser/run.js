@@ -238,7 +238,7 @@ try {
             await say(grace, text);
             await hears(ada, text);
           }
-          await say(ada, "And no framework on either side: one script, one style sheet, and the chat goes on when a server restarts.");
+          await say(ada, "And no framework in this page: one script of its own, one style sheet, nothing from elsewhere.");
           await ada.waitForSelector(".mine:not(.pending) >> text=And no framework");
           await ada.waitForSelector("#latency >> text=/ ms/", { state: "attached" });
           await shot(ada, "");

@@ -1,0 +1,107 @@
+//! A real `redis-server` of a test's own, to be killed, paused and started again. The environment's `REDIS_SERVER` names another binary.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::stream::Stream;
+use super::{PATIENCE, signal, until, within};
+
+#[derive(Debug)]
+pub(crate) struct Redis {
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// A port for one, where nothing listens yet.
+    pub(crate) fn absent() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { address: listener.local_addr().unwrap(), child: None }
+    }
+
+    pub(crate) fn start() -> Self {
+        let mut redis = Self::absent();
+        redis.run();
+        redis
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) fn run(&mut self) {
+        assert!(self.child.is_none());
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let child = Command::new(&program)
+            .args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string(), "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        self.child = Some(child);
+        until("redis-server answers", PATIENCE, || TcpStream::connect(self.address).ok());
+        assert_eq!(self.command(&["PING"]), "+PONG");
+    }
+
+    pub(crate) fn connection(&self) -> String {
+        format!("{},abortConnect=false", self.address)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGSTOP: it keeps its sockets and answers nothing.
+    pub(crate) fn pause(&self) {
+        signal("STOP", self.pid());
+    }
+
+    pub(crate) fn resume(&self) {
+        signal("CONT", self.pid());
+    }
+
+    /// A command, and the first line of its answer.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        self.command_bytes(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
+    }
+
+    fn command_bytes(&self, words: &[&[u8]]) -> String {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+            bytes.extend(*word);
+            bytes.extend(b"\r\n");
+        }
+        let mut stream = Stream::connect(self.address);
+        stream.write(&bytes);
+        stream
+            .take(within(PATIENCE), |held| {
+                let length = held.windows(2).position(|window| window == b"\r\n")?;
+                Some((String::from_utf8_lossy(&held[..length]).into_owned(), length + 2))
+            })
+            .unwrap()
+    }
+
+    /// Publishes any bytes; how many heard them.
+    pub(crate) fn publish(&self, channel: &str, payload: &[u8]) -> usize {
+        self.command_bytes(&[b"PUBLISH", channel.as_bytes(), payload]).trim_start_matches(':').parse().unwrap()
+    }
+
+    /// Waits until so many connections have subscribed to this channel.
+    pub(crate) fn subscribed(&self, channel: &str, count: usize) {
+        until(&format!("{count} subscribers of {channel}"), Duration::from_secs(5), || {
+            (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
+        });
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

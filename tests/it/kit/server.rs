@@ -1,0 +1,176 @@
+//! The built binary as a child process on a port of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::http::{self, Response};
+use super::redis::Redis;
+use super::{PATIENCE, signal, unique, until};
+
+/// How a server is to be started.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    config: Option<String>,
+    env: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// An environment variable, named without its `HUBPLANE_`.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((format!("HUBPLANE_{name}"), value.into()));
+        self
+    }
+
+    /// A configuration file's text, instead of the built-in one.
+    pub(crate) fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    /// On this Redis.
+    pub(crate) fn redis(self, redis: &Redis) -> Self {
+        self.env("BACKPLANE__CONNECTION", redis.connection())
+    }
+
+    /// Starts it; returns when it serves, ready or not.
+    #[track_caller]
+    pub(crate) fn start(self) -> Server {
+        let folder = std::env::temp_dir().join(unique("hubplane-it"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBPLANE_") || name == "RUST_LOG") {
+            command.env_remove(name);
+        }
+        command.current_dir(&folder).env("HUBPLANE_LISTEN", "127.0.0.1:0").env("HUBPLANE_LOG", "info").envs(self.env);
+        if let Some(text) = self.config {
+            std::fs::write(folder.join("hubplane.toml"), text).unwrap();
+        }
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built binary");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (said, urls) = mpsc::channel();
+        let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
+        thread::spawn(move || lines(out, |line| drop(said.send(line))));
+        let mut server = Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        while server.address.port() == 0 {
+            match urls.recv_timeout(PATIENCE) {
+                Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
+                Err(_) => panic!("no URL on stdout; its log:\n{}", server.log()),
+            }
+        }
+        server
+    }
+}
+
+/// The address of the first `http://` URL in a line.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let rest = line.split_once("http://")?.1;
+    let host = rest.split(['/', ' ']).next()?;
+    host.replace("localhost", "127.0.0.1").parse().ok()
+}
+
+fn lines(source: impl Read, mut each: impl FnMut(String)) {
+    for line in BufReader::new(source).lines().map_while(Result::ok) {
+        each(line);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Option<Child>,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    pub(crate) fn setup() -> Setup {
+        Setup::default()
+    }
+
+    /// The built-in configuration, alone; or the server at `HUBPLANE_TEST_BASE` (`127.0.0.1:5000`), which must offer the same chat:
+    /// so the tests themselves are held against the reference.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        match std::env::var("HUBPLANE_TEST_BASE") {
+            Ok(address) => Self { child: None, address: address.parse().unwrap(), log: Arc::default() },
+            Err(_) => Self::setup().start().ready(),
+        }
+    }
+
+    /// A replica on this Redis.
+    #[track_caller]
+    pub(crate) fn on(redis: &Redis) -> Self {
+        Self::setup().redis(redis).start().ready()
+    }
+
+    /// Waits for `/readyz`.
+    #[track_caller]
+    pub(crate) fn ready(self) -> Self {
+        self.expect_ready(200, PATIENCE);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_ready(&self, status: u16, patience: Duration) {
+        until(&format!("/readyz says {status}"), patience, || (self.get("/readyz").status == status).then_some(()));
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Response {
+        http::ask(self.address, &format!("GET {path}"), b"")
+    }
+
+    /// The sum of all samples of a metric whose line has all these parts.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.get("/metrics").text();
+        let fits = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|part| line.contains(part))
+        };
+        text.lines().filter(fits).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// What it has written to stderr.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How many log lines have this in them.
+    pub(crate) fn logged(&self, part: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(part)).count()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.child.as_ref().unwrap().id());
+    }
+
+    /// Waits for its end; the exit code.
+    #[track_caller]
+    pub(crate) fn exit(&mut self, patience: Duration) -> Option<i32> {
+        let child = self.child.as_mut().unwrap();
+        until("the server ends", patience, || child.try_wait().unwrap()).code()
+    }
+
+    pub(crate) fn running(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_none())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+            if thread::panicking() {
+                let log = self.log();
+                let lines: Vec<_> = log.lines().rev().take(30).collect();
+                eprintln!("---- log of {} ----", self.address);
+                lines.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A TCP connection whose bytes are taken when they are whole, with a deadline for each wait.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+
+/// Why nothing more is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The deadline has come; later reads may succeed.
+    Quiet,
+    /// The peer has ended its direction in good order.
+    Fin,
+    /// The peer has reset the connection.
+    Reset,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    tcp: TcpStream,
+    pub(crate) held: Vec<u8>,
+}
+
+impl Stream {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { tcp, held: Vec::new() }
+    }
+
+    /// Writes all of it, or says that the peer does not take it.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.tcp.write_all(bytes)
+    }
+
+    /// Writes to a peer that is expected to take it.
+    #[track_caller]
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.try_write(bytes).unwrap();
+    }
+
+    /// Waits for more bytes.
+    pub(crate) fn fill(&mut self, deadline: Instant) -> Result<(), Stop> {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.tcp.set_read_timeout(Some(left)).unwrap();
+        let mut chunk = [0; 65536];
+        match self.tcp.read(&mut chunk) {
+            Ok(0) => Err(Stop::Fin),
+            Ok(count) => {
+                self.held.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Err(Stop::Quiet),
+                _ => Err(Stop::Reset),
+            },
+        }
+    }
+
+    /// Reads until `parse` finds something whole at the front and says how long it is.
+    pub(crate) fn take<T>(
+        &mut self,
+        deadline: Instant,
+        parse: impl Fn(&[u8]) -> Option<(T, usize)>,
+    ) -> Result<T, Stop> {
+        loop {
+            if let Some((value, length)) = parse(&self.held) {
+                self.held.drain(..length);
+                return Ok(value);
+            }
+            self.fill(deadline)?;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+"""The processes that suites need: started on free ports, waited for by what they say, and ended whatever happens."""
+import atexit
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BINARY = pathlib.Path(os.environ.get("HUBPLANE_BIN") or TARGET / "debug" / "hubplane")
+PYTHON = ROOT / "target" / "venv" / "bin" / "python"
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("HUBPLANE_") and name != "RUST_LOG"}
+living = []
+
+
+def end(process, patience=5):
+    """Ends a process and all it started: asked first, made to afterwards."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, signum)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def end_all():
+    while living:
+        end(living.pop(), 2)
+
+
+def interrupted(signum, _frame):
+    sys.exit(128 + signum)  # which runs what atexit knows
+
+
+def guard():
+    """Nothing that is started outlives this program."""
+    atexit.register(end_all)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, interrupted)
+
+
+def spawn(command, **options):
+    process = subprocess.Popen([str(part) for part in command], start_new_session=True, stdin=subprocess.DEVNULL, **options)
+    living.append(process)
+    return process
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, holds, patience=20):
+    limit = time.monotonic() + patience
+    while True:
+        if result := holds():
+            return result
+        if time.monotonic() > limit:
+            raise TimeoutError(f"{what}: not within {patience} s")
+        time.sleep(0.02)
+
+
+def status(url):
+    """The status of a GET; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+class Server:
+    """One server process: its log, and what it prints."""
+
+    def __init__(self, name, command, says, env=None):
+        self.name, self.folder = name, tempfile.mkdtemp(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
+        self.log = open(pathlib.Path(self.folder) / "log", "w+b")
+        self.command, self.env, self.says = command, {**CLEAN, **(env or {})}, says
+        self.start()
+
+    def start(self):
+        self.process = spawn(self.command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.said, self.news = None, threading.Event()
+        threading.Thread(target=self.read, args=(self.process.stdout,), daemon=True).start()
+        until(f"{self.name} says {self.says}", self.started)
+
+    def started(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.tail()}")
+        return self.news.is_set()
+
+    def read(self, output):
+        for line in output:
+            if found := re.search(self.says, line):
+                self.said = found
+                self.news.set()
+
+    def stop(self, signum=signal.SIGTERM, patience=20):
+        """Its exit code."""
+        self.process.send_signal(signum)
+        return self.process.wait(patience)
+
+    def close(self):
+        if self.process in living:
+            living.remove(self.process)
+        end(self.process)
+
+    def tail(self, lines=60):
+        self.log.flush()
+        return "\n".join(pathlib.Path(self.log.name).read_text(errors="replace").splitlines()[-lines:])
+
+
+class Redis(Server):
+    def __init__(self):
+        self.port = free_port()
+        command = [os.environ.get("REDIS_SERVER", "redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        super().__init__("redis", command, "Ready to accept connections")
+        self.connection = f"127.0.0.1:{self.port}"
+
+
+class Hubplane(Server):
+    """The binary with its built-in configuration, changed by environment variables alone (their names without HUBPLANE_)."""
+
+    def __init__(self, name="hubplane", redis=None, port=0, binary=BINARY, **settings):
+        if redis:
+            settings["BACKPLANE__CONNECTION"] = redis.connection
+        env = {f"HUBPLANE_{key}": str(value) for key, value in {"LISTEN": f"127.0.0.1:{port}", "LOG": "info", **settings}.items()}
+        super().__init__(name, [binary], r"http://[\w.\[\]:]+:(\d+)", env)
+        self.base = f"http://127.0.0.1:{self.said[1]}"
+        until(f"{name} is ready", lambda: status(f"{self.base}/readyz") == 200)
+
+
+class Farmer(Server):
+    """examples/farm.rs: a program that uses the library."""
+
+    def __init__(self, redis, prefix=""):
+        port = free_port()
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", f"127.0.0.1:{port}", "--redis", redis.connection]
+        super().__init__("farm", command + (["--prefix", prefix] if prefix else []), ".")
+        self.base = f"http://127.0.0.1:{port}"
+        until("examples/farm answers", lambda: status(f"{self.base}/chat"))
+
+
+class Aspnet(Server):
+    """The real ASP.NET Core server of the peers."""
+
+    def __init__(self, peers, name="aspnet", redis=None, prefix=""):
+        port = free_port()
+        command = [pathlib.Path(peers) / "aspnet-server.sh", "--port", port, "--keepalive", "1"]
+        command += ["--redis", redis.connection] if redis else []
+        super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
+        self.base = f"http://127.0.0.1:{port}"
+
+
+def peers():
+    """The unpacked peers: ASP.NET Core server and .NET clients. None where they are not beside this checkout."""
+    source = pathlib.Path(os.environ.get("HUBPLANE_PEERS") or ROOT.parent / "shared" / "peers")
+    if not (source / "setup.sh").exists():
+        return None
+    folder = ROOT / "target" / "peers"
+    subprocess.run([source / "setup.sh", folder], check=True, stdin=subprocess.DEVNULL)
+    return folder

