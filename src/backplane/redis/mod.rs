@@ -94,7 +94,7 @@ impl RedisBackplane {
         metrics: BackplaneMetrics,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
         let shared = Shared::new(options, node, hubs, metrics);
-        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.0))?;
+        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.reason))?;
         let mut first = None;
         if shared.options.abort_connect {
             let mut attempts = shared.options.connect_retry;
@@ -102,7 +102,7 @@ impl RedisBackplane {
                 attempts = attempts.saturating_sub(1);
                 match dialer.dial().await {
                     Ok(pair) => break first = Some(pair),
-                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.0)),
+                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.reason)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }

@@ -36,7 +36,7 @@ async fn a_user_with_the_least_rights() {
     let redis = Redis::start(&[]).await;
     for (prefix, protocol) in [("My", "resp2"), ("My", "resp3")] {
         let rights = ["+subscribe", "+unsubscribe", "+publish", "+ping", "+hello", "+auth", "&My*"];
-        let mut rule = vec!["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "-@all"];
+        let mut rule = vec!["ACL", "SETUSER", "u", "reset", "resetchannels", "on", ">hunter2", "-@all"];
         rule.extend(rights);
         redis.command(&rule).await;
         let options = redis.options(&format!("user=u,password=hunter2,channelPrefix={prefix},protocol={protocol}"));

@@ -6,4 +6,5 @@ mod kit;
 mod login;
 mod outage;
 mod pair;
+mod tls;
 mod wire;
