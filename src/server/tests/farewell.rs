@@ -55,6 +55,8 @@ async fn a_websocket_gets_close_and_then_1000() {
     assert!(!server.ended.is_finished());
     client.bytes(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
     assert_eq!(client.rest().await, "");
+    // The server lingers until the client has closed its side, as clients do.
+    drop(client);
     server.ends().await.unwrap();
 }
 
