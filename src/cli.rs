@@ -131,7 +131,7 @@ fn read(flags: &Flags) -> Result<Loaded, Invalid> {
         flags,
         environment: &environment::of_process(),
         read: &|path| std::fs::read_to_string(path),
-        check_connection: &check::check_connection,
+        check_connection: &hubplane::backplane::redis::check_connection,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `hubplane check`, and the check that the configuration cannot do by itself.
+//! `hubplane check`: the effective configuration, or every problem.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,6 @@ use hubplane::config::effective;
 use hubplane::config::load::{DEFAULT_FILE, Invalid, Loaded};
 
 use super::{complain, refuse, say};
-
-/// Notes on keys of a connection string that are accepted without effect, or what is wrong. The one place where the
-/// Redis backplane's own parser is asked before anything is bound.
-pub(super) fn check_connection(connection: &str) -> Result<Vec<String>, Vec<String>> {
-    hubplane::backplane::redis::check_connection(connection)
-}
 
 /// Prints the effective configuration, or every problem.
 pub(super) fn check(loaded: Result<Loaded, Invalid>) -> ExitCode {

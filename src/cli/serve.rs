@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use hubplane::config::Config;
 use hubplane::config::load::Loaded;
-use hubplane::server::{ServeError, Server};
+use hubplane::server::Server;
 use hubplane::telemetry;
 
 use super::{EX_CONFIG, complain, say};
@@ -33,19 +33,21 @@ pub(super) fn serve(loaded: Loaded) -> ExitCode {
 
 /// Binds, says where, and serves.
 async fn run(config: Config) -> ExitCode {
-    match run_until_signal(config).await {
+    let told = config.clone();
+    let ended = match Server::builder(config).build().await.and_then(Server::bind) {
+        Ok(bound) => {
+            say(announcement(&told, bound.local_addr()).trim_end());
+            bound.run_until_signal().await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
-}
-
-async fn run_until_signal(config: Config) -> Result<(), ServeError> {
-    let bound = Server::builder(config.clone()).build().await?.bind()?;
-    say(announcement(&config, bound.local_addr()).trim_end());
-    bound.run_until_signal().await
 }
 
 /// What is served where; `address` is the one that was bound.

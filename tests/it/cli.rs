@@ -92,6 +92,23 @@ fn a_wrong_configuration_ends_with_78_and_binds_nothing() {
 }
 
 #[test]
+fn a_connection_string_is_checked_with_the_rest() {
+    let directory = directory("connection");
+    let connection = "db:6379,password=hunter2,syncTimeout=500,ssl=perhaps,proxy=Twemproxy";
+    let ran = hubplane(&directory, &[], &["--redis", connection, "--listen", "x"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(78), ""), "{ran:?}");
+    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+    let shown = "error: --redis: backplane.connection = \"db:6379,password=***,";
+    assert_eq!(ran.stderr.lines().filter(|line| line.starts_with(shown)).count(), 2, "{ran:?}");
+    assert!(ran.stderr.contains("error: --listen: "), "{ran:?}");
+
+    let ran = hubplane(&directory, &[], &["check", "--redis", "db:6379,password=hunter2,syncTimeout=500"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: --redis: backplane.connection: ") && ran.stderr.contains("syncTimeout"));
+    assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+}
+
+#[test]
 fn version_and_help() {
     let directory = directory("help");
     let ran = hubplane(&directory, &[], &["--version"]);

@@ -76,9 +76,37 @@ fn the_built_in_default_is_the_chat_of_the_design() {
     assert_eq!(config.backplane, BackplaneConfig::Memory);
     let [hub] = config.hubs.as_slice() else { panic!("one hub") };
     assert_eq!((hub.name.as_str(), hub.path.as_str(), hub.backplane_name.as_str()), ("chat", "/chat", "chat"));
-    let methods: Vec<&str> = hub.methods.iter().map(|method| method.name.as_str()).collect();
-    assert_eq!(methods, ["SendMessage", "JoinRoom", "LeaveRoom", "SendToRoom", "Echo"]);
-    assert_eq!((hub.on_connected.len(), hub.on_disconnected.len()), (1, 1));
+    // It may gain methods; these stay, and are those of the design, word for word.
+    let design = file(
+        r#"
+        [hubs.chat]
+        on_connected    = [ { send = "UserConnected",    to = "others", args = ["{connection_id}"] } ]
+        on_disconnected = [ { send = "UserDisconnected", to = "others", args = ["{connection_id}"] } ]
+        [hubs.chat.methods.SendMessage]
+        params = ["user", "message"]
+        do = [ { send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] } ]
+        [hubs.chat.methods.JoinRoom]
+        params = ["room"]
+        do = [
+          { join = "{room}" },
+          { send = "Notice", to = "group:{room}", args = ["{connection_id} joined {room}"] },
+        ]
+        [hubs.chat.methods.LeaveRoom]
+        params = ["room"]
+        do = [ { leave = "{room}" } ]
+        [hubs.chat.methods.SendToRoom]
+        params = ["room", "message"]
+        do = [ { send = "ReceiveMessage", to = "group:{room}", except = ["{connection_id}"], args = ["{room}", "{message}"] } ]
+        [hubs.chat.methods.Echo]
+        params = ["value"]
+        returns = "{value}"
+        "#,
+    );
+    let design = &design.unwrap().config.hubs[0];
+    assert_eq!((&hub.on_connected, &hub.on_disconnected), (&design.on_connected, &design.on_disconnected));
+    for method in &design.methods {
+        assert!(hub.methods.contains(method), "{}", method.name);
+    }
 }
 
 /// Each default stands in the file as a comment; as keys they must read, and change nothing.

@@ -10,13 +10,13 @@ export async function gate(base) {
     refuse: false, // negotiate answers 503, as a server that stops does
     negotiated: new Map(), // id -> what the request was like: { forwarded }
     requests: [], // { method, id, upgrade } of everything that carries an id
-    strangers: 0, // requests whose id was negotiated elsewhere
+    strangers: [], // ids that came here and were negotiated elsewhere
   };
   const note = ({ method, url, headers }) => {
     const id = new URL(url, base).searchParams.get("id");
     if (!id) return;
     self.requests.push({ method, id, upgrade: headers.upgrade });
-    if (!self.negotiated.has(id)) self.strangers++;
+    if (!self.negotiated.has(id)) self.strangers.push(id);
   };
   const server = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming;
