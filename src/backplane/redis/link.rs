@@ -242,9 +242,10 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::backplane::redis::RedisOptions;
+    use crate::metrics::BackplaneMetrics;
 
     fn pulse() -> Pulse {
-        Pulse::new(&Shared::new(RedisOptions::default(), "n".into(), Vec::new()))
+        Pulse::new(&Shared::new(RedisOptions::default(), "n".into(), Vec::new(), BackplaneMetrics::default()))
     }
 
     /// Looks every period for `seconds`; the last verdict.

@@ -40,6 +40,7 @@ pub use connection::{RedisOptions, check_connection};
 
 use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
+use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 use link::Dialer;
 use shared::Shared;
@@ -86,7 +87,17 @@ impl RedisBackplane {
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
-        let shared = Shared::new(options, node, hubs);
+        Self::connect_counted(options, node, hubs, BackplaneMetrics::default()).await
+    }
+
+    /// As [`RedisBackplane::connect`], and counts what arrives.
+    pub async fn connect_counted(
+        options: RedisOptions,
+        node: NodeId,
+        hubs: Vec<(HubName, Vec<Protocol>)>,
+        metrics: BackplaneMetrics,
+    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
+        let shared = Shared::new(options, node, hubs, metrics);
         let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.reason))?;
         let mut first = None;
         if shared.options.abort_connect {

@@ -15,6 +15,7 @@ use super::topics::{Topics, Waiter};
 use super::wire::{self, WireError};
 use crate::backplane::{BackplaneError, Envelope, Inbound, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
+use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) topics_wake: Notify,
     /// Faults that were logged.
     faults: Mutex<HashSet<WireError>>,
+    metrics: BackplaneMetrics,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,12 @@ fn owned(payload: &Bytes) -> Bytes {
 }
 
 impl Shared {
-    pub(super) fn new(options: RedisOptions, node: NodeId, hubs: Vec<(HubName, Vec<Protocol>)>) -> Arc<Self> {
+    pub(super) fn new(
+        options: RedisOptions,
+        node: NodeId,
+        hubs: Vec<(HubName, Vec<Protocol>)>,
+        metrics: BackplaneMetrics,
+    ) -> Arc<Self> {
         let down = Some(format!("{} was not reached yet", options.endpoints_text()));
         Arc::new(Self {
             options,
@@ -66,6 +73,7 @@ impl Shared {
             publish_wakes: Notify::new(),
             topics_wake: Notify::new(),
             faults: Mutex::default(),
+            metrics,
         })
     }
 
@@ -145,11 +153,13 @@ impl Shared {
             None => match wire::decode(&topic.channel, &owned(payload)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
+                    self.metrics.received(false);
                     self.tell(name, payload.len(), error);
                     return None;
                 }
             },
         };
+        self.metrics.received(true);
         Some(Inbound { topic, envelope })
     }
 
