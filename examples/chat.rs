@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         });
 
-    let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build()?;
-    server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+    let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
+    server.run_until_signal().await?;
     Ok(())
 }

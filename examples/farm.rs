@@ -52,8 +52,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // The hub type's full name: all servers of a farm must agree on it.
         .hub("/chat", "Chat.ChatHub", facts(groups(sends(chat(Methods::new())))), hub_options)
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
-        .build()?;
-    server.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+        .build()
+        .await?;
+    server.run_until_signal().await?;
     Ok(())
 }
 

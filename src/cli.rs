@@ -48,7 +48,7 @@ enum Command {
         /// Ask whether it is ready (/readyz) and not only whether it lives (/healthz)
         #[arg(long)]
         ready: bool,
-        /// The server's address, as in http://127.0.0.1:8080; a path replaces /healthz and /readyz
+        /// The server's address, as in http://127.0.0.1:8080; a path in it is asked as it stands
         /// [default: the configured `listen`, with all addresses asked on loopback]
         #[arg(long, value_name = "URL", verbatim_doc_comment)]
         url: Option<String>,
@@ -108,7 +108,9 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            complain(mask(&error.to_string()).trim_end());
+            for line in error.to_string().trim_end().lines() {
+                complain(mask(line));
+            }
             return ExitCode::from(EX_USAGE);
         }
     };
@@ -123,11 +125,14 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// The whole configuration, with what only the user of a value can tell about it.
+/// The whole configuration, from the sources of this process.
 fn read(flags: &Flags) -> Result<Loaded, Invalid> {
-    let sources =
-        Sources { flags, environment: &environment::of_process(), read: &|path| std::fs::read_to_string(path) };
-    check::examine(load(&sources)?)
+    load(&Sources {
+        flags,
+        environment: &environment::of_process(),
+        read: &|path| std::fs::read_to_string(path),
+        check_connection: &hubplane::backplane::redis::check_connection,
+    })
 }
 
 /// Prints every problem of a configuration.

@@ -26,6 +26,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,1 +1,83 @@
-//! Floor 8: HTTP beside the hubs: health, readiness, metrics, the demo page.
+//! Floor 8: HTTP beside the hubs: health, readiness, metrics, the demo page. Paths are matched exactly.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`health`] | `/healthz`, `/readyz` |
+//! | [`demo`] | the demo page at `/`, from files in the binary |
+//!
+//! `/metrics` is small enough to stand here.
+
+pub mod demo;
+pub mod health;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
+
+pub use health::Readiness;
+
+use crate::metrics::{Format, Metrics};
+
+/// Paths that no hub and no raw connection may have.
+pub const RESERVED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// The pages of one server.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// What `/readyz` reads.
+    pub readiness: Readiness,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+    /// Whether the demo page is served.
+    pub demo: bool,
+}
+
+impl Api {
+    /// Answers what operators ask: health, readiness, metrics. None: the path is none of these.
+    pub fn handle(&self, request: &Request) -> Option<Response> {
+        let page = match request.uri().path() {
+            "/healthz" => health::alive,
+            "/readyz" => return Some(only_get(request, || self.readiness.page())),
+            "/metrics" => return Some(only_get(request, || self.scrape(request))),
+            _ => return None,
+        };
+        Some(only_get(request, page))
+    }
+
+    /// Answers a file of the demo page, where it is on. None: there is no such file.
+    pub fn demo(&self, request: &Request) -> Option<Response> {
+        let file = self.demo.then(|| demo::find(request.uri().path())).flatten()?;
+        Some(only_get(request, || file.answer(request.headers())))
+    }
+
+    fn scrape(&self, request: &Request) -> Response {
+        let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+        let format = Format::accepted(accept);
+        text(StatusCode::OK, format.content_type(), self.metrics.page(format))
+    }
+}
+
+/// GET and HEAD get the page (the HTTP server leaves out the body for HEAD), other methods a 405.
+fn only_get(request: &Request, page: impl FnOnce() -> Response) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return page();
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// A page of now, which nobody may keep.
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use hubplane::config::Config;
 use hubplane::config::load::Loaded;
+use hubplane::server::Server;
 use hubplane::telemetry;
 
 use super::{EX_CONFIG, complain, say};
@@ -32,10 +33,21 @@ pub(super) fn serve(loaded: Loaded) -> ExitCode {
 
 /// Binds, says where, and serves.
 async fn run(config: Config) -> ExitCode {
-    // Joined with the server at merge.
-    say(announcement(&config, config.listen).trim_end());
-    complain("error: this build has no server");
-    ExitCode::FAILURE
+    let told = config.clone();
+    let ended = match Server::builder(config).build().await.and_then(Server::bind) {
+        Ok(bound) => {
+            say(announcement(&told, bound.local_addr()).trim_end());
+            bound.run_until_signal().await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What is served where; `address` is the one that was bound.

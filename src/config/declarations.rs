@@ -16,7 +16,6 @@ const TAKEN: &[&str] = &["/healthz", "/readyz", "/metrics"];
 pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Options, demo: bool) -> Vec<HubConfig> {
     let table = reader.table(node, "hubs".to_owned());
     let mut hubs: Vec<HubConfig> = Vec::new();
-    let mut places: Vec<Origin> = Vec::new();
     for entry in table.into_entries() {
         let key = node::join("hubs", &entry.key);
         if let Some(other) = hubs.iter().find(|hub| hub.name.to_lowercase() == entry.key.to_lowercase()) {
@@ -24,26 +23,19 @@ pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Opti
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }
-        let (hub, place, named) = read_hub(reader, &entry.key, entry.node, key.clone(), defaults);
+        let (hub, place, named) = read_hub(reader, &entry.key, entry.node, &key, defaults);
         check_apart(reader, &hub, &key, (&place, &named), &hubs, demo);
         hubs.push(hub);
-        places.push(place);
     }
     hubs
 }
 
 /// One hub; beside it where its path, and its name on the backplane, come from.
-fn read_hub(
-    reader: &mut Reader,
-    name: &str,
-    node: Node,
-    key: String,
-    defaults: &Options,
-) -> (HubConfig, Origin, Origin) {
+fn read_hub(reader: &mut Reader, name: &str, node: Node, key: &str, defaults: &Options) -> (HubConfig, Origin, Origin) {
     let origin = node.origin.clone();
-    let mut table = reader.table(Some(node), key.clone());
+    let mut table = reader.table(Some(node), key.to_owned());
     if name.trim().is_empty() {
-        reader.problems.push(Problem::of_key(key.clone(), Some(origin.clone()), "a hub needs a name"));
+        reader.problems.push(Problem::of_key(key, Some(origin.clone()), "a hub needs a name"));
     }
     let implied = format!("/{name}");
     let (path, mut path_origin) = reader.take(&mut table, "path", (implied.clone(), Origin::Default), path);

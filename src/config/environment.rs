@@ -52,6 +52,11 @@ pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>, 
             continue;
         }
         seen.push((folded, name));
+        // How a container platform leaves a variable out. Told, because it may also be a secret that did not arrive.
+        if text.is_empty() {
+            warnings.push(format!("{name}: is empty and counts as not set; the empty text is written \"\""));
+            continue;
+        }
         if text.contains('\u{FFFD}') {
             problems.push(Problem::of_key(path.join("."), Some(origin), "the variable must hold UTF-8"));
             continue;

@@ -17,7 +17,7 @@ pub const BUILT_IN: &str = include_str!("../../config/default.toml");
 pub const DEFAULT_FILE: &str = "hubplane.toml";
 
 /// What the command line says; None where it says nothing. The texts are checked here, as all other sources are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
@@ -33,6 +33,13 @@ pub struct Flags {
     pub log_format: Option<String>,
 }
 
+impl std::fmt::Debug for Flags {
+    /// Nothing of the content: a connection string holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flags").finish_non_exhaustive()
+    }
+}
+
 /// Where a configuration is read from.
 pub struct Sources<'a> {
     /// The command line.
@@ -41,7 +48,13 @@ pub struct Sources<'a> {
     pub environment: &'a [(String, String)],
     /// Reads a file. A relative path counts from the working directory.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Checks a connection of the backplane, which has its own parser: notes on what is accepted without effect, or
+    /// everything that is wrong. The texts need not repeat the connection, and hold no secret.
+    pub check_connection: &'a CheckConnection<'a>,
 }
+
+/// See [`Sources::check_connection`].
+pub type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
 
 impl std::fmt::Debug for Sources<'_> {
     /// Nothing of the content: both sources may hold secrets.
@@ -92,7 +105,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let unreadable = from_file.is_none();
     let root = from_file.unwrap_or_else(|| Node::empty_table(Origin::Default));
     let root = merge::layered(merge::layered(root, from_environment), from_flags);
-    let config = tree::read(&mut reader, root);
+    let config = tree::read(&mut reader, root, sources.check_connection);
     if unreadable {
         reader.problems.retain(|problem| problem.key.is_empty() || problem.value.is_some());
         reader.warnings.retain(|warning| !warning.starts_with("hubs: "));

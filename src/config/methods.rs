@@ -20,6 +20,7 @@ struct Scope<'a> {
 /// `[hubs.NAME.methods.METHOD]`.
 pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String) -> MethodConfig {
     let origin = node.origin.clone();
+    let is_table = matches!(node.value, Value::Table(_));
     let mut table = reader.table(Some(node), path);
     if name.trim().is_empty() {
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin.clone()), "a method needs a name"));
@@ -34,7 +35,7 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
     });
     // Steps that were wrong have been reported; only a list that holds none is empty.
-    if steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() {
+    if is_table && steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() {
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));
     }

@@ -99,7 +99,7 @@ impl fmt::Debug for BackplaneConfig {
             Self::Redis { connection, channel_prefix } => f
                 .debug_struct("Redis")
                 .field("connection", &mask::mask(connection))
-                .field("channel_prefix", channel_prefix)
+                .field("channel_prefix", &channel_prefix.as_deref().map(mask::mask))
                 .finish(),
         }
     }

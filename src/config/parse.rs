@@ -100,6 +100,9 @@ pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {
 
 pub(super) fn log_filter(node: &Node) -> Parsed<String> {
     let text = text(node)?;
+    if text.trim().is_empty() {
+        return Err("must not be empty; \"off\" silences the log".to_owned());
+    }
     match tracing_subscriber::EnvFilter::builder().parse(&text) {
         Ok(_) => Ok(text),
         Err(_) => Err("must be a filter as RUST_LOG takes it: \"info\", or \"info,hubplane=debug\"".to_owned()),

@@ -14,7 +14,7 @@ pub struct Problem {
     pub key: String,
     /// The value as inline TOML with secrets masked; None where there is none to show.
     pub value: Option<String>,
-    /// What would be right.
+    /// What would be right; masked as well, for it may quote a part of the value.
     pub expected: String,
 }
 
@@ -25,18 +25,13 @@ impl Problem {
             origin: Some(node.origin.clone()),
             key: key.into(),
             value: Some(node.to_string()),
-            expected: expected.into(),
+            expected: mask::mask(&expected.into()),
         }
     }
 
     /// A problem with a key itself. Its value is not shown: nobody knows whether it is a secret.
     pub(super) fn of_key(key: impl Into<String>, origin: Option<Origin>, expected: impl Into<String>) -> Self {
-        Self { origin, key: key.into(), value: None, expected: expected.into() }
-    }
-
-    /// A problem that was found after reading, by whoever understands the value of `key` better.
-    pub fn later(key: &str, origin: Option<Origin>, expected: impl Into<String>) -> Self {
-        Self::of_key(key, origin, expected)
+        Self { origin, key: key.into(), value: None, expected: mask::mask(&expected.into()) }
     }
 }
 
@@ -53,7 +48,7 @@ impl fmt::Display for Problem {
             }
             f.write_str(": ")?;
         }
-        f.write_str(&mask::mask(&self.expected))
+        f.write_str(&self.expected)
     }
 }
 

@@ -68,9 +68,9 @@ pub enum Expression {
     /// A string. One that is exactly one placeholder passes that value through, whatever its type.
     Text(Template),
     /// `[...]`.
-    List(Vec<Expression>),
+    List(Vec<Self>),
     /// `{ k = v }`, keys as written.
-    Table(Vec<(String, Expression)>),
+    Table(Vec<(String, Self)>),
 }
 
 /// A string with placeholders.

@@ -1,15 +1,19 @@
 //! Reads the merged tree: the keys at the top, the backplane, then the hubs.
 
 use super::declarations::read_hubs;
+use super::load::CheckConnection;
+use super::mask;
 use super::node::{Node, Origin, Value};
 use super::options::{self, Options};
 use super::parse;
-use super::problem::Problem;
+use super::problem::{Problem, nearest};
 use super::reader::{Reader, Table};
 use super::{BackplaneConfig, Config, keys};
 
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
 /// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
-pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
+pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConnection<'_>) -> Config {
     let mut top = reader.table(Some(root), String::new());
     let default = Config::default();
     let by_default = Origin::Default;
@@ -20,13 +24,22 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
     }
     let (listen, _) = take!(listen, parse::address);
     let (demo, _) = take!(demo, parse::boolean);
-    let (log, _) = take!(log, parse::log_filter);
+    let (log, log_origin) = take!(log, parse::log_filter);
     let (log_format, _) = take!(log_format, parse::log_format);
     let (cors_origins, _) = take!(cors_origins, parse::origins);
     let (max_connections, _) = take!(max_connections, parse::size);
     let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
     let (drain_delay, drain_origin) = take!(drain_delay, parse::duration);
     let (request_timeout, _) = take!(request_timeout, parse::positive_duration);
+    // A misspelt level is a valid filter: one for a module of that name, and for nothing else.
+    for word in
+        log.split(',').map(str::trim).filter(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
+    {
+        if let Some(level) = nearest(word, LEVELS.iter().copied()) {
+            let word = super::node::quoted(word);
+            reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
+        }
+    }
     if drain_delay >= shutdown_timeout {
         reader.warnings.push(format!(
             "{drain_origin}: drain_delay: shutdown_timeout ({}) bounds it, so clients will get no time to leave",
@@ -35,7 +48,7 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
     }
     let node = top.remove("backplane");
     let table = reader.table(node, "backplane".to_owned());
-    let backplane = read_backplane(reader, table);
+    let backplane = read_backplane(reader, table, check_connection);
 
     let node = top.remove("hub_defaults");
     let mut table = reader.table(node, "hub_defaults".to_owned());
@@ -71,7 +84,7 @@ pub(super) fn read(reader: &mut Reader, root: Node) -> Config {
 }
 
 /// `[backplane]`: a connection implies Redis and beats `type = "memory"` of a lower source.
-fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
+fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection<'_>) -> BackplaneConfig {
     let key = |name: &str| format!("backplane.{name}");
     let kind = table.remove("type");
     let connection = table.remove("connection");
@@ -101,7 +114,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
     };
     reader.note(key("type"), shown.to_owned(), origin);
 
-    let connection = connection.and_then(|node| {
+    let connection = connection.map(|node| {
         let text = match &node.value {
             Value::Table(_) | Value::List(_) => None,
             _ => node.as_text(),
@@ -112,10 +125,22 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
             }
             Some(text) => {
                 reader.note(key("connection"), super::node::quoted(text), node.origin.clone());
+                let place = format!("{}: backplane.connection", node.origin);
                 if !redis {
-                    reader.warnings.push(format!("{}: backplane.connection: no effect: type is memory", node.origin));
+                    reader.warnings.push(format!("{place}: no effect: type is memory"));
+                    return text.to_owned();
                 }
-                return Some(text.to_owned());
+                match check(text) {
+                    Ok(notes) => {
+                        reader.warnings.extend(notes.iter().map(|note| mask::mask(&format!("{place}: {note}"))));
+                    }
+                    Err(problems) => {
+                        for problem in problems {
+                            reader.problem(key("connection"), &node, problem);
+                        }
+                    }
+                }
+                return text.to_owned();
             }
             None => {
                 let text = format!("must be a connection string such as \"localhost:6379\", not {}", node.kind());
@@ -123,7 +148,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table) -> BackplaneConfig {
             }
         }
         // Reported; a stand-in keeps the missing one from being reported as well.
-        Some(String::new())
+        String::new()
     });
     let channel_prefix = prefix.and_then(|node| match parse::text(&node) {
         Ok(text) => {

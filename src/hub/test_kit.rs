@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::registry::Member;
 
-/// Notes what is published and subscribed, and moves nothing.
+/// Notes what is published and subscribed, as in `send group r but me: {...}`, and moves nothing.
 #[derive(Debug)]
 pub(super) struct Notes {
     notes: Mutex<Vec<String>>,
@@ -30,7 +30,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    fn note(&self, verb: &str, topic: &Topic) {
+    fn note(&self, verb: &str, topic: &Topic, what: &str) {
         let channel = match &topic.channel {
             Channel::All => "all".to_owned(),
             Channel::Group(group) => format!("group {group}"),
@@ -38,7 +38,7 @@ impl Notes {
             // A connection's own, and those that every node has.
             _ => return,
         };
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}"));
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}{what}"));
     }
 
     /// What was noted, in order; it is forgotten.
@@ -57,21 +57,21 @@ impl Backplane for Notes {
         true
     }
 
-    fn publish(&self, topic: Topic, _envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
+    fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
         let down = self.down.load(Ordering::Relaxed);
         if !down {
-            self.note("send", &topic);
+            self.note("send", &topic, &what(&envelope));
         }
         Box::pin(async move { if down { Err(BackplaneError::Down("test".to_owned())) } else { Ok(1) } })
     }
 
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
-        topics.iter().for_each(|topic| self.note("hear", topic));
+        topics.iter().for_each(|topic| self.note("hear", topic, ""));
         Box::pin(async {})
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {
-        topics.iter().for_each(|topic| self.note("forget", topic));
+        topics.iter().for_each(|topic| self.note("forget", topic, ""));
     }
 
     fn link(&self) -> watch::Receiver<LinkState> {
@@ -81,6 +81,14 @@ impl Backplane for Notes {
     fn close(&self) -> BoxFuture<'static, ()> {
         Box::pin(async {})
     }
+}
+
+/// Who is left out, and the message as JSON.
+fn what(envelope: &Envelope) -> String {
+    let Envelope::Deliver { except, frame, .. } = envelope else { return String::new() };
+    let message = frame.raw(Protocol::Json).expect("a form in JSON");
+    let left_out: String = except.iter().map(|id| format!(" but {id}")).collect();
+    format!("{left_out}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))
 }
 
 /// A connection that is registered, and the notes of its backplane.

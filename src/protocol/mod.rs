@@ -9,6 +9,8 @@
 //! | [`handshake`] | the first message each way, always JSON |
 //! | [`transcode`] | one value from one encoding to the other |
 //! | [`transfer`] | the three transports by name |
+//!
+//! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`Decoder`] is the same for one long-lived buffer.
 
 pub mod framing;
 pub mod handshake;
@@ -148,3 +150,6 @@ impl BindingError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ trait Out {
 impl Out for Vec<u8> {
     const KEEPS: bool = true;
 
-    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn write(&mut self, write: impl FnOnce(&mut Self)) {
         write(self);
     }
 }

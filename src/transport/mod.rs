@@ -1,1 +1,180 @@
-//! Floor 8: how bytes reach a hub over HTTP.
+//! Floor 8: how clients' bytes reach a hub over HTTP. A transport knows HTTP and no hub protocol: it offers a
+//! [`crate::wire::Source`] and a [`crate::wire::Sink`] and has its own manners at the beginning and the end.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`endpoint`] | a path, its application, and what a request to it means |
+//! | `answers`, `query` | refusals word for word; how ASP.NET Core reads URLs |
+//! | `table`, `limits` | which token is whose, who expires; how many there may be |
+//! | `link`, `pipe`, `polls` | what the requests of one connection share |
+//! | `serving` | what all transports do around a connection |
+//! | `negotiate`, [`websocket`], `sse`, `long_polling`, `post` | one file for each kind of request |
+//! | [`raw`] | connections without a hub |
+
+mod answers;
+pub mod endpoint;
+mod limits;
+mod link;
+mod long_polling;
+mod negotiate;
+mod pipe;
+mod polls;
+mod post;
+mod query;
+pub mod raw;
+mod serving;
+mod sse;
+mod table;
+#[doc(hidden)]
+pub mod websocket;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub use endpoint::App;
+pub use raw::{RawConnection, RawStream};
+
+use self::endpoint::Endpoint;
+use self::limits::Limits;
+use self::table::Table;
+use crate::close::CloseReason;
+use crate::config::HubOptions;
+
+/// All paths that clients connect to, and all their connections.
+#[derive(Debug)]
+pub struct Transports {
+    /// By path, as [`query::fold_path`] writes it, without a slash at the end.
+    endpoints: HashMap<String, Arc<Endpoint>>,
+    limits: Arc<Limits>,
+    tasks: TaskTracker,
+}
+
+/// Two endpoints may not have one path; letter case and a slash at the end do not make two.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path '{0}' is taken by another hub or raw connection")]
+pub struct DuplicatePath(pub String);
+
+// === setting up ===
+
+impl Transports {
+    /// No endpoints yet. `None` is no limit to the number of connections.
+    pub fn new(max_connections: Option<usize>) -> Self {
+        Self { endpoints: HashMap::new(), limits: Arc::new(Limits::new(max_connections)), tasks: TaskTracker::new() }
+    }
+
+    /// Serves a hub at a path, with the hub's own options.
+    pub fn add_hub(&mut self, path: &str, host: Arc<crate::connection::HubHost>) -> Result<(), DuplicatePath> {
+        let (name, options) = (host.name.clone(), host.options.clone());
+        self.add(path, name, App::Hub(host), options)
+    }
+
+    /// Serves a raw connection at a path. Of the options those about transports, timeouts and buffers count.
+    pub fn add_raw(
+        &mut self,
+        path: &str,
+        app: Arc<dyn RawConnection>,
+        options: HubOptions,
+    ) -> Result<(), DuplicatePath> {
+        self.add(path, path.to_owned(), App::Raw(app), options)
+    }
+
+    fn add(&mut self, path: &str, name: String, app: App, options: HubOptions) -> Result<(), DuplicatePath> {
+        let Entry::Vacant(slot) = self.endpoints.entry(key(path)) else {
+            return Err(DuplicatePath(path.to_owned()));
+        };
+        let table = Table::new(options.disconnect_timeout, options.incoming_buffer_size);
+        let (limits, tasks) = (self.limits.clone(), self.tasks.clone());
+        slot.insert(Arc::new(Endpoint { name, app, options, table, limits, tasks }));
+        Ok(())
+    }
+}
+
+// === serving ===
+
+impl Transports {
+    /// Answers a request, `None` if its path is no endpoint's. For a WebSocket the request must come from hyper with
+    /// upgrades; the peer's address is taken from an extension of type `ConnectInfo<SocketAddr>`.
+    ///
+    /// A poll, and a POST that is held back, are answered when they are due: no timeout may be put around this.
+    pub async fn handle(&self, request: Request) -> Option<Response> {
+        let (endpoint, negotiates) = self.endpoint(request.uri().path())?;
+        Some(if negotiates { endpoint.negotiate(request).await } else { endpoint.transport(request).await })
+    }
+
+    /// Whether [`Transports::handle`] answers requests for this path.
+    pub fn serves(&self, path: &str) -> bool {
+        self.endpoint(path).is_some()
+    }
+
+    /// The endpoint of a path, and whether it is the path of its negotiate.
+    fn endpoint(&self, path: &str) -> Option<(&Arc<Endpoint>, bool)> {
+        let path = key(path);
+        if let Some(endpoint) = self.endpoints.get(&path) {
+            return Some((endpoint, false));
+        }
+        // What is in front of `/negotiate` is taken as it is: `{hub}//negotiate` is no endpoint.
+        Some((self.endpoints.get(path.strip_suffix("/negotiate")?)?, true))
+    }
+
+    /// Ends what has expired. To be called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        for endpoint in self.endpoints.values() {
+            for link in endpoint.table.sweep(now) {
+                tracing::debug!(id = %link.id, hub = %endpoint.name, "connection expired");
+                link.give_up(CloseReason::Expired);
+            }
+        }
+    }
+
+    /// How many connections there are; those that have only negotiated do not count.
+    pub fn connections(&self) -> usize {
+        self.limits.live()
+    }
+}
+
+// === stopping ===
+
+impl Transports {
+    /// From now on negotiate and new connections get 503; those that are there go on.
+    pub fn drain(&self) {
+        self.limits.drain();
+    }
+
+    /// Asks every connection to end, `batch` at a time with `pace` between two batches, so that not all clients come
+    /// back at once. Each gets its Close message and its transport's farewell; polls get theirs as they come.
+    pub async fn close_all(&self, reason: CloseReason, batch: usize, pace: Duration) {
+        let links: Vec<_> = self.endpoints.values().flat_map(|endpoint| endpoint.table.links()).collect();
+        let mut batches = links.chunks(batch.max(1)).peekable();
+        while let Some(batch) = batches.next() {
+            for link in batch {
+                link.close.close(reason.clone());
+            }
+            if batches.peek().is_some() {
+                tokio::time::sleep(pace).await;
+            }
+        }
+    }
+
+    /// Waits until every connection has said farewell. To be called after [`Transports::drain`] and
+    /// [`Transports::close_all`], under a timeout of the caller's.
+    pub async fn closed(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A path as the map has it.
+fn key(path: &str) -> String {
+    let folded = query::fold_path(path);
+    folded.strip_suffix('/').unwrap_or(&folded).to_owned()
+}
+
+#[cfg(test)]
+mod tests;

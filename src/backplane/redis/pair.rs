@@ -122,7 +122,7 @@ async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut
             }
         }
         match more(&mut reader, &mut buffer, &mut tick).await {
-            Ok(true) => pulse.heard = Instant::now(),
+            Ok(true) => pulse.beat(),
             Ok(false) => {
                 let now = Instant::now();
                 let mut state = shared.lock();
@@ -179,10 +179,10 @@ impl<'a> Hearing<'a> {
             loop {
                 match resp::take(&mut buffer) {
                     Ok(Some(Reply::Message { channel, payload })) => {
-                        if let Some(message) = self.shared.read(&channel, &payload) {
-                            if !self.hand_over(message).await {
-                                return "nobody takes what arrives".to_owned();
-                            }
+                        if let Some(message) = self.shared.read(&channel, &payload)
+                            && !self.hand_over(message).await
+                        {
+                            return "nobody takes what arrives".to_owned();
                         }
                     }
                     Ok(Some(reply)) => self.administer(reply),
@@ -191,7 +191,7 @@ impl<'a> Hearing<'a> {
                 }
             }
             // The time spent handing over is not Redis's silence.
-            pulse.heard = Instant::now();
+            pulse.beat();
             if let Err(reason) = self.come_up() {
                 return reason;
             }
@@ -199,7 +199,7 @@ impl<'a> Hearing<'a> {
                 match more(&mut reader, &mut buffer, &mut tick).await {
                     Ok(true) => break,
                     Ok(false) => {
-                        if let Err(reason) = self.look(&pulse) {
+                        if let Err(reason) = self.look(&mut pulse) {
                             return reason;
                         }
                     }
@@ -209,11 +209,15 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    fn look(&self, pulse: &Pulse) -> Result<(), String> {
+    fn look(&self, pulse: &mut Pulse) -> Result<(), String> {
         let now = Instant::now();
         let mut state = self.shared.lock();
         // Redis answers, but our own messages do not come back: this is not the Redis that takes them.
-        if state.outgoing.unheard_since().is_some_and(|since| now - since.max(self.behind) > pulse.patience()) {
+        if state
+            .outgoing
+            .unheard_since()
+            .is_some_and(|since| now - since.max(self.behind).max(pulse.stood_still()) > pulse.patience())
+        {
             return Err("what is published does not come back".to_owned());
         }
         match pulse.look(now, state.topics.waiting_since()) {

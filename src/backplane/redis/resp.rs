@@ -58,10 +58,10 @@ fn header(out: &mut BytesMut, kind: u8, length: usize) {
 pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Reply>, BadReply> {
     let Some(length) = extent(buffer)? else { return Ok(None) };
     let frame = buffer.split_to(length).freeze();
-    if matches!(frame.first(), Some(b'*' | b'>')) {
-        if let Some(reply) = pushed(&frame)? {
-            return Ok(Some(reply));
-        }
+    if matches!(frame.first(), Some(b'*' | b'>'))
+        && let Some(reply) = pushed(&frame)?
+    {
+        return Ok(Some(reply));
     }
     redis::parse_redis_value(&frame).map(|value| Some(Reply::Value(value))).map_err(|error| BadReply(error.to_string()))
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::config::HubOptions;
+use crate::config::load::{Flags, Sources, load};
 use crate::config::steps::{Expression, Recipient};
 use crate::hub::test_kit::{caller, json, stage, template};
 use crate::protocol::ValueError;
@@ -95,7 +96,84 @@ async fn steps_are_done_in_order() {
     let (caller, notes) = stage("me", Some("ann")).await;
     let call = Call { target: "Visit".to_owned(), arguments: vec![json(r#""r""#)] };
     hub.invoke(caller, call).await.unwrap();
-    assert_eq!(notes.take(), ["hear group r", "send group r", "send all", "send user ann", "forget group r"]);
+    assert_eq!(
+        notes.take(),
+        [
+            "hear group r",
+            r#"send group r: {"type":1,"target":"Told","arguments":[]}"#,
+            r#"send all: {"type":1,"target":"Told","arguments":[]}"#,
+            r#"send user ann: {"type":1,"target":"Told","arguments":[]}"#,
+            "forget group r"
+        ]
+    );
+}
+
+/// The hub that the binary has without a configuration, read as the binary reads it.
+fn built_in() -> Declared {
+    let sources = Sources {
+        flags: &Flags::default(),
+        environment: &[],
+        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        check_connection: &|_| Ok(Vec::new()),
+    };
+    let loaded = load(&sources).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+    Declared::new(loaded.config.hubs.iter().find(|hub| hub.name == "chat").expect("the hub `chat`"))
+}
+
+#[tokio::test]
+async fn the_built_in_chat_does_what_the_contract_says() {
+    let hub = built_in();
+    let (caller, notes) = stage("me", None).await;
+
+    hub.connected(caller.clone()).await.unwrap();
+    assert_eq!(notes.take(), [r#"send all but me: {"type":1,"target":"UserConnected","arguments":["me"]}"#]);
+
+    let void: [(&str, &[&str], &[&str]); 4] = [
+        (
+            "SendMessage",
+            &[r#""ann""#, r#"{"b":1.0,"a":[]}"#],
+            &[r#"send all: {"type":1,"target":"ReceiveMessage","arguments":["ann",{"b":1.0,"a":[]}]}"#],
+        ),
+        (
+            "joinroom",
+            &[r#""r""#],
+            &["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["me joined r"]}"#],
+        ),
+        (
+            "SendToRoom",
+            &[r#""r""#, "1"],
+            &[r#"send group r but me: {"type":1,"target":"ReceiveMessage","arguments":["r",1]}"#],
+        ),
+        ("LeaveRoom", &[r#""r""#], &["forget group r"]),
+    ];
+    for (target, arguments, expected) in void {
+        assert_eq!(hub.method(target), Some(MethodShape::plain(arguments.len())), "{target}");
+        let arguments = arguments.iter().map(|text| json(text)).collect();
+        let reply = hub.invoke(caller.clone(), Call { target: target.to_owned(), arguments }).await;
+        assert!(matches!(reply, Ok(Reply::Empty)), "{target}: {reply:?}");
+        assert_eq!(notes.take(), expected, "{target}");
+    }
+    assert_eq!(invoke(&hub, "ECHO", &["[1.0]"]).await, Ok(Some(json("[1.0]"))));
+
+    hub.disconnected(caller, Some("lost".to_owned())).await.unwrap();
+    assert_eq!(notes.take(), [r#"send all but me: {"type":1,"target":"UserDisconnected","arguments":["me"]}"#]);
+}
+
+#[tokio::test]
+async fn a_value_without_a_form_in_one_of_the_protocols_fails_the_step() {
+    let params = ["value"];
+    let steps = vec![Step::Send {
+        method: template(&[], "Told"),
+        to: vec![Recipient::All],
+        except: vec![],
+        args: vec![Expression::Text(template(&params, "{value}"))],
+    }];
+    let hub = hub(vec![method("Tell", &params, steps, None)], vec![]);
+    for value in ["1e400", r#""\ud83d""#, &"[".repeat(63)] {
+        let value = if value.starts_with('[') { format!("{value}{}", "]".repeat(63)) } else { value.to_owned() };
+        let error = invoke(&hub, "Tell", &[&value]).await.unwrap_err();
+        assert!(matches!(&error, HubError::Failed { exception, .. } if exception == "HubException"), "{error}");
+    }
 }
 
 #[tokio::test]

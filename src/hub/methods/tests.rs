@@ -177,7 +177,10 @@ async fn sends_and_groups_are_reached_through_the_caller() {
     });
     let (caller, notes) = stage("me", None).await;
     hub.invoke(caller.clone(), call("Visit", &[r#""r""#])).await.unwrap();
-    assert_eq!(notes.take(), ["hear group r", "send group r", "forget group r"]);
+    assert_eq!(
+        notes.take(),
+        ["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["hi"]}"#, "forget group r"]
+    );
 
     notes.go_down();
     let error = hub.invoke(caller, call("Visit", &[r#""r""#])).await.unwrap_err();

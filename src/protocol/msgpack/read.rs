@@ -1,6 +1,8 @@
 //! Bodies to messages (reference/signalr-protocol.md 3.2, FINDINGS 1). Element counts are hardly looked at: as the
 //! reference does, elements are read while a message needs them, and what is behind them is ignored.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::token::{Bad, Reader, Token};
@@ -45,7 +47,7 @@ pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError>
         }
         6 => HubMessage::Ping,
         7 => {
-            let error = fields.text("error")?;
+            let error = fields.text("error")?.map(Cow::into_owned);
             let allow_reconnect = count > 2 && fields.boolean("allowReconnect")?;
             HubMessage::Close { error, allow_reconnect }
         }
@@ -61,18 +63,19 @@ struct Fields<'a> {
     reader: Reader<'a>,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     fn invocation(&mut self, message: &str, count: usize) -> Result<Invocation, ProtocolError> {
         let headers = self.headers()?;
         let id = if message == "Invocation" {
-            self.text("invocationId")?.filter(|id| !id.is_empty()).map(InvocationId::from)
+            self.text("invocationId")?.filter(|id| !id.is_empty()).map(|id| InvocationId::from(&*id))
         } else {
             Some(self.filled_id(message)?)
         };
         let target = self
             .text("target")?
             .filter(|target| !target.is_empty())
-            .ok_or_else(|| null_or_empty(&format!("target for {message} message")))?;
+            .ok_or_else(|| null_or_empty(&format!("target for {message} message")))?
+            .into_owned();
         let arguments = self.arguments();
         // Behind arguments that cannot be read nothing can be found; the reference does not look either.
         let stream_ids = if arguments.is_ok() && count > 5 { self.stream_ids()? } else { Vec::new() };
@@ -98,7 +101,7 @@ impl Fields<'_> {
         let mut ids = Vec::with_capacity(count.min(16));
         for _ in 0..count {
             let id = self.text("streamIds")?.filter(|id| !id.is_empty());
-            ids.push(id.ok_or_else(|| null_or_empty("value in streamIds received"))?.into());
+            ids.push(InvocationId::from(&*id.ok_or_else(|| null_or_empty("value in streamIds received"))?));
         }
         Ok(ids)
     }
@@ -112,6 +115,7 @@ impl Fields<'_> {
             let mut part = |part: &str, name: &str| {
                 self.text_or(|| format!("headers[{index}].{part}"))?
                     .filter(|text| !text.is_empty())
+                    .map(Cow::into_owned)
                     .ok_or_else(|| null_or_empty(&format!("{name} in header")))
             };
             let name = part("Key", "key")?;
@@ -123,7 +127,7 @@ impl Fields<'_> {
     fn outcome(&mut self) -> Result<Outcome, ProtocolError> {
         Ok(match self.int32("resultKind")? {
             // A null error is none.
-            1 => self.text("error")?.map_or(Outcome::Void, Outcome::Error),
+            1 => self.text("error")?.map_or(Outcome::Void, |error| Outcome::Error(error.into_owned())),
             2 => Outcome::Void,
             3 => Outcome::Value(self.raw(ROOM).map_err(malformed)?),
             _ => return Err(ProtocolError::invalid_data("Invalid invocation result kind.")),
@@ -139,18 +143,18 @@ impl Fields<'_> {
     fn filled_id(&mut self, message: &str) -> Result<InvocationId, ProtocolError> {
         self.text("invocationId")?
             .filter(|id| !id.is_empty())
-            .map(InvocationId::from)
+            .map(|id| InvocationId::from(&*id))
             .ok_or_else(|| null_or_empty(&format!("invocation ID for {message} message")))
     }
 
-    fn text(&mut self, field: &str) -> Result<Option<String>, ProtocolError> {
+    fn text(&mut self, field: &str) -> Result<Option<Cow<'a, str>>, ProtocolError> {
         self.text_or(|| field.to_owned())
     }
 
     /// A string or nil. What is no UTF-8 is read with U+FFFD in its place, as the reference does.
-    fn text_or(&mut self, field: impl FnOnce() -> String) -> Result<Option<String>, ProtocolError> {
+    fn text_or(&mut self, field: impl FnOnce() -> String) -> Result<Option<Cow<'a, str>>, ProtocolError> {
         match self.reader.token() {
-            Ok(Token::Str(text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
+            Ok(Token::Str(text)) => Ok(Some(String::from_utf8_lossy(text))),
             Ok(Token::Nil) => Ok(None),
             _ => Err(failed(&field(), "String")),
         }

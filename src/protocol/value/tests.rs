@@ -1,1 +1,125 @@
-//! Tests.
+//! Tests of values: from Rust, to Rust, to text.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::*;
+
+fn json(text: &str) -> RawValue {
+    RawValue::from_scanned(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn msgpack(bytes: &[u8]) -> RawValue {
+    RawValue::from_scanned(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
+}
+
+fn in_json<T: Serialize + ?Sized>(value: &T) -> String {
+    String::from_utf8(RawValue::new(value).unwrap().encoded(Protocol::Json).unwrap().into()).unwrap()
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Point {
+    x: i32,
+    label: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Shape {
+    Dot,
+    Circle(f64),
+    Box { width: u8 },
+}
+
+#[test]
+fn rust_values_come_out_sensible_in_json() {
+    assert_eq!(in_json(&None::<u8>), "null");
+    assert_eq!(in_json(&Some(1)), "1");
+    assert_eq!(in_json(&()), "null");
+    assert_eq!(in_json(&u64::MAX), "18446744073709551615");
+    assert_eq!(in_json(&i64::MIN), "-9223372036854775808");
+    assert_eq!(in_json(&1.5f64), "1.5");
+    assert_eq!(in_json(&0.1f32), "0.1");
+    assert_eq!(in_json("é\"😀"), r#""é\"\uD83D\uDE00""#);
+    assert_eq!(in_json(&'x'), r#""x""#);
+    assert_eq!(in_json(&vec![1u8, 2]), "[1,2]");
+    assert_eq!(in_json(&(1, "a", true)), r#"[1,"a",true]"#);
+    assert_eq!(in_json(&Point { x: 1, label: None }), r#"{"x":1,"label":null}"#);
+    assert_eq!(in_json(&BTreeMap::from([(1, "a")])), r#"{"1":"a"}"#);
+    assert_eq!(in_json(&Shape::Dot), r#""Dot""#);
+    assert_eq!(in_json(&Shape::Circle(1.0)), r#"{"Circle":1}"#);
+    assert_eq!(in_json(&Shape::Box { width: 3 }), r#"{"Box":{"width":3}}"#);
+    assert_eq!(in_json(&serde_json::json!({"a": [1, null, 2.5]})), r#"{"a":[1,null,2.5]}"#);
+    assert!(RawValue::new(&f64::NAN).unwrap().check_portable().is_err());
+}
+
+#[test]
+fn bytes_stay_bytes() {
+    struct Blob;
+    impl Serialize for Blob {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&[0, 255])
+        }
+    }
+    let value = RawValue::new(&Blob).unwrap();
+    assert_eq!(value.bytes()[..], [0xc4, 2, 0, 255]);
+    assert_eq!(value.display_text().unwrap(), "AP8=");
+}
+
+#[test]
+fn values_are_read_as_rust_types() {
+    for value in [json(r#"{"x":1,"label":"a"}"#), RawValue::new(&Point { x: 1, label: Some("a".into()) }).unwrap()] {
+        assert_eq!(value.to::<Point>().unwrap(), Point { x: 1, label: Some("a".into()) });
+        assert!(value.to::<u8>().is_err());
+    }
+    for shape in [Shape::Dot, Shape::Circle(0.5), Shape::Box { width: 1 }] {
+        let value = RawValue::new(&shape).unwrap();
+        assert_eq!(value.to::<Shape>().unwrap(), shape);
+        let value = RawValue { protocol: Protocol::Json, bytes: value.encoded(Protocol::Json).unwrap() };
+        assert_eq!(value.to::<Shape>().unwrap(), shape);
+    }
+    assert!(json("300").to::<u8>().is_err());
+    assert!(msgpack(&[0xa1, 0xff]).to::<String>().is_err());
+    assert_eq!(RawValue::null().to::<Option<u8>>().unwrap(), None);
+}
+
+#[test]
+fn only_strings_are_text() {
+    assert_eq!(RawValue::text("a\"é").as_text().unwrap(), "a\"é");
+    assert_eq!(json(r#""\u0041""#).as_text().unwrap(), "A");
+    assert_eq!(json(r#""\ud83d""#).as_text(), None);
+    assert_eq!(msgpack(b"\xa1a").as_text().unwrap(), "a");
+    assert_eq!(msgpack(b"\xa1\xff").as_text().unwrap(), "\u{fffd}");
+    for value in [json("1"), json("null"), json("[\"a\"]"), msgpack(b"\xc4\x01a"), msgpack(b"\xc0")] {
+        assert_eq!(value.as_text(), None);
+    }
+}
+
+#[test]
+fn values_in_text_are_shown_as_designed() {
+    for (value, text) in [
+        (RawValue::null(), ""),
+        (msgpack(b"\xc0"), ""),
+        (json(r#""a\nb""#), "a\nb"),
+        (json("1.0"), "1.0"),
+        (json("1E+2"), "1E+2"),
+        (json("true"), "true"),
+        (msgpack(b"\xc2"), "false"),
+        (json(r#"{"a":[1,"x"]}"#), r#"{"a":[1,"x"]}"#),
+        (msgpack(b"\x81\xa1a\x91\x01"), r#"{"a":[1]}"#),
+        (msgpack(b"\xc4\x02\x00\xff"), "AP8="),
+        (msgpack(b"\xcd\x01\x2c"), "300"),
+        (msgpack(b"\xd6\xff\x00\x00\x00\x00"), "1970-01-01T00:00:00Z"),
+    ] {
+        assert_eq!(value.display_text().unwrap(), text);
+    }
+    assert!(json(r#""\ud83d""#).display_text().is_err());
+    assert!(msgpack(b"\xca\x7f\x80\x00\x00").display_text().is_err());
+}
+
+#[test]
+fn nothing_of_a_value_is_shown_in_a_log() {
+    assert_eq!(format!("{:?}", RawValue::text("secret")), "json value of 8 bytes");
+}

@@ -140,7 +140,10 @@ fn values_stand_in_text_as_text() {
         (pack(b"\xc0"), "<>"),
     ];
     for (value, expected) in cases {
-        assert_eq!(plan(&[value.clone()], &Step::Join { group: t("<{a}>") }), Ok(vec![Effect::Join(expected.into())]));
+        assert_eq!(
+            plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
+            Ok(vec![Effect::Join(expected.into())])
+        );
     }
 }
 
@@ -153,7 +156,10 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
         (pack(b"\x81\xa1k\x92\x01\xc0"), r#"<{"k":[1,null]}>"#),
     ];
     for (value, expected) in cases {
-        assert_eq!(plan(&[value.clone()], &Step::Join { group: t("<{a}>") }), Ok(vec![Effect::Join(expected.into())]));
+        assert_eq!(
+            plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
+            Ok(vec![Effect::Join(expected.into())])
+        );
     }
     // An extension that is no timestamp has no form as text.
     let text = reason(plan(&[pack(b"\xd4\x05\0")], &Step::Join { group: t("<{a}>") }));

@@ -1,0 +1,10 @@
+//! Values: a byte that chooses the protocol, then the value.
+#![no_main]
+
+use hubplane::protocol::Protocol;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    if let Some((choice, value)) = data.split_first() {
+        hubplane_fuzz::conversion(Protocol::ALL[usize::from(choice & 1)], value);
+    }
+});

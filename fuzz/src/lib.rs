@@ -1,0 +1,90 @@
+//! What must hold for any bytes, shared by the targets.
+
+use bytes::BytesMut;
+use hubplane::protocol::transcode::{check, transcode};
+use hubplane::protocol::{Decoder, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
+
+/// Any bytes, in any split, give the same messages or the same error; and what was read can be written and read again.
+pub fn messages(protocol: Protocol, data: &[u8]) {
+    let Some((&[split, limit], data)) = data.split_first_chunk() else { return };
+    let limit = if limit == 0 { None } else { Some(usize::from(limit) * 8) };
+    let whole = read(protocol, limit, &[data]);
+    let at = usize::from(split) * data.len() / 255;
+    let halves = read(protocol, limit, &[&data[..at], &data[at..]]);
+    assert_eq!(whole, halves);
+    let bytes: Vec<_> = data.chunks(1).collect();
+    if data.len() < 512 {
+        assert_eq!(whole, read(protocol, limit, &bytes));
+    }
+    whole.0.iter().for_each(|message| written_and_read(protocol, message));
+}
+
+fn read(protocol: Protocol, limit: Option<usize>, pieces: &[&[u8]]) -> (Vec<HubMessage>, Option<ProtocolError>) {
+    let mut decoder = Decoder::new(protocol, limit);
+    let (mut buffer, mut messages) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+    }
+    (messages, None)
+}
+
+fn written_and_read(protocol: Protocol, message: &HubMessage) {
+    let values = match message {
+        HubMessage::Invocation(Invocation { arguments, .. }) | HubMessage::StreamInvocation(Invocation { arguments, .. }) => {
+            let Ok(values) = arguments else {
+                assert!(protocol.encode(message).is_err());
+                return;
+            };
+            values.as_slice()
+        }
+        HubMessage::StreamItem { item, .. } | HubMessage::Completion { outcome: Outcome::Value(item), .. } => {
+            std::slice::from_ref(item)
+        }
+        _ => &[],
+    };
+    values.iter().for_each(value);
+    let bytes = protocol.encode(message).expect("a message that was read can be written");
+    let again = protocol.decode(&mut BytesMut::from(&bytes[..]), None);
+    assert_eq!(again.as_ref(), Ok(&Some(message.clone())));
+    let portable = values.iter().all(|value| value.check_portable().is_ok());
+    let other = if protocol == Protocol::Json { Protocol::MessagePack } else { Protocol::Json };
+    match other.encode(message) {
+        Ok(bytes) => {
+            assert!(portable);
+            // MessagePack refuses what JSON takes in names and headers; only a panic would be wrong.
+            let _ = other.decode(&mut BytesMut::from(&bytes[..]), None);
+        }
+        Err(_) => assert!(!portable),
+    }
+}
+
+fn value(value: &RawValue) {
+    let text = value.display_text();
+    if value.check_portable().is_ok() {
+        text.expect("a value with a form in both protocols has one in text");
+    }
+    assert!(!value.is_null() || value.as_text().is_none());
+    let _ = value.to::<serde_json::Value>();
+}
+
+/// Conversion and its check agree; what was converted converts back, and is soon stable.
+pub fn conversion(protocol: Protocol, data: &[u8]) {
+    let converted = transcode(data, protocol);
+    assert_eq!(check(data, protocol), converted.clone().map(drop));
+    let Ok(converted) = converted else { return };
+    let other = if protocol == Protocol::Json { Protocol::MessagePack } else { Protocol::Json };
+    let back = transcode(&converted, other).expect("a converted value converts back");
+    let again = transcode(&back, protocol).expect("and once more");
+    let back_again = transcode(&again, other).expect("and back");
+    // Only now: a float that is whole (`2.0`, `-0`) becomes an integer on its way through JSON.
+    assert_eq!(transcode(&back_again, protocol), Ok(again));
+    let json = if protocol == Protocol::Json { &back } else { &converted };
+    serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("what we write is JSON");
+}

@@ -1,0 +1,58 @@
+//! Health and readiness.
+//!
+//! `/healthz` is 200 while the process lives. `/readyz` is 200 with `{"ready":true}`, or 503 with
+//! `{"ready":false,"reasons":[...]}`; the reasons are `starting`, `draining` and `backplane down`. A node that is not
+//! ready still serves its clients: a balancer must not take out all nodes at once.
+
+use axum::response::Response;
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::text;
+use crate::backplane::LinkState;
+use crate::phase::{Phase, PhaseWatch};
+
+/// `/healthz`.
+pub(super) fn alive() -> Response {
+    text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+}
+
+/// What a server's readiness depends on.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    phase: PhaseWatch,
+    link: watch::Receiver<LinkState>,
+}
+
+impl Readiness {
+    /// Readiness by the server's phase and the backplane's link.
+    pub fn new(phase: PhaseWatch, link: watch::Receiver<LinkState>) -> Self {
+        Self { phase, link }
+    }
+
+    /// What is not ready; empty when the server is.
+    pub fn reasons(&self) -> Vec<&'static str> {
+        let phase = match self.phase.get() {
+            Phase::Starting => Some("starting"),
+            Phase::Ready => None,
+            Phase::Draining | Phase::Closing => Some("draining"),
+        };
+        let link = match *self.link.borrow() {
+            LinkState::Up => None,
+            // Starting without Redis is the same state as losing it (design: nothing waits for it).
+            LinkState::Connecting | LinkState::Down => Some("backplane down"),
+        };
+        phase.into_iter().chain(link).collect()
+    }
+
+    /// `/readyz`.
+    pub(super) fn page(&self) -> Response {
+        let reasons = self.reasons();
+        let (status, body) = if reasons.is_empty() {
+            (StatusCode::OK, serde_json::json!({ "ready": true }))
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "ready": false, "reasons": reasons }))
+        };
+        text(status, "application/json", body.to_string())
+    }
+}

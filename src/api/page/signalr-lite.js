@@ -1,0 +1,350 @@
+// A small SignalR client: negotiate, WebSockets, Server-Sent Events, long polling, the JSON hub protocol, automatic
+// reconnect. It does what the demo page needs and is meant to be read; applications use the official
+// @microsoft/signalr, which also streams, speaks MessagePack and resumes connections.
+//
+//   const connection = new Connection("/chat", { transport: "LongPolling" });   // transport: optional, else the best
+//   connection.on("ReceiveMessage", (user, text) => ...);
+//   connection.onstate = (state, detail) => ...;      // see `state` below; detail: { error, retryIn }
+//   await connection.start();
+//   await connection.invoke("SendMessage", "Ada", "Hello");
+//   await connection.stop();
+
+const RECORD_END = "\x1e"; // every JSON hub message ends with it
+const INVOCATION = 1, COMPLETION = 3, PING = 6, CLOSE = 7; // message types
+const HANDSHAKE_TIMEOUT = 15_000, POLL_TIMEOUT = 100_000; // milliseconds, like all times here
+
+export class Connection {
+  /** "disconnected", "connecting", "connected" or "reconnecting". */
+  state = "disconnected";
+  /** Called after every change of state. */
+  onstate = () => {};
+  /** The name by which the server and other clients know this connection; null while there is none. */
+  connectionId = null;
+  /** The transport in use, null while there is none. */
+  transport = null;
+  /** The hub protocol; this client has only one. */
+  protocol = "json";
+
+  #url;
+  #options;
+  #link = null; // the open transport: { send(text), close() }
+  #handlers = new Map(); // event in lower case -> functions
+  #calls = new Map(); // invocation id -> { resolve, reject }
+  #nextId = 0;
+  #stopped = true;
+  #timer = null; // keep-alive and server timeout
+  #lastSent = 0;
+  #lastReceived = 0;
+  #wake = null; // ends a wait between two attempts early
+
+  /** While reconnecting: try now, not when the wait is over. */
+  retryNow = () => this.#wake?.();
+
+  /**
+   * `url`: the hub's address, absolute or relative to the page. `options`, each may be left out: `transport`, to use
+   * only this one; `token`, a bearer token; `retryDelays`, waits before the attempts to reconnect (the last repeats);
+   * `keepAlive` and `serverTimeout`, the silence after which this client pings, or gives the server up.
+   */
+  constructor(url, options = {}) {
+    this.#url = new URL(url, document.baseURI).href;
+    this.#options = { retryDelays: [0, 2000, 10_000, 30_000], keepAlive: 15_000, serverTimeout: 30_000, ...options };
+  }
+
+  /** Calls `handler(...args)` for each event of that name; names match without regard to case. */
+  on(event, handler) {
+    const key = event.toLowerCase();
+    this.#handlers.set(key, [...(this.#handlers.get(key) ?? []), handler]);
+  }
+
+  /** Connects. Rejects when the first attempt fails; after a success, a lost connection is looked after. */
+  async start() {
+    if (this.state !== "disconnected") throw new Error("The connection is already started.");
+    this.#stopped = false;
+    this.#setState("connecting");
+    try {
+      await this.#connect();
+    } catch (error) {
+      if (!this.#stopped) this.#end(error);
+      throw error;
+    }
+  }
+
+  /** Ends the connection for good; calls under way are rejected. */
+  async stop() {
+    if (this.#stopped) return;
+    const link = this.#link;
+    this.#drop(new Error("The connection was stopped."));
+    this.#end();
+    this.#wake?.();
+    await link?.close();
+  }
+
+  /** Calls a hub method and waits for its result. */
+  invoke(method, ...args) {
+    const invocationId = String(this.#nextId++);
+    return new Promise((resolve, reject) => {
+      this.#calls.set(invocationId, { resolve, reject });
+      this.#write({ type: INVOCATION, invocationId, target: method, arguments: args }).catch((error) => {
+        this.#calls.delete(invocationId);
+        reject(error);
+      });
+    });
+  }
+
+  /** Calls a hub method and does not ask for an answer; resolves when the message is written. */
+  send(method, ...args) {
+    return this.#write({ type: INVOCATION, target: method, arguments: args });
+  }
+
+  async #write(message) {
+    if (this.state !== "connected") throw new Error("There is no connection to the server.");
+    this.#lastSent = Date.now();
+    await this.#link.send(JSON.stringify(message) + RECORD_END);
+  }
+
+  #setState(state, detail = {}) {
+    this.state = state;
+    this.onstate(state, detail);
+  }
+
+  #end(error) {
+    this.#stopped = true;
+    this.#setState("disconnected", { error });
+  }
+
+  // Tries the transports the server offers, best first. Each attempt negotiates anew: an id serves one transport.
+  async #connect() {
+    const failures = [];
+    for (const name of this.#options.transport ? [this.#options.transport] : Object.keys(TRANSPORTS)) {
+      const target = await negotiate(this.#url, this.#options.token);
+      if (!target.offered.includes(name)) continue;
+      try {
+        return await this.#attach(name, target);
+      } catch (error) {
+        if (this.#stopped) throw error;
+        failures.push(`${name}: ${error.message}`);
+      }
+    }
+    throw new Error(failures.join("; ") || "The server offers no transport that this page can use.");
+  }
+
+  // Opens one transport and shakes hands over it. What follows the handshake answer is ordinary traffic.
+  async #attach(name, target) {
+    let settle;
+    const handshake = new Promise((resolve, reject) => (settle = { resolve, reject }));
+    handshake.catch(() => {}); // it may fail before anybody waits for it
+    let open = false, over = false;
+    const onmessage = (data) => {
+      if (over || (open && this.#link !== link)) return;
+      this.#lastReceived = Date.now();
+      const records = data.split(RECORD_END).slice(0, -1).map((record) => JSON.parse(record));
+      if (!open && records.length > 0) {
+        const answer = records.shift();
+        if (answer.error || this.#stopped) return settle.reject(new Error(answer.error ?? "Stopped."));
+        open = true;
+        this.#opened(link, name, target.connectionId);
+        settle.resolve();
+      }
+      for (const record of records) if (this.#link === link) this.#receive(record);
+    };
+    const onclose = (error) => {
+      if (over) return;
+      over = true;
+      settle.reject(error ?? new Error("The server ended the connection."));
+      if (open && this.#link === link) this.#lost(error);
+    };
+    const link = await TRANSPORTS[name](target, onmessage, onclose);
+    const late = () => settle.reject(new Error("The server did not answer the handshake."));
+    const timer = setTimeout(late, HANDSHAKE_TIMEOUT);
+    try {
+      await link.send(JSON.stringify({ protocol: "json", version: 1 }) + RECORD_END);
+      await handshake;
+    } catch (error) {
+      over = true;
+      link.close();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #opened(link, name, connectionId) {
+    this.#link = link;
+    this.transport = name;
+    this.connectionId = connectionId;
+    this.#lastSent = Date.now();
+    this.#timer = setInterval(() => this.#tick(), 1000);
+    this.#setState("connected");
+  }
+
+  // A poll is its own sign of life, in both directions, so pings and the server timeout are for the other two.
+  #tick() {
+    if (this.transport === "LongPolling") return;
+    const now = Date.now();
+    if (now - this.#lastReceived > this.#options.serverTimeout) {
+      const link = this.#link;
+      this.#lost(new Error("The server was silent for too long."));
+      link.close();
+    } else if (now - this.#lastSent >= this.#options.keepAlive) {
+      this.#write({ type: PING }).catch(() => {}); // a broken link tells by closing
+    }
+  }
+
+  #receive(message) {
+    if (message.type === INVOCATION) {
+      for (const handler of this.#handlers.get(message.target.toLowerCase()) ?? []) {
+        queueMicrotask(() => handler(...message.arguments)); // one that throws stops nobody else
+      }
+    } else if (message.type === COMPLETION) {
+      const call = this.#calls.get(message.invocationId);
+      this.#calls.delete(message.invocationId);
+      message.error === undefined ? call?.resolve(message.result) : call?.reject(new Error(message.error));
+    } else if (message.type === CLOSE) {
+      const link = this.#link;
+      const error = message.error && new Error(`Server returned an error on close: ${message.error}`);
+      this.#lost(error, message.allowReconnect === true);
+      link.close();
+    } // Pings count by having arrived; other types are not for this client.
+  }
+
+  // The link is gone: reconnect, unless this side stopped or the server's Close message said not to.
+  #lost(error, allowReconnect = true) {
+    this.#drop(error ?? new Error("The connection was lost."));
+    if (allowReconnect) this.#reconnect(error);
+    else this.#end(error);
+  }
+
+  async #reconnect(error) {
+    const delays = this.#options.retryDelays;
+    for (let attempt = 0; !this.#stopped; attempt++) {
+      const retryIn = delays[Math.min(attempt, delays.length - 1)];
+      this.#setState("reconnecting", { error, retryIn });
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, retryIn);
+        this.#wake = () => (clearTimeout(timer), resolve());
+      });
+      this.#wake = null;
+      if (this.#stopped) return;
+      this.#setState("reconnecting", { error, retryIn: 0 });
+      try {
+        return await this.#connect();
+      } catch (failure) {
+        error = failure;
+      }
+    }
+  }
+
+  #drop(error) {
+    clearInterval(this.#timer);
+    this.#link = null;
+    this.transport = null;
+    this.connectionId = null;
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+  }
+}
+
+// Asks the server for a connection: { url, token, id, connectionId, offered }. Follows redirects to another server.
+async function negotiate(url, token) {
+  for (let hop = 0; hop < 10; hop++) {
+    const address = new URL(url);
+    address.pathname = address.pathname.replace(/\/?$/, "/negotiate");
+    address.searchParams.set("negotiateVersion", "1");
+    const answer = await (await request(address, { method: "POST" }, token)).json();
+    if (answer.error) throw new Error(answer.error);
+    if (!answer.url) {
+      const { connectionId, connectionToken: id = connectionId, availableTransports } = answer;
+      return { url, token, id, connectionId, offered: availableTransports.map(({ transport }) => transport) };
+    }
+    ({ url, accessToken: token = token } = answer);
+  }
+  throw new Error("The server redirects for ever.");
+}
+
+// fetch with the token in its header; anything but success is an error that carries the server's own words.
+async function request(url, init, token, good = [200]) {
+  const headers = { "X-Requested-With": "XMLHttpRequest", ...(token && { Authorization: `Bearer ${token}` }) };
+  const response = await fetch(url, { credentials: "include", cache: "no-store", ...init, headers });
+  if (good.includes(response.status)) return response;
+  throw new Error((await response.text()) || `${response.status} ${response.statusText}`);
+}
+
+// The connection's address. WebSocket and EventSource cannot set headers: for them the token rides in the query.
+function address({ url, id, token }, tokenInQuery = false) {
+  const result = new URL(url);
+  result.searchParams.set("id", id);
+  if (token && tokenInQuery) result.searchParams.set("access_token", token);
+  return result;
+}
+
+// One POST at a time keeps messages in order; those that wait meanwhile leave together in the next one.
+function poster(target) {
+  let waiting = null, running = Promise.resolve();
+  return (text) => {
+    if (!waiting) {
+      const batch = (waiting = { body: "" });
+      running = batch.sent = running.catch(() => {}).then(() => {
+        waiting = null;
+        return request(address(target), { method: "POST", body: batch.body }, target.token);
+      });
+    }
+    waiting.body += text;
+    return waiting.sent;
+  };
+}
+
+// Each opens a transport to `target` and resolves to { send(text), close() }. `onmessage` gets text of whole
+// messages; `onclose` is called once, when the server or the network ends it.
+const TRANSPORTS = {
+  WebSockets: (target, onmessage, onclose) =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(address(target, true).href.replace(/^http/, "ws"));
+      socket.onopen = () => resolve({ send: async (text) => socket.send(text), close: () => socket.close() });
+      socket.onmessage = ({ data }) => onmessage(data);
+      socket.onclose = ({ code, wasClean }) => {
+        const error = wasClean && code === 1000 ? undefined : new Error(`The WebSocket closed with code ${code}.`);
+        reject(error); // has no effect after onopen
+        onclose(error);
+      };
+    }),
+
+  ServerSentEvents: (target, onmessage, onclose) =>
+    new Promise((resolve, reject) => {
+      const source = new EventSource(address(target, true), { withCredentials: true });
+      source.onopen = () => resolve({ send: poster(target), close: () => source.close() });
+      source.onmessage = ({ data }) => onmessage(data);
+      source.onerror = () => {
+        source.close(); // else the browser would come back by itself, with an id that is gone
+        reject(new Error("The event stream ended."));
+        onclose(new Error("The event stream ended."));
+      };
+    }),
+
+  LongPolling: async (target, onmessage, onclose) => {
+    const stop = new AbortController();
+    const poll = () => {
+      const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(POLL_TIMEOUT)]);
+      return request(address(target), { signal }, target.token, [200, 204]);
+    };
+    await poll(); // the first one is answered at once: it attaches the transport
+    (async () => {
+      try {
+        while (!stop.signal.aborted) {
+          const response = await poll();
+          if (response.status === 204) return onclose();
+          const text = await response.text();
+          if (text) onmessage(text);
+        }
+      } catch (error) {
+        if (!stop.signal.aborted) onclose(error);
+      }
+    })();
+    // keepalive: it arrives even when the page is being closed.
+    const close = async () => {
+      if (stop.signal.aborted) return;
+      stop.abort();
+      await request(address(target), { method: "DELETE", keepalive: true }, target.token, [202, 404]).catch(() => {});
+    };
+    return { send: poster(target), close };
+  },
+};

@@ -1,0 +1,71 @@
+//! Foreign bytes on our channels, and more items than we know.
+
+use super::kit::{Log, Node, Redis, said};
+use crate::backplane::{Channel, Envelope, LinkState};
+
+#[tokio::test]
+async fn foreign_bytes_are_told_once_and_disturb_nothing() {
+    let log = Log::capture();
+    let redis = Redis::start(&[]).await;
+    let mut a = Node::on_redis(redis.options("channelPrefix=Pre"), "a").await;
+    a.reaches(LinkState::Up).await;
+    a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into()), Channel::Results("a".into())]).await;
+    let foreign: &[&[u8]] = &[
+        b"",
+        b"hello",
+        b"\xc0",
+        b"\x91\x90",
+        b"\x92\xdd\xff\xff\xff\xff",
+        b"\x92\x90\xdf\xff\xff\xff\xff",
+        b"\x92\x90\x81\xa1p\xc6\xff\xff\xff\xff",
+        b"\x92\x91\xa2\xff\xfe\x80",
+        b"\x95\x01\xa1s\x07\xa1g\xa1c",
+        b"\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\xc1",
+    ];
+    for _ in 0..3 {
+        for channel in ["all", "internal:groups", "internal:ack:a", "internal:return:a"] {
+            for payload in foreign {
+                redis.publish(&format!("PreChat:Hub:{channel}"), payload).await;
+            }
+        }
+    }
+    a.say("still well").await.unwrap();
+    // One of them happens to be an Ack; nothing else comes before what we said.
+    let inbound = loop {
+        let inbound = a.next().await;
+        if !matches!(inbound.envelope, Envelope::Ack { id: 1 }) {
+            break inbound;
+        }
+    };
+    assert_eq!(said(&inbound), "still well");
+    let warnings: Vec<_> = log.lines().into_iter().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.iter().any(|line| line.contains("PreChat:Hub:all") && line.contains("no array in Invocation")));
+    assert!(warnings.iter().any(|line| line.contains("insufficient items in GroupCommand")));
+    assert!(warnings.iter().any(|line| line.contains("in Ack")));
+    assert!(warnings.iter().any(|line| line.contains("in CompletionMessage")));
+    let mut kinds = warnings.clone();
+    kinds.iter_mut().for_each(|line| *line = line.split("channel").nth(1).unwrap_or_default().to_owned());
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(kinds.len(), warnings.len(), "one line a kind: {warnings:#?}");
+    assert!(!warnings.concat().contains("hello"), "no payload in the log");
+}
+
+#[tokio::test]
+async fn more_items_than_known_are_ignored() {
+    let redis = Redis::start(&[]).await;
+    let mut a = Node::on_redis(redis.options(""), "a").await;
+    a.reaches(LinkState::Up).await;
+    a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into())]).await;
+    redis.publish("Chat:Hub:all", b"\x97\x90\x81\xa1x\xc4\x00\xc0\xc0\xc4\x02\x01\x02\x81\xa1a\x01\xc3").await;
+    redis.publish("Chat:Hub:all", b"\x95\x90\x80\xc0\xc0\x92\xa1a\x07").await;
+    redis.publish("Chat:Hub:internal:groups", b"\x96\xd2\x00\x00\x00\x07\xa1s\xcc\x01\xa1g\xa1c\xc3").await;
+    redis.publish("Chat:Hub:internal:ack:a", b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xa1x").await;
+    assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));
+    // Our own name with a number that we do not know: read like any other.
+    assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));
+    assert!(matches!(a.next().await.envelope, Envelope::GroupCommand { id: 7, .. }));
+    assert!(matches!(a.next().await.envelope, Envelope::Ack { id: -1 }));
+}

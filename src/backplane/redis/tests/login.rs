@@ -1,0 +1,95 @@
+//! Passwords, users with the least rights, databases, sockets and both versions of Redis's protocol.
+
+use super::kit::{Log, Node, PATIENCE, Redis};
+use crate::backplane::redis::{RedisBackplane, RedisOptions};
+use crate::backplane::{BackplaneError, Channel, LinkState};
+
+async fn works(mut node: Node) {
+    node.reaches(LinkState::Up).await;
+    node.subscribe([Channel::All]).await;
+    assert_eq!(node.say("hello").await, Ok(1));
+    assert_eq!(node.hears().await, "hello");
+}
+
+async fn refused(options: RedisOptions) -> String {
+    let options = RedisOptions { abort_connect: true, connect_retry: 1, ..options };
+    let error = RedisBackplane::connect(options, "a".into(), Vec::new()).await.unwrap_err().to_string();
+    assert!(!error.contains("hunter"), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn password_in_both_protocol_versions() {
+    let redis = Redis::start(&["--requirepass", "hunter2"]).await;
+    for protocol in ["resp2", "resp3"] {
+        let more = |password: &str| redis.options(&format!("password={password},protocol={protocol}"));
+        works(Node::on_redis(more("hunter2"), "a").await).await;
+        assert!(refused(more("hunter3")).await.contains("WRONGPASS"));
+        assert!(refused(redis.options(&format!("protocol={protocol}"))).await.contains("NOAUTH"));
+    }
+    let url = format!("redis://:hunter2@127.0.0.1:{}/3", redis.port);
+    works(Node::on_redis(RedisOptions::parse(&url).unwrap(), "a").await).await;
+}
+
+#[tokio::test]
+async fn a_user_with_the_least_rights() {
+    let redis = Redis::start(&[]).await;
+    for (prefix, protocol) in [("My", "resp2"), ("My", "resp3")] {
+        let rights = ["+subscribe", "+unsubscribe", "+publish", "+ping", "+hello", "+auth", "&My*"];
+        let mut rule = vec!["ACL", "SETUSER", "u", "reset", "resetchannels", "on", ">hunter2", "-@all"];
+        rule.extend(rights);
+        redis.command(&rule).await;
+        let options = redis.options(&format!("user=u,password=hunter2,channelPrefix={prefix},protocol={protocol}"));
+        works(Node::on_redis(options, "a").await).await;
+    }
+}
+
+#[tokio::test]
+async fn channels_without_the_right_are_named() {
+    let log = Log::capture();
+    let redis = Redis::start(&[]).await;
+    redis
+        .command(&["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels", "&Chat:Hub:group:*"])
+        .await;
+    let node = Node::on_redis(redis.options("user=u,password=hunter2"), "a").await;
+    node.reaches(LinkState::Up).await;
+    node.subscribe([Channel::All, Channel::Group("g".into()), Channel::Group("h".into())]).await;
+    let answer = node.say("x").await;
+    assert!(matches!(&answer, Err(BackplaneError::Refused(text)) if text.contains("NOPERM")), "{answer:?}");
+    assert_eq!(node.publish(Channel::Group("h".into()), super::kit::says("x")).await, Ok(1));
+    let errors: Vec<_> = log.lines().into_iter().filter(|line| line.contains("ERROR")).collect();
+    assert!(matches!(&errors[..], [one] if one.contains("'Chat:Hub:all'") && one.contains("&*")), "{errors:#?}");
+}
+
+#[tokio::test]
+async fn a_user_without_any_channel_is_down_and_told_once() {
+    let log = Log::capture();
+    let redis = Redis::start(&[]).await;
+    redis.command(&["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels"]).await;
+    let node = Node::on_redis(redis.options("user=u,password=hunter2,channelPrefix=My"), "a").await;
+    let mut link = node.backplane.link();
+    tokio::time::timeout(PATIENCE, node.backplane.subscribe(vec![super::kit::topic(Channel::All)])).await.unwrap();
+    if *link.borrow() == LinkState::Up {
+        // It was up before anything was wanted; a new connection asks for everything at first.
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        tokio::time::timeout(PATIENCE, link.wait_for(|state| *state == LinkState::Down)).await.unwrap().unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_ne!(*link.borrow(), LinkState::Up);
+    let lines = log.lines();
+    let failures: Vec<_> = lines.iter().filter(|line| line.contains("Connection to Redis failed")).collect();
+    assert_eq!(failures.len(), 1, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn unix_socket_and_several_endpoints() {
+    let path = std::env::temp_dir().join(format!("hubplane-redis-{}.sock", std::process::id()));
+    let path = path.to_str().unwrap();
+    let redis = Redis::start(&["--unixsocket", path]).await;
+    for text in [format!("unix://{path}"), format!("!{path}")] {
+        works(Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await).await;
+    }
+    let text = format!("127.0.0.1:1,127.0.0.1:{},defaultDatabase=2,name=me", redis.port);
+    works(Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await).await;
+    let _ = std::fs::remove_file(path);
+}

@@ -1,0 +1,182 @@
+//! What happens when Redis goes, pauses, comes back, or cuts one of the two connections (design.md section 7).
+
+use std::time::{Duration, Instant};
+
+use super::kit::{Log, Node, Redis, free_port, says};
+use crate::backplane::redis::{RedisBackplane, RedisOptions};
+use crate::backplane::{BackplaneError, Channel, LinkState};
+
+async fn pair_on(redis: &Redis) -> (Node, Node) {
+    let a = Node::on_redis(redis.options(""), "a").await;
+    let b = Node::on_redis(redis.options(""), "b").await;
+    for node in [&a, &b] {
+        node.reaches(LinkState::Up).await;
+        node.subscribe([Channel::All]).await;
+    }
+    (a, b)
+}
+
+/// Everything works again within two seconds after Redis answers.
+async fn works_again(a: &Node, b: &mut Node, since: Instant) {
+    a.reaches(LinkState::Up).await;
+    b.reaches(LinkState::Up).await;
+    a.say("again").await.unwrap();
+    while b.hears().await != "again" {}
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn kill_and_restart() {
+    let log = Log::capture();
+    let mut redis = Redis::start(&[]).await;
+    let (a, mut b) = pair_on(&redis).await;
+    b.subscribe((0..1500).map(|i| Channel::Group(i.to_string().into()))).await;
+    redis.kill();
+    a.reaches(LinkState::Down).await;
+    b.reaches(LinkState::Down).await;
+    assert!(matches!(a.say("nobody").await, Err(BackplaneError::Down(_))));
+    // Wanted and given up meanwhile; nobody waits for it.
+    b.subscribe([Channel::Group("late".into())]).await;
+    b.unsubscribe(Channel::Group("7".into()));
+    redis.restart().await;
+    works_again(&a, &mut b, Instant::now()).await;
+    for (group, count) in [("0", 1), ("1499", 1), ("late", 1), ("7", 0)] {
+        assert_eq!(a.publish(Channel::Group(group.into()), says("g")).await, Ok(count), "group {group}");
+    }
+    let lines = log.lines();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("Connection to Redis failed"), 2, "{lines:#?}");
+    assert_eq!(count("Connection to Redis restored"), 2, "{lines:#?}");
+    assert_eq!(lines.len(), 6, "and twice 'Connected': {lines:#?}");
+}
+
+#[tokio::test]
+async fn start_while_down() {
+    let log = Log::capture();
+    let port = free_port();
+    let options = RedisOptions::parse(&format!("127.0.0.1:{port},password=hunter2")).unwrap();
+    let a = Node::on_redis(options.clone(), "a").await;
+    let mut b = Node::on_redis(options, "b").await;
+    a.subscribe([Channel::All]).await;
+    b.subscribe([Channel::All]).await;
+    assert_eq!(*a.backplane.link().borrow(), LinkState::Connecting);
+    let Err(BackplaneError::Down(reason)) = a.say("nobody").await else { panic!() };
+    assert!(reason.contains(&format!("127.0.0.1:{port}")) && !reason.contains("hunter2"), "{reason}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let redis = Redis::start_on(port, &["--requirepass", "hunter2"]);
+    redis.answers().await;
+    works_again(&a, &mut b, Instant::now()).await;
+    let lines = log.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("Connection to Redis failed")).count(), 2, "{lines:#?}");
+    assert!(!lines.concat().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn start_while_down_fails_with_abort_connect() {
+    let port = free_port();
+    let options = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
+    let error = RedisBackplane::connect(options, "a".into(), Vec::new()).await.unwrap_err().to_string();
+    assert!(error.contains("abortConnect=false") && error.contains(&port.to_string()), "{error}");
+    let redis = Redis::start(&[]).await;
+    let node = Node::on_redis(redis.options("abortConnect=true"), "a").await;
+    node.reaches(LinkState::Up).await;
+}
+
+async fn a_cut_connection_loses_nothing_silently(kind: &str) {
+    let redis = Redis::start(&[]).await;
+    let (a, mut b) = pair_on(&redis).await;
+    let mut sent = Vec::new();
+    let mut failed = 0;
+    for i in 0..600 {
+        if i == 200 {
+            redis.command(&["CLIENT", "KILL", "TYPE", kind]).await;
+        }
+        match a.say(&i.to_string()).await {
+            Ok(_) => sent.push(i.to_string()),
+            Err(_) => {
+                failed += 1;
+                // Both are cut: a's success says nothing about b's hearing, so let both come back.
+                a.reaches(LinkState::Up).await;
+                b.reaches(LinkState::Up).await;
+            }
+        }
+    }
+    assert!(failed > 0 && sent.len() > 500, "{failed} failed, {} sent", sent.len());
+    let mut a = a;
+    a.say("end").await.unwrap();
+    // The sender hears everything that it was told had succeeded.
+    let mut heard = Vec::new();
+    loop {
+        match a.hears().await {
+            text if text == "end" => break,
+            text => heard.push(text),
+        }
+    }
+    heard.retain(|text| sent.contains(text));
+    assert_eq!(heard, sent);
+    while b.hears().await != "end" {}
+}
+
+#[tokio::test]
+async fn client_kill_of_the_subscription_connections() {
+    a_cut_connection_loses_nothing_silently("pubsub").await;
+}
+
+#[tokio::test]
+async fn client_kill_of_the_command_connections() {
+    a_cut_connection_loses_nothing_silently("normal").await;
+}
+
+#[tokio::test]
+async fn a_paused_redis_is_noticed_and_comes_back() {
+    let redis = Redis::start(&[]).await;
+    let (a, mut b) = pair_on(&redis).await;
+    redis.signal("-STOP");
+    let paused = Instant::now();
+    let answer = a.say("into the void").await;
+    assert!(matches!(answer, Err(BackplaneError::Lost(_))), "{answer:?}");
+    a.reaches(LinkState::Down).await;
+    // Without any traffic of its own.
+    b.reaches(LinkState::Down).await;
+    assert!(paused.elapsed() < Duration::from_millis(5500), "{:?}", paused.elapsed());
+    assert!(matches!(a.say("at once").await, Err(BackplaneError::Down(_))));
+    redis.signal("-CONT");
+    works_again(&a, &mut b, Instant::now()).await;
+}
+
+#[tokio::test]
+async fn async_timeout_bounds_the_wait() {
+    let redis = Redis::start(&[]).await;
+    let a = Node::on_redis(redis.options("asyncTimeout=300"), "a").await;
+    a.reaches(LinkState::Up).await;
+    redis.signal("-STOP");
+    let since = Instant::now();
+    let answer = a.say("x").await;
+    assert!(matches!(answer, Err(BackplaneError::Lost(_))), "{answer:?}");
+    assert!(since.elapsed() < Duration::from_secs(1));
+    redis.signal("-CONT");
+    a.reaches(LinkState::Up).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_behind_is_not_taken_for_a_dead_redis() {
+    let redis = Redis::start(&[]).await;
+    let a = Node::on_redis(redis.options("asyncTimeout=300"), "a").await;
+    let mut b = Node::on_redis(redis.options("asyncTimeout=300"), "b").await;
+    a.reaches(LinkState::Up).await;
+    b.reaches(LinkState::Up).await;
+    b.subscribe([Channel::All]).await;
+    let sends: Vec<_> =
+        (0..10_000).map(|i| a.backplane.publish(super::kit::topic(Channel::All), says(&i.to_string()))).collect();
+    for send in sends {
+        send.await.unwrap();
+    }
+    // More than the queue holds waits for b, for longer than asyncTimeout.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(*b.backplane.link().borrow(), LinkState::Up);
+    for i in 0..10_000 {
+        assert_eq!(b.hears().await, i.to_string());
+    }
+    b.subscribe([Channel::Group("g".into())]).await;
+    assert_eq!(a.publish(Channel::Group("g".into()), says("g")).await, Ok(1));
+}

@@ -1,0 +1,83 @@
+//! No secret in any output: not in the effective configuration, not in warnings, not in errors, not in debug output.
+
+use super::*;
+
+/// Everything that a load can say.
+fn output(result: &Result<Loaded, Invalid>) -> String {
+    match result {
+        Ok(loaded) => {
+            format!("{}\n{}\n{:?}", effective::print(loaded), loaded.warnings.join("\n"), loaded.config.backplane)
+        }
+        Err(invalid) => format!("{:?}\n{}", invalid, problems(result.clone()).join("\n")),
+    }
+}
+
+#[test]
+fn a_password_is_never_told() {
+    let connections = [
+        "db:6379,password=hunter2,ssl=true",
+        "db:6379, Password = hunter2",
+        "redis://me:hunter2@db:6379/0",
+        "rediss://:hunter2@db",
+        "redis://hunter2@db",
+        "redis://db?password=hunter2",
+        "sentinel:26379,serviceName=m,sentinelPassword=hunter2",
+    ];
+    // Where a secret belongs, and wrong places that people put it in.
+    let keys = [
+        "backplane.connection",
+        "backplane.type",
+        "backplane.channel_prefix",
+        "listen",
+        "log",
+        "cors_origins",
+        "demo",
+        "backplane.password",
+        "hubs.a.path",
+        "shutdown_timeout",
+    ];
+    let mut told = 0;
+    let mut check = |what: &str, result: Result<Loaded, Invalid>| {
+        let output = output(&result);
+        assert!(!output.contains("hunter2"), "{what}: {output}");
+        told += output.matches("***").count();
+    };
+    for connection in connections {
+        let given = |flag: &str| (flag == "this").then(|| connection.to_owned());
+        for [redis, listen, format, prefix] in
+            [["this", "", "", ""], ["", "this", "", ""], ["", "", "this", ""], ["this", "", "", "this"]]
+        {
+            let flags = Flags {
+                config: None,
+                redis: given(redis),
+                listen: given(listen),
+                log: None,
+                log_format: given(format),
+                channel_prefix: given(prefix),
+            };
+            check("a flag", Given { flags, ..Given::default() }.load());
+        }
+        let flags = Flags { config: Some(connection.into()), ..Flags::default() };
+        check("--config", Given { flags, ..Given::default() }.load());
+        for key in keys {
+            let source = format!("{key} = \"{connection}\"\n[hubs.b]\n");
+            let name = format!("HUBPLANE_{}", key.replace('.', "__").to_uppercase());
+            let environment = [(name.as_str(), connection)];
+            check(key, file(&source));
+            check(key, file(&format!("{key} = [\"{connection}\"]\n[hubs.b]\n")));
+            check(key, file(&format!("{key} = {{ x = \"{connection}\" }}\n[hubs.b]\n")));
+            check(key, file(&format!("{key} = {connection}\n")));
+            check(&name, with_environment(&environment, "[backplane]\ntype = \"memory\"\n[hubs.b]"));
+        }
+    }
+    assert!(told > 100, "the outputs hold the masked values: {told}");
+}
+
+#[test]
+fn the_rest_of_a_connection_is_told() {
+    let loaded = file("[backplane]\nconnection = \"db:6379,user=me,password=hunter2,ssl=true\"\n[hubs.a]").unwrap();
+    let printed = effective::print(&loaded);
+    assert!(printed.contains("backplane.connection = \"db:6379,user=me,password=***,ssl=true\""), "{printed}");
+    let BackplaneConfig::Redis { connection, .. } = loaded.config.backplane else { panic!("redis") };
+    assert!(connection.contains("password=hunter2"), "what the server gets is whole");
+}

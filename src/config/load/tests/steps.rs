@@ -1,0 +1,184 @@
+//! Methods and steps: what they become, and what is wrong with those that become nothing.
+
+use super::*;
+use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
+
+fn words(text: &str) -> Template {
+    Template(vec![Part::Text(text.to_owned())])
+}
+
+fn hole(placeholder: Placeholder) -> Template {
+    Template(vec![Part::Placeholder(placeholder)])
+}
+
+#[test]
+fn steps_become_data() {
+    let loaded = file(
+        r#"
+        [hubs.a.methods.M]
+        params = ["g", "x"]
+        do = [
+          { join = "{g}" },
+          { leave = "fixed" },
+          { send = "S", to = ["all", "group:{g}"], except = ["{connection_id}", "{x}"], args = ["{x}", 1, 2.5, true, ["{g}"], { K = "v" }] },
+          { send = "{g}", to = "others" },
+          { send = "S", to = ["caller", "others_in_group:{g}", "user:{user_id}", "connection:a:b"] },
+        ]
+        returns = { Who = "{user_id}", list = [1, "{x}"], text = "{{{hub}}}" }
+        [[hubs.a.on_connected]]
+        send = "Hi"
+        to = "caller"
+        "#,
+    )
+    .unwrap();
+    let hub = &loaded.config.hubs[0];
+    let (g, x) = (Placeholder::Param(0), Placeholder::Param(1));
+    let send = |method, to| Step::Send { method, to, except: Vec::new(), args: Vec::new() };
+    assert_eq!(
+        hub.methods[0].steps,
+        [
+            Step::Join { group: hole(g) },
+            Step::Leave { group: words("fixed") },
+            Step::Send {
+                method: words("S"),
+                to: vec![Recipient::All, Recipient::Group(hole(g))],
+                except: vec![hole(Placeholder::ConnectionId), hole(x)],
+                args: vec![
+                    Expression::Text(hole(x)),
+                    Expression::Literal(1.into()),
+                    Expression::Literal(2.5.into()),
+                    Expression::Literal(true.into()),
+                    Expression::List(vec![Expression::Text(hole(g))]),
+                    Expression::Table(vec![("K".to_owned(), Expression::Text(words("v")))]),
+                ],
+            },
+            send(hole(g), vec![Recipient::Others]),
+            send(
+                words("S"),
+                vec![
+                    Recipient::Caller,
+                    Recipient::OthersInGroup(hole(g)),
+                    Recipient::User(hole(Placeholder::UserId)),
+                    Recipient::Connection(words("a:b")),
+                ]
+            ),
+        ]
+    );
+    let brace = |text: &str| Part::Text(text.to_owned());
+    assert_eq!(
+        hub.methods[0].returns,
+        Some(Expression::Table(vec![
+            ("Who".to_owned(), Expression::Text(hole(Placeholder::UserId))),
+            ("list".to_owned(), Expression::List(vec![Expression::Literal(1.into()), Expression::Text(hole(x))])),
+            (
+                "text".to_owned(),
+                Expression::Text(Template(vec![brace("{"), Part::Placeholder(Placeholder::Hub), brace("}")]))
+            ),
+        ]))
+    );
+    assert_eq!(hub.on_connected, [send(words("Hi"), vec![Recipient::Caller])]);
+}
+
+#[test]
+fn wrong_steps_say_what_would_be_right() {
+    let forms = "all, others, caller, group:G, others_in_group:G, user:U, connection:C";
+    for (step, key, expected) in [
+        ("\"join\"", "", "= \"join\": must be a table, such as { send = \"News\", to = \"all\" }".to_owned()),
+        ("{}", "", "= {}: must have a verb: send, join or leave".to_owned()),
+        ("{ sned = \"x\", to = \"all\" }", ".sned", "unknown key of a step; did you mean `send`?".to_owned()),
+        ("{ kick = \"x\" }", ".kick", "unknown key of a step; known: send, join, leave, to, args, except".to_owned()),
+        ("{ join = \"x\", leave = \"y\" }", "", "= { join = \"x\", leave = \"y\" }: must have one verb, not join and leave; write two steps".to_owned()),
+        ("{ join = \"x\", to = \"all\" }", "", "= { join = \"x\", to = \"all\" }: `to` belongs to `send`, not to `join`".to_owned()),
+        ("{ join = 1 }", ".join", "= 1: must be a string, not an integer".to_owned()),
+        ("{ join = \"\" }", ".join", "= \"\": must not be empty".to_owned()),
+        ("{ send = \"x\" }", "", format!("= {{ send = \"x\" }}: needs `to`: {forms}")),
+        ("{ send = \"x\", to = \"grup:a\" }", ".to", format!("= \"grup:a\": must be one of {forms}; did you mean \"group:G\"?")),
+        ("{ send = \"x\", to = \"All\" }", ".to", format!("= \"All\": must be one of {forms}; did you mean \"all\"?")),
+        ("{ send = \"x\", to = \"zzzzzzzz\" }", ".to", format!("= \"zzzzzzzz\": must be one of {forms}")),
+        ("{ send = \"x\", to = \"group:\" }", ".to", "= \"group:\": needs a name after the colon".to_owned()),
+        ("{ send = \"x\", to = \"group\" }", ".to", format!("= \"group\": must be one of {forms}; did you mean \"group:G\"?")),
+        ("{ send = \"x\", to = [] }", ".to", format!("= []: must name somebody: {forms}")),
+        ("{ send = \"x\", to = [1] }", ".to", "= 1: must be a string or a list of strings, not an integer".to_owned()),
+        ("{ send = \"x\", to = \"others\", except = [\"a\"] }", ".except", "= [\"a\"]: goes with `to` of all and group:G only".to_owned()),
+        ("{ send = \"x\", to = [\"all\", \"user:a\"], except = [] }", ".except", "= []: goes with `to` of all and group:G only".to_owned()),
+        ("{ send = \"x\", to = \"all\", except = \"a\" }", ".except", "= \"a\": must be a list of connection ids, such as [\"{connection_id}\"]".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = \"a\" }", ".args", "= \"a\": must be a list, not a string".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [2024-01-01] }", ".args", "= 2024-01-01: must be a string in quotes: a date has no form in the hub protocols".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [[nan]] }", ".args", "= NaN: must be a finite number: nan and inf have no form in JSON".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [99999999999999999999] }", ".args", "= an integer of more than 64 bits: must be an integer of 64 bits at most".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [\"a}\"] }", ".args", "= \"a}\": has a lone }; write }} for a brace that is no placeholder".to_owned()),
+        ("{ send = \"x\", to = \"group:{rom}\" }", ".to", "= \"group:{rom}\": has an unknown placeholder {rom}; did you mean {room}? known here: {room}, {connection_id}, {user_id}, {hub}".to_owned()),
+    ] {
+        let source = format!("[hubs.a.methods.M]\nparams = [\"room\"]\ndo = [\n  {{ join = \"g\" }},\n  {step},\n]");
+        let divider = if expected.starts_with('=') { " " } else { ": " };
+        let text = format!("hubplane.toml:5: hubs.a.methods.M.do[1]{key}{divider}{expected}");
+        assert_eq!(problems(file(&source)), [text], "{step}");
+    }
+}
+
+#[test]
+fn wrong_methods_say_what_would_be_right() {
+    for (method, expected) in [
+        ("[hubs.a.methods.M]", "1: hubs.a.methods.M: does nothing: give it steps in `do`, or a value in `returns`"),
+        (
+            "[hubs.a.methods.M]\ndo = []",
+            "1: hubs.a.methods.M: does nothing: give it steps in `do`, or a value in `returns`",
+        ),
+        (
+            "[hubs.a.methods.M]\ndo = { join = \"x\" }",
+            "2: hubs.a.methods.M.do = { join = \"x\" }: must be a list of steps, such as [{ send = \"News\", to = \"all\" }]",
+        ),
+        ("[hubs.a.methods]\nM = 1\n", "2: hubs.a.methods.M = 1: must be a table, not an integer"),
+        (
+            "[hubs.a.methods.M]\nparams = [\"user_id\"]\nreturns = 1",
+            "2: hubs.a.methods.M.params = [\"user_id\"]: \"user_id\" is a built-in placeholder; call the parameter something else",
+        ),
+        (
+            "[hubs.a.methods.M]\nparams = [\"x\", \"x\"]\nreturns = 1",
+            "2: hubs.a.methods.M.params = [\"x\", \"x\"]: \"x\" stands there twice; each parameter needs its own name",
+        ),
+        (
+            "[hubs.a.methods.M]\nparams = [\"a b\"]\nreturns = 1",
+            "2: hubs.a.methods.M.params = [\"a b\"]: \"a b\" is no name; use letters, digits and _",
+        ),
+        (
+            "[hubs.a.methods.M]\nparams = [1]\nreturns = 1",
+            "2: hubs.a.methods.M.params = [1]: must be a string, not an integer",
+        ),
+        (
+            "[hubs.a.methods.M]\nreturns = \"{x}\"",
+            "2: hubs.a.methods.M.returns = \"{x}\": has an unknown placeholder {x}; known here: {connection_id}, {user_id}, {hub}",
+        ),
+        (
+            "[hubs.a.methods.M]\nreturns = 12:00:00",
+            "2: hubs.a.methods.M.returns = 12:00:00: must be a string in quotes: a date has no form in the hub protocols",
+        ),
+        (
+            "[hubs.a.methods.Echo]\nreturns = 1\n[hubs.a.methods.echo]\nreturns = 1",
+            "3: hubs.a.methods.echo: differs from the method \"Echo\" in letter case only; clients may write either",
+        ),
+        (
+            "[hubs.a]\non_connected = [{ send = \"x\", to = \"all\", args = [\"{room}\"] }]",
+            "2: hubs.a.on_connected[0].args = \"{room}\": has an unknown placeholder {room}; known here: {connection_id}, {user_id}, {hub}",
+        ),
+    ] {
+        assert_eq!(problems(file(method)), [format!("hubplane.toml:{expected}")], "{method}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let found = problems(file(
+        "listen = 1\nlisten2 = 1\n[hubs.a]\npath = \"x\"\n[hubs.a.methods.M]\ndo = [{ join = \"{x}\" }, { leave = \"{y}\" }]\n[hubs.b]\nprotocols = []",
+    ));
+    let places: Vec<&str> = found.iter().map(|problem| problem.split(": ").next().unwrap_or_default()).collect();
+    let expected = [
+        "hubplane.toml:1",
+        "hubplane.toml:4",
+        "hubplane.toml:6",
+        "hubplane.toml:6",
+        "hubplane.toml:8",
+        "hubplane.toml:2",
+    ];
+    assert_eq!(places, expected, "{found:#?}");
+}

@@ -1,0 +1,68 @@
+//! What the link to other nodes counts.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The instruments of the link to other nodes. Cheap to clone; clones share them. The default counts, but on no page.
+#[derive(Clone, Debug)]
+pub struct BackplaneMetrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    /// Failed and succeeded, in this order.
+    published: [Counter; 2],
+    received: [Counter; 2],
+    up: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Labels {
+    direction: &'static str,
+    result: &'static str,
+}
+
+impl Default for BackplaneMetrics {
+    fn default() -> Self {
+        Self::made_of(&Family::default(), Gauge::default())
+    }
+}
+
+impl BackplaneMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let messages = Family::default();
+        let up = Gauge::default();
+        registry.register(
+            "signalr_backplane_messages",
+            "Messages published to other nodes and received from them",
+            messages.clone(),
+        );
+        registry.register("signalr_backplane_up", "Whether other nodes can be reached", up.clone());
+        Self::made_of(&messages, up)
+    }
+
+    fn made_of(messages: &Family<Labels, Counter>, up: Gauge) -> Self {
+        let pair =
+            |direction| ["failed", "ok"].map(|result| messages.get_or_create_owned(&Labels { direction, result }));
+        Self(Arc::new(Instruments { published: pair("published"), received: pair("received"), up }))
+    }
+
+    /// One message was published, or could not be.
+    pub fn published(&self, ok: bool) {
+        self.0.published[usize::from(ok)].inc();
+    }
+
+    /// One message arrived; not `ok`: it could not be read.
+    pub fn received(&self, ok: bool) {
+        self.0.received[usize::from(ok)].inc();
+    }
+
+    /// Whether other nodes can be reached. A node that stands alone is always up.
+    pub fn up(&self, up: bool) {
+        self.0.up.set(i64::from(up));
+    }
+}

@@ -1,0 +1,294 @@
+//! What one hub counts. Every instrument is looked up once, so that counting costs one atomic addition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::close::CloseReason;
+use crate::protocol::{HubMessage, TransportKind};
+
+/// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
+/// (reference/signalr-protocol.md, section 7), with two finer ones, since most calls take microseconds.
+const SECONDS: [f64; 13] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// How a call ended, for `signalr_invocation_duration_seconds{outcome}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvocationOutcome {
+    /// It returned.
+    Ok,
+    /// The method failed.
+    Failed,
+    /// There was no such method, or the arguments did not fit.
+    Rejected,
+}
+
+impl InvocationOutcome {
+    const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rejected];
+
+    /// The value of the metric label `outcome`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// The kinds of messages clients send, for `signalr_messages_received_total{kind}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// Type 1.
+    Invocation,
+    /// Type 2.
+    StreamItem,
+    /// Type 3.
+    Completion,
+    /// Type 4.
+    StreamInvocation,
+    /// Type 5.
+    CancelInvocation,
+    /// Type 6.
+    Ping,
+    /// Type 7.
+    Close,
+    /// Type 8.
+    Ack,
+    /// Type 9.
+    Sequence,
+}
+
+impl MessageKind {
+    const ALL: [Self; 9] = [
+        Self::Invocation,
+        Self::StreamItem,
+        Self::Completion,
+        Self::StreamInvocation,
+        Self::CancelInvocation,
+        Self::Ping,
+        Self::Close,
+        Self::Ack,
+        Self::Sequence,
+    ];
+
+    /// The value of the metric label `kind`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Invocation => "invocation",
+            Self::StreamItem => "stream_item",
+            Self::Completion => "completion",
+            Self::StreamInvocation => "stream_invocation",
+            Self::CancelInvocation => "cancel_invocation",
+            Self::Ping => "ping",
+            Self::Close => "close",
+            Self::Ack => "ack",
+            Self::Sequence => "sequence",
+        }
+    }
+}
+
+impl From<&HubMessage> for MessageKind {
+    fn from(message: &HubMessage) -> Self {
+        match message {
+            HubMessage::Invocation(_) => Self::Invocation,
+            HubMessage::StreamItem { .. } => Self::StreamItem,
+            HubMessage::Completion { .. } => Self::Completion,
+            HubMessage::StreamInvocation(_) => Self::StreamInvocation,
+            HubMessage::CancelInvocation { .. } => Self::CancelInvocation,
+            HubMessage::Ping => Self::Ping,
+            HubMessage::Close { .. } => Self::Close,
+            HubMessage::Ack { .. } => Self::Ack,
+            HubMessage::Sequence { .. } => Self::Sequence,
+        }
+    }
+}
+
+/// The instruments of one hub. Cheap to clone; clones share them. The default counts, but on no page.
+#[derive(Clone, Debug)]
+pub struct HubMetrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    hub: Arc<str>,
+    connections: [Gauge; 3],
+    closed: Family<Closed, Counter>,
+    received: [Counter; 9],
+    sent: Counter,
+    sent_bytes: Counter,
+    invocations: [Histogram; 3],
+    overflows: Counter,
+}
+
+impl Default for HubMetrics {
+    fn default() -> Self {
+        Self::labelled(&Families::default(), "")
+    }
+}
+
+// === counting ===
+
+impl HubMetrics {
+    /// A connection has its first transport. One that negotiated and never came is not counted.
+    pub fn opened(&self, transport: TransportKind) {
+        self.0.connections[transport_slot(transport)].inc();
+    }
+
+    /// A connection that was counted by [`HubMetrics::opened`] has ended.
+    pub fn closed(&self, transport: TransportKind, reason: &CloseReason) {
+        self.0.connections[transport_slot(transport)].dec();
+        self.0.closed.get_or_create(&Closed { hub: self.0.hub.clone(), reason: reason.label() }).inc();
+    }
+
+    /// A whole message came from a client.
+    pub fn received(&self, message: &HubMessage) {
+        self.0.received[MessageKind::from(message) as usize].inc();
+    }
+
+    /// Messages left for a client: how many, and how many bytes with their framing.
+    pub fn sent(&self, messages: u64, bytes: u64) {
+        self.0.sent.inc_by(messages);
+        self.0.sent_bytes.inc_by(bytes);
+    }
+
+    /// A call ended after this time.
+    pub fn invocation(&self, outcome: InvocationOutcome, duration: Duration) {
+        self.0.invocations[outcome as usize].observe(duration.as_secs_f64());
+    }
+
+    /// A client was given up because its queue was full.
+    pub fn overflow(&self) {
+        self.0.overflows.inc();
+    }
+}
+
+fn transport_slot(transport: TransportKind) -> usize {
+    match transport {
+        TransportKind::WebSockets => 0,
+        TransportKind::ServerSentEvents => 1,
+        TransportKind::LongPolling => 2,
+    }
+}
+
+// === names and labels ===
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Hub {
+    hub: Arc<str>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Transport {
+    hub: Arc<str>,
+    transport: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Closed {
+    hub: Arc<str>,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    hub: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    hub: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug)]
+struct Durations;
+
+impl MetricConstructor<Histogram> for Durations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(SECONDS)
+    }
+}
+
+/// The same instruments for every hub, told apart by the label `hub`.
+#[derive(Debug)]
+pub(super) struct Families {
+    connections: Family<Transport, Gauge>,
+    closed: Family<Closed, Counter>,
+    received: Family<Kind, Counter>,
+    sent: Family<Hub, Counter>,
+    sent_bytes: Family<Hub, Counter>,
+    invocations: Family<Outcome, Histogram, Durations>,
+    overflows: Family<Hub, Counter>,
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        Self {
+            connections: Family::default(),
+            closed: Family::default(),
+            received: Family::default(),
+            sent: Family::default(),
+            sent_bytes: Family::default(),
+            invocations: Family::new_with_constructor(Durations),
+            overflows: Family::default(),
+        }
+    }
+}
+
+impl Families {
+    /// Counters get `_total` put behind their names by the text format.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        registry.register("signalr_connections", "Clients connected now", all.connections.clone());
+        registry.register("signalr_connections_closed", "Connections that ended, by reason", all.closed.clone());
+        registry.register("signalr_messages_received", "Messages from clients, by kind", all.received.clone());
+        registry.register("signalr_messages_sent", "Messages written to clients", all.sent.clone());
+        // The page's name is signalr_sent_bytes_total; the unit is put in by the registry.
+        registry.register_with_unit(
+            "signalr_sent",
+            "Bytes written to clients, hub framing included",
+            Unit::Bytes,
+            all.sent_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "signalr_invocation_duration",
+            "How long calls of hub methods took, by outcome",
+            Unit::Seconds,
+            all.invocations.clone(),
+        );
+        registry.register(
+            "signalr_outbox_overflows",
+            "Clients closed because their queue was full",
+            all.overflows.clone(),
+        );
+        all
+    }
+}
+
+impl HubMetrics {
+    pub(super) fn labelled(all: &Families, name: &str) -> Self {
+        let hub: Arc<str> = name.into();
+        let one = Hub { hub: hub.clone() };
+        Self(Arc::new(Instruments {
+            connections: TransportKind::ALL.map(|kind| {
+                all.connections.get_or_create_owned(&Transport { hub: hub.clone(), transport: kind.label() })
+            }),
+            closed: all.closed.clone(),
+            received: MessageKind::ALL
+                .map(|kind| all.received.get_or_create_owned(&Kind { hub: hub.clone(), kind: kind.label() })),
+            sent: all.sent.get_or_create_owned(&one),
+            sent_bytes: all.sent_bytes.get_or_create_owned(&one),
+            invocations: InvocationOutcome::ALL.map(|outcome| {
+                all.invocations.get_or_create_owned(&Outcome { hub: hub.clone(), outcome: outcome.label() })
+            }),
+            overflows: all.overflows.get_or_create_owned(&one),
+            hub,
+        }))
+    }
+}

@@ -1,0 +1,115 @@
+//! Tests of the metrics page: names, labels, and that both formats are well-formed.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::close::CloseReason;
+use crate::protocol::{HubMessage, TransportKind};
+
+fn used() -> Metrics {
+    let metrics = Metrics::default();
+    let chat = metrics.hub("chat");
+    chat.opened(TransportKind::WebSockets);
+    chat.opened(TransportKind::WebSockets);
+    chat.closed(TransportKind::WebSockets, &CloseReason::SlowClient);
+    chat.received(&HubMessage::Ping);
+    chat.sent(3, 120);
+    chat.invocation(InvocationOutcome::Failed, Duration::from_millis(30));
+    chat.overflow();
+    let backplane = metrics.backplane();
+    backplane.up(true);
+    backplane.published(true);
+    backplane.received(false);
+    metrics
+}
+
+/// Sample line (name and labels) to value; fails on a line of no known form or a sample before its TYPE.
+fn parse(page: &str) -> HashMap<String, f64> {
+    let mut samples = HashMap::new();
+    let mut families = Vec::new();
+    for line in page.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let word = comment.split(' ').next().unwrap();
+            assert!(["HELP", "TYPE", "UNIT", "EOF"].contains(&word), "{line}");
+            if let Some(rest) = comment.strip_prefix("TYPE ") {
+                let name = rest.split(' ').next().unwrap().to_owned();
+                assert!(!families.contains(&name), "{name} twice");
+                families.push(name);
+            }
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').unwrap();
+        let name = sample.split('{').next().unwrap();
+        assert!(name.starts_with(families.last().unwrap().as_str()), "{name} outside of its family");
+        assert!(samples.insert(sample.to_owned(), value.parse().unwrap()).is_none(), "{sample} twice");
+    }
+    samples
+}
+
+#[test]
+fn every_number_has_its_name_in_both_formats() {
+    let metrics = used();
+    for format in [Format::OpenMetrics, Format::Prometheus] {
+        let page = metrics.page(format);
+        let samples = parse(&page);
+        let expected = [
+            (r#"signalr_connections{hub="chat",transport="web_sockets"}"#, 1.0),
+            (r#"signalr_connections{hub="chat",transport="long_polling"}"#, 0.0),
+            (r#"signalr_connections_closed_total{hub="chat",reason="slow_client"}"#, 1.0),
+            (r#"signalr_messages_received_total{hub="chat",kind="ping"}"#, 1.0),
+            (r#"signalr_messages_sent_total{hub="chat"}"#, 3.0),
+            (r#"signalr_sent_bytes_total{hub="chat"}"#, 120.0),
+            (r#"signalr_invocation_duration_seconds_count{hub="chat",outcome="failed"}"#, 1.0),
+            (r#"signalr_invocation_duration_seconds_bucket{le="0.05",hub="chat",outcome="failed"}"#, 1.0),
+            (r#"signalr_outbox_overflows_total{hub="chat"}"#, 1.0),
+            (r#"signalr_backplane_messages_total{direction="published",result="ok"}"#, 1.0),
+            (r#"signalr_backplane_messages_total{direction="received",result="failed"}"#, 1.0),
+            ("signalr_backplane_up", 1.0),
+        ];
+        for (sample, value) in expected {
+            assert_eq!(samples.get(sample), Some(&value), "{sample} in\n{page}");
+        }
+        assert!(page.contains(concat!("hubplane_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{page}");
+        assert!(samples["process_start_time_seconds"] > 1.7e9);
+    }
+}
+
+#[test]
+fn the_newer_format_ends_with_its_mark_and_the_older_has_none() {
+    let metrics = used();
+    assert!(metrics.page(Format::OpenMetrics).ends_with("# EOF\n"));
+    let older = metrics.page(Format::Prometheus);
+    assert!(!older.contains("# EOF") && !older.contains("# UNIT"));
+    assert!(older.contains("# TYPE signalr_messages_sent_total counter\n"), "{older}");
+    assert!(older.contains("# TYPE hubplane_build_info gauge\n"), "{older}");
+}
+
+#[test]
+fn the_format_is_the_one_the_scraper_names() {
+    assert_eq!(Format::accepted(None), Format::Prometheus);
+    assert_eq!(Format::accepted(Some("*/*")), Format::Prometheus);
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);
+}
+
+#[test]
+fn a_hub_asked_for_twice_is_one_and_the_default_is_on_no_page() {
+    let metrics = Metrics::default();
+    metrics.hub("a").sent(1, 1);
+    metrics.hub("a").sent(1, 1);
+    HubMetrics::default().sent(5, 5);
+    BackplaneMetrics::default().up(true);
+    let samples = parse(&metrics.page(Format::Prometheus));
+    assert_eq!(samples[r#"signalr_messages_sent_total{hub="a"}"#], 2.0);
+    assert_eq!(samples["signalr_backplane_up"], 0.0);
+}
+
+#[test]
+fn a_hubs_name_cannot_break_the_page() {
+    let metrics = Metrics::default();
+    metrics.hub("a\"} 1\nevil 2").overflow();
+    let page = metrics.page(Format::Prometheus);
+    assert!(!page.lines().any(|line| line.starts_with("evil")), "{page}");
+}

@@ -1,1 +1,0 @@
-//! Floor 9: assemble, bind, serve, drain.

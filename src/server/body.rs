@@ -1,0 +1,116 @@
+//! A request's body within bounds: of size (413), and of time (408). design.md section 3, `request_timeout`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+/// Most bytes of a body, as the reference's web server has it.
+pub(super) const MOST_BYTES: u64 = 30_000_000;
+
+/// What broke a bound, told to whoever answers the request: handlers see a body that fails and need not know why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fault(Arc<AtomicU8>);
+
+const TOO_LARGE: u8 = 1;
+const TOO_SLOW: u8 = 2;
+
+impl Fault {
+    /// The status that the request must be answered with; None: no bound was broken.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self.0.load(Ordering::Relaxed) {
+            TOO_LARGE => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            TOO_SLOW => Some(StatusCode::REQUEST_TIMEOUT),
+            _ => None,
+        }
+    }
+
+    fn set(&self, fault: u8) {
+        self.0.store(fault, Ordering::Relaxed);
+    }
+}
+
+/// The bounded body.
+pub(super) struct Bounded {
+    inner: Incoming,
+    left: u64,
+    time: Duration,
+    /// Made when the body first lets us wait, which most never do.
+    timer: Option<Pin<Box<Sleep>>>,
+    fault: Fault,
+}
+
+/// Why reading a body failed.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    TooLarge,
+    TooSlow,
+    Broken(hyper::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "the body is larger than {MOST_BYTES} bytes"),
+            Self::TooSlow => f.write_str("the body did not arrive in time"),
+            Self::Broken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Bounded {
+    pub(super) fn new(inner: Incoming, time: Duration) -> (Self, Fault) {
+        let fault = Fault::default();
+        (Self { inner, left: MOST_BYTES, time, timer: None, fault: fault.clone() }, fault)
+    }
+
+    fn fail(&self, fault: u8, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.fault.set(fault);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        // Known from Content-Length: refused before the first byte, and before a waiting client is told to go on.
+        if this.inner.size_hint().lower() > this.left {
+            return this.fail(TOO_LARGE, BodyError::TooLarge);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            let time = this.time;
+            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+            ready!(timer.as_mut().poll(cx));
+            return this.fail(TOO_SLOW, BodyError::TooSlow);
+        };
+        let length = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
+            _ => 0,
+        };
+        match this.left.checked_sub(length) {
+            Some(left) => this.left = left,
+            None => return this.fail(TOO_LARGE, BodyError::TooLarge),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,186 @@
+//! Puts a server together from its configuration and what a Rust host adds.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::cors::Cors;
+use super::error::ServeError;
+use super::link;
+use super::paths::Paths;
+use super::site::Site;
+use super::{NamedHub, Server};
+use crate::api::{Api, Readiness};
+use crate::config::{Config, HubOptions};
+use crate::connection::{HubHost, UserIdProvider};
+use crate::delivery::Delivery;
+use crate::hub::declared::Declared;
+use crate::hub::{Hub, RequestInfo};
+use crate::ids::{HubName, NodeId, UserId};
+use crate::metrics::Metrics;
+use crate::phase::PhaseWatch;
+use crate::transport::{DuplicatePath, RawConnection, Transports};
+
+/// A server that is being put together.
+pub struct Builder {
+    config: Config,
+    hubs: Vec<Added>,
+    raw: Vec<(String, Arc<dyn RawConnection>)>,
+    user_id: UserIdProvider,
+    routes: Router,
+    any_origin: bool,
+}
+
+struct Added {
+    path: String,
+    name: String,
+    backplane_name: String,
+    hub: Arc<dyn Hub>,
+    options: HubOptions,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("listen", &self.config.listen).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        let user_id: UserIdProvider = Arc::new(|_: &RequestInfo| None);
+        Self { config, hubs: Vec::new(), raw: Vec::new(), user_id, routes: Router::new(), any_origin: false }
+    }
+
+    /// Adds a hub. `backplane_name` is its name among the nodes, in metrics and logs; to share a farm with
+    /// ASP.NET Core it is the hub type's full name. The hubs of the configuration are there anyway.
+    #[must_use]
+    pub fn hub(self, path: &str, backplane_name: &str, hub: impl Hub, options: HubOptions) -> Self {
+        self.shared_hub(path, backplane_name, Arc::new(hub), options)
+    }
+
+    /// As [`Builder::hub`], for a hub that is shared already.
+    #[must_use]
+    pub fn shared_hub(mut self, path: &str, backplane_name: &str, hub: Arc<dyn Hub>, options: HubOptions) -> Self {
+        let (path, name) = (path.to_owned(), backplane_name.to_owned());
+        self.hubs.push(Added { path, backplane_name: name.clone(), name, hub, options });
+        self
+    }
+
+    /// Says who the user of a connection is, from its HTTP request; asked once, at the handshake. Default: nobody.
+    #[must_use]
+    pub fn user_id(mut self, provider: impl Fn(&RequestInfo) -> Option<UserId> + Send + Sync + 'static) -> Self {
+        self.user_id = Arc::new(provider);
+        self
+    }
+
+    /// Adds routes of the host's own. Hubs, `/healthz`, `/readyz`, `/metrics` and the demo page come before them.
+    /// Handlers find the peer's address as `ConnectInfo<SocketAddr>`. A body over 30 MB is answered with 413, one
+    /// that takes longer than `request_timeout` with 408, whatever the handler says.
+    #[must_use]
+    pub fn routes(mut self, routes: Router) -> Self {
+        self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Serves a byte connection without a hub at a path, with the default options.
+    #[must_use]
+    pub fn raw(mut self, path: &str, connection: Arc<dyn RawConnection>) -> Self {
+        self.raw.push((path.to_owned(), connection));
+        self
+    }
+
+    /// Lets pages of every origin call, with credentials, in place of `cors_origins`. Any page a user visits can
+    /// then act as that user wherever cookies decide who it is: only for hosts that check callers by other means.
+    #[must_use]
+    pub fn allow_any_origin_with_credentials(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
+    ///
+    /// Fails for paths and names that clash, and for a backplane that refuses
+    /// to begin; a Redis that is merely away is waited for in the background, unless its connection string says
+    /// `abortConnect=true`.
+    pub async fn build(self) -> Result<Server, ServeError> {
+        let Self { config, hubs, raw, user_id, routes, any_origin } = self;
+        let hubs = declared(&config).chain(hubs).collect::<Vec<_>>();
+        let mut paths = Paths::default();
+        let mut names = HashSet::new();
+        for hub in &hubs {
+            paths.claim(&hub.path, &format!("the hub {:?}", hub.name))?;
+            if !names.insert(hub.backplane_name.as_str()) {
+                return Err(ServeError::BackplaneName(hub.backplane_name.clone()));
+            }
+        }
+        for (path, _) in &raw {
+            paths.claim(path, "a raw connection")?;
+        }
+
+        let metrics = Metrics::default();
+        let phase = PhaseWatch::default();
+        let node = NodeId::random(&host_name());
+        let served = hubs.iter().map(|hub| (HubName::from(hub.backplane_name.as_str()), hub.options.protocols.clone()));
+        let joined = link::join(&config.backplane, node.clone(), served.collect(), metrics.backplane());
+        let (backplane, inbound) = joined.await?;
+        let mut transports = Transports::new(config.max_connections);
+        let mut hosts = Vec::new();
+        for Added { path, name, backplane_name, hub, options } in hubs {
+            let metrics = metrics.hub(&name);
+            let delivery = Arc::new(Delivery::new(
+                HubName::new(backplane_name),
+                node.clone(),
+                options.protocols.clone(),
+                backplane.clone(),
+                metrics.clone(),
+            ));
+            let (user_id, tasks) = (user_id.clone(), tokio_util::task::TaskTracker::new());
+            let host = Arc::new(HubHost { hub, name, delivery, options, user_id, metrics, tasks });
+            transports.add_hub(&path, host.clone()).map_err(|taken| clash(&taken))?;
+            hosts.push(NamedHub { path, host });
+        }
+        for (path, connection) in raw {
+            let options = HubOptions::default();
+            transports.add_raw(&path, connection, options).map_err(|taken| clash(&taken))?;
+        }
+
+        let transports = Arc::new(transports);
+        let site = Arc::new(Site {
+            cors: if any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&config.cors_origins) },
+            api: Api {
+                readiness: Readiness::new(phase.clone(), backplane.link()),
+                metrics: metrics.clone(),
+                demo: config.demo,
+            },
+            transports: transports.clone(),
+            routes,
+            body_timeout: config.request_timeout,
+        });
+        Ok(Server { config, site, paths, transports, hosts, backplane, inbound, metrics, phase })
+    }
+}
+
+/// The hubs of the configuration.
+fn declared(config: &Config) -> impl Iterator<Item = Added> {
+    config.hubs.iter().map(|hub| Added {
+        path: hub.path.clone(),
+        name: hub.name.clone(),
+        backplane_name: hub.backplane_name.clone(),
+        hub: Arc::new(Declared::new(hub)),
+        options: hub.options.clone(),
+    })
+}
+
+/// The transports keep paths of their own, by the same rules.
+fn clash(taken: &DuplicatePath) -> ServeError {
+    ServeError::Path { path: taken.0.clone(), what: "a hub or raw connection".to_owned(), why: "is taken already" }
+}
+
+/// For the node's name on the backplane, which people read; it need not be unique.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "hubplane".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,240 @@
+//! Which pages of other origins may talk to this server (reference/signalr-protocol.md 1.10, FINDINGS: CORS).
+//!
+//! Written by hand, since two things must be as browsers meet them at the reference: a preflight is any OPTIONS with
+//! `Origin` and `Access-Control-Request-Method`, answered 204 for every path with just the method that was asked for,
+//! and an OPTIONS with `Origin` alone is none.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// Who may call from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cors {
+    /// No page of another origin; no header is ever added.
+    Off,
+    /// Every page, but without cookies and the like.
+    Anyone,
+    /// Every page, with credentials: a host that checks its callers by other means.
+    AnyoneWithCredentials,
+    /// These, with credentials.
+    These(Vec<Pattern>),
+}
+
+/// One entry of `cors_origins`, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    Exact(String),
+    /// `https://*.example.com`: scheme with `://`, and what must follow the subdomain, beginning with a dot.
+    Subdomains(String, String),
+}
+
+impl Pattern {
+    /// Reads an entry. A trailing slash, which no origin has and many people write, is dropped.
+    fn new(entry: &str) -> Self {
+        let entry = entry.trim().trim_end_matches('/').to_ascii_lowercase();
+        match entry.split_once("://*.") {
+            Some((scheme, domain)) => Self::Subdomains(format!("{scheme}://"), format!(".{domain}")),
+            None => Self::Exact(entry),
+        }
+    }
+
+    fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == origin,
+            Self::Subdomains(scheme, domain) => origin
+                .strip_prefix(scheme.as_str())
+                .and_then(|rest| rest.strip_suffix(domain.as_str()))
+                // Letters of a host name only: no "https://evil.example/.example.com".
+                .is_some_and(|name| {
+                    !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
+                }),
+        }
+    }
+}
+
+impl Cors {
+    /// The rules of `cors_origins`.
+    pub(super) fn of(origins: &[String]) -> Self {
+        if origins.iter().any(|origin| origin.trim() == "*") {
+            Self::Anyone
+        } else if origins.is_empty() {
+            Self::Off
+        } else {
+            Self::These(origins.iter().map(|origin| Pattern::new(origin)).collect())
+        }
+    }
+
+    /// The answer to a preflight. None: the request is none, or there are no rules.
+    pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
+        let headers = request.headers();
+        let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+        if *self == Self::Off || request.method() != Method::OPTIONS {
+            return None;
+        }
+        let origin = headers.get(ORIGIN)?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let answer = response.headers_mut();
+        if self.grant(origin, answer) {
+            answer.insert(ACCESS_CONTROL_ALLOW_METHODS, method.clone());
+            if let Some(asked) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            }
+            // Else browsers ask again every 5 s, and long polling sends a request each few. The reference's own
+            // test host does not say it, and a host with its rules answers as it does.
+            if *self != Self::AnyoneWithCredentials {
+                answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+            }
+        }
+        Some(response)
+    }
+
+    /// Adds to the answer of a request that came with this `Origin`.
+    pub(super) fn grant(&self, origin: &HeaderValue, answer: &mut HeaderMap) -> bool {
+        match self {
+            Self::Off => return false,
+            Self::Anyone => {
+                answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                return true;
+            }
+            Self::AnyoneWithCredentials | Self::These(_) => {}
+        }
+        // Also where the answer is no: a cache must not give it to another origin.
+        answer.append(VARY, HeaderValue::from_static("Origin"));
+        if let Self::These(patterns) = self {
+            let Ok(text) = origin.to_str() else { return false };
+            let text = text.to_ascii_lowercase();
+            if !patterns.iter().any(|pattern| pattern.matches(&text)) {
+                return false;
+            }
+        }
+        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn cors(origins: &[&str]) -> Cors {
+        Cors::of(&origins.iter().map(|&origin| origin.to_owned()).collect::<Vec<_>>())
+    }
+
+    /// The headers of a grant, as `name: value` lines, sorted.
+    fn granted(cors: &Cors, origin: &str) -> String {
+        let mut headers = HeaderMap::new();
+        cors.grant(&HeaderValue::from_str(origin).unwrap(), &mut headers);
+        lines(&headers)
+    }
+
+    fn lines(headers: &HeaderMap) -> String {
+        let mut lines: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+
+    fn options(headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::options("/anything").body(Body::empty()).unwrap();
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        request
+    }
+
+    const CREDENTIALS: &str = "access-control-allow-credentials: true\naccess-control-allow-origin: ";
+
+    #[test]
+    fn a_listed_origin_gets_itself_and_credentials() {
+        let cors = cors(&["https://App.example.com/", "http://localhost:3000"]);
+        let yes = format!("{CREDENTIALS}https://app.example.com\nvary: Origin");
+        assert_eq!(granted(&cors, "https://app.example.com"), yes);
+        for no in ["https://app.example.com:444", "http://app.example.com", "null", "https://x.app.example.com"] {
+            assert_eq!(granted(&cors, no), "vary: Origin", "{no}");
+        }
+    }
+
+    #[test]
+    fn subdomains_are_no_suffix_game() {
+        let cors = cors(&["https://*.example.com"]);
+        for yes in ["https://a.example.com", "https://a.b.EXAMPLE.com"] {
+            assert_eq!(granted(&cors, yes), format!("{CREDENTIALS}{yes}\nvary: Origin"));
+        }
+        let no = [
+            "https://example.com",
+            "https://.example.com",
+            "https://evilexample.com",
+            "http://a.example.com",
+            "https://evil.org/.example.com",
+            "https://evil.org:1.example.com",
+            "https://a.example.com.evil.org",
+        ];
+        for no in no {
+            assert_eq!(granted(&cors, no), "vary: Origin", "{no}");
+        }
+    }
+
+    #[test]
+    fn a_star_is_for_everybody_without_credentials() {
+        assert_eq!(granted(&cors(&["https://a.example", "*"]), "http://x"), "access-control-allow-origin: *");
+    }
+
+    #[test]
+    fn any_with_credentials_echoes_even_null() {
+        let expected = format!("{CREDENTIALS}null\nvary: Origin");
+        assert_eq!(granted(&Cors::AnyoneWithCredentials, "null"), expected);
+    }
+
+    #[test]
+    fn without_rules_nothing_is_added() {
+        assert_eq!(granted(&cors(&[]), "http://x"), "");
+        let asks = [("origin", "http://x"), ("access-control-request-method", "POST")];
+        assert!(cors(&[]).preflight(&options(&asks)).is_none());
+    }
+
+    #[test]
+    fn a_preflight_echoes_what_was_asked() {
+        let asks = [
+            ("origin", "http://page.example"),
+            ("access-control-request-method", "PUT"),
+            ("access-control-request-headers", "x-requested-with,x-signalr-user-agent"),
+        ];
+        let response = Cors::AnyoneWithCredentials.preflight(&options(&asks)).unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        let expected = "access-control-allow-credentials: true\n\
+            access-control-allow-headers: x-requested-with,x-signalr-user-agent\n\
+            access-control-allow-methods: PUT\naccess-control-allow-origin: http://page.example\nvary: Origin";
+        assert_eq!(lines(response.headers()), expected);
+
+        let response = cors(&["http://page.example"]).preflight(&options(&asks[..2])).unwrap();
+        let expected = "access-control-allow-credentials: true\naccess-control-allow-methods: PUT\n\
+            access-control-allow-origin: http://page.example\naccess-control-max-age: 7200\nvary: Origin";
+        assert_eq!(lines(response.headers()), expected);
+    }
+
+    #[test]
+    fn a_stranger_gets_an_empty_preflight() {
+        let asks = [("origin", "http://evil"), ("access-control-request-method", "POST")];
+        let response = cors(&["http://page.example"]).preflight(&options(&asks)).unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(lines(response.headers()), "vary: Origin");
+    }
+
+    #[test]
+    fn half_a_preflight_is_none() {
+        for half in [("origin", "http://x"), ("access-control-request-method", "POST")] {
+            assert!(Cors::AnyoneWithCredentials.preflight(&options(&[half])).is_none());
+        }
+    }
+}

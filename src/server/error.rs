@@ -1,0 +1,48 @@
+//! Why a server could not be built, or could not begin.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a server could not be built, or could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A path that cannot be served.
+    #[error("the path {path:?} of {what} {why}")]
+    Path {
+        /// The path as it was given.
+        path: String,
+        /// Whose it is: a hub or a raw connection, by name.
+        what: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Two hubs share a name on the backplane, and would hear each other's messages.
+    #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
+    BackplaneName(String),
+    /// The backplane refuses to begin. The text holds no secret.
+    #[error("the backplane cannot begin: {0}")]
+    Backplane(String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}", reason(.source))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no signals.
+    #[error("the signals that stop a server cannot be had: {0}")]
+    Signals(io::Error),
+    /// A part that must live as long as the server has ended: a mistake in it.
+    #[error("{0} ended before the server did")]
+    Died(&'static str),
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => "it is not permitted (ports below 1024 need a privilege)".to_owned(),
+        _ => error.to_string(),
+    }
+}

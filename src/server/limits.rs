@@ -1,0 +1,36 @@
+//! The limit of open files: each client is one, and the usual soft limit of 1024 would be the server's.
+
+/// Raises the soft limit to the hard one and tells it.
+#[cfg(unix)]
+pub(super) fn raise_open_files() {
+    use rlimit::Resource;
+    let (soft, hard) = match Resource::NOFILE.get() {
+        Ok(limits) => limits,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files cannot be read");
+            return;
+        }
+    };
+    if soft >= hard {
+        tracing::info!(limit = soft, "open files are limited; each client is one");
+        return;
+    }
+    match Resource::NOFILE.set(hard, hard) {
+        Ok(()) => tracing::info!(limit = hard, was = soft, "the limit of open files was raised; each client is one"),
+        Err(error) => tracing::warn!(limit = soft, %error, "the limit of open files could not be raised to {hard}"),
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn raise_open_files() {}
+
+/// The soft limit now; 0 where there is none to read.
+#[cfg(unix)]
+pub(super) fn open_files() -> u64 {
+    rlimit::Resource::NOFILE.get_soft().unwrap_or(0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn open_files() -> u64 {
+    0
+}

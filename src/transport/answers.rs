@@ -1,0 +1,96 @@
+//! The answers an endpoint gives when it does not connect: statuses, bodies and headers of the table in
+//! reference/signalr-protocol.md 1.4, corrected by FINDINGS 2 (HTTP). Clients show the bodies to their users.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, PRAGMA};
+use http::{HeaderMap, StatusCode};
+
+use crate::protocol::TransportKind;
+
+/// Why a request was refused. The order of the checks is [`super::table`]'s and the transports'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No `id`, or an empty one.
+    IdMissing,
+    /// It never was, it has expired, or it is closed.
+    IdUnknown,
+    /// The endpoint does not offer the transport.
+    NotOffered(TransportKind),
+    /// The connection began with another transport.
+    OtherTransport,
+    /// The connection's WebSocket or event stream is still there.
+    Active,
+    /// The connection is ending while the request is served.
+    Disposed,
+    /// A POST for a connection on a WebSocket.
+    PostOnWebSocket,
+    /// A DELETE for a connection that does not poll.
+    DeleteOnOther,
+    /// Neither GET, POST nor DELETE.
+    Method,
+    /// The request's body ended before its time.
+    BodyCutShort,
+    /// The request's body is larger than the server takes.
+    BodyTooLarge,
+    /// `max_connections` is reached.
+    Full,
+    /// The server stops.
+    Draining,
+}
+
+impl Refusal {
+    /// The answer to anything but a poll.
+    pub(super) fn answer(self) -> Response {
+        let (status, text) = match self {
+            Self::IdMissing => (StatusCode::BAD_REQUEST, "Connection ID required"),
+            Self::IdUnknown => (StatusCode::NOT_FOUND, "No Connection with that ID"),
+            Self::NotOffered(TransportKind::WebSockets) => {
+                (StatusCode::NOT_FOUND, "WebSockets transport not supported by this end point type")
+            }
+            Self::NotOffered(TransportKind::ServerSentEvents) => {
+                (StatusCode::NOT_FOUND, "ServerSentEvents transport not supported by this end point type")
+            }
+            Self::NotOffered(TransportKind::LongPolling) => {
+                (StatusCode::NOT_FOUND, "LongPolling transport not supported by this end point type")
+            }
+            Self::OtherTransport => (StatusCode::BAD_REQUEST, "Cannot change transports mid-connection"),
+            Self::Active => (StatusCode::CONFLICT, ""),
+            Self::Disposed => (StatusCode::NOT_FOUND, ""),
+            Self::PostOnWebSocket => {
+                (StatusCode::METHOD_NOT_ALLOWED, "POST requests are not allowed for WebSocket connections.")
+            }
+            Self::DeleteOnOther => {
+                (StatusCode::BAD_REQUEST, "Cannot terminate this connection using the DELETE endpoint.")
+            }
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ""),
+            Self::BodyCutShort => (StatusCode::BAD_REQUEST, ""),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ""),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may have"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
+        };
+        plain(status, text)
+    }
+}
+
+/// An answer of type `text/plain`; the type is there on empty bodies as well, as the reference has it.
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response {
+    typed(status, "text/plain", Body::from(text))
+}
+
+/// An answer of any type.
+pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// What every answer to a poll carries, refusals included (section 1.4).
+pub(super) fn never_cache(mut answer: Response) -> Response {
+    let headers: &mut HeaderMap = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+    answer
+}

@@ -1,0 +1,101 @@
+//! One path that clients connect to: its application, its options, its connections; and which transport a request to
+//! it means (reference/signalr-protocol.md 1.1).
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::Method;
+use http::header::ACCEPT;
+use tokio_util::task::TaskTracker;
+
+use super::answers::Refusal;
+use super::limits::Limits;
+use super::raw::RawConnection;
+use super::table::Table;
+use super::{long_polling, negotiate, post, sse, websocket};
+use crate::config::HubOptions;
+use crate::connection::HubHost;
+use crate::frame::{Encoding, Framing};
+use crate::outbox::Outbox;
+use crate::protocol::{Protocol, TransportKind};
+
+/// What speaks with the clients of a path.
+#[derive(Clone)]
+pub enum App {
+    /// A hub, with the hub protocol.
+    Hub(Arc<HubHost>),
+    /// Bytes without a hub protocol.
+    Raw(Arc<dyn RawConnection>),
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hub(host) => f.debug_tuple("App::Hub").field(&host.name).finish(),
+            Self::Raw(_) => f.write_str("App::Raw"),
+        }
+    }
+}
+
+/// A path and everything about it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// The hub's name, or the path: for logs.
+    pub(super) name: String,
+    pub(super) app: App,
+    pub(super) options: HubOptions,
+    pub(super) table: Table,
+    /// Shared by all endpoints.
+    pub(super) limits: Arc<Limits>,
+    /// Owns the tasks of all connections; shared by all endpoints.
+    pub(super) tasks: TaskTracker,
+}
+
+impl Endpoint {
+    /// Whether a transport is among the endpoint's.
+    pub(super) fn offers(&self, kind: TransportKind) -> bool {
+        self.options.transports.contains(&kind)
+    }
+
+    /// An empty outbox with the endpoint's bounds.
+    pub(super) fn outbox(&self, framing: Framing) -> Arc<Outbox> {
+        match &self.app {
+            App::Hub(host) => host.outbox(framing),
+            App::Raw(_) => {
+                let encoding = Encoding { protocol: Protocol::Json, framing };
+                let HubOptions { outgoing_buffer_size, outgoing_buffer_messages, .. } = self.options;
+                Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages))
+            }
+        }
+    }
+
+    /// Answers a request to the path itself.
+    pub(super) async fn transport(self: &Arc<Self>, request: Request) -> Response {
+        match *request.method() {
+            Method::GET if accepts_events(&request) => sse::connect(self, request),
+            Method::GET if websocket::asks_for(&request) => websocket::connect(self, request),
+            Method::GET => long_polling::poll(self, request).await,
+            Method::POST => post::post(self, request).await,
+            Method::DELETE => post::delete(self, request).await,
+            _ => post::refuse(self, request, Refusal::Method).await,
+        }
+    }
+
+    /// Answers a request to `PATH/negotiate`.
+    pub(super) async fn negotiate(self: &Arc<Self>, request: Request) -> Response {
+        if request.method() != Method::POST {
+            return post::refuse(self, request, Refusal::Method).await;
+        }
+        let answer = negotiate::answer(self, request.uri());
+        post::discard(self, request).await;
+        answer
+    }
+}
+
+/// Whether `Accept` names event streams: in a list, in any case, but without parameters (FINDINGS 2, HTTP).
+fn accepts_events(request: &Request) -> bool {
+    let values = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case("text/event-stream"))
+}

@@ -1,0 +1,114 @@
+//! `POST PATH/negotiate`: which versions and transports there are, and an id for whoever wants to come
+//! (reference/signalr-protocol.md 1.2, 1.3).
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::answers::typed;
+use super::endpoint::Endpoint;
+use super::query;
+use crate::ids::{ConnectionId, ConnectionToken};
+use crate::protocol::TransportKind;
+
+/// The newest version of negotiate there is.
+const NEWEST: i32 = 1;
+
+/// Answers, and enters the client into the table.
+pub(super) fn answer(endpoint: &Endpoint, uri: &Uri) -> Response {
+    if let Err(refusal) = endpoint.limits.check() {
+        return refusal.answer();
+    }
+    let version = match version(uri, endpoint.options.minimum_protocol_version) {
+        Ok(version) => version,
+        Err(error) => return json(format!(r#"{{"error":"{error}"}}"#)),
+    };
+    // `useStatefulReconnect` is not granted to anybody yet, whatever `allow_stateful_reconnects` says: connections
+    // do not keep what was not acknowledged. A client that asks and is not granted goes without.
+    let id = ConnectionId::random();
+    let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
+    let body = accepted(version, &id, &token, &endpoint.options.transports);
+    endpoint.table.negotiated(token, id, Instant::now());
+    json(body)
+}
+
+/// The version to speak with a client, or what it is told instead.
+fn version(uri: &Uri, minimum: i32) -> Result<i32, String> {
+    let asked = match query::value(uri, "negotiateVersion") {
+        None => 0,
+        Some(text) => {
+            query::integer(&text).ok_or_else(|| "The client requested a non-integer protocol version.".to_owned())?
+        }
+    };
+    if asked < minimum {
+        return Err(format!("The client requested version '{asked}', but the server does not support this version."));
+    }
+    Ok(asked.min(NEWEST))
+}
+
+/// The answer's fields in the order the reference writes them. Nothing in it needs an escape.
+fn accepted(version: i32, id: &ConnectionId, token: &ConnectionToken, transports: &[TransportKind]) -> String {
+    let mut body = format!(r#"{{"negotiateVersion":{version},"connectionId":"{id}""#);
+    if version > 0 {
+        let _ = write!(body, r#","connectionToken":"{}""#, token.as_str());
+    }
+    body.push_str(r#","availableTransports":["#);
+    let offered = TransportKind::ALL.into_iter().filter(|kind| transports.contains(kind));
+    for (index, kind) in offered.enumerate() {
+        let formats = if kind.carries_binary() { r#""Text","Binary""# } else { r#""Text""# };
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(body, r#"{comma}{{"transport":"{}","transferFormats":[{formats}]}}"#, kind.name());
+    }
+    body.push_str("]}");
+    body
+}
+
+fn json(body: String) -> Response {
+    typed(StatusCode::OK, "application/json", Body::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_references() {
+        let (id, token) = (ConnectionId::from("I"), ConnectionToken::from("T"));
+        assert_eq!(
+            accepted(1, &id, &token, &TransportKind::ALL),
+            concat!(
+                r#"{"negotiateVersion":1,"connectionId":"I","connectionToken":"T","availableTransports":["#,
+                r#"{"transport":"WebSockets","transferFormats":["Text","Binary"]},"#,
+                r#"{"transport":"ServerSentEvents","transferFormats":["Text"]},"#,
+                r#"{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}"#
+            )
+        );
+        assert_eq!(
+            accepted(0, &id, &token, &[TransportKind::LongPolling, TransportKind::ServerSentEvents]),
+            concat!(
+                r#"{"negotiateVersion":0,"connectionId":"I","availableTransports":["#,
+                r#"{"transport":"ServerSentEvents","transferFormats":["Text"]},"#,
+                r#"{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn versions_are_checked_and_clamped() {
+        let asked = |query: &str, minimum| version(&format!("/chat/negotiate{query}").parse().unwrap(), minimum);
+        assert_eq!(asked("", 0), Ok(0));
+        assert_eq!(asked("?negotiateVersion=2147483647", 0), Ok(1));
+        let unsupported =
+            |n| Err(format!("The client requested version '{n}', but the server does not support this version."));
+        assert_eq!(asked("?negotiateVersion=-1", 0), unsupported(-1));
+        assert_eq!(asked("", 1), unsupported(0));
+        assert_eq!(
+            asked("?negotiateVersion=", 0),
+            Err("The client requested a non-integer protocol version.".to_owned())
+        );
+    }
+}

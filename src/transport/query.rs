@@ -1,0 +1,96 @@
+//! How ASP.NET Core reads what clients put into URLs: query keys, numbers, booleans, and paths
+//! (FINDINGS 2, HTTP; probes `negotiate`, `endpoint`).
+
+use http::Uri;
+
+/// The value of a query key: keys without regard to letter case, a key given twice joined with a comma (which makes
+/// it an unknown id or no number), `None` where it is missing.
+pub(super) fn value(uri: &Uri, key: &str) -> Option<String> {
+    let mut found: Option<String> = None;
+    for (name, value) in form_urlencoded::parse(uri.query()?.as_bytes()) {
+        if name.eq_ignore_ascii_case(key) {
+            match &mut found {
+                None => found = Some(value.into_owned()),
+                Some(joined) => {
+                    joined.push(',');
+                    joined.push_str(&value);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// An integer as .NET's `int.TryParse` takes it: blanks around it, a sign, leading zeros.
+pub(super) fn integer(text: &str) -> Option<i32> {
+    text.trim_matches(is_blank).parse().ok()
+}
+
+/// The blanks .NET trims here.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+/// A path in the one form it is looked up by: escapes decoded but for `%2F`, which is no slash, and lower case.
+pub(super) fn fold_path(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match escape(bytes.get(at..at + 3)) {
+            Some(escaped) if escaped != b'/' => {
+                decoded.push(escaped);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).to_lowercase()
+}
+
+/// The byte that `%XX` stands for.
+fn escape(text: Option<&[u8]>) -> Option<u8> {
+    let [b'%', high, low] = text? else { return None };
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    Some((digit(*high)? * 16 + digit(*low)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of(uri: &str, key: &str) -> Option<String> {
+        value(&uri.parse().unwrap(), key)
+    }
+
+    #[test]
+    fn keys_are_found_in_any_case_and_repeats_are_joined() {
+        assert_eq!(of("/chat?ID=a", "id"), Some("a".to_owned()));
+        assert_eq!(of("/chat?id=a&Id=b", "id"), Some("a,b".to_owned()));
+        assert_eq!(of("/chat?i%64=a", "id"), Some("a".to_owned()));
+        assert_eq!(of("/chat?id", "id"), Some(String::new()));
+        assert_eq!(of("/chat?x=1;id=2", "id"), None);
+        assert_eq!(of("/chat", "id"), None);
+    }
+
+    #[test]
+    fn integers_are_dotnets() {
+        for (text, number) in [("1", 1), (" 1", 1), ("1 ", 1), ("+1", 1), ("01", 1), ("-0", 0), ("-1", -1)] {
+            assert_eq!(integer(text), Some(number), "{text:?}");
+        }
+        for text in ["", " ", "1.0", "99999999999", "0x1", "\u{661}", "1,000", "1,1", "abc"] {
+            assert_eq!(integer(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_fold_to_one_form() {
+        assert_eq!(fold_path("/Ch%61t/NEGOTIATE"), "/chat/negotiate");
+        assert_eq!(fold_path("/chat%2Fnegotiate"), "/chat%2fnegotiate");
+        assert_eq!(fold_path("/%zz%4"), "/%zz%4");
+    }
+}

@@ -1,0 +1,118 @@
+//! Raw connections: bytes both ways over any transport, without handshake and hub protocol (the `/echo` of FINDINGS 2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::close::{CloseReason, CloseSignal};
+use crate::frame::framed;
+use crate::hub::RequestInfo;
+use crate::outbox::Outbox;
+use crate::wire::{Gone, Sink, Source, SourceEnd};
+
+/// Pieces that wait for the application; each has at most some 64 KiB.
+const INBOUND: usize = 4;
+/// Messages that wait for the client.
+const OUTBOUND: usize = 16;
+
+/// An application that speaks no hub protocol. One value serves all connections of a path.
+pub trait RawConnection: Send + Sync + 'static {
+    /// Serves one connection. It ends when this returns. When the client goes, or the server stops,
+    /// [`RawStream::recv`] gives `None` and this should return soon.
+    fn run(&self, request: Arc<RequestInfo>, stream: RawStream) -> BoxFuture<'static, ()>;
+}
+
+/// One client's bytes.
+pub struct RawStream {
+    inbound: mpsc::Receiver<Bytes>,
+    outbound: mpsc::Sender<Bytes>,
+}
+
+impl fmt::Debug for RawStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawStream")
+    }
+}
+
+impl RawStream {
+    /// Waits for bytes, cut as the transport happened to bring them. `None` when no more will come. While they are
+    /// not taken, the client is held back. Dropped half-way it loses nothing.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        self.inbound.recv().await
+    }
+
+    /// Sends bytes as one WebSocket text message, as one event, or in a poll's body. Waits while the client is slow.
+    pub async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.outbound.send(bytes).await.map_err(|_| Gone)
+    }
+}
+
+/// Serves one connection until its application has returned.
+pub(super) async fn serve<S: Source, K: Sink>(
+    app: &Arc<dyn RawConnection>,
+    request: Arc<RequestInfo>,
+    close: &CloseSignal,
+    outbox: &Outbox,
+    source: S,
+    sink: K,
+) -> CloseReason {
+    let (to_app, inbound) = mpsc::channel(INBOUND);
+    let (outbound, from_app) = mpsc::channel(OUTBOUND);
+    let app = app.run(request, RawStream { inbound, outbound });
+    let reading = read(source, to_app, close);
+    let writing = async { tokio::join!(app, write(sink, from_app, outbox)) };
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        _ = &mut writing => CloseReason::Aborted,
+        reason = &mut reading => {
+            writing.await;
+            reason
+        }
+    }
+}
+
+/// Brings the client's bytes to the application; tells why no more come.
+async fn read<S: Source>(mut source: S, to_app: mpsc::Sender<Bytes>, close: &CloseSignal) -> CloseReason {
+    let moving = async move {
+        let mut buffer = BytesMut::new();
+        loop {
+            match source.recv(&mut buffer).await {
+                // An application that has stopped listening may still speak; the end is watched for.
+                Ok(()) => drop(to_app.send(buffer.split().freeze()).await),
+                Err(SourceEnd::Closed) => return CloseReason::ClientClosed,
+                Err(SourceEnd::Lost) => return CloseReason::TransportLost,
+                Err(SourceEnd::Violation(code)) => return CloseReason::Violation(code),
+            }
+        }
+    };
+    tokio::select! {
+        reason = close.closed() => reason,
+        reason = moving => reason,
+    }
+}
+
+/// Brings what the application sends, and the pongs that are owed, to the client.
+async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox: &Outbox) {
+    // A WebSocket frame is text whatever the bytes are: the reference sends so (FINDINGS 2, WebSocket).
+    let framing = outbox.encoding().framing;
+    let mut batch = Vec::new();
+    loop {
+        sink.ready().await;
+        tokio::select! {
+            _ = outbox.next(&mut batch) => {}
+            message = from_app.recv() => {
+                let Some(message) = message else { return };
+                batch.push(framed(framing, &message, false));
+                while let Ok(more) = from_app.try_recv() {
+                    batch.push(framed(framing, &more, false));
+                }
+            }
+        }
+        if sink.send(&mut batch).await.is_err() {
+            return;
+        }
+    }
+}

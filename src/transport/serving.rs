@@ -1,0 +1,95 @@
+//! What all transports do around a connection: describe its request, hand it to its application, count it, and leave
+//! nothing behind when it ends, even by a panic.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request};
+
+use super::answers::Refusal;
+use super::endpoint::{App, Endpoint};
+use super::limits::Place;
+use super::link::Link;
+use super::raw;
+use crate::close::CloseReason;
+use crate::connection::{Peer, serve};
+use crate::hub::RequestInfo;
+use crate::outbox::Outbox;
+use crate::protocol::TransportKind;
+use crate::wire::{Sink, Source};
+
+/// A connection's place in the table and in the count; both are given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Entered {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) link: Arc<Link>,
+    _place: Place,
+}
+
+impl Entered {
+    pub(super) fn new(endpoint: Arc<Endpoint>, link: Arc<Link>, place: Place) -> Self {
+        Self { endpoint, link, _place: place }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.endpoint.table.remove(&self.link.token);
+        self.link.inbound.close();
+    }
+}
+
+/// What the hub will know of the request. The body is not part of it.
+pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
+    let (parts, _) = request.into_parts();
+    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote }
+}
+
+/// The `id` of a request that must have one.
+pub(super) fn required_id(request: &Request) -> Result<String, Refusal> {
+    super::query::value(request.uri(), "id").filter(|id| !id.is_empty()).ok_or(Refusal::IdMissing)
+}
+
+/// The span around everything a connection does. Its token is a secret and no part of it.
+pub(super) fn span(endpoint: &Endpoint, link: &Link, transport: TransportKind) -> tracing::Span {
+    tracing::info_span!("connection", id = %link.id, hub = %endpoint.name, transport = transport.name())
+}
+
+/// Serves a connection with its application until it has ended.
+pub(super) async fn run<S: Source, K: Sink>(
+    endpoint: &Endpoint,
+    link: &Link,
+    request: Arc<RequestInfo>,
+    outbox: Arc<Outbox>,
+    source: S,
+    sink: K,
+) -> CloseReason {
+    let transport = request.transport;
+    opened(endpoint, transport);
+    let reason = match &endpoint.app {
+        App::Hub(host) => {
+            let peer = Peer { id: link.id.clone(), request, close: link.close.clone() };
+            serve(host, peer, outbox, source, sink).await
+        }
+        App::Raw(app) => raw::serve(app, request, &link.close, &outbox, source, sink).await,
+    };
+    closed(endpoint, transport, &reason);
+    reason
+}
+
+/// A connection begins to be served. Raw connections have no metrics.
+fn opened(endpoint: &Endpoint, transport: TransportKind) {
+    if let App::Hub(host) = &endpoint.app {
+        host.metrics.opened(transport);
+    }
+    tracing::debug!("connection opened");
+}
+
+/// A connection has been served.
+fn closed(endpoint: &Endpoint, transport: TransportKind, reason: &CloseReason) {
+    if let App::Hub(host) = &endpoint.app {
+        host.metrics.closed(transport, reason);
+    }
+    tracing::debug!(reason = reason.label(), "connection closed");
+}

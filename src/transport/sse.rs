@@ -1,0 +1,143 @@
+//! Server-Sent Events: one response that goes on, an event a message; what the client sends comes by POST
+//! (reference/signalr-protocol.md 1.7).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use std::vec;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, PRAGMA};
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tracing::Instrument as _;
+
+use super::answers::typed;
+use super::endpoint::Endpoint;
+use super::link::Link;
+use super::serving::{Entered, request_info, required_id, run, span};
+use crate::close::{CloseReason, CloseSignal};
+use crate::frame::Framing;
+use crate::protocol::TransportKind;
+use crate::wire::{Gone, Sink, Source, SourceEnd};
+
+/// What the stream begins with: a comment, so that browsers see it open at once.
+const OPENING: Bytes = Bytes::from_static(b":\r\n");
+
+/// Answers a GET that asks for an event stream, and starts its connection.
+pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
+    let kind = TransportKind::ServerSentEvents;
+    let attached = required_id(&request)
+        .and_then(|token| endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.limits.admit()));
+    let (link, place) = match attached {
+        Ok(attached) => match attached.first {
+            Some(place) => (attached.link, place),
+            None => return super::answers::Refusal::Active.answer(),
+        },
+        Err(refusal) => return refusal.answer(),
+    };
+    let info = Arc::new(request_info(request, kind));
+    let span = span(endpoint, &link, kind);
+    let (batches, body) = mpsc::channel(1);
+    let entered = Entered::new(endpoint.clone(), link, place);
+    let served = async move {
+        let (endpoint, link) = (&entered.endpoint, &entered.link);
+        let outbox = endpoint.outbox(Framing::ServerSentEvents);
+        let timeout = endpoint.options.transport_send_timeout;
+        let mut sink = EventSink { batches: batches.clone(), timeout, close: link.close.clone() };
+        let source = EventSource { link, batches };
+        run(endpoint, link, info, outbox, source, &mut sink).await;
+        // Whoever sees the end of the stream finds the connection gone.
+        drop(entered);
+        drop(sink);
+    };
+    endpoint.tasks.spawn(served.instrument(span));
+
+    let events = Events { opening: Some(OPENING), batches: body, batch: Vec::new().into_iter() };
+    let mut answer = typed(StatusCode::OK, "text/event-stream", Body::new(events));
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache,no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    // nginx passes such a response on as it comes, whatever its buffering.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+}
+
+/// The response's body: every event a piece of its own, since clients lose one that comes in two reads.
+struct Events {
+    opening: Option<Bytes>,
+    batches: mpsc::Receiver<Vec<Bytes>>,
+    batch: vec::IntoIter<Bytes>,
+}
+
+impl HttpBody for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            let opening = self.opening.take();
+            if let Some(event) = opening.or_else(|| self.batch.next()) {
+                return Poll::Ready(Some(Ok(Frame::data(event))));
+            }
+            match ready!(self.batches.poll_recv(context)) {
+                Some(batch) => self.batch = batch.into_iter(),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// What was posted, until the stream is dropped.
+struct EventSource<'a> {
+    link: &'a Link,
+    batches: mpsc::Sender<Vec<Bytes>>,
+}
+
+impl Source for EventSource<'_> {
+    async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
+        tokio::select! {
+            read = self.link.inbound.read(into) => read.map_err(|Gone| SourceEnd::Closed),
+            () = self.batches.closed() => Err(SourceEnd::Closed),
+        }
+    }
+}
+
+/// Gives events to the response's body, one batch ahead of it.
+struct EventSink {
+    batches: mpsc::Sender<Vec<Bytes>>,
+    timeout: Duration,
+    close: CloseSignal,
+}
+
+impl Sink for &mut EventSink {
+    /// Always: what the body does not take waits in [`Sink::send`], under its timeout.
+    async fn ready(&mut self) {}
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+        match self.batches.try_send(std::mem::take(batch)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Gone),
+            Err(TrySendError::Full(batch)) => {
+                match tokio::time::timeout(self.timeout, self.batches.send(batch)).await {
+                    Ok(sent) => sent.map_err(|_| Gone),
+                    Err(_) => {
+                        self.close.close(CloseReason::SendTimeout);
+                        Err(Gone)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Stopping: nobody new comes, everybody is told, and it ends.
+
+use std::time::Duration;
+
+use super::kit::*;
+use crate::close::CloseReason;
+
+#[tokio::test]
+async fn everybody_is_sent_home_and_nobody_comes() {
+    let mut server = serve_default().await;
+    let waiting = server.negotiate().await;
+    let mut socket = server.client().await;
+    assert_eq!(socket.upgrade("/echo").await.status, 101);
+    server.came().await;
+    let polling = server.polling().await;
+    server.came().await;
+    let mut poll = server.client().await;
+    poll.request("GET", &format!("/echo?id={polling}"), &[], "").await;
+
+    server.transports.drain();
+    assert_eq!(server.ask("POST", "/echo/negotiate", "").await.status, 503);
+    assert_eq!(server.client().await.upgrade(&format!("/echo?id={waiting}")).await.status, 503);
+    assert_eq!(server.client().await.upgrade("/echo").await.status, 503);
+    assert_eq!(server.ask("POST", &format!("/echo?id={polling}"), "").await.status, 200);
+
+    server.transports.close_all(CloseReason::Draining, 1, Duration::ZERO).await;
+    assert_eq!(&socket.bytes(4).await[..], b"\x88\x02\x03\xe8");
+    drop(socket);
+    assert_eq!(poll.answer().await.status, 204);
+    tokio::time::timeout(PATIENCE, server.transports.closed()).await.unwrap();
+    assert_eq!(server.transports.connections(), 0);
+    assert_eq!(server.ask("GET", &format!("/echo?id={polling}"), "").await.status, 404);
+}

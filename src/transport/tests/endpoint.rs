@@ -1,0 +1,170 @@
+//! The status and body table of reference/signalr-protocol.md 1.4, paths, and requests that are not quite WebSockets.
+
+use super::kit::*;
+use crate::config::HubOptions;
+use crate::protocol::TransportKind;
+
+const TEXT: Option<&str> = Some("text/plain");
+
+#[tokio::test]
+async fn paths_are_matched_as_asp_net_core_matches_them() {
+    let server = serve_default().await;
+    for path in ["/echo/negotiate", "/ECHO/Negotiate", "/ech%6f/negotiate", "/echo/negotiate/"] {
+        assert_eq!(server.ask("POST", path, "").await.status, 200, "{path}");
+    }
+    for path in ["/echo//negotiate", "/echo%2Fnegotiate", "/echo/negotiatex", "/echo/negotiate/x", "/echox/negotiate"] {
+        assert_eq!(server.ask("POST", path, "").await.short(), (404, None, ""), "{path}");
+    }
+    for path in ["/echo", "/echo/", "/Echo"] {
+        assert_eq!(server.ask("GET", path, "").await.short(), (400, TEXT, "Connection ID required"), "{path}");
+    }
+    assert_eq!(server.ask("GET", "/echo//", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn ids_that_are_missing_or_unknown() {
+    let server = serve_default().await;
+    for method in ["GET", "POST", "DELETE"] {
+        for target in ["/echo", "/echo?id="] {
+            let answer = server.ask(method, target, "").await;
+            assert_eq!(answer.short(), (400, TEXT, "Connection ID required"), "{method} {target}");
+        }
+        let token = server.negotiate().await;
+        for target in ["/echo?id=nope".to_owned(), format!("/echo?id={token}&id={token}")] {
+            let answer = server.ask(method, &target, "").await;
+            assert_eq!(answer.short(), (404, TEXT, "No Connection with that ID"), "{method} {target}");
+        }
+    }
+    let unknown = server.client().await.upgrade("/echo?id=nope").await;
+    assert_eq!(unknown.short(), (404, None, "No Connection with that ID"));
+}
+
+#[tokio::test]
+async fn polls_are_not_to_be_cached_and_nothing_else_says_so() {
+    let server = serve_default().await;
+    let poll = server.ask("GET", "/echo?id=nope", "").await;
+    assert_eq!(poll.header("cache-control"), Some("no-cache, no-store"));
+    assert_eq!(poll.header("pragma"), Some("no-cache"));
+    assert_eq!(poll.header("expires"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    assert_eq!(server.ask("POST", "/echo?id=nope", "").await.header("cache-control"), None);
+}
+
+#[tokio::test]
+async fn other_methods_are_refused() {
+    let server = serve_default().await;
+    for method in ["PUT", "PATCH", "OPTIONS"] {
+        assert_eq!(server.ask(method, "/echo?id=nope", "abc").await.short(), (405, TEXT, ""), "{method}");
+        assert_eq!(server.ask(method, "/echo/negotiate", "").await.short(), (405, TEXT, ""), "{method}");
+    }
+    assert_eq!(server.ask("GET", "/echo/negotiate", "").await.short(), (405, TEXT, ""));
+    let mut client = server.client().await;
+    client.request("HEAD", "/echo", &[], "").await;
+    assert_eq!(client.head().await.status, 405);
+}
+
+#[tokio::test]
+async fn a_transport_that_is_not_offered_is_refused_after_the_id() {
+    let transports = vec![TransportKind::LongPolling];
+    let server = serve(HubOptions { transports, ..HubOptions::default() }, None).await;
+    let token = server.negotiate().await;
+    let target = format!("/echo?id={token}");
+    let websocket = server.client().await.upgrade(&target).await;
+    assert_eq!(websocket.short(), (404, TEXT, "WebSockets transport not supported by this end point type"));
+    let without = server.client().await.upgrade("/echo").await;
+    assert_eq!(without.short(), (404, TEXT, "WebSockets transport not supported by this end point type"));
+    let mut client = server.client().await;
+    client.request("GET", &target, &[("Accept", "text/event-stream")], "").await;
+    let events = client.answer().await;
+    assert_eq!(events.short(), (404, TEXT, "ServerSentEvents transport not supported by this end point type"));
+    assert_eq!(server.ask("GET", &target, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn nobody_changes_transports() {
+    let server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let refused = (400, TEXT, "Cannot change transports mid-connection");
+    assert_eq!(server.client().await.upgrade(&target).await.short(), refused);
+    let mut client = server.client().await;
+    client.request("GET", &target, &[("Accept", "a/b, TEXT/event-stream")], "").await;
+    assert_eq!(client.answer().await.short(), refused);
+
+    let token = server.negotiate().await;
+    let target = format!("/echo?id={token}");
+    let mut socket = server.client().await;
+    assert_eq!(socket.upgrade(&target).await.status, 101);
+    assert_eq!(server.ask("GET", &target, "").await.short(), refused);
+    assert_eq!(server.client().await.upgrade(&target).await.short(), (409, TEXT, ""));
+    let post = server.ask("POST", &target, "x").await;
+    assert_eq!(post.short(), (405, TEXT, "POST requests are not allowed for WebSocket connections."));
+    let delete = server.ask("DELETE", &target, "").await;
+    let told = "Cannot terminate this connection using the DELETE endpoint.";
+    assert_eq!(delete.short(), (400, TEXT, told));
+    let unbound = format!("/echo?id={}", server.negotiate().await);
+    assert_eq!(server.ask("DELETE", &unbound, "").await.short(), (400, TEXT, told));
+}
+
+#[tokio::test]
+async fn what_is_not_quite_a_websocket_is_a_poll() {
+    let server = serve_default().await;
+    let changes: [(&str, &str); 9] = [
+        ("Sec-WebSocket-Version", "8"),
+        ("Sec-WebSocket-Version", ""),
+        ("Sec-WebSocket-Key", "AAAA"),
+        ("Sec-WebSocket-Key", "!!"),
+        ("Sec-WebSocket-Key", ""),
+        ("Connection", "keep-alive"),
+        ("Upgrade", "foo"),
+        ("Upgrade", ""),
+        ("Accept", "text/event-stream;q=0.5"),
+    ];
+    for (name, value) in changes {
+        let mut headers: Vec<_> = UPGRADE.into_iter().filter(|header| header.0 != name).collect();
+        headers.push((name, value));
+        if name == "Accept" {
+            headers.remove(0);
+        }
+        let mut client = server.client().await;
+        client.request("GET", "/echo", &headers, "").await;
+        let answer = client.answer().await;
+        assert_eq!(answer.short(), (400, TEXT, "Connection ID required"), "{name}: {value}");
+        assert_eq!(answer.header("cache-control"), Some("no-cache, no-store"), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn one_tcp_connection_serves_many_refusals() {
+    let server = serve_default().await;
+    let mut client = server.client().await;
+    for _ in 0..3 {
+        client.request("POST", "/echo?id=nope", &[], "body").await;
+        assert_eq!(client.answer().await.status, 404);
+        client.request("PUT", "/echo", &[], "body").await;
+        assert_eq!(client.answer().await.status, 405);
+        client.request("POST", "/echo/negotiate", &[], "body").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    // Nobody asks for this body, and it comes all the same.
+    client.send(b"POST /echo?id=nope HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 404);
+    client.send(b"x").await;
+    client.request("GET", "/echo", &[], "").await;
+    assert_eq!(client.answer().await.status, 400);
+}
+
+#[tokio::test]
+async fn a_full_server_takes_nobody_more() {
+    let mut server = serve(HubOptions::default(), Some(1)).await;
+    let (first, second) = (server.negotiate().await, server.negotiate().await);
+    let mut socket = server.client().await;
+    assert_eq!(socket.upgrade(&format!("/echo?id={first}")).await.status, 101);
+    server.came().await;
+    assert_eq!(server.transports.connections(), 1);
+    assert_eq!(server.ask("POST", "/echo/negotiate", "").await.status, 503);
+    assert_eq!(server.client().await.upgrade("/echo").await.status, 503);
+    assert_eq!(server.ask("GET", &format!("/echo?id={second}"), "").await.status, 503);
+    socket.send(&masked(0x88, b"")).await;
+    socket.rest().await;
+    assert_eq!(server.ask("GET", &format!("/echo?id={second}"), "").await.status, 200);
+}

@@ -1,0 +1,70 @@
+//! Server-Sent Events over a real socket.
+
+use super::kit::*;
+use crate::protocol::TransportKind;
+
+async fn open(server: &Server, token: &str) -> Client {
+    let mut client = server.client().await;
+    client.request("GET", &format!("/echo?id={token}"), &[("Accept", "text/event-stream")], "").await;
+    let head = client.head().await;
+    assert_eq!(head.status, 200);
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    assert_eq!(head.header("cache-control"), Some("no-cache,no-store"));
+    assert_eq!(head.header("pragma"), Some("no-cache"));
+    assert_eq!(head.header("content-encoding"), Some("identity"));
+    assert_eq!(head.header("expires"), None);
+    assert_eq!(client.chunk().await, ":\r\n");
+    client
+}
+
+#[tokio::test]
+async fn what_is_posted_comes_back_as_events() {
+    let mut server = serve_default().await;
+    let token = server.negotiate().await;
+    let mut stream = open(&server, &token).await;
+    let request = server.came().await;
+    assert_eq!(request.transport, TransportKind::ServerSentEvents);
+    assert_eq!(request.remote, Some(stream.socket.local_addr().unwrap()));
+    let target = format!("/echo?id={token}");
+    for (sent, event) in [("hello", "data: hello\r\n\r\n"), ("a\nb\r\nc", "data: a\r\ndata: b\r\ndata: c\r\n\r\n")] {
+        assert_eq!(server.ask("POST", &target, sent).await.short(), (200, Some("text/plain"), ""));
+        assert_eq!(stream.chunk().await, event);
+    }
+    let mut second = server.client().await;
+    second.request("GET", &target, &[("Accept", "text/event-stream")], "").await;
+    assert_eq!(second.answer().await.short(), (409, Some("text/plain"), ""));
+    let delete = server.ask("DELETE", &target, "").await;
+    assert_eq!(delete.status, 400);
+}
+
+#[tokio::test]
+async fn the_body_ends_with_the_connection_and_the_id_is_unknown_then() {
+    let mut server = serve_default().await;
+    let token = server.negotiate().await;
+    let mut stream = open(&server, &token).await;
+    server.came().await;
+    server.ask("POST", &format!("/echo?id={token}"), "bye").await;
+    assert_eq!(stream.chunk().await, "");
+    assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "x").await.status, 404);
+    server.gone().await;
+    assert_eq!(server.transports.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_drops_its_stream_is_gone() {
+    let mut server = serve_default().await;
+    let token = server.negotiate().await;
+    let stream = open(&server, &token).await;
+    server.came().await;
+    drop(stream);
+    server.gone().await;
+}
+
+#[tokio::test]
+async fn what_was_posted_before_the_stream_is_its_first_event() {
+    let server = serve_default().await;
+    let token = server.negotiate().await;
+    assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "early").await.status, 200);
+    let mut stream = open(&server, &token).await;
+    assert_eq!(stream.chunk().await, "data: early\r\n\r\n");
+}

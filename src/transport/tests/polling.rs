@@ -1,0 +1,165 @@
+//! Long polling over real sockets.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::kit::*;
+use crate::config::HubOptions;
+use crate::protocol::TransportKind;
+
+const BINARY: Option<&str> = Some("application/octet-stream");
+const TEXT: Option<&str> = Some("text/plain");
+
+#[tokio::test]
+async fn the_first_poll_is_empty_and_data_waits_for_the_next() {
+    let mut server = serve_default().await;
+    let token = server.negotiate().await;
+    let target = format!("/echo?id={token}");
+    assert_eq!(server.ask("POST", &target, "early").await.short(), (200, TEXT, ""));
+    assert_eq!(server.ask("GET", &format!("{target}&_=1"), "").await.short(), (200, BINARY, ""));
+    let request = server.came().await;
+    assert_eq!((request.transport, request.query("_")), (TransportKind::LongPolling, Some("1".to_owned())));
+    assert_eq!(server.ask("GET", &target, "").await.short(), (200, BINARY, "early"));
+    assert_eq!(server.ask("POST", &target, "more").await.status, 200);
+    assert_eq!(server.ask("GET", &target, "").await.short(), (200, BINARY, "more"));
+}
+
+#[tokio::test]
+async fn a_waiting_poll_gets_what_comes() {
+    let server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let mut poll = server.client().await;
+    poll.request("GET", &target, &[], "").await;
+    server.ask("POST", &target, "hello").await;
+    assert_eq!(poll.answer().await.short(), (200, BINARY, "hello"));
+}
+
+#[tokio::test]
+async fn a_poll_without_data_ends_in_time_and_another_may_follow() {
+    let options = HubOptions { long_polling_poll_timeout: Duration::from_millis(20), ..HubOptions::default() };
+    let server = serve(options, None).await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let answer = server.ask("GET", &target, "").await;
+    assert_eq!(answer.short(), (200, TEXT, ""));
+    assert_eq!(answer.header("expires"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    assert_eq!(server.ask("GET", &target, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_poll_ends_the_old_one_with_204() {
+    let server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let (mut old, mut new) = (server.client().await, server.client().await);
+    // Which of the two is served first is open; the one that is second stays.
+    old.request("GET", &target, &[], "").await;
+    new.request("GET", &target, &[], "").await;
+    let first = tokio::select! {
+        answer = old.answer() => { std::mem::swap(&mut old, &mut new); answer }
+        answer = new.answer() => answer,
+    };
+    assert_eq!(first.short(), (204, TEXT, ""));
+    server.ask("POST", &target, "x").await;
+    assert_eq!(old.answer().await.short(), (200, BINARY, "x"));
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_is_handed_over_before_204_and_404() {
+    let mut server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    server.came().await;
+    server.ask("POST", &target, "last").await;
+    // The echo has sent it when it takes the next piece; then it ends.
+    let mut poll = server.client().await;
+    poll.request("GET", &target, &[], "").await;
+    assert_eq!(poll.answer().await.short(), (200, BINARY, "last"));
+    server.ask("POST", &target, "bye").await;
+    server.gone().await;
+    assert_eq!(server.ask("GET", &target, "").await.short(), (204, TEXT, ""));
+    assert_eq!(server.ask("GET", &target, "").await.short(), (404, TEXT, "No Connection with that ID"));
+}
+
+#[tokio::test]
+async fn delete_ends_it_at_once() {
+    let mut server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    server.came().await;
+    assert_eq!(server.ask("DELETE", &target, "").await.short(), (202, TEXT, ""));
+    server.gone().await;
+    for method in ["DELETE", "GET", "POST"] {
+        assert_eq!(server.ask(method, &target, "").await.short(), (404, TEXT, "No Connection with that ID"));
+    }
+}
+
+#[tokio::test]
+async fn a_poll_that_is_given_up_loses_nothing() {
+    let mut server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    server.came().await;
+    let mut poll = server.client().await;
+    poll.request("GET", &target, &[], "").await;
+    drop(poll);
+    server.ask("POST", &target, "kept").await;
+    // Whether the server has noticed or not: the answer to a dead socket is the only one that may be lost.
+    let mut seen = String::new();
+    while seen.is_empty() {
+        server.ask("POST", &target, "kept").await;
+        seen = server.ask("GET", &target, "").await.body;
+    }
+    assert!(seen.starts_with("kept"));
+}
+
+#[tokio::test]
+async fn who_does_not_poll_again_expires() {
+    let mut server = serve_default().await;
+    let token = server.polling().await;
+    server.came().await;
+    let timeout = HubOptions::default().disconnect_timeout;
+    server.transports.sweep(Instant::now() + timeout / 2);
+    assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "").await.status, 200);
+    server.transports.sweep(Instant::now() + timeout);
+    server.gone().await;
+    assert_eq!(server.ask("GET", &format!("/echo?id={token}"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn posts_are_applied_whole_and_held_back_when_nobody_takes_them() {
+    let options = HubOptions { incoming_buffer_size: Some(1000), ..HubOptions::default() };
+    let server = serve(options, None).await;
+    let token = server.negotiate().await;
+    let target = format!("/echo?id={token}");
+    let mut posts = Vec::new();
+    for letter in ["a", "b", "c", "d"] {
+        let mut client = server.client().await;
+        client.request("POST", &target, &[], &letter.repeat(3000)).await;
+        posts.push(client);
+    }
+    assert_eq!(server.ask("GET", &target, "").await.status, 200);
+    let mut all = String::new();
+    while all.len() < 12_000 {
+        all.push_str(&server.ask("GET", &target, "").await.body);
+    }
+    for client in &mut posts {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    all.as_bytes().chunks(3000).for_each(|run| assert!(run.iter().all(|byte| *byte == run[0]), "torn"));
+}
+
+#[tokio::test]
+async fn what_has_come_of_a_post_that_is_cut_short_counts() {
+    let server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let mut post = server.client().await;
+    post.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf").as_bytes()).await;
+    assert_eq!(server.ask("GET", &target, "").await.body, "half");
+    drop(post);
+    assert_eq!(server.ask("POST", &target, "whole").await.status, 200);
+    assert_eq!(server.ask("GET", &target, "").await.body, "whole");
+}

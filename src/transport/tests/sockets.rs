@@ -1,0 +1,158 @@
+//! WebSockets over real sockets, and over something that is none.
+
+use std::time::Duration;
+
+use super::kit::*;
+use crate::config::HubOptions;
+use crate::protocol::TransportKind;
+
+const NORMAL: &[u8] = &[0x88, 2, 0x03, 0xe8];
+
+async fn open(server: &Server, target: &str) -> Client {
+    let mut client = server.client().await;
+    let answer = client.upgrade(target).await;
+    assert_eq!(answer.status, 101);
+    assert_eq!(answer.header("connection"), Some("Upgrade"));
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    client
+}
+
+#[tokio::test]
+async fn bytes_come_back_as_text_frames() {
+    let mut server = serve_default().await;
+    let mut client = open(&server, "/echo").await;
+    let request = server.came().await;
+    assert_eq!(request.transport, TransportKind::WebSockets);
+    client.send(&masked(0x82, b"\x00\xff")).await;
+    assert_eq!(&client.bytes(4).await[..], b"\x81\x02\x00\xff");
+    client.send(&masked(0x81, b"x")).await;
+    assert_eq!(&client.bytes(3).await[..], b"\x81\x01x");
+}
+
+#[tokio::test]
+async fn frames_right_behind_the_request_are_not_lost() {
+    let server = serve_default().await;
+    let mut client = server.client().await;
+    let mut bytes =
+        b"GET /echo?id= HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, upgrade\r\nUpgrade: foo, WebSocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            .to_vec();
+    bytes.extend(masked(0x81, b"early"));
+    client.send(&bytes).await;
+    assert_eq!(client.head().await.status, 101);
+    assert_eq!(&client.bytes(7).await[..], b"\x81\x05early");
+}
+
+#[tokio::test]
+async fn what_was_posted_comes_before_what_the_socket_brings() {
+    let server = serve_default().await;
+    let token = server.negotiate().await;
+    assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "one").await.status, 200);
+    let mut client = open(&server, &format!("/echo?id={token}")).await;
+    assert_eq!(&client.bytes(5).await[..], b"\x81\x03one");
+}
+
+#[tokio::test]
+async fn every_ping_gets_its_pong() {
+    let server = serve_default().await;
+    let mut client = open(&server, "/echo").await;
+    client.send(&[masked(0x89, b""), masked(0x89, b"hi")].concat()).await;
+    assert_eq!(&client.bytes(6).await[..], b"\x8a\x00\x8a\x02hi");
+    client.send(&masked(0x89, b"again")).await;
+    assert_eq!(&client.bytes(7).await[..], b"\x8a\x05again");
+}
+
+#[tokio::test]
+async fn every_legal_close_is_answered_with_1000_and_the_id_is_unknown_then() {
+    let mut server = serve_default().await;
+    for payload in [&b""[..], b"\x03\xe9bye", b"\x0b\xb8"] {
+        let token = server.negotiate().await;
+        let mut client = open(&server, &format!("/echo?id={token}")).await;
+        server.came().await;
+        client.send(&[masked(0x88, payload), masked(0x81, b"late")].concat()).await;
+        assert_eq!(client.rest().await, NORMAL);
+        server.gone().await;
+        let after = server.client().await.upgrade(&format!("/echo?id={token}")).await;
+        assert_eq!(after.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn violations_are_told_and_end_it() {
+    let mut server = serve_default().await;
+    let cases: [(Vec<u8>, u16); 4] = [
+        (b"\x81\x02{}".to_vec(), 1002),
+        (masked(0x8b, b""), 1002),
+        (masked(0x81, b"\xc3("), 1007),
+        (masked(0x88, b"\x03\xed"), 1002),
+    ];
+    for (bytes, code) in cases {
+        let mut client = open(&server, "/echo").await;
+        server.came().await;
+        client.send(&bytes).await;
+        let [high, low] = code.to_be_bytes();
+        assert_eq!(client.rest().await, [0x88, 2, high, low], "{bytes:x?}");
+        server.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn the_server_closes_with_1000_and_waits_for_the_answer() {
+    let mut server = serve_default().await;
+    let mut client = open(&server, "/echo").await;
+    server.came().await;
+    client.send(&masked(0x81, b"bye")).await;
+    assert_eq!(&client.bytes(4).await[..], NORMAL);
+    client.send(&[masked(0x81, b"still here"), masked(0x88, b"\x03\xe8")].concat()).await;
+    assert!(client.rest().await.is_empty());
+    server.gone().await;
+}
+
+#[tokio::test]
+async fn who_does_not_answer_a_close_is_cut_off() {
+    let options = HubOptions { websocket_close_timeout: Duration::from_millis(50), ..HubOptions::default() };
+    let mut server = serve(options, None).await;
+    let mut client = open(&server, "/echo").await;
+    server.came().await;
+    client.send(&masked(0x81, b"bye")).await;
+    assert_eq!(&client.bytes(4).await[..], NORMAL);
+    use tokio::io::AsyncReadExt as _;
+    let end = tokio::time::timeout(PATIENCE, client.socket.read(&mut [0; 1])).await.unwrap();
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_is_simply_ended() {
+    use tokio::io::AsyncWriteExt as _;
+    let mut server = serve_default().await;
+    let mut client = open(&server, "/echo").await;
+    server.came().await;
+    client.socket.shutdown().await.unwrap();
+    assert!(client.rest().await.is_empty());
+    server.gone().await;
+}
+
+#[tokio::test]
+async fn who_never_reads_is_given_up_and_nobody_else_suffers() {
+    let options = HubOptions { transport_send_timeout: Duration::from_millis(100), ..HubOptions::default() };
+    let mut server = serve(options, None).await;
+    let mut deaf = open(&server, "/echo").await;
+    server.came().await;
+    // A frame of a gigabyte: what comes of it is echoed until nothing more fits, then the socket is given up.
+    let mut header = vec![0x82, 0xff];
+    header.extend_from_slice(&(1_u64 << 30).to_be_bytes());
+    header.extend_from_slice(&[0; 4]);
+    deaf.send(&header).await;
+    let piece = vec![0; 1 << 20];
+    let flood = async {
+        use tokio::io::AsyncWriteExt as _;
+        while deaf.socket.write_all(&piece).await.is_ok() {}
+    };
+    let end = async {
+        let mut other = open(&server, "/echo").await;
+        other.send(&masked(0x81, b"x")).await;
+        assert_eq!(&other.bytes(3).await[..], b"\x81\x01x");
+    };
+    tokio::join!(tokio::time::timeout(PATIENCE, flood), end).0.unwrap();
+}

@@ -1,0 +1,154 @@
+//! WebSockets: which requests ask for one, the answer 101, and the socket behind it
+//! (reference/signalr-protocol.md 1.6; FINDINGS 2, HTTP and WebSocket).
+//!
+//! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
+
+mod codec;
+mod io;
+mod socket;
+mod utf8;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use base64::Engine as _;
+use bytes::BytesMut;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument as _;
+
+pub use codec::{Decoder, Progress};
+
+use self::io::{AnyReader, AnyWriter, Reader, Writer};
+use self::socket::{WebSocketSink, WebSocketSource, part};
+use super::answers::Refusal;
+use super::endpoint::Endpoint;
+use super::limits::Place;
+use super::link::Link;
+use super::query;
+use super::serving::{Entered, request_info, run, span};
+use crate::frame::Framing;
+use crate::hub::RequestInfo;
+use crate::ids::{ConnectionId, ConnectionToken};
+use crate::protocol::TransportKind;
+
+/// Whether a GET asks for a WebSocket. Anything not quite right is a poll for the reference, never a 426.
+pub(super) fn asks_for(request: &Request) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_11
+        && lists(headers, &CONNECTION, "upgrade")
+        && lists(headers, &UPGRADE, "websocket")
+        && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+        && headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key)
+}
+
+/// Whether a header, perhaps given several times, lists a token.
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// Sixteen bytes in base64.
+fn is_key(value: &HeaderValue) -> bool {
+    base64::engine::general_purpose::STANDARD.decode(value.as_bytes()).is_ok_and(|key| key.len() == 16)
+}
+
+/// Answers a request for a WebSocket, and starts its connection once hyper lets go of the socket.
+pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Response {
+    let (link, place) = match admit(endpoint, &request) {
+        Ok(admitted) => admitted,
+        // The reference gives this answer no Content-Type (FINDINGS 1, 1.4).
+        Err(Refusal::IdUnknown) => {
+            let mut answer = Refusal::IdUnknown.answer();
+            answer.headers_mut().remove(http::header::CONTENT_TYPE);
+            return answer;
+        }
+        Err(refusal) => return refusal.answer(),
+    };
+    let accept = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let upgrade = hyper::upgrade::on(&mut request);
+    let info = Arc::new(request_info(request, TransportKind::WebSockets));
+    let span = span(endpoint, &link, TransportKind::WebSockets);
+    let entered = Entered::new(endpoint.clone(), link, place);
+    endpoint.tasks.spawn(serve(entered, info, upgrade).instrument(span));
+
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(accept) = accept.and_then(|accept| HeaderValue::try_from(accept).ok()) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    answer
+}
+
+/// Finds the connection the request names, or makes one: without an id, and with an empty one.
+fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Place), Refusal> {
+    let kind = TransportKind::WebSockets;
+    let offered = endpoint.offers(kind);
+    match query::value(request.uri(), "id").filter(|id| !id.is_empty()) {
+        Some(token) => {
+            let attached = endpoint.table.attach(&token, kind, offered, || endpoint.limits.admit())?;
+            Ok((attached.link, attached.first.ok_or(Refusal::Active)?))
+        }
+        None if !offered => Err(Refusal::NotOffered(kind)),
+        None => {
+            let place = endpoint.limits.admit()?;
+            let id = ConnectionId::random();
+            Ok((endpoint.table.unasked(ConnectionToken::from(&id), id), place))
+        }
+    }
+}
+
+/// The connection's task: takes the socket and serves it.
+async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "the socket was gone before it was a WebSocket");
+            return;
+        }
+    };
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(Parts { io, read_buf, .. }) => {
+            let (reader, writer) = io.into_inner().into_split();
+            serve_halves(entered, info, reader, writer, BytesMut::from(read_buf)).await;
+        }
+        Err(upgraded) => serve_any(entered, info, upgraded).await,
+    }
+}
+
+/// Serves a socket that is no plain TCP.
+async fn serve_any(entered: Entered, info: Arc<RequestInfo>, upgraded: Upgraded) {
+    let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+    serve_halves(entered, info, AnyReader(reader), AnyWriter(writer), BytesMut::new()).await;
+}
+
+async fn serve_halves(
+    entered: Entered,
+    info: Arc<RequestInfo>,
+    reader: impl Reader,
+    writer: impl Writer,
+    early: BytesMut,
+) {
+    let (endpoint, link) = (entered.endpoint.clone(), entered.link.clone());
+    let outbox = endpoint.outbox(Framing::WebSocket);
+    let mut source = WebSocketSource::new(reader, link.inbound.close(), early, outbox.clone());
+    let timeout = endpoint.options.transport_send_timeout;
+    let mut sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());
+    run(&endpoint, &link, info, outbox, &mut source, &mut sink).await;
+    // Whoever sees the close frame finds the connection gone.
+    drop(entered);
+    part(source, sink, endpoint.options.websocket_close_timeout).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! A WebSocket over something that is no TCP socket, as TLS will be: a pipe in memory.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::io::{AnyReader, AnyWriter};
+use super::socket::{WebSocketSink, WebSocketSource, part};
+use crate::close::{CloseReason, CloseSignal};
+use crate::frame::{Encoding, Framing};
+use crate::outbox::Outbox;
+use crate::protocol::Protocol;
+use crate::wire::{Gone, Sink, Source, SourceEnd};
+
+fn outbox() -> Arc<Outbox> {
+    Arc::new(Outbox::new(Encoding { protocol: Protocol::Json, framing: Framing::WebSocket }, None, None))
+}
+
+const TIMEOUT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn any_stream_will_do() {
+    let (ours, mut theirs) = tokio::io::duplex(64);
+    let (reader, writer) = tokio::io::split(ours);
+    let (outbox, close) = (outbox(), CloseSignal::default());
+    let mut source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox.clone());
+    let mut sink = WebSocketSink::new(AnyWriter(writer), &source, TIMEOUT, close.clone());
+
+    theirs.write_all(&[0x81, 0x83, 0, 0, 0, 0, b'a', b'b', b'c', 0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+    let mut into = BytesMut::new();
+    (&mut source).recv(&mut into).await.unwrap();
+    assert_eq!(&into[..], b"abc");
+    let mut batch = Vec::new();
+    assert!(outbox.next(&mut batch).await);
+    (&mut sink).send(&mut batch).await.unwrap();
+    let mut pong = [0; 2];
+    theirs.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, [0x8a, 0]);
+
+    // More pieces than go into one call, and more bytes than the pipe holds.
+    let mut batch: Vec<Bytes> = (0..=255_u8).map(|byte| Bytes::from(vec![byte; 3])).collect();
+    let expected = batch.concat();
+    let mut seen = vec![0; expected.len()];
+    let mut writer = &mut sink;
+    let (sent, read) = tokio::join!(writer.send(&mut batch), theirs.read_exact(&mut seen));
+    assert_eq!((sent, read.unwrap()), (Ok(()), expected.len()));
+    assert!(seen == expected && batch.is_empty());
+
+    theirs.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
+    assert_eq!((&mut source).recv(&mut into).await, Err(SourceEnd::Closed));
+    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(b"late")]).await, Err(Gone));
+    let mut rest = Vec::new();
+    tokio::join!(part(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
+    assert_eq!(rest, [0x88, 2, 0x03, 0xe8]);
+}
+
+#[tokio::test]
+async fn a_write_that_takes_too_long_gives_the_peer_up() {
+    let (ours, _theirs) = tokio::io::duplex(8);
+    let (reader, writer) = tokio::io::split(ours);
+    let close = CloseSignal::default();
+    let source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox());
+    let mut sink = WebSocketSink::new(AnyWriter(writer), &source, TIMEOUT, close.clone());
+    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(&[0; 100])]).await, Err(Gone));
+    assert_eq!(close.reason(), Some(&CloseReason::SendTimeout));
+}

@@ -1,0 +1,72 @@
+// Starts nginx and HAProxy with the shipped files, on loopback: listeners, replicas and paths are replaced, nothing else.
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const CONFIG = new URL("../../../config/", import.meta.url);
+
+export const have = (program) => spawnSync(program, ["-v"], { env: PATH }).status === 0;
+const PATH = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
+
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+// Replaces `replicaN:8080` by the ports given, and drops the lines of replicas that there are none for.
+function replicas(text, ports) {
+  return text.split("\n").flatMap((line) => {
+    const number = /\breplica(\d):8080|^    use-server replica(\d)/.exec(line)?.slice(1).find(Boolean);
+    if (!number) return [line];
+    return number <= ports.length ? [line.replace(/replica\d:8080/, `127.0.0.1:${ports[number - 1]}`)] : [];
+  }).join("\n");
+}
+
+async function run(program, args, port, folder) {
+  const child = spawn(program, args, { env: PATH, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  child.stdout.on("data", (data) => (said += data));
+  child.stderr.on("data", (data) => (said += data));
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  for (let attempt = 0; ; attempt++) {
+    const up = await new Promise((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => (socket.destroy(), resolve(true)));
+      socket.on("error", () => resolve(false));
+    });
+    if (up) break;
+    if (child.exitCode !== null || attempt > 100) throw new Error(`${program} does not start: ${said}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const stop = async () => {
+    child.kill("SIGTERM");
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { url: `http://127.0.0.1:${port}`, stop, said: () => said };
+}
+
+// `text`: another nginx.conf than the shipped one.
+export async function nginx(ports, text) {
+  const folder = await mkdtemp(join(tmpdir(), "hubplane-nginx-"));
+  const port = await freePort();
+  text = replicas(text ?? (await readFile(new URL("nginx.conf", CONFIG), "utf8")), ports).replace("listen 8080", `listen 127.0.0.1:${port}`);
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`);
+  text = text.replace("http {", `http {\naccess_log off;\n${temporary.join("\n")}`).replace(/worker_rlimit_nofile.*/, "").replace("65536", "1024");
+  await writeFile(join(folder, "nginx.conf"), text);
+  const settings = `daemon off; pid ${folder}/pid; ${process.getuid() === 0 ? "user root;" : ""}`;
+  return run("nginx", ["-e", "stderr", "-c", join(folder, "nginx.conf"), "-g", settings], port, folder);
+}
+
+export async function haproxy(ports) {
+  const folder = await mkdtemp(join(tmpdir(), "hubplane-haproxy-"));
+  const port = await freePort();
+  let text = replicas(await readFile(new URL("haproxy.cfg", CONFIG), "utf8"), ports);
+  text = text.replace("bind :8080", `bind 127.0.0.1:${port}`).replace("maxconn 100000", "maxconn 200");
+  await writeFile(join(folder, "haproxy.cfg"), text);
+  return run("haproxy", ["-db", "-f", join(folder, "haproxy.cfg")], port, folder);
+}

@@ -1,0 +1,323 @@
+// The shipped config/haproxy.cfg and config/nginx.conf in front of two servers, with the official client; and the
+// plainest nginx there is, with its default buffering and idle cut.
+//
+//   BASE_A=http://127.0.0.1:8080 BASE_B=http://127.0.0.1:8081 node run.js
+//
+// Two replicas with a hub at /chat (the built-in one). KEEP_ALIVE and POLL_TIMEOUT tell their keep_alive_interval and
+// long_polling_poll_timeout in seconds (15 and 90). The idle cut of the plain nginx is four times KEEP_ALIVE, so servers
+// that ping each second make those tests quick; with a cut of over 20 s they run only with SLOW=1.
+// Last line: "N passed, N failed"; exit code 1 on failure. A proxy that is not installed is skipped, with a line.
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
+import { gate } from "./gate.js";
+import { haproxy, have, nginx } from "./proxies.js";
+
+const BASE_A = process.env.BASE_A ?? "http://127.0.0.1:8080";
+const BASE_B = process.env.BASE_B ?? BASE_A;
+const KEEP_ALIVE = Number(process.env.KEEP_ALIVE ?? 15);
+const POLL_TIMEOUT = Number(process.env.POLL_TIMEOUT ?? 90);
+const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
+const CONNECTS = 20;
+const PATIENCE = 15_000;
+
+let passed = 0, failed = 0;
+
+async function test(title, body) {
+  const open = [];
+  const client = async (url, transport, options = {}) => {
+    const builder = new HubConnectionBuilder()
+      .withUrl(`${url}/chat`, { transport: HttpTransportType[transport] })
+      .configureLogging(LogLevel.None);
+    if (options.reconnect) builder.withAutomaticReconnect(options.reconnect);
+    const connection = builder.build();
+    for (const event of ["UserConnected", "UserDisconnected", "Notice"]) connection.on(event, () => {});
+    open.push(connection);
+    await connection.start();
+    return connection;
+  };
+  try {
+    await body(client);
+    passed++;
+    console.log(`ok      ${title}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
+  } finally {
+    await Promise.all(open.map((connection) => connection.stop().catch(() => {})));
+  }
+}
+
+function skip(title, why) {
+  console.log(`skipped ${title}: ${why}`);
+}
+
+// Asks until it is true: what a balancer notices by its own checks takes a second or two.
+async function until(what, condition) {
+  const end = Date.now() + PATIENCE;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`not within ${PATIENCE / 1000} s: ${what}`);
+    await sleep(50);
+  }
+}
+
+async function negotiate(url, headers = {}) {
+  const answer = await fetch(`${url}/chat/negotiate?negotiateVersion=1`, { method: "POST", headers });
+  assert.equal(answer.status, 200, `negotiate: ${answer.status} ${await answer.clone().text()}`);
+  return { id: (await answer.json()).connectionToken, cookie: answer.headers.getSetCookie()[0]?.split(";")[0] };
+}
+
+const end = (url, id, headers) => fetch(`${url}/chat?id=${id}`, { method: "DELETE", headers });
+
+// What both balancers must do. `gates` stand between the balancer and the servers.
+async function common(name, url, gates) {
+  // Of the connections that the test made: others say good-bye late, and to a replica that has forgotten them.
+  const strangers = (since) => {
+    const ids = new Set(gates.flatMap(({ negotiated }, i) => [...negotiated.keys()].slice(since[i])));
+    return gates.flatMap(({ strangers }) => strangers).filter((id) => ids.has(id)).length;
+  };
+  const upgrades = () => gates.flatMap(({ requests }) => requests).filter(({ upgrade }) => upgrade === "websocket").length;
+
+  for (const transport of TRANSPORTS) {
+    await test(`${name}: ${CONNECTS} connects reach the replica that negotiated, ${transport}`, async (client) => {
+      const [since, upgraded] = [gates.map(({ negotiated }) => negotiated.size), upgrades()];
+      for (let i = 0; i < CONNECTS; i++) {
+        const connection = await client(url, transport);
+        assert.equal(await connection.invoke("Echo", i), i);
+      }
+      assert.equal(strangers(since), 0, "requests that came to the wrong replica");
+      assert.equal(upgrades() - upgraded, transport === "WebSockets" ? CONNECTS : 0);
+    });
+  }
+
+  await test(`${name}: events arrive at once, on every transport`, async (client) => {
+    const room = `at-once-${process.pid}`;
+    const sender = await client(url, "WebSockets");
+    for (const transport of TRANSPORTS) {
+      const listener = await client(url, transport);
+      await listener.invoke("JoinRoom", `${room}-${transport}`);
+      for (let i = 0; i < 3; i++) {
+        const heard = new Promise((resolve) => listener.on("ReceiveMessage", resolve));
+        const from = performance.now();
+        await sender.invoke("SendToRoom", `${room}-${transport}`, "now");
+        await Promise.race([heard, sleep(2000).then(() => assert.fail(`${transport}: nothing within 2 s`))]);
+        assert.ok(performance.now() - from < 1000, `${transport}: late by ${performance.now() - from} ms`);
+        listener.off("ReceiveMessage");
+      }
+    }
+  });
+
+  await test(`${name}: the client's address is passed on`, async () => {
+    const { id } = await negotiate(url, { "x-forwarded-for": "192.0.2.7" });
+    const forwarded = gates.map(({ negotiated }) => negotiated.get(id)?.forwarded).find(Boolean);
+    assert.match(forwarded, /127\.0\.0\.1/);
+  });
+}
+
+async function testHaproxy() {
+  if (!have("haproxy")) return skip("haproxy", "it is not installed");
+  const gates = [await gate(BASE_A), await gate(BASE_B)];
+  const [a, b] = gates;
+  const balancer = await haproxy(gates.map(({ port }) => port));
+  const { url } = balancer;
+  await common("haproxy", url, gates);
+
+  await test("haproxy: clients without cookies stay too, and both replicas get some", async () => {
+    const before = [a.negotiated.size, b.negotiated.size, a.strangers.length + b.strangers.length];
+    for (let i = 0; i < CONNECTS; i++) {
+      const { id } = await negotiate(url);
+      assert.equal((await fetch(`${url}/chat?id=${id}`)).status, 200);
+      await end(url, id);
+    }
+    assert.equal(a.strangers.length + b.strangers.length, before[2]);
+    assert.ok(a.negotiated.size > before[0] && b.negotiated.size > before[1], "one replica got nothing");
+  });
+
+  await test("haproxy: the cookie leads back when the table is lost", async () => {
+    const { id, cookie } = await negotiate(url);
+    const again = await haproxy(gates.map(({ port }) => port));
+    try {
+      assert.equal((await fetch(`${again.url}/chat?id=${id}`, { headers: { cookie } })).status, 200);
+      await end(again.url, id, { cookie });
+    } finally {
+      await again.stop();
+    }
+  });
+
+  await test("haproxy: a replica that is not ready keeps its clients and gets no new ones", async (client) => {
+    const old = [];
+    for (const transport of TRANSPORTS) {
+      let connection;
+      await until(`a ${transport} connection on the first replica`, async () => {
+        const before = a.negotiated.size;
+        connection = await client(url, transport);
+        return a.negotiated.size > before;
+      });
+      old.push(connection);
+    }
+    a.ready = false;
+    let streak = 0;
+    await until("new clients go to the other replica", async () => {
+      const before = b.negotiated.size;
+      await end(url, (await negotiate(url)).id);
+      streak = b.negotiated.size > before ? streak + 1 : 0;
+      return streak >= 6;
+    });
+    for (const connection of old) assert.equal(await connection.invoke("Echo", "still here"), "still here");
+    a.ready = true;
+  });
+
+  await test("haproxy: when none is ready, all that are alive are used", async (client) => {
+    a.ready = b.ready = false;
+    await until("the replicas count as not ready", () => /Server ready\/replica2 is DOWN/.test(balancer.said()));
+    for (const transport of TRANSPORTS) {
+      const connection = await client(url, transport);
+      assert.equal(await connection.invoke("Echo", transport), transport);
+    }
+    a.ready = b.ready = true;
+    await until("they are ready again", () => /Server ready\/replica2 is UP/.test(balancer.said()));
+  });
+
+  await test("haproxy: the clients of a replica that dies go to the other", async (client) => {
+    const connections = [];
+    for (let i = 0; i < 6; i++) connections.push(await client(url, TRANSPORTS[i % 3], { reconnect: [0, 200, 500, 1000, 2000] }));
+    a.close();
+    for (const connection of connections) {
+      await until("every client is served again", () => connection.invoke("Echo", 1).then((one) => one === 1, () => false));
+    }
+  });
+
+  await balancer.stop();
+  for (const { close } of gates) close();
+}
+
+async function testNginx() {
+  if (!have("nginx")) return skip("nginx", "it is not installed");
+  const gates = [await gate(BASE_A), await gate(BASE_B)];
+  const [a, b] = gates;
+  const balancer = await nginx(gates.map(({ port }) => port));
+  const { url } = balancer;
+  const browser = { "sec-fetch-site": "same-origin" };
+  await common("nginx", url, gates);
+
+  await test("nginx: browsers get a cookie, stay by it, and both replicas get some", async () => {
+    const before = [a.negotiated.size, b.negotiated.size, a.strangers.length + b.strangers.length];
+    for (let i = 0; i < CONNECTS; i++) {
+      const { id, cookie } = await negotiate(url, browser);
+      assert.match(cookie, /^hubplane=[0-9a-f]{32}$/);
+      assert.equal((await fetch(`${url}/chat?id=${id}`, { headers: { ...browser, cookie } })).status, 200);
+      await end(url, id, { ...browser, cookie });
+      assert.equal((await negotiate(url, { ...browser, cookie })).cookie, undefined, "a cookie is given once");
+    }
+    assert.equal(a.strangers.length + b.strangers.length, before[2]);
+    assert.ok(a.negotiated.size > before[0] && b.negotiated.size > before[1], "one replica got nothing");
+  });
+
+  await test("nginx: who lands at the wrong replica is sent on, GET, POST and DELETE", async () => {
+    const before = a.strangers.length + b.strangers.length;
+    for (let i = 0; i < CONNECTS; i++) {
+      const { id } = await negotiate(url, browser); // and no cookie later
+      assert.equal((await fetch(`${url}/chat?id=${id}`, { headers: browser })).status, 200);
+      const body = '{"protocol":"json","version":1}\x1e';
+      assert.equal((await fetch(`${url}/chat?id=${id}`, { method: "POST", headers: browser, body })).status, 200);
+      assert.equal((await end(url, id, browser)).status, 202);
+    }
+    assert.ok(a.strangers.length + b.strangers.length > before, "none landed at the wrong one: this test tested nothing");
+    const nobody = await fetch(`${url}/chat?id=nobody`);
+    assert.deepEqual([nobody.status, await nobody.text()], [404, "No Connection with that ID"]);
+  });
+
+  await test("nginx: a replica that refuses to negotiate is passed over", async (client) => {
+    for (const refusing of gates) {
+      refusing.refuse = true;
+      for (const transport of TRANSPORTS) {
+        const connection = await client(url, transport);
+        assert.equal(await connection.invoke("Echo", transport), transport);
+      }
+      refusing.refuse = false;
+    }
+  });
+
+  await test("nginx: the clients of a replica that dies go to the other", async (client) => {
+    const mine = a.negotiated.size > b.negotiated.size ? a : b; // all clients here have one address
+    const connections = [];
+    for (const transport of TRANSPORTS) connections.push(await client(url, transport, { reconnect: [0, 200, 500, 1000, 2000] }));
+    mine.close();
+    for (const connection of connections) {
+      await until("every client is served again", () => connection.invoke("Echo", 1).then((one) => one === 1, () => false));
+    }
+  });
+
+  await balancer.stop();
+  for (const { close } of gates) close();
+}
+
+// What people have before they read any manual: default buffering, default time-outs (the cut is scaled, see above).
+const plain = (cut) => `
+events { }
+http {
+    map $http_upgrade $connection_upgrade { "" close; default upgrade; }
+    upstream hubplane { server replica1:8080; }
+    server {
+        listen 8080;
+        location / {
+            proxy_pass http://hubplane;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            ${cut === 60 ? "# proxy_read_timeout: the default, 60 s" : `proxy_read_timeout ${cut}s;`}
+        }
+    }
+}
+`;
+
+async function testPlainNginx() {
+  if (!have("nginx")) return skip("plain nginx", "it is not installed");
+  const cut = KEEP_ALIVE * 4;
+  const idle = cut * 1000 * 1.3;
+  const balancer = await nginx([new URL(BASE_A).port], plain(cut));
+  const { url } = balancer;
+
+  for (const transport of TRANSPORTS) {
+    await test(`plain nginx: events arrive at once, ${transport}`, async (client) => {
+      const room = `plain-${process.pid}-${transport}`;
+      const [sender, listener] = [await client(BASE_A, "WebSockets"), await client(url, transport)];
+      await listener.invoke("JoinRoom", room);
+      const heard = new Promise((resolve) => listener.on("ReceiveMessage", resolve));
+      await sender.invoke("SendToRoom", room, "now");
+      await Promise.race([heard, sleep(2000).then(() => assert.fail("nothing within 2 s"))]);
+    });
+  }
+
+  const slow = cut > 20 && process.env.SLOW !== "1";
+  for (const transport of TRANSPORTS) {
+    const cutOff = transport === "LongPolling" && POLL_TIMEOUT >= cut;
+    const title = `plain nginx, idle for longer than its cut of ${cut} s, ${transport}: ${cutOff ? "a poll of " + POLL_TIMEOUT + " s is cut, and the client reconnects" : "the connection lives"}`;
+    if (slow) {
+      skip(title, "SLOW=1 runs it");
+      continue;
+    }
+    await test(title, async (client) => {
+      const connection = await client(url, transport, { reconnect: [0, 1000, 2000] });
+      const id = connection.connectionId;
+      const reasons = [];
+      connection.onreconnecting((error) => reasons.push(String(error)));
+      await sleep(idle);
+      await until("the connection answers", () => connection.invoke("Echo", 1).then((one) => one === 1, () => false));
+      if (cutOff) assert.match(reasons.join(), /504/);
+      else assert.deepEqual([connection.connectionId, reasons], [id, []], "it was cut");
+    });
+  }
+  await balancer.stop();
+}
+
+for (const suite of [testHaproxy, testNginx, testPlainNginx]) {
+  try {
+    await suite();
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${suite.name}: ${error.stack}`);
+  }
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);

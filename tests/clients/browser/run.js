@@ -1,0 +1,271 @@
+// Two browser tabs on two servers chat: through the demo page, through examples/web, and one with the other.
+//
+//   BASE_A=http://127.0.0.1:8080 BASE_B=http://127.0.0.1:8081 node run.js
+//
+// The two may be the same, or two replicas on one Redis. A server that has no page at "/" gets a stand-in in front of it
+// that serves the page's files from this repository. The pages of examples/web come from EXAMPLE_PORT (3000): the
+// servers' cors_origins must allow http://127.0.0.1:EXAMPLE_PORT. CHROMIUM names the browser (/usr/bin/chromium).
+// `--pictures` also renews docs/demo.png and docs/demo-dark.png. Last line: "N passed, N failed"; exit code 1 on failure.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { standIn } from "./stand-in.js";
+
+const BASE_A = process.env.BASE_A ?? "http://127.0.0.1:8080";
+const BASE_B = process.env.BASE_B ?? BASE_A;
+const EXAMPLE_PORT = process.env.EXAMPLE_PORT ?? "3000";
+const EXAMPLE = `http://127.0.0.1:${EXAMPLE_PORT}`;
+const PICTURES = process.argv.includes("--pictures");
+const PATIENCE = 10_000;
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
+const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
+
+let passed = 0, failed = 0, rooms = 0;
+const cleanUp = [];
+
+async function test(title, body) {
+  const context = await browser.newContext({ viewport: DESKTOP });
+  context.setDefaultTimeout(PATIENCE);
+  const complaints = [];
+  context.on("weberror", (error) => complaints.push(error.error().message));
+  context.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
+  try {
+    await body({ context, room: `room-${process.pid}-${++rooms}`, complaints });
+    assert.deepEqual(complaints, [], "the pages complained");
+    passed++;
+    console.log(`ok      ${title}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
+    for (const complaint of complaints) console.log(`        page: ${complaint}`);
+  } finally {
+    await context.close();
+  }
+}
+
+// A tab that has joined the room. Both kinds of page have the same element ids.
+async function tab(context, address, parameters) {
+  const page = await context.newPage();
+  await page.goto(`${address}/?${new URLSearchParams(parameters)}`);
+  await page.click("#join button");
+  await page.waitForSelector("#state[data-state=connected]");
+  await page.waitForSelector(`#log >> text=/joined ${parameters.room}/`);
+  return page;
+}
+
+const demo = (context, base, parameters) => tab(context, base, parameters);
+const example = (context, base, parameters) => tab(context, EXAMPLE, { ...parameters, hub: `${base}/chat` });
+
+async function say(page, text) {
+  await page.fill("#text", text);
+  await page.click("#composer button");
+}
+
+const hears = (page, text) => page.locator("#log li:not(.mine)", { hasText: text }).first().waitFor();
+const count = (page, text) => page.locator("#log li", { hasText: text }).count();
+
+async function talk(ada, grace) {
+  const stamp = `${process.pid}.${performance.now()}`;
+  await say(ada, `Hello Grace ${stamp}`);
+  await hears(grace, `Hello Grace ${stamp}`);
+  await say(grace, `Hello Ada, 你好 <i>${stamp}</i>`);
+  await hears(ada, `Hello Ada, 你好 <i>${stamp}</i>`);
+  assert.equal(await count(ada, `Hello Grace ${stamp}`), 1, "the sender sees its message once");
+  assert.equal(await count(grace, `Hello Grace ${stamp}`), 1, "the receiver sees it once");
+}
+
+async function pageOf(base) {
+  const answer = await fetch(base).catch(() => null);
+  if (answer?.ok && answer.headers.get("content-type")?.startsWith("text/html")) return base;
+  const { url, close } = await standIn(base);
+  cleanUp.push(close);
+  console.log(`${base} has no page at "/": ${url} stands in front of it`);
+  return url;
+}
+
+async function startExample() {
+  const child = spawn(process.execPath, [here("../../../examples/web/serve.js")], {
+    env: { ...process.env, PORT: EXAMPLE_PORT, HUB_URL: `${BASE_A}/chat` },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  cleanUp.push(() => child.kill());
+  await new Promise((resolve, reject) => {
+    child.stdout.once("data", resolve);
+    child.once("exit", (code) => reject(new Error(`examples/web ended with ${code}; has npm ci run there?`)));
+  });
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+cleanUp.push(() => browser.close());
+
+try {
+  const [pageA, pageB] = [await pageOf(BASE_A), await pageOf(BASE_B)];
+  await startExample();
+  await mkdir(here("screenshots"), { recursive: true });
+
+  for (const transport of TRANSPORTS) {
+    await test(`demo page, two tabs, ${transport}`, async ({ context, room }) => {
+      const ada = await demo(context, pageA, { name: "Ada", room, transport });
+      const grace = await demo(context, pageB, { name: "Grace", room, transport });
+      const shown = { WebSockets: "WebSockets", ServerSentEvents: "Server-Sent Events", LongPolling: "Long polling" };
+      assert.equal(await ada.textContent("#transport"), shown[transport]);
+      assert.equal(await ada.textContent("#protocol"), "json");
+      await talk(ada, grace);
+    });
+  }
+
+  for (const protocol of ["json", "messagepack"]) {
+    for (const transport of TRANSPORTS) {
+      if (protocol === "messagepack" && transport === "ServerSentEvents") continue; // carries text only
+      await test(`examples/web, two tabs, ${transport}, ${protocol}`, async ({ context, room }) => {
+        const ada = await example(context, BASE_A, { name: "Ada", room, transport, protocol });
+        const grace = await example(context, BASE_B, { name: "Grace", room, transport, protocol });
+        await talk(ada, grace);
+      });
+    }
+    await test(`demo page with examples/web, ${protocol}`, async ({ context, room }) => {
+      const ada = await demo(context, pageA, { name: "Ada", room });
+      const grace = await example(context, BASE_B, { name: "Grace", room, protocol });
+      await talk(ada, grace);
+      assert.equal(await ada.locator(".message:not(.mine) .who").first().textContent(), "Grace");
+    });
+  }
+
+  await test("who comes and goes is told", async ({ context, room }) => {
+    const ada = await demo(context, pageA, { name: "Ada", room });
+    const grace = await demo(context, pageB, { name: "Grace", room });
+    const id = await grace.textContent("#connection-id");
+    const line = (text) => ada.locator(".event", { has: ada.locator(`code[title="Connection ${id}"]`), hasText: text });
+    await line(`joined ${room}`).waitFor();
+    await grace.close();
+    await line("went offline").waitFor();
+  });
+
+  await test("rooms are apart, and can be changed", async ({ context, room }) => {
+    const ada = await demo(context, pageA, { name: "Ada", room });
+    const grace = await demo(context, pageB, { name: "Grace", room: `${room}-other` });
+    await say(grace, "in the other room");
+    await grace.click("#change");
+    await grace.fill("#room", room);
+    await grace.click("#join button");
+    await grace.waitForSelector(`#log >> text=You joined ${room}`);
+    await talk(ada, grace);
+    assert.equal(await count(ada, "in the other room"), 0);
+  });
+
+  await test("messages of other clients, of any type, are shown as text", async ({ context, room }) => {
+    const ada = await demo(context, pageA, { name: "Ada", room });
+    const other = await example(context, BASE_B, { name: "Other", room });
+    await other.evaluate((room) => connection.invoke("SendToRoom", room, "no name in front"), room);
+    await hears(ada, "no name in front");
+    await other.evaluate(() => connection.invoke("SendMessage", "Linus", "<img src=x onerror=alert(1)>"));
+    await hears(ada, "<img src=x onerror=alert(1)>");
+    assert.equal(await ada.locator("#log img").count(), 0);
+    const senders = await ada.locator(".message .who").allTextContents();
+    assert.ok(senders.includes("Somebody") && senders.includes("Linus"), `senders: ${senders}`);
+  });
+
+  await test("the transport can be changed on the page", async ({ context, room }) => {
+    const ada = await demo(context, pageA, { name: "Ada", room });
+    const grace = await demo(context, pageB, { name: "Grace", room });
+    for (const [value, label] of [["LongPolling", "Long polling"], ["ServerSentEvents", "Server-Sent Events"], ["", "WebSockets"]]) {
+      await ada.check(`input[name=via][value="${value}"]`);
+      await ada.waitForSelector(`#transport >> text=${label}`);
+      await ada.waitForSelector("#state[data-state=connected]");
+      await talk(ada, grace);
+    }
+  });
+
+  for (const transport of TRANSPORTS) {
+    await test(`a dropped connection comes back by itself, ${transport}`, async ({ context, room, complaints }) => {
+      const proxy = await standIn(BASE_A);
+      const ada = await demo(context, proxy.url, { name: "Ada", room, transport });
+      const grace = await demo(context, pageB, { name: "Grace", room });
+      const before = await ada.textContent("#connection-id");
+      proxy.drop();
+      // A browser sends a GET again by itself when a kept-alive connection breaks before the answer, so that a poll
+      // which is cut costs nothing. The others need a new connection.
+      if (transport !== "LongPolling") {
+        await ada.waitForFunction((id) => !["none", id].includes(document.getElementById("connection-id").textContent), before);
+        await ada.locator(`#log >> text=You joined ${room}`).nth(1).waitFor();
+      }
+      await talk(ada, grace);
+      complaints.length = 0; // the browser tells of the requests that were cut
+      proxy.close();
+    });
+  }
+
+  await test("a server that is away is tried again, and told", async ({ context, room, complaints }) => {
+    const proxy = await standIn(BASE_A);
+    const ada = await demo(context, proxy.url, { name: "Ada", room });
+    proxy.close();
+    await ada.waitForSelector("#notice-text >> text=/Next try in 2 s/");
+    assert.equal(await ada.textContent("#state-text"), "Reconnecting");
+    const again = await standIn(BASE_A, Number(new URL(proxy.url).port));
+    await ada.click("#retry").catch(() => {}); // it may have come back by itself
+    await ada.waitForSelector("#state[data-state=connected]");
+    assert.ok(await ada.isHidden("#notice"));
+    complaints.length = 0;
+    again.close();
+  });
+
+  for (const [device, viewport] of Object.entries({ phone: PHONE, desktop: DESKTOP })) {
+    for (const colorScheme of ["light", "dark"]) {
+      await test(`looks: ${device}, ${colorScheme}`, async ({ context: plain, room }) => {
+        const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: device === "phone" ? 2 : 1, reducedMotion: "reduce" });
+        try {
+          const shot = (page, name) => page.screenshot({ path: here(`screenshots/${device}-${colorScheme}${name}.png`) });
+          const ada = await context.newPage();
+          const room = PICTURES ? "lobby" : `look-${process.pid}-${rooms}`;
+          await ada.goto(`${pageA}/?${new URLSearchParams({ name: "Ada", room })}`);
+          await ada.waitForSelector("#state[data-state=connected]");
+          await shot(ada, "-join");
+          await ada.click("#join button");
+          const grace = await demo(plain, pageB, { name: "Grace", room, transport: "LongPolling" });
+          const id = await grace.textContent("#connection-id");
+          await ada.locator(`code[title="Connection ${id}"]`).waitFor();
+          await say(ada, "Morning! Which replica are you on?");
+          await hears(grace, "Morning!");
+          for (const text of ["The second one, over long polling.", "Nothing but Redis between us."]) {
+            await say(grace, text);
+            await hears(ada, text);
+          }
+          await say(ada, "And no framework in this page: one script of its own, one style sheet, nothing from elsewhere.");
+          await ada.waitForSelector(".mine:not(.pending) >> text=And no framework");
+          await ada.waitForSelector("#latency >> text=/ ms/", { state: "attached" });
+          await shot(ada, "");
+          if (PICTURES && device === "desktop") {
+            await ada.evaluate(() => (document.getElementById("server").textContent = "127.0.0.1:8080/chat"));
+            await mkdir(here("../../../docs"), { recursive: true });
+            await ada.screenshot({ path: here(`../../../docs/demo${colorScheme === "dark" ? "-dark" : ""}.png`) });
+          }
+          if (device === "phone") {
+            await ada.click("summary");
+            await shot(ada, "-connection");
+          }
+          assert.ok(await ada.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than the screen");
+          const web = await example(context, BASE_A, { name: "Ada", room: `${room}-web`, protocol: "messagepack" });
+          await say(web, "Hello from @microsoft/signalr");
+          await shot(web, "-example");
+        } finally {
+          await context.close();
+        }
+      });
+    }
+  }
+} catch (error) {
+  failed++;
+  console.log(`FAILED  ${error.stack}`);
+} finally {
+  for (const step of cleanUp.reverse()) await step();
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);

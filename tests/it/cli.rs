@@ -1,0 +1,210 @@
+//! The binary from outside: exit codes, what goes to stdout and what to stderr, and where its configuration is found.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::JoinHandle;
+
+/// What a run left behind.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// An empty directory of its own for each test.
+fn directory(test: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{test}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Runs the binary in `directory` with these variables and no others.
+fn hubplane(directory: &PathBuf, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_hubplane"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[test]
+fn check_prints_what_takes_effect() {
+    let directory = directory("check");
+    let ran = hubplane(&directory, &[], &["check"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let start = "# Configuration file: none (hubplane.toml is not here), the built-in default is used\nlisten = ";
+    assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
+
+    std::fs::write(directory.join("hubplane.toml"), "listen = \"127.0.0.1:7\"\n[hubs.news]\n").unwrap();
+    let environment =
+        [("HUBPLANE_BACKPLANE__CONNECTION", "db:6379,password=hunter2"), ("HUBPLANE_PORT", "tcp://10.0.0.1:80")];
+    let ran = hubplane(&directory, &environment, &["--log", "debug", "check", "--channel-prefix", "x:"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for (key, value, origin) in [
+        ("listen", "\"127.0.0.1:7\"", "hubplane.toml:1"),
+        ("demo", "false", "default"),
+        ("log", "\"debug\"", "--log"),
+        ("backplane.type", "\"redis\"", "HUBPLANE_BACKPLANE__CONNECTION"),
+        ("backplane.connection", "\"db:6379,password=***\"", "HUBPLANE_BACKPLANE__CONNECTION"),
+        ("backplane.channel_prefix", "\"x:\"", "--channel-prefix"),
+        ("hubs.news.path", "\"/news\"", "default"),
+    ] {
+        let line = ran.stdout.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap_or_default();
+        let (left, right) = line.split_once("  # ").unwrap_or_default();
+        assert_eq!((left.trim_end(), right), (format!("{key} = {value}").as_str(), origin), "{ran:?}");
+    }
+    assert!(ran.stderr.starts_with("warning: HUBPLANE_PORT: "), "{}", ran.stderr);
+    assert!(!format!("{ran:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_binds_nothing() {
+    let directory = directory("wrong");
+    // Held by us: whoever tried to bind it would complain about that.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("listen = \"{}\"\nlisten2 = 1\n[hubs.a]\npath = \"a\"\n", held.local_addr().unwrap());
+    std::fs::write(directory.join("own.toml"), source).unwrap();
+    let expected = "error: own.toml:4: hubs.a.path = \"a\": must begin with /\n\
+                    error: own.toml:2: listen2: unknown key; did you mean `listen`?\n\
+                    The configuration has 2 errors.\n";
+    for arguments in [
+        &["--config", "own.toml"][..],
+        &["serve", "--config", "own.toml"],
+        &["--config", "own.toml", "serve"],
+        &["check", "--config", "own.toml"],
+    ] {
+        let ran = hubplane(&directory, &[], arguments);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(78), "", expected), "{arguments:?}");
+    }
+    let ran = hubplane(&directory, &[("HUBPLANE_CONFIG", "own.toml")], &[]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(78), expected));
+    let ran = hubplane(&directory, &[], &["--config", "none.toml"]);
+    assert_eq!(ran.code, Some(78));
+    assert!(ran.stderr.starts_with("error: --config: cannot read none.toml: "), "{ran:?}");
+}
+
+#[test]
+fn a_connection_string_is_checked_with_the_rest() {
+    let directory = directory("connection");
+    let connection = "db:6379,password=hunter2,syncTimeout=500,ssl=perhaps,proxy=Twemproxy";
+    let ran = hubplane(&directory, &[], &["--redis", connection, "--listen", "x"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(78), ""), "{ran:?}");
+    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+    let shown = "error: --redis: backplane.connection = \"db:6379,password=***,";
+    assert_eq!(ran.stderr.lines().filter(|line| line.starts_with(shown)).count(), 2, "{ran:?}");
+    assert!(ran.stderr.contains("error: --listen: "), "{ran:?}");
+
+    let ran = hubplane(&directory, &[], &["check", "--redis", "db:6379,password=hunter2,syncTimeout=500"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.starts_with("warning: --redis: backplane.connection: ") && ran.stderr.contains("syncTimeout"));
+    assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn version_and_help() {
+    let directory = directory("help");
+    let ran = hubplane(&directory, &[], &["--version"]);
+    assert_eq!((ran.code, ran.stdout), (Some(0), format!("hubplane {}\n", env!("CARGO_PKG_VERSION"))));
+    let ran = hubplane(&directory, &[], &["--help"]);
+    assert_eq!(ran.code, Some(0));
+    for part in [
+        "[env: HUBPLANE_CONFIG] [default: ",
+        "[env: HUBPLANE_LISTEN] [default: 127.0.0.1:8080]",
+        "[env: HUBPLANE_BACKPLANE__CONNECTION] [default: ",
+        "[env: HUBPLANE_BACKPLANE__CHANNEL_PREFIX] [default: ",
+        "[env: HUBPLANE_LOG, then RUST_LOG] [default: info]",
+        "[env: HUBPLANE_LOG_FORMAT] [default: text]",
+        "healthcheck",
+        "check",
+        "serve",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_tells_no_secret() {
+    let directory = directory("usage");
+    for arguments in [
+        &["a:1,password=hunter2"][..],
+        &["--rediss", "a:1,password=hunter2"],
+        &["--redis=a:1,password=hunter2", "redis://me:hunter2@b"],
+        &["check", "--redis", "a:1", "--redis", "a:1,password=hunter2"],
+    ] {
+        let ran = hubplane(&directory, &[], arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+        assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+    }
+}
+
+/// A server for one request: answers it and gives back its first line.
+fn answer(with: &'static str) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        stream.write_all(with.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap().lines().next().unwrap_or_default().to_owned()
+    });
+    (address, served)
+}
+
+#[test]
+fn healthcheck_asks_the_pages() {
+    let directory = directory("health");
+    let well = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let away = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"draining\"}";
+    for (with, ready, code, page, told) in [
+        (well, false, 0, "/healthz", "200 OK: ok"),
+        (well, true, 0, "/readyz", "200 OK: ok"),
+        (away, true, 1, "/readyz", "503 Service Unavailable: {\"status\":\"draining\"}"),
+        ("nonsense", false, 1, "/healthz", "the answer is not HTTP"),
+    ] {
+        // By URL; by the configured address; and by one that is bound to all addresses, which loopback answers for.
+        for way in 0..3 {
+            let (address, served) = answer(with);
+            let url = format!("http://{address}");
+            let all = format!("0.0.0.0:{}", address.port());
+            let listen = if way == 1 { address.to_string() } else { all };
+            let mut arguments = vec!["healthcheck"];
+            if ready {
+                arguments.push("--ready");
+            }
+            if way == 0 {
+                arguments.extend(["--url", &url]);
+            }
+            let ran = hubplane(&directory, &[("HUBPLANE_LISTEN", &listen)], &arguments);
+            let line = format!("{url}{page}: {told}\n");
+            let (said, silent) = if code == 0 { (&ran.stdout, &ran.stderr) } else { (&ran.stderr, &ran.stdout) };
+            assert_eq!((ran.code, said, silent.as_str()), (Some(code), &line, ""), "{ran:?}");
+            assert_eq!(served.join().unwrap(), format!("GET {page} HTTP/1.1"));
+        }
+    }
+}
+
+#[test]
+fn healthcheck_of_nobody_fails_in_one_line() {
+    let directory = directory("nobody");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let ran = hubplane(&directory, &[], &["healthcheck", "--url", &url]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().count()), (Some(1), "", 1), "{ran:?}");
+    let ran = hubplane(&directory, &[("HUBPLANE_LISTEN", "x")], &["healthcheck"]);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{ran:?}");
+}
