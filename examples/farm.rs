@@ -53,7 +53,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .hub("/chat", "Chat.ChatHub", facts(groups(sends(chat(Methods::new())))), hub_options)
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
         .build()
-        .await?;
+        .await?
+        .bind()?;
+    println!("ready {}", server.local_addr().port());
     server.run_until_signal().await?;
     Ok(())
 }
