@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod chat;
+mod cli;
 mod health;
 mod house;
 mod kit;
