@@ -149,11 +149,9 @@ class Farmer(Server):
     """examples/farm.rs: a program that uses the library."""
 
     def __init__(self, redis, prefix=""):
-        port = free_port()
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", f"127.0.0.1:{port}", "--redis", redis.connection]
-        super().__init__("farm", command + (["--prefix", prefix] if prefix else []), ".")
-        self.base = f"http://127.0.0.1:{port}"
-        until("examples/farm answers", lambda: status(f"{self.base}/chat"))
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection]
+        super().__init__("farm", command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
+        self.base = f"http://127.0.0.1:{self.said[1]}"
 
 
 class Aspnet(Server):

@@ -203,6 +203,11 @@ impl Client {
         self.heard.iter().filter(|message| invoked(message, target, arguments)).count()
     }
 
+    /// Drops what was heard up to now.
+    pub(crate) fn forget(&mut self) {
+        self.heard.clear();
+    }
+
     /// Waits for the first message that `find` takes, among those heard before too.
     #[track_caller]
     pub(crate) fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
@@ -238,7 +243,7 @@ impl Client {
         match &mut self.wire {
             Wire::Ws(ws) => {
                 drop(ws.try_send(ws::CLOSE, &1000u16.to_be_bytes()));
-                ws.to_end(within(PATIENCE));
+                ws.read_out(within(PATIENCE));
             }
             Wire::Sse { .. } => {}
             Wire::Polls(_) => {

@@ -39,6 +39,25 @@ impl Setup {
     /// Starts it; returns when it serves, ready or not.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
+        let (mut server, urls) = self.spawn();
+        while server.address.port() == 0 {
+            match urls.recv_timeout(PATIENCE) {
+                Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
+                Err(_) => panic!("no URL on stdout; its log:\n{}", server.log()),
+            }
+        }
+        server
+    }
+
+    /// Starts one that cannot go on; its exit code and its log.
+    #[track_caller]
+    pub(crate) fn ends(self) -> (Option<i32>, String) {
+        let (mut server, _urls) = self.spawn();
+        let code = server.exit(PATIENCE);
+        (code, server.log())
+    }
+
+    fn spawn(self) -> (Server, mpsc::Receiver<String>) {
         let folder = std::env::temp_dir().join(unique("hubplane-it"));
         std::fs::create_dir_all(&folder).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
@@ -60,14 +79,7 @@ impl Setup {
         let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
         thread::spawn(move || lines(out, |line| drop(said.send(line))));
-        let mut server = Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
-        while server.address.port() == 0 {
-            match urls.recv_timeout(PATIENCE) {
-                Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
-                Err(_) => panic!("no URL on stdout; its log:\n{}", server.log()),
-            }
-        }
-        server
+        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log }, urls)
     }
 }
 
