@@ -3,12 +3,12 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | [`Server`], [`Bound`]: what runs, and in what order it ends |
-//! | [`builder`] | [`Builder`]: put together from configuration, hubs and routes |
-//! | [`front`] | the listener and its HTTP connections |
-//! | [`site`] | one request: who answers it, and what is put around the answer |
-//! | [`link`] | the backplane of the configuration |
-//! | [`body`], [`cors`], [`paths`], [`limits`] | bounds of bodies; other origins; which path is whose; open files |
-//! | [`stop`], [`error`] | [`Shutdown`], [`ServeError`] |
+//! | `builder` | [`Builder`]: put together from configuration, hubs and routes |
+//! | `front` | the listener and its HTTP connections |
+//! | `site` | one request: who answers it, and what is put around the answer |
+//! | `link` | the backplane of the configuration |
+//! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
+//! | `stop`, `error` | [`Shutdown`], [`ServeError`] |
 
 mod body;
 mod builder;
