@@ -92,7 +92,7 @@ impl Server {
 
     /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. None: no hub is there.
     pub fn clients(&self, path: &str) -> Option<Clients> {
-        Some(Clients::of(self.host(path)?.delivery.clone(), None))
+        Some(Clients::of(self.host(path)?.delivery.clone()))
     }
 
     /// Who is in which group, from outside of a hub's methods, by the hub's path. None: no hub is there.

@@ -29,9 +29,12 @@ pub(super) struct WebSocketSource<R> {
     /// Bytes that came right behind the HTTP request.
     early: BytesMut,
     pongs: BytesMut,
-    /// Where pongs are owed; None once the connection has ended.
+    /// How often the rest of the task has its turn before the next read: the outbox keeps one pong, so the writer
+    /// must get at it before another replaces it.
+    turns: u8,
+    /// Where pongs are owed.
     outbox: Arc<Outbox>,
-    /// How it ended, and whether that has been told.
+    /// How it ended.
     end: Option<SourceEnd>,
     /// Shared with the sink: nothing but a close frame may be written any more.
     parted: Arc<AtomicBool>,
@@ -45,6 +48,7 @@ impl<R: Reader> WebSocketSource<R> {
             posted,
             early,
             pongs: BytesMut::new(),
+            turns: 0,
             outbox,
             end: None,
             parted: Arc::default(),
@@ -84,17 +88,18 @@ impl<R: Reader> Source for &mut WebSocketSource<R> {
                 self.parted.store(true, Ordering::Relaxed);
                 return Err(end);
             }
+            while self.turns > 0 {
+                self.turns -= 1;
+                tokio::task::yield_now().await;
+            }
             self.read(into).await;
-            let pinged = !self.pongs.is_empty();
-            if pinged {
+            if !self.pongs.is_empty() {
                 self.outbox.push_pong(std::mem::take(&mut self.pongs).freeze());
+                // Twice: in the first turn the writer may have been asked before the reader.
+                self.turns = 2;
             }
             if into.len() > had {
                 return Ok(());
-            }
-            if pinged {
-                // The outbox keeps one pong; the writer gets a turn before the next one replaces it.
-                tokio::task::yield_now().await;
             }
         }
     }
