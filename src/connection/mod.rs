@@ -15,6 +15,7 @@ mod invocations;
 mod uploads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
@@ -45,6 +46,9 @@ pub struct Peer {
     /// Ends it from outside; the transport closes it on expiry, DELETE and drain.
     pub close: CloseSignal,
 }
+
+/// How long a client may take for its Close message while the server stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves one client from its handshake to its end. When it returns, the Close message (where one is due) has been
 /// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
@@ -78,7 +82,10 @@ pub async fn serve<S: Source, K: Sink>(
     close.close(reason.clone());
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
-        let _ = timeout(host.options.disconnect_timeout, &mut writer).await;
+        // A poll may come that long for its last words; a server that stops cannot wait for each so long.
+        let patience = host.options.disconnect_timeout;
+        let patience = if reason == CloseReason::Draining { patience.min(LAST_WORDS) } else { patience };
+        let _ = timeout(patience, &mut writer).await;
     }
     reason
 }
