@@ -15,6 +15,7 @@ use super::{PATIENCE, signal, unique, until};
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     config: Option<String>,
+    open_files: Option<u32>,
     env: Vec<(String, String)>,
 }
 
@@ -28,6 +29,12 @@ impl Setup {
     /// A configuration file's text, instead of the built-in one.
     pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// With so few open files, hard limit included.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -60,7 +67,9 @@ impl Setup {
     fn spawn(self) -> (Server, mpsc::Receiver<String>) {
         let folder = std::env::temp_dir().join(unique("hubplane-it"));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
+        let mut command = Command::new("sh");
+        let limit = self.open_files.map(|most| format!("ulimit -n {most}; ")).unwrap_or_default();
+        command.args(["-c", &format!("{limit}exec \"$0\""), env!("CARGO_BIN_EXE_hubplane")]);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBPLANE_") || name == "RUST_LOG") {
             command.env_remove(name);
         }
