@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -88,7 +89,7 @@ impl Setup {
         let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
         thread::spawn(move || lines(out, |line| drop(said.send(line))));
-        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log }, urls)
+        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log, folder }, urls)
     }
 }
 
@@ -110,6 +111,7 @@ pub(crate) struct Server {
     child: Option<Child>,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
+    folder: PathBuf,
 }
 
 impl Server {
@@ -122,7 +124,9 @@ impl Server {
     #[track_caller]
     pub(crate) fn start() -> Self {
         match std::env::var("HUBPLANE_TEST_BASE") {
-            Ok(address) => Self { child: None, address: address.parse().unwrap(), log: Arc::default() },
+            Ok(address) => {
+                Self { child: None, address: address.parse().unwrap(), log: Arc::default(), folder: PathBuf::new() }
+            }
             Err(_) => Self::setup().start().ready(),
         }
     }
@@ -191,6 +195,7 @@ impl Drop for Server {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
+            drop(std::fs::remove_dir_all(&self.folder));
             if thread::panicking() {
                 let log = self.log();
                 let lines: Vec<_> = log.lines().rev().take(30).collect();
