@@ -54,9 +54,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How much time lies between two batches of clients that are sent away: they will all come back to the other nodes.
 const PACE: Duration = Duration::from_millis(50);
 
-/// How long the listener stays for pollers whose connections have ended.
-const LAST_POLLS: Duration = Duration::from_secs(1);
-
 /// A server that is put together, and not bound yet.
 #[derive(Debug)]
 pub struct Server {
@@ -287,11 +284,7 @@ impl Stopping {
                 host.tasks.wait().await;
             }
         };
-        let in_time = timeout_at(self.deadline, gone).await.is_ok();
-        // A poller gets its Close with one poll, and comes once more to hear that this was all.
-        let last_polls = self.deadline.min(Instant::now() + LAST_POLLS);
-        let _ = timeout_at(last_polls, self.transports.polled_out()).await;
-        if !in_time {
+        if timeout_at(self.deadline, gone).await.is_err() {
             tracing::warn!(clients = self.transports.connections(), "clients did not end within shutdown_timeout");
         }
         if timeout_at(self.deadline, self.backplane.close()).await.is_err() {

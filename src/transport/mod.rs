@@ -168,14 +168,6 @@ impl Transports {
         self.tasks.close();
         self.tasks.wait().await;
     }
-
-    /// Waits until pollers whose connections have ended have fetched their 204, too. One that does not come again is
-    /// waited for until it expires: to be called under a short timeout of the caller's.
-    pub async fn polled_out(&self) {
-        while self.endpoints.values().any(|endpoint| endpoint.table.is_used()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 /// A path as the map has it.

@@ -158,11 +158,6 @@ impl Table {
         entries.values().filter(|entry| entry.bound.is_some()).filter_map(|entry| entry.link.clone()).collect()
     }
 
-    /// Whether somebody who has been started is here, an ended poller that has not fetched its 204 included.
-    pub(super) fn is_used(&self) -> bool {
-        self.lock().values().any(|entry| entry.bound.is_some())
-    }
-
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lock().len()
