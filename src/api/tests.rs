@@ -93,9 +93,9 @@ async fn the_demo_page_is_served_and_revalidated() {
     let mut pages = pages();
     let response = pages.api.demo(&get("/")).unwrap();
     let tag = response.headers()[http::header::ETAG].clone();
-    let (status, kind, body) = shown(response).await;
+    let (status, kind, page) = shown(response).await;
     assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
-    assert!(body.to_ascii_lowercase().starts_with("<!doctype html>"));
+    assert!(page.to_ascii_lowercase().starts_with("<!doctype html>"));
 
     let again = Request::get("/").header("if-none-match", tag).body(Body::empty()).unwrap();
     let (status, _, body) = shown(pages.api.demo(&again).unwrap()).await;
@@ -103,6 +103,15 @@ async fn the_demo_page_is_served_and_revalidated() {
     let other = Request::get("/").header("if-none-match", "\"x\"").body(Body::empty()).unwrap();
     assert_eq!(pages.api.demo(&other).unwrap().status(), StatusCode::OK);
 
+    let files = [("/app.js", "text/javascript"), ("/signalr-lite.js", "text/javascript"), ("/style.css", "text/css")];
+    for (path, kind) in files {
+        let (_, told, content) = shown(pages.api.demo(&get(path)).unwrap()).await;
+        assert_eq!(told, format!("{kind}; charset=utf-8"), "{path}");
+        assert!(!content.is_empty());
+        if path != "/signalr-lite.js" {
+            assert!(page.contains(&path[1..]), "the page loads {path}");
+        }
+    }
     assert!(pages.api.demo(&get("/nothing")).is_none());
     pages.api.demo = false;
     assert!(pages.api.demo(&get("/")).is_none());

@@ -5,18 +5,24 @@
 //! | --- | --- |
 //! | this one | a connection from its handshake to its end |
 //! | [`host`] | a hub with everything its connections need; the sweep that pings and times out |
-//! | [`invocations`] | calls in flight: limits, results, streams |
+//! | `invocations` | calls in flight: which are let in, how many run, streams |
+//! | `answer` | what a call answers |
+//! | `uploads` | the streams a client is uploading |
 
+mod answer;
 pub mod host;
-pub mod invocations;
+mod invocations;
+mod uploads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Frame, framed};
+use crate::hub::asking::Asking;
 use crate::hub::{Caller, HubError, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::liveness::Liveness;
@@ -40,6 +46,9 @@ pub struct Peer {
     /// Ends it from outside; the transport closes it on expiry, DELETE and drain.
     pub close: CloseSignal,
 }
+
+/// How long a client may take for its Close message while the server stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves one client from its handshake to its end. When it returns, the Close message (where one is due) has been
 /// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
@@ -73,7 +82,10 @@ pub async fn serve<S: Source, K: Sink>(
     close.close(reason.clone());
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
-        let _ = timeout(host.options.disconnect_timeout, &mut writer).await;
+        // A poll may come that long for its last words; a server that stops cannot wait for each so long.
+        let patience = host.options.disconnect_timeout;
+        let patience = if reason == CloseReason::Draining { patience.min(LAST_WORDS) } else { patience };
+        let _ = timeout(patience, &mut writer).await;
     }
     reason
 }
@@ -122,9 +134,11 @@ impl Connection {
             self.host.delivery.clone(),
         );
         self.host.delivery.connect(member.clone()).await;
-        if let Err(error) = invocations::contain(self.host.hub.connected(caller.clone())).await {
+        if let Err(error) =
+            answer::contain(async { self.host.hub.connected(caller.asking(Asking::WhileConnecting)).await }).await
+        {
             tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
-            self.host.delivery.disconnect(&member.id);
+            self.host.delivery.disconnect(&member.id).await;
             let (exception, message) = match error {
                 HubError::Hub(message) => ("HubException".to_owned(), message),
                 HubError::Binding(error) => (error.exception.to_owned(), error.detail),
@@ -219,7 +233,7 @@ impl Connection {
                     Ok(Some(message)) => {
                         self.host.metrics.received(&message);
                         tokio::select! {
-                            ended = dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
+                            ended = self.dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
                             reason = self.peer.close.closed() => return reason,
                         }
                     }
@@ -247,36 +261,51 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// One message. Some: it ends the connection. Waits only where the reference blocks its loop too: for a free
+    /// slot, and for room in an upload stream.
+    async fn dispatch(&self, message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
+        match message {
+            HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
+            HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
+            HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
+            // Items and ends of streams that nobody reads, and late answers, are passed over (section 4.6, 4.8).
+            HubMessage::StreamItem { id, item, .. } => {
+                calls.item(&id, item).await;
+            }
+            HubMessage::Completion { id, outcome, .. } => {
+                if let Err(outcome) = calls.complete(&id, outcome).await {
+                    match self.host.delivery.answered(&member.id, &id, outcome) {
+                        Ok(None) => {}
+                        // The way to another node is gone beside the reader.
+                        Ok(Some(passed_on)) => drop(self.host.tasks.spawn(passed_on)),
+                        Err(error) => return Some(CloseReason::Protocol(error)),
+                    }
+                }
+            }
+            HubMessage::Ping => member.liveness.pinged(),
+            HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
+            // Of a connection without stateful reconnect they mean nothing (4.13).
+            HubMessage::Ack { .. } | HubMessage::Sequence { .. } => {}
+        }
+        None
+    }
+}
+
 enum NoHandshake {
     Ended(CloseReason),
     Refused(HandshakeError),
-}
-
-/// One message. Some: it ends the connection. Waits only where the reference blocks its loop too: for a free slot.
-async fn dispatch(message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
-    match message {
-        HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
-        HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
-        HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
-        HubMessage::Ping => member.liveness.pinged(),
-        HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
-        // Items and ends of streams that nobody reads are passed over (section 4.6); so are acks and sequences of a
-        // connection without stateful reconnect (4.13).
-        HubMessage::StreamItem { .. } | HubMessage::Completion { .. } => {}
-        HubMessage::Ack { .. } | HubMessage::Sequence { .. } => {}
-    }
-    None
 }
 
 /// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
 /// hub is told. Beside each other, as in the reference (section 4.11).
 async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
     let told = async {
-        let disconnected = host.hub.disconnected(caller.clone(), reason.error());
-        if let Err(error) = invocations::contain(disconnected).await {
+        let disconnected = async { host.hub.disconnected(caller.clone(), reason.error()).await };
+        if let Err(error) = answer::contain(disconnected).await {
             tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
         }
-        host.delivery.disconnect(caller.connection_id());
+        host.delivery.disconnect(caller.connection_id()).await;
     };
     tokio::join!(told, calls.finish());
 }

@@ -9,9 +9,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::Delivery;
-use crate::backplane::{Backplane, Channel, Envelope, GroupAction, Inbound, InboundReceiver, ReplyTo, Topic};
+use crate::backplane::{Channel, Envelope, GroupAction, Inbound, InboundReceiver};
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
-use crate::protocol::{HubMessage, Outcome};
 
 /// Group commands that are being carried out at a time; beyond it, what arrives waits.
 const MOST_COMMANDS: usize = 1024;
@@ -49,7 +48,7 @@ impl Router {
         match envelope {
             Envelope::Deliver { except, frame, reply_to } => {
                 if let (Some(reply_to), Channel::Connection(id)) = (reply_to, &topic.channel) {
-                    return refuse(delivery, id, reply_to);
+                    return delivery.pass_on(id, &frame, reply_to);
                 }
                 // Exceptions count on these two channels only (B.1).
                 let counts = matches!(topic.channel, Channel::All | Channel::Group(_));
@@ -63,8 +62,8 @@ impl Router {
                 delivery.commands.acknowledged(id);
                 None
             }
-            Envelope::Completion { .. } => {
-                tracing::debug!(hub = %topic.hub, "an answer came that nobody asked for");
+            Envelope::Completion { protocol, message } => {
+                delivery.answered_elsewhere(&protocol, &message);
                 None
             }
         }
@@ -90,24 +89,4 @@ async fn obey(
             tracing::warn!(hub = %delivery.hub, %error, "a group change was made but could not be acknowledged");
         }
     }
-}
-
-/// A node asks one of our clients for a result. Until client results are carried out here, it is told so at once
-/// instead of being left to wait.
-fn refuse(delivery: &Arc<Delivery>, id: &ConnectionId, reply_to: ReplyTo) -> Option<Job> {
-    let member = delivery.registry.connection(id)?;
-    let node = reply_to.channel.strip_prefix(delivery.hub.as_str())?.strip_prefix(":internal:return:")?.to_owned();
-    let completion = HubMessage::Completion {
-        id: reply_to.invocation,
-        outcome: Outcome::Error("Client results are not supported by the server of this connection.".to_owned()),
-        headers: crate::protocol::Headers::default(),
-    };
-    let protocol = member.outbox.encoding().protocol;
-    let message = protocol.encode(&completion).ok()?;
-    let envelope = Envelope::Completion { protocol: protocol.name().to_owned(), message };
-    let topic = Topic { hub: delivery.hub.clone(), channel: Channel::Results(node.into()) };
-    let sent = Backplane::publish(&*delivery.backplane, topic, envelope);
-    Some(Box::pin(async move {
-        let _ = sent.await;
-    }))
 }

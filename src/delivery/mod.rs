@@ -6,9 +6,11 @@
 //! | this one | sends |
 //! | [`groups`] | joining and leaving, here and by command to other nodes |
 //! | [`inbound`] | what arrives from other nodes |
+//! | [`results`] | asking one client and awaiting its answer |
 
 pub mod groups;
 pub mod inbound;
+pub mod results;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ pub struct Delivery {
     registry: Registry,
     backplane: Arc<dyn Backplane>,
     commands: groups::Commands,
+    questions: results::Questions,
     metrics: HubMetrics,
 }
 
@@ -76,8 +79,8 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let commands = groups::Commands::default();
-        Self { hub, node, protocols, registry: Registry::default(), backplane, commands, metrics }
+        let (registry, commands, questions) = Default::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, metrics }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -113,12 +116,15 @@ impl Delivery {
         self.backplane.subscribe(topics).await;
     }
 
-    /// Forgets a connection: its groups, its user, its subscriptions.
-    pub fn disconnect(&self, id: &ConnectionId) {
+    /// Forgets a connection: its groups, its user, its subscriptions, and the questions it has not answered. Ends
+    /// when askers on other nodes have been told.
+    pub async fn disconnect(&self, id: &ConnectionId) {
         if let Some((member, groups)) = self.registry.remove(id) {
+            let untold = self.unanswered(&member);
             let mut topics = self.own_topics(&member);
             topics.extend(groups.into_iter().map(|group| self.topic(Channel::Group(group))));
             self.backplane.unsubscribe(topics);
+            join_all(untold).await;
         }
     }
 
@@ -141,11 +147,7 @@ impl Delivery {
     /// in one of the hub's protocols fails the send, whoever listens. While the backplane is away, what needs it
     /// fails; a send to a connection of this node does not need it.
     pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
-        for value in &arguments {
-            if self.protocols.iter().any(|protocol| *protocol != value.protocol()) {
-                value.check_portable().map_err(SendError::Value)?;
-            }
-        }
+        self.check(&arguments)?;
         let frame = frame::send(method, arguments);
         match &target.scope {
             Scope::All => self.publish([Channel::All], &target.except, &frame).await,
@@ -166,6 +168,16 @@ impl Delivery {
                 self.publish(elsewhere, &[], &frame).await
             }
         }
+    }
+
+    /// Whether the values have a form in each of the hub's protocols.
+    fn check(&self, arguments: &[RawValue]) -> Result<(), SendError> {
+        for value in arguments {
+            if self.protocols.iter().any(|protocol| *protocol != value.protocol()) {
+                value.check_portable().map_err(SendError::Value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends one envelope to each channel. With a backplane that echoes, this node's clients are served by the echo.
@@ -215,8 +227,9 @@ impl Delivery {
         }
     }
 
-    fn push(&self, member: &Member, frame: &Frame) {
-        match member.push(frame) {
+    fn push(&self, member: &Member, frame: &Frame) -> Pushed {
+        let pushed = member.push(frame);
+        match &pushed {
             Pushed::Yes => {}
             Pushed::TooSlow => {
                 self.metrics.overflow();
@@ -227,5 +240,6 @@ impl Delivery {
                 tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out");
             }
         }
+        pushed
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
 
+use super::asking::Asking;
 use super::clients::{Clients, Groups};
 use crate::auth::Principal;
 use crate::close::{CloseReason, CloseSignal};
@@ -14,7 +15,10 @@ use crate::protocol::TransportKind;
 
 /// The connection that a call came from. Cheap to clone; may be kept, and does not keep the connection alive.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Inner>);
+pub struct Caller {
+    inner: Arc<Inner>,
+    asking: Asking,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -87,52 +91,57 @@ impl Caller {
         close: CloseSignal,
         delivery: Arc<Delivery>,
     ) -> Self {
-        Self(Arc::new(Inner { id, user, request, close, delivery }))
+        Self { inner: Arc::new(Inner { id, user, request, close, delivery }), asking: Asking::Free }
+    }
+
+    /// The same caller, where asking a client means something else.
+    pub(crate) fn asking(&self, asking: Asking) -> Self {
+        Self { inner: self.inner.clone(), asking }
     }
 
     /// The public id of the connection.
     pub fn connection_id(&self) -> &ConnectionId {
-        &self.0.id
+        &self.inner.id
     }
 
     /// Whom it belongs to; None for an anonymous one.
     pub fn user_id(&self) -> Option<&UserId> {
-        self.0.user.as_ref()
+        self.inner.user.as_ref()
     }
 
     /// Who it is, with roles and claims; None for an anonymous one. The token was checked when the connection began.
     pub fn principal(&self) -> Option<&Principal> {
-        self.0.request.principal.as_deref()
+        self.inner.request.principal.as_deref()
     }
 
     /// Its HTTP request: headers, cookies, query.
     pub fn request(&self) -> &RequestInfo {
-        &self.0.request
+        &self.inner.request
     }
 
     /// The transport it is on.
     pub fn transport(&self) -> TransportKind {
-        self.0.request.transport
+        self.inner.request.transport
     }
 
     /// Whom messages can be sent to.
     pub fn clients(&self) -> Clients {
-        Clients::of(self.0.delivery.clone(), Some(self.0.id.clone()))
+        Clients::of_caller(self.inner.delivery.clone(), self.inner.id.clone(), self.asking.clone())
     }
 
     /// Who is in which group.
     pub fn groups(&self) -> Groups {
-        Groups::of(self.0.delivery.clone())
+        Groups::of(self.inner.delivery.clone())
     }
 
     /// Closes the connection; its client is told not to come back by itself (section 4.9).
     pub fn abort(&self) {
-        self.0.close.close(CloseReason::Aborted);
+        self.inner.close.close(CloseReason::Aborted);
     }
 
     /// Ends when the connection is closing: for long work that nobody will hear of any more.
     pub async fn closed(&self) {
-        self.0.close.closed().await;
+        self.inner.close.closed().await;
     }
 }
 
@@ -178,6 +187,6 @@ mod tests {
         let caller = caller("me", None).await;
         caller.abort();
         caller.closed().await;
-        assert_eq!(caller.0.close.reason(), Some(&CloseReason::Aborted));
+        assert_eq!(caller.inner.close.reason(), Some(&CloseReason::Aborted));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::asking::Asking;
+use super::client::Client;
 use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
@@ -13,6 +15,7 @@ use crate::target::{Scope, Target};
 pub struct Clients {
     delivery: Arc<Delivery>,
     caller: Option<ConnectionId>,
+    asking: Asking,
 }
 
 /// Some receivers, chosen; [`Audience::send`] sends.
@@ -30,8 +33,14 @@ pub struct Groups {
 }
 
 impl Clients {
-    pub(crate) fn of(delivery: Arc<Delivery>, caller: Option<ConnectionId>) -> Self {
-        Self { delivery, caller }
+    /// From outside of any call.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Self {
+        Self { delivery, caller: None, asking: Asking::Free }
+    }
+
+    /// Of a call, or of a hook, of this connection.
+    pub(super) fn of_caller(delivery: Arc<Delivery>, caller: ConnectionId, asking: Asking) -> Self {
+        Self { delivery, caller: Some(caller), asking }
     }
 
     /// Any target.
@@ -50,8 +59,9 @@ impl Clients {
     }
 
     /// The connection that calls. Outside of a call there is none, and nothing is sent.
-    pub fn caller(&self) -> Audience {
-        self.target(Scope::Connections(self.caller.iter().cloned().collect()).into())
+    pub fn caller(&self) -> Client {
+        let audience = self.target(Scope::Connections(self.caller.iter().cloned().collect()).into());
+        Client::new(audience, self.caller.clone(), self.asking.clone())
     }
 
     /// Everybody but the caller.
@@ -60,8 +70,9 @@ impl Clients {
     }
 
     /// One connection.
-    pub fn client(&self, id: impl Into<ConnectionId>) -> Audience {
-        self.target(Target::connection(id))
+    pub fn client(&self, id: impl Into<ConnectionId>) -> Client {
+        let id = id.into();
+        Client::new(self.target(Target::connection(id.clone())), Some(id), self.asking.clone())
     }
 
     /// Several connections.
@@ -118,6 +129,10 @@ impl Audience {
         let arguments = arguments.into_arguments().map_err(SendError::Value)?;
         self.delivery.send(&self.target, method, arguments).await
     }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
 }
 
 impl Groups {
@@ -150,9 +165,9 @@ mod tests {
         let cases = [
             (clients.all(), Target::all()),
             (clients.all_except(["a", "b"]), Target::all().except(ids())),
-            (clients.caller(), Target::connection("me")),
+            (clients.caller().audience, Target::connection("me")),
             (clients.others(), Target::all().except(me())),
-            (clients.client("a"), Target::connection("a")),
+            (clients.client("a").audience, Target::connection("a")),
             (clients.clients(vec!["a".to_owned(), "b".to_owned()]), Scope::Connections(ids().into()).into()),
             (clients.group("g"), Target::group("g")),
             (clients.groups(["g", "h"]), Scope::Groups(vec!["g".into(), "h".into()]).into()),
@@ -168,8 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn outside_of_a_call_there_is_no_caller() {
-        let outside = Clients::of(caller("me", None).await.clients().delivery, None);
-        assert_eq!(outside.caller().target, Scope::Connections(vec![]).into());
+        let outside = Clients::of(caller("me", None).await.clients().delivery);
+        assert_eq!(outside.caller().audience.target, Scope::Connections(vec![]).into());
         assert_eq!(outside.others().target, Target::all());
     }
 

@@ -5,18 +5,24 @@
 //! | --- | --- |
 //! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
 //! | [`clients`] | [`Clients`], [`Groups`]: SignalR's send surface |
+//! | [`client`] | [`Client`]: one client, which can also be asked for a result |
+//! | `asking` | what a call gives up while it asks |
+//! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
 //! | [`declared`] | [`Declared`]: a hub made of configuration |
 //! | [`values`] | what methods take and return, and what clients are called with |
 //! | `names` | methods by name, without regard to letter case |
 
+pub(crate) mod asking;
 pub mod caller;
+pub mod client;
 pub mod clients;
 pub mod declared;
 pub mod methods;
 mod names;
 #[cfg(test)]
 mod test_kit;
+pub mod upload;
 pub mod values;
 
 use std::sync::Arc;
@@ -25,9 +31,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 pub use caller::{Caller, RequestInfo};
+pub use client::Client;
 pub use clients::{Clients, Groups};
 pub use declared::Declared;
 pub use methods::{MethodFn, Methods};
+pub use upload::Upload;
 pub use values::{Argument, IntoArguments, IntoValue};
 
 use crate::config::Authorize;
@@ -97,12 +105,14 @@ impl MethodShape {
 }
 
 /// One call of a method.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Call {
     /// The method's name as the client wrote it.
     pub target: String,
     /// The arguments, as they came.
     pub arguments: Vec<RawValue>,
+    /// The streams that the client uploads with the call, in the order of the method's parameters.
+    pub uploads: Vec<Upload>,
 }
 
 /// What a method answers.

@@ -10,12 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::close::CloseReason;
 use crate::protocol::{HubMessage, TransportKind};
 
 /// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
-/// (reference/signalr-protocol.md, section 7), with two finer ones, since most calls take microseconds.
-const SECONDS: [f64; 13] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// (reference/signalr-protocol.md, section 7), with three finer ones, since most calls take microseconds.
+const SECONDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// How a call ended, for `signalr_invocation_duration_seconds{outcome}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,10 +138,11 @@ impl HubMetrics {
         self.0.connections[transport_slot(transport)].inc();
     }
 
-    /// A connection that was counted by [`HubMetrics::opened`] has ended.
-    pub fn closed(&self, transport: TransportKind, reason: &CloseReason) {
+    /// A connection that was counted by [`HubMetrics::opened`] has ended. `reason` is the label of its close reason,
+    /// one of a closed set.
+    pub fn closed(&self, transport: TransportKind, reason: &'static str) {
         self.0.connections[transport_slot(transport)].dec();
-        self.0.closed.get_or_create(&Closed { hub: self.0.hub.clone(), reason: reason.label() }).inc();
+        self.0.closed.get_or_create(&Closed { hub: self.0.hub.clone(), reason }).inc();
     }
 
     /// A whole message came from a client.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
-use crate::close::CloseReason;
 use crate::protocol::{HubMessage, TransportKind};
 
 fn used() -> Metrics {
@@ -13,7 +12,7 @@ fn used() -> Metrics {
     let chat = metrics.hub("chat");
     chat.opened(TransportKind::WebSockets);
     chat.opened(TransportKind::WebSockets);
-    chat.closed(TransportKind::WebSockets, &CloseReason::SlowClient);
+    chat.closed(TransportKind::WebSockets, "slow_client");
     chat.received(&HubMessage::Ping);
     chat.sent(3, 120);
     chat.invocation(InvocationOutcome::Failed, Duration::from_millis(30));

@@ -32,7 +32,7 @@ pub(super) async fn join(
     for note in &options.notes {
         tracing::info!("backplane connection: {note}");
     }
-    let joined = RedisBackplane::connect(options, node, hubs).await;
+    let joined = RedisBackplane::connect_counted(options, node, hubs, metrics.clone()).await;
     let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;
     Ok((Arc::new(Counted { inner, metrics }), inbound))
 }

@@ -3,13 +3,13 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | [`Server`], [`Bound`]: what runs, and in what order it ends |
-//! | [`builder`] | [`Builder`]: put together from configuration, hubs and routes |
-//! | [`front`] | the listener and its HTTP connections |
-//! | [`site`] | one request: who answers it, and what is put around the answer |
-//! | [`link`] | the backplane of the configuration |
+//! | `builder` | [`Builder`]: put together from configuration, hubs and routes |
+//! | `front` | the listener and its HTTP connections |
+//! | `site` | one request: who answers it, and what is put around the answer |
+//! | `link` | the backplane of the configuration |
 //! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
-//! | [`body`], [`cors`], [`paths`], [`limits`] | bounds of bodies; other origins; which path is whose; open files |
-//! | [`stop`], [`error`] | [`Shutdown`], [`ServeError`] |
+//! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
+//! | `stop`, `error` | [`Shutdown`], [`ServeError`] |
 
 mod bearer;
 mod body;
@@ -98,7 +98,7 @@ impl Server {
 
     /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. None: no hub is there.
     pub fn clients(&self, path: &str) -> Option<Clients> {
-        Some(Clients::of(self.host(path)?.delivery.clone(), None))
+        Some(Clients::of(self.host(path)?.delivery.clone()))
     }
 
     /// Who is in which group, from outside of a hub's methods, by the hub's path. None: no hub is there.

@@ -11,6 +11,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
+
+mod farewell;
+#[cfg(unix)]
+mod open_files;
 
 struct Running {
     address: SocketAddr,
@@ -66,11 +71,32 @@ impl Running {
     }
 }
 
+/// A hub without methods.
+struct Nothing;
+
+impl Hub for Nothing {
+    fn method(&self, _target: &str) -> Option<MethodShape> {
+        None
+    }
+
+    fn invoke(&self, _caller: Caller, _call: Call) -> futures_util::future::BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async { Ok(Reply::Empty) })
+    }
+}
+
 struct Client(TcpStream);
 
 impl Client {
     async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+
+    async fn exactly(&mut self, into: &mut [u8]) {
+        self.0.read_exact(into).await.unwrap();
     }
 
     /// Everything until the server closes.
@@ -298,16 +324,6 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn hubs_that_clash_are_refused() {
     use crate::config::HubOptions;
-    use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
-    struct Nothing;
-    impl Hub for Nothing {
-        fn method(&self, _target: &str) -> Option<MethodShape> {
-            None
-        }
-        fn invoke(&self, _caller: Caller, _call: Call) -> futures_util::future::BoxFuture<'_, Result<Reply, HubError>> {
-            Box::pin(async { Ok(Reply::Empty) })
-        }
-    }
     let two = |path: &str, name: &str| {
         Server::builder(config())
             .hub("/chat", "Chat", Nothing, HubOptions::default())

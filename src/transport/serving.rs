@@ -91,7 +91,7 @@ fn opened(endpoint: &Endpoint, transport: TransportKind) {
 /// A connection has been served.
 fn closed(endpoint: &Endpoint, transport: TransportKind, reason: &CloseReason) {
     if let App::Hub(host) = &endpoint.app {
-        host.metrics.closed(transport, reason);
+        host.metrics.closed(transport, reason.label());
     }
     tracing::debug!(reason = reason.label(), "connection closed");
 }

@@ -4,4 +4,4 @@
 set -eu
 cd "$(dirname "$0")/balancers"
 [ -d node_modules ] || npm ci --silent
-exec node run.js
+exec node run.js "$@"

@@ -339,7 +339,7 @@ fn a_connection_ends_with_its_token_and_polls_renew_theirs() {
     let mut kept = connect(&server, "secure", &long);
     let mut ws = connect(&server, "secure", &short());
     assert_eq!(message(&mut ws), json!({ "type": 7, "allowReconnect": true }));
-    assert_eq!(ws.to_end(within(PATIENCE)).1, "close 1000");
+    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
     assert_eq!(server.metric("signalr_connections_closed_total", &["authentication_expired", "secure"]), 1.0);
     // The first token ended before that one's did.
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&first), "x").status, 401);
@@ -463,7 +463,7 @@ fn no_token_is_ever_logged() {
         let mut ws = connect(&server, "secure", &good);
         call(&mut ws, 1, "Delete", &json!(["x"]));
         ws.send(ws::TEXT, b"nonsense\x1e");
-        ws.to_end(within(PATIENCE));
+        ws.read_out(within(PATIENCE));
         until("its end is logged", PATIENCE, || (server.logged("protocol_error") > 0).then_some(()));
         let log = server.log();
         for secret in [&good, &old, "NONSENSE", "AAAASIGNATUREAAAA", "the secret of these tests", "access_token"] {

@@ -1,1 +1,289 @@
-//! x
+//! Bad input over the network: it ends who sent it, in time, and disturbs nobody else.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::kit::client::framed;
+use crate::kit::stream::Stream;
+use crate::kit::ws::{BINARY, TEXT, Ws};
+use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, http, until, within};
+
+const GENERAL: &str = "Connection closed with an error.";
+
+/// A server, and a witness who must not be disturbed.
+struct House {
+    server: Server,
+    witness: Client,
+}
+
+impl House {
+    fn new() -> Self {
+        let server = Server::start();
+        let witness = Client::ws(server.address);
+        Self { server, witness }
+    }
+
+    fn ws(&self, protocol: &str) -> Ws {
+        Ws::shaken(self.server.address, "/chat", protocol)
+    }
+
+    /// The witness still talks, and newcomers are welcome.
+    #[track_caller]
+    fn stands(&mut self) {
+        assert_eq!(self.witness.ok("Echo", json!(["still here"])), json!("still here"));
+        let mut newcomer = Client::connect(self.server.address, Transport::WebSockets, Protocol::MessagePack);
+        self.witness.expect("UserConnected", json!([newcomer.id]));
+        newcomer.ok("SendMessage", json!(["newcomer", newcomer.id]));
+        self.witness.expect("ReceiveMessage", json!(["newcomer", newcomer.id]));
+        newcomer.leave();
+        assert!(self.server.running());
+    }
+}
+
+/// The error of a JSON Close message among the texts.
+fn close_error(texts: &[String]) -> Option<String> {
+    let messages = texts.iter().flat_map(|text| text.split('\u{1e}')).filter(|text| !text.is_empty());
+    let close =
+        messages.filter_map(|text| serde_json::from_str::<Value>(text).ok()).find(|message| message["type"] == 7)?;
+    Some(close["error"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Sends until the peer takes no more or has ended the connection; how many bytes it took.
+fn pour(ws: &mut Ws, opcode: u8, piece: &[u8], most: usize) -> usize {
+    let mut poured = 0;
+    while poured < most && ws.try_send(opcode, piece).is_ok() {
+        poured += piece.len();
+    }
+    poured
+}
+
+#[test]
+fn oversized_handshake() {
+    let mut house = House::new();
+    for bytes in
+        [vec![b'x'; 40_000], [vec![b' '; 40_000], b"{\"protocol\":\"json\",\"version\":1}\x1e".to_vec()].concat()]
+    {
+        let mut ws = Ws::open(house.server.address, "/chat");
+        drop(ws.try_send(TEXT, &bytes));
+        let (texts, _) = ws.read_out(within(PATIENCE));
+        assert_eq!(texts, ["{\"error\":\"Handshake was canceled.\"}\u{1e}"]);
+    }
+    house.stands();
+}
+
+#[test]
+fn endless_handshake() {
+    let mut house = House::new();
+    let (begun, most) = (Instant::now(), 64 << 20);
+    let mut ws = Ws::open(house.server.address, "/chat");
+    let poured = pour(&mut ws, TEXT, &[b'{'; 16_384], most);
+    assert!(poured < most, "took {poured} bytes of a handshake");
+    assert!(begun.elapsed() < PATIENCE);
+    house.stands();
+}
+
+#[test]
+fn handshake_with_wrong_words() {
+    let mut house = House::new();
+    for text in [
+        "{}\u{1e}",
+        "null\u{1e}",
+        "[]\u{1e}",
+        "\u{1e}",
+        "{\"protocol\":\"x\",\"version\":1}\u{1e}",
+        "{\"protocol\":1}\u{1e}",
+    ] {
+        let mut ws = Ws::open(house.server.address, "/chat");
+        ws.send(TEXT, text.as_bytes());
+        let (texts, _) = ws.read_out(within(PATIENCE));
+        assert!(texts.len() == 1 && texts[0].starts_with("{\"error\":\""), "{text:?}: {texts:?}");
+    }
+    house.stands();
+}
+
+#[test]
+fn a_megabyte_of_separators() {
+    let mut house = House::new();
+    let mut ws = house.ws("json");
+    drop(ws.try_send(TEXT, &vec![0x1e; 1 << 20]));
+    let (texts, end) = ws.read_out(within(PATIENCE));
+    assert_ne!(end, "quiet", "the connection goes on: {texts:?}");
+    assert!(texts.len() <= 1, "{} answers to nothing", texts.len());
+    // Before the handshake too.
+    let mut ws = Ws::open(house.server.address, "/chat");
+    drop(ws.try_send(TEXT, &vec![0x1e; 1 << 20]));
+    assert_ne!(ws.read_out(within(PATIENCE)).1, "quiet");
+    house.stands();
+}
+
+#[test]
+fn deep_nesting() {
+    let mut house = House::new();
+    let depth = 10_000;
+    let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let mut ws = house.ws("json");
+    ws.send(
+        TEXT,
+        format!("{{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[{nested}]}}\u{1e}").as_bytes(),
+    );
+    let answer = ws.recv(within(PATIENCE)).map(|frame| String::from_utf8_lossy(&frame.payload).into_owned());
+    assert!(answer.as_ref().is_ok_and(|text| text.contains("error")), "{answer:?}");
+
+    let mut ws = house.ws("messagepack");
+    // [1, {}, "1", "Echo", [[[[...nil...]]]]]
+    let mut body = b"\x96\x01\x80\xa11\xa4Echo\x91".to_vec();
+    body.extend(vec![0x91; depth]);
+    body.extend(b"\xc0\x90");
+    ws.send(BINARY, &framed(&body));
+    let answer = ws.recv(within(PATIENCE)).map(|frame| String::from_utf8_lossy(&frame.payload).into_owned());
+    assert!(answer.as_ref().is_ok_and(|text| text.contains("error")), "{answer:?}");
+    house.stands();
+}
+
+#[test]
+fn invalid_utf8() {
+    let mut house = House::new();
+    let mut ws = house.ws("json");
+    ws.send(TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[\"\xff\xfe\"]}\x1e");
+    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1007");
+
+    let mut ws = house.ws("json");
+    ws.send(BINARY, b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}\x1e");
+    assert_eq!(close_error(&ws.read_out(within(PATIENCE)).0).as_deref(), Some(GENERAL));
+
+    let mut ws = house.ws("messagepack");
+    ws.send(BINARY, &framed(b"\x96\x01\x80\xa11\xa4Echo\x91\xa2\xff\xfe\x90"));
+    ws.recv(within(PATIENCE)).expect("an answer of whatever kind");
+    house.stands();
+}
+
+#[test]
+fn malformed_messages() {
+    let mut house = House::new();
+    for text in [
+        "x\u{1e}",
+        "{\u{1e}",
+        "[]\u{1e}",
+        "null\u{1e}",
+        "{\"type\":\"1\"}\u{1e}",
+        "{\"type\":1}\u{1e}",
+        "{\"type\":1,\"target\":null}\u{1e}",
+    ] {
+        let mut ws = house.ws("json");
+        ws.send(TEXT, text.as_bytes());
+        let (texts, end) = ws.read_out(within(PATIENCE));
+        assert_eq!(
+            (close_error(&texts).as_deref(), end.as_str()),
+            (Some(GENERAL), "close 1000"),
+            "{text:?}: {texts:?}"
+        );
+    }
+    house.stands();
+}
+
+#[test]
+fn wrong_lengths() {
+    let mut house = House::new();
+    let wrong: [&[u8]; 7] = [
+        b"\xff\xff\xff\xff\xff\xff\xff",         // a length of more than five bytes
+        b"\xff\xff\xff\xff\xff",                 // one past 2 GiB
+        b"\x80\x80\x80\x80\x80",                 // one that does not end
+        b"\x00",                                 // an empty message
+        b"\x05\xdd\xff\xff\xff\xff",             // an array of four thousand million
+        b"\x06\x96\x01\xdf\xff\xff\xff\xff",     // a map of as many
+        b"\x07\x96\x01\x80\xdb\xff\xff\xff\xff", // a string of as many
+    ];
+    for bytes in wrong {
+        let mut ws = house.ws("messagepack");
+        ws.send(BINARY, bytes);
+        let (texts, end) = ws.read_out(within(PATIENCE));
+        assert_ne!(end, "quiet", "{bytes:02x?}: {texts:?}");
+    }
+    // A message that ends where its arguments should be is a call that cannot be bound.
+    let mut ws = house.ws("messagepack");
+    ws.send(BINARY, b"\x0a\x96\x01\x80\xa11\xa4Echo");
+    let answer = ws.recv(within(PATIENCE)).unwrap();
+    assert!(String::from_utf8_lossy(&answer.payload).contains("Failed to invoke 'Echo'"), "{answer:?}");
+    house.stands();
+}
+
+#[test]
+fn endless_message() {
+    let mut house = House::new();
+    let most = 64 << 20;
+    for (protocol, opcode, piece) in [("json", TEXT, [b' '; 16_384]), ("messagepack", BINARY, [0x81; 16_384])] {
+        let mut ws = house.ws(protocol);
+        let poured = pour(&mut ws, opcode, &piece, most);
+        assert!(poured < most, "{protocol}: took {poured} bytes of one message");
+    }
+    // A message that stays below the limit but never ends holds nobody up.
+    let mut ws = house.ws("json");
+    ws.send(TEXT, b"{\"type\":1,");
+    house.stands();
+    ws.send(TEXT, b"\"invocationId\":\"7\",\"target\":\"Echo\",\"arguments\":[1]}\x1e");
+    loop {
+        let frame = ws.recv(within(PATIENCE)).unwrap();
+        let text = String::from_utf8_lossy(&frame.payload).into_owned();
+        if text.contains("\"invocationId\":\"7\"") {
+            assert!(text.contains("\"result\":1"), "{text}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_negotiate_and_never_connect() {
+    let mut house = House::new();
+    let request = http::request("POST /chat/negotiate?negotiateVersion=1", &[], b"");
+    let mut stream = Stream::connect(house.server.address);
+    for _ in 0..100 {
+        stream.write(&request.repeat(100));
+        for _ in 0..100 {
+            assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+        }
+    }
+    house.stands();
+    house.server.expect_ready(200, PATIENCE);
+}
+
+#[test]
+fn clients_that_connect_and_never_read() {
+    let server = Server::setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "65536").start().ready();
+    let mut witness = Client::ws(server.address);
+    let silent: Vec<_> = (0..4).map(|_| Ws::shaken(server.address, "/chat", "json")).collect();
+    let mut sender = Client::ws(server.address);
+    let text = "x".repeat(30_000);
+    let mut worst = Duration::ZERO;
+    for number in 0..1000 {
+        let begun = Instant::now();
+        sender.ok("SendMessage", json!([number.to_string(), text]));
+        witness.expect("ReceiveMessage", json!([number.to_string(), text]));
+        worst = worst.max(begun.elapsed());
+        sender.forget();
+        witness.forget();
+    }
+    assert!(worst < Duration::from_secs(3), "a client that does not read held the others up for {worst:?}");
+    let slow = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
+    until("the silent clients are closed", PATIENCE, || (slow() == 4.0).then_some(()));
+    drop(silent);
+    assert_eq!(witness.ok("Echo", json!([1])), json!(1));
+}
+
+#[test]
+fn requests_that_are_none() {
+    let mut house = House::new();
+    let wrong: [&[u8]; 5] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\n",
+        b"GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    ];
+    for bytes in wrong {
+        let mut stream = Stream::connect(house.server.address);
+        stream.write(bytes);
+        drop(http::head(&mut stream, within(Duration::from_millis(500))));
+    }
+    house.stands();
+}

@@ -124,7 +124,11 @@ fn others(nodes: &Nodes) {
 fn errors(nodes: &Nodes) {
     let (mut a, mut b) = nodes.pair();
     let table = [
-        ("Nope", json!([]), "Failed to invoke 'Nope' due to an error on the server. HubException: Method does not exist."),
+        (
+            "Nope",
+            json!([]),
+            "Failed to invoke 'Nope' due to an error on the server. HubException: Method does not exist.",
+        ),
         ("SendMessage", json!(["one"]), "Failed to invoke 'SendMessage' due to an error on the server."),
         ("Echo", json!([1, 2]), "Failed to invoke 'Echo' due to an error on the server."),
         ("JoinRoom", json!([null]), "An unexpected error occurred invoking 'JoinRoom' on the server."),

@@ -1,1 +1,135 @@
-//! x
+//! Replicas on one Redis: who hears whom, and bytes that are none of ours.
+
+use serde_json::json;
+
+use crate::kit::client::settle;
+use crate::kit::{Client, Protocol, Redis, Server, Transport, unique};
+
+#[test]
+fn prefixes_keep_farms_apart() {
+    let redis = Redis::start();
+    let server = |prefix: &str| Server::setup().redis(&redis).env("BACKPLANE__CHANNEL_PREFIX", prefix).start().ready();
+    let (one, other) = (server("One"), server("Other"));
+    let in_string = Server::setup()
+        .env("BACKPLANE__CONNECTION", format!("{},channelPrefix=One", redis.connection()))
+        .start()
+        .ready();
+    let (mut a, mut b, mut c) = (Client::ws(one.address), Client::ws(other.address), Client::ws(in_string.address));
+    a.expect("UserConnected", json!([c.id]));
+    for client in [&mut a, &mut b, &mut c] {
+        client.ok("JoinRoom", json!(["room"]));
+    }
+    a.ok("SendMessage", json!(["a", "hello"]));
+    a.ok("SendToRoom", json!(["room", "hello"]));
+    b.ok("SendMessage", json!(["b", "hello"]));
+    c.expect("ReceiveMessage", json!(["a", "hello"]));
+    c.expect("ReceiveMessage", json!(["room", "hello"]));
+    settle(&mut [&mut a, &mut c]);
+    assert_eq!(b.count("ReceiveMessage", &json!(["a", "hello"])), 0);
+    assert_eq!(b.count("ReceiveMessage", &json!(["room", "hello"])), 0);
+    assert_eq!(a.count("ReceiveMessage", &json!(["b", "hello"])), 0);
+}
+
+#[test]
+fn hubs_keep_apart() {
+    let redis = Redis::start();
+    let server = |name: &str| Server::setup().redis(&redis).env("HUBS__CHAT__BACKPLANE_NAME", name).start().ready();
+    let (one, other) = (server("Chat.ChatHub"), server("chat.chathub"));
+    let (mut a, mut b) = (Client::ws(one.address), Client::ws(other.address));
+    redis.subscribed("Chat.ChatHub:all", 1);
+    a.ok("SendMessage", json!(["a", "hello"]));
+    settle(&mut [&mut b]);
+    assert_eq!(b.count("ReceiveMessage", &json!(["a", "hello"])), 0, "channel names are case-sensitive");
+}
+
+#[test]
+fn a_third_replica_hears_what_two_say() {
+    let redis = Redis::start();
+    let servers: Vec<_> = (0..3).map(|_| Server::on(&redis)).collect();
+    let mut clients: Vec<_> = servers
+        .iter()
+        .flat_map(|server| {
+            [Protocol::Json, Protocol::MessagePack].map(|p| Client::connect(server.address, Transport::WebSockets, p))
+        })
+        .collect();
+    let room = unique("room");
+    for client in &mut clients {
+        client.ok("JoinRoom", json!([room]));
+    }
+    for sender in 0..clients.len() {
+        clients[sender].ok("SendToRoom", json!([room, format!("from {sender}")]));
+        clients[sender].ok("SendMessage", json!([format!("{sender}"), "all"]));
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.expect("ReceiveMessage", json!([format!("{sender}"), "all"]));
+            if number != sender {
+                client.expect("ReceiveMessage", json!([room, format!("from {sender}")]));
+            }
+        }
+    }
+    settle(&mut clients.iter_mut().collect::<Vec<_>>());
+    for (number, client) in clients.iter_mut().enumerate() {
+        for sender in 0..6 {
+            let expected = usize::from(sender != number);
+            assert_eq!(client.count_now("ReceiveMessage", &json!([room, format!("from {sender}")])), expected);
+            assert_eq!(client.count_now("ReceiveMessage", &json!([format!("{sender}"), "all"])), 1, "heard once");
+        }
+    }
+}
+
+#[test]
+fn foreign_bytes_disturb_nothing() {
+    let redis = Redis::start();
+    let (one, two) = (Server::on(&redis), Server::on(&redis));
+    let (mut a, mut b) =
+        (Client::ws(one.address), Client::connect(two.address, Transport::WebSockets, Protocol::MessagePack));
+    a.expect("UserConnected", json!([b.id]));
+    a.ok("JoinRoom", json!(["r"]));
+    b.ok("JoinRoom", json!(["r"]));
+    redis.subscribed("chat:all", 2);
+    let deep = [vec![0x91; 100_000], vec![0xc0]].concat();
+    let foreign: [&[u8]; 13] = [
+        b"",
+        b"hello",
+        b"\xc0",
+        b"\x90",
+        b"\x91\x01",
+        b"\x92\xc0\xc0",
+        b"\x92\x90\xc0",
+        b"\x92\x90\x81\xa4json\xc6\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x92\xdd\xff\xff\xff\xff",
+        b"\x92\x90\xdf\xff\xff\xff\xff",
+        b"\xff\xfe\xfd",
+        &deep,
+    ];
+    let channels = ["chat:all", "chat:group:r", "chat:internal:groups", &format!("chat:connection:{}", a.id)];
+    for _ in 0..5 {
+        for channel in channels {
+            for bytes in foreign {
+                redis.publish(channel, bytes);
+            }
+        }
+    }
+    settle(&mut [&mut a, &mut b]);
+    b.ok("SendToRoom", json!(["r", "after"]));
+    a.expect("ReceiveMessage", json!(["r", "after"]));
+    assert_eq!(one.get("/readyz").status, 200);
+    // Once a kind of mistake, with the name of the channel it was first seen on.
+    for server in [&one, &two] {
+        for channel in ["chat:all", "chat:internal:groups"] {
+            let lines = server.logged(channel);
+            assert!((1..=foreign.len()).contains(&lines), "{lines} log lines name {channel}");
+        }
+        assert!(server.logged("backplane channel") <= 2 * foreign.len(), "{}", server.log());
+    }
+}
+
+#[test]
+fn detailed_errors_say_why() {
+    let redis = Redis::absent();
+    let server = Server::setup().redis(&redis).env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start();
+    let mut client = Client::ws(server.address);
+    let error = client.invoke("SendMessage", json!(["a", "b"])).unwrap_err();
+    let expected = "An unexpected error occurred invoking 'SendMessage' on the server. RedisConnectionException: ";
+    assert!(error.starts_with(expected) && error.len() > expected.len(), "{error}");
+}

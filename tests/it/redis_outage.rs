@@ -1,1 +1,168 @@
-//! x
+//! Redis goes and comes again: clients stay, callers are told, and everything works soon after without help.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, until};
+
+/// How soon after Redis answers again broadcasts must arrive.
+const SOON: Duration = Duration::from_secs(2);
+const REFUSED: &str = "An unexpected error occurred invoking 'SendMessage' on the server.";
+
+/// Two replicas, a client on each, both in one room.
+struct Farm {
+    redis: Redis,
+    servers: [Server; 2],
+    clients: [Client; 2],
+    room: String,
+}
+
+impl Farm {
+    fn new() -> Self {
+        let redis = Redis::start();
+        let servers = [Server::on(&redis), Server::on(&redis)];
+        let mut clients = [
+            Client::ws(servers[0].address),
+            Client::connect(servers[1].address, Transport::WebSockets, Protocol::MessagePack),
+        ];
+        let room = unique("room");
+        for client in &mut clients {
+            client.ok("JoinRoom", json!([room]));
+        }
+        let mut farm = Self { redis, servers, clients, room };
+        farm.works_again(Instant::now());
+        farm
+    }
+
+    /// Within `SOON` after `since`, a broadcast and a room message arrive in both directions.
+    #[track_caller]
+    fn works_again(&mut self, since: Instant) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let arrived = |clients: &mut [Client; 2], method: &str, first: &str| {
+                until(&format!("{method} from {from} arrives at {to}"), PATIENCE, || {
+                    let mark = unique("again");
+                    clients[from].invoke(method, json!([first, mark])).ok()?;
+                    (clients[to].count("ReceiveMessage", &json!([first, mark])) == 1).then_some(())
+                });
+            };
+            arrived(&mut self.clients, "SendMessage", "all");
+            arrived(&mut self.clients, "SendToRoom", &self.room.clone());
+        }
+        // Each of the four answers came after a wait of 200 ms for more.
+        let took = since.elapsed().saturating_sub(Duration::from_millis(800));
+        assert!(took < SOON, "everything works again only after {took:?}");
+    }
+
+    /// Callers are told, readiness too; clients stay, newcomers are welcome, and what needs no Redis works.
+    #[track_caller]
+    fn is_down(&mut self) {
+        for (server, client) in self.servers.iter().zip(&mut self.clients) {
+            until("callers get the error", PATIENCE, || client.invoke("SendMessage", json!(["x", "y"])).err());
+            assert_eq!(client.invoke("SendMessage", json!(["x", "y"])), Err(REFUSED.to_owned()));
+            server.expect_ready(503, PATIENCE);
+            assert!(
+                server.get("/readyz").text().to_lowercase().contains("backplane"),
+                "{}",
+                server.get("/readyz").text()
+            );
+            assert_eq!(server.get("/healthz").status, 200);
+            assert_eq!(server.metric("signalr_backplane_up", &[]), 0.0);
+            assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
+            let mut newcomer = Client::connect(server.address, Transport::LongPolling, Protocol::Json);
+            assert_eq!(newcomer.ok("Echo", json!(["new here"])), json!("new here"));
+            newcomer.ok("LeaveRoom", json!(["somewhere"]));
+        }
+    }
+
+    #[track_caller]
+    fn is_up(&self) {
+        for server in &self.servers {
+            server.expect_ready(200, SOON);
+            assert_eq!(server.metric("signalr_backplane_up", &[]), 1.0);
+        }
+    }
+
+    /// One line for each transition.
+    #[track_caller]
+    fn told(&self, times: usize) {
+        for server in &self.servers {
+            assert_eq!(server.logged("Connection to Redis failed"), times, "{}", server.log());
+            assert_eq!(server.logged("Connection to Redis restored"), times, "{}", server.log());
+        }
+    }
+}
+
+#[test]
+fn killed_and_started_again() {
+    let mut farm = Farm::new();
+    for times in 1..=2 {
+        farm.redis.kill();
+        farm.is_down();
+        // Local joins succeed and are subscribed later; the notice that follows needs Redis.
+        let late = unique("late");
+        assert!(farm.clients[0].invoke("JoinRoom", json!([late])).is_err());
+        farm.redis.run();
+        farm.works_again(Instant::now());
+        farm.is_up();
+        farm.clients[1].ok("SendToRoom", json!([late, "heard"]));
+        farm.clients[0].expect("ReceiveMessage", json!([late, "heard"]));
+        farm.told(times);
+    }
+}
+
+#[test]
+fn started_while_down() {
+    let mut redis = Redis::absent();
+    let servers = [Server::setup().redis(&redis).start(), Server::setup().redis(&redis).start()];
+    let mut clients = [Client::ws(servers[0].address), Client::ws(servers[1].address)];
+    for (server, client) in servers.iter().zip(&mut clients) {
+        assert_eq!(server.get("/readyz").status, 503);
+        assert_eq!(server.get("/healthz").status, 200);
+        assert_eq!(client.ok("Echo", json!([1])), json!(1));
+        assert_eq!(client.invoke("SendMessage", json!(["x", "y"])), Err(REFUSED.to_owned()));
+    }
+    redis.run();
+    let since = Instant::now();
+    let [a, b] = &mut clients;
+    until("a broadcast arrives", PATIENCE, || {
+        let mark = unique("first");
+        a.invoke("SendMessage", json!(["a", mark])).ok()?;
+        (b.count("ReceiveMessage", &json!(["a", mark])) == 1).then_some(())
+    });
+    assert!(since.elapsed() < SOON + Duration::from_millis(200), "only after {:?}", since.elapsed());
+    servers.iter().for_each(|server| server.expect_ready(200, SOON));
+}
+
+#[test]
+fn started_while_down_with_abort_connect() {
+    let redis = Redis::absent();
+    let connection = redis.connection().replace("abortConnect=false", "abortConnect=true");
+    let (code, log) = Server::setup().env("BACKPLANE__CONNECTION", connection).ends();
+    assert!(code.is_some_and(|code| code != 0), "{code:?}: {log}");
+}
+
+#[test]
+fn connections_killed() {
+    let mut farm = Farm::new();
+    for kind in ["pubsub", "normal"] {
+        let killed = farm.redis.command(&["CLIENT", "KILL", "TYPE", kind]);
+        assert!(killed.trim_start_matches(':').parse::<u32>().is_ok_and(|count| count >= 2), "{kind}: {killed}");
+        farm.works_again(Instant::now());
+        farm.is_up();
+        for client in &mut farm.clients {
+            assert_eq!(client.ok("Echo", json!([kind])), json!(kind));
+        }
+    }
+}
+
+#[test]
+fn paused() {
+    let mut farm = Farm::new();
+    farm.redis.pause();
+    farm.is_down();
+    farm.redis.resume();
+    farm.works_again(Instant::now());
+    farm.is_up();
+    farm.told(1);
+}

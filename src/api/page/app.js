@@ -12,7 +12,9 @@ const query = new URLSearchParams(location.search);
 const hub = new URL(query.get("hub") ?? document.body.dataset.hub, location.href);
 const RETRY_START = [0, 2000, 10_000, 30_000]; // milliseconds between the attempts to connect at all
 const ROUND_TRIP_EVERY = 15_000;
-const STATES = { disconnected: "Disconnected", connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting" };
+const STATES = {
+  disconnected: "Disconnected", connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting",
+};
 const NAMES = { WebSockets: "WebSockets", ServerSentEvents: "Server-Sent Events", LongPolling: "Long polling" };
 
 let connection;
@@ -60,8 +62,8 @@ async function showState(state, { error, retryIn } = {}) {
   if (!up) $("latency").textContent = "none yet";
   if (up || error) $("notice").hidden = up;
   if (error) {
-    const next = retryIn ? ` Next try in ${retryIn / 1000} s.` : "";
-    const what = state === "disconnected" ? "The server cannot be reached." : "The connection was lost.";
+    const next = retryIn ? ` Next try in ${retryIn / 1000}\u00a0s.` : "";
+    const what = state === "disconnected" ? "The server cannot be reached." : "Connection lost.";
     $("notice-text").textContent = `${what}${next}`;
     $("notice").title = error.message;
   }

@@ -33,7 +33,7 @@ export class Connection {
   #nextId = 0;
   #stopped = true;
   #timer = null; // keep-alive and server timeout
-  #lastSent = 0;
+  #lastSent = 0; // as Date.now()
   #lastReceived = 0;
   #wake = null; // ends a wait between two attempts early
 
@@ -237,8 +237,7 @@ export class Connection {
   #drop(error) {
     clearInterval(this.#timer);
     this.#link = null;
-    this.transport = null;
-    this.connectionId = null;
+    this.transport = this.connectionId = null;
     for (const call of this.#calls.values()) call.reject(error);
     this.#calls.clear();
   }

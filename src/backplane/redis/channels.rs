@@ -45,7 +45,6 @@ fn within_hub(rest: &str) -> Option<Channel> {
         "internal:groups" => return Some(Channel::GroupCommands),
         _ => {}
     }
-    // Longer words first does not matter: no word is the beginning of another.
     if let Some(id) = rest.strip_prefix("connection:") {
         Some(Channel::Connection(id.into()))
     } else if let Some(group) = rest.strip_prefix("group:") {

@@ -13,15 +13,30 @@ use super::shared::Shared;
 use super::socket::{self, Socket};
 use crate::backplane::{Inbound, LinkState};
 
-/// The first delay between attempts, and the longest. With the longest broadcasts work again within 2 s after Redis
-/// answers.
+/// The first delay between attempts, behind one at once, and the longest: short, since a node that comes back later
+/// than another misses what that one sends meanwhile.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_millis(200);
+/// The delay when Redis is there and does not want us: no node of the farm works then, and haste helps nobody.
+const REFUSED_DELAY: Duration = Duration::from_secs(1);
+/// After an outage a node that has subscribed everything waits so long before it sends: the others, who try as often,
+/// hear by then what it says.
+pub(super) const GRACE: Duration = Duration::from_millis(400);
 
-/// Why a pair could not be had: which endpoint, and what it said. Holds no secret.
+/// Why there is no pair: which endpoint, and what it said. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Trouble(pub(super) String);
+#[error("{reason}")]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    /// Redis answered, and refused.
+    pub(super) refused: bool,
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self { reason, refused: false }
+    }
+}
 
 /// Makes connections.
 pub(super) struct Dialer {
@@ -38,7 +53,7 @@ pub(super) struct Pair {
 
 impl Dialer {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Trouble> {
-        let tls = shared.options.tls.as_ref().map(socket::tls_config).transpose().map_err(Trouble)?;
+        let tls = shared.options.tls.as_ref().map(socket::tls_config).transpose()?;
         Ok(Self { shared, tls })
     }
 
@@ -46,16 +61,20 @@ impl Dialer {
     pub(super) async fn dial(&self) -> Result<Pair, Trouble> {
         let options = &self.shared.options;
         let mut troubles = Vec::new();
+        let mut refused = false;
         for endpoint in &options.endpoints {
             let connect = || socket::connect(options, self.tls.as_ref(), endpoint);
             match tokio::try_join!(connect(), connect()) {
                 Ok((commands, subscriptions)) => {
                     return Ok(Pair { endpoint: endpoint.to_string(), commands, subscriptions });
                 }
-                Err(reason) => troubles.push(format!("{endpoint}: {reason}")),
+                Err(trouble) => {
+                    troubles.push(format!("{endpoint}: {trouble}"));
+                    refused |= trouble.refused;
+                }
             }
         }
-        Err(Trouble(troubles.join("; ")))
+        Err(Trouble { reason: troubles.join("; "), refused })
     }
 }
 
@@ -67,7 +86,7 @@ pub(super) async fn keep(
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = dialer.shared.clone();
-    let mut delay = FIRST_DELAY;
+    let mut delay = Duration::ZERO;
     let mut told = false;
     loop {
         let round = async {
@@ -76,19 +95,22 @@ pub(super) async fn keep(
                 None => dialer.dial().await?,
             };
             let endpoint = pair.endpoint.clone();
-            Err::<(), _>(Trouble(format!("{endpoint}: {}", pair::run(&shared, pair, &inbound, told).await)))
+            let Trouble { reason, refused } = pair::run(&shared, pair, &inbound, told).await;
+            Err::<(), _>(Trouble { reason: format!("{endpoint}: {reason}"), refused })
         };
         let trouble = tokio::select! {
             Err(trouble) = round => trouble,
-            _ = stop.wait_for(|stop| *stop) => Trouble("it was closed".to_owned()),
+            _ = stop.wait_for(|stop| *stop) => Trouble::from("it was closed".to_owned()),
         };
         let was_up = lost(&shared, &trouble);
         if *stop.borrow() {
             return;
         }
-        if was_up {
-            delay = FIRST_DELAY;
-        }
+        delay = match delay {
+            _ if was_up => Duration::ZERO,
+            _ if trouble.refused => REFUSED_DELAY,
+            delay => (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY),
+        };
         if was_up || !told {
             tracing::error!("Connection to Redis failed ({trouble}). Trying again until it is back.");
             told = true;
@@ -97,7 +119,6 @@ pub(super) async fn keep(
             () = tokio::time::sleep(jittered(delay)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        delay = (delay * 2).min(LONGEST_DELAY);
     }
 }
 
@@ -221,9 +242,10 @@ impl Pulse {
 mod tests {
     use super::*;
     use crate::backplane::redis::RedisOptions;
+    use crate::metrics::BackplaneMetrics;
 
     fn pulse() -> Pulse {
-        Pulse::new(&Shared::new(RedisOptions::default(), "n".into(), Vec::new()))
+        Pulse::new(&Shared::new(RedisOptions::default(), "n".into(), Vec::new(), BackplaneMetrics::default()))
     }
 
     /// Looks every period for `seconds`; the last verdict.

@@ -40,6 +40,7 @@ pub use connection::{RedisOptions, check_connection};
 
 use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
+use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 use link::Dialer;
 use shared::Shared;
@@ -64,6 +65,10 @@ pub enum ConnectError {
 }
 
 /// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
+///
+/// A [`Envelope::Deliver`] on a topic that this node hears itself is published when Redis has answered and the node's
+/// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
+/// inbound envelopes must not wait for a publish on such a topic.
 #[derive(Debug)]
 pub struct RedisBackplane {
     shared: Arc<Shared>,
@@ -82,8 +87,18 @@ impl RedisBackplane {
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
-        let shared = Shared::new(options, node, hubs);
-        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.0))?;
+        Self::connect_counted(options, node, hubs, BackplaneMetrics::default()).await
+    }
+
+    /// As [`RedisBackplane::connect`], and counts what arrives.
+    pub async fn connect_counted(
+        options: RedisOptions,
+        node: NodeId,
+        hubs: Vec<(HubName, Vec<Protocol>)>,
+        metrics: BackplaneMetrics,
+    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
+        let shared = Shared::new(options, node, hubs, metrics);
+        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.reason))?;
         let mut first = None;
         if shared.options.abort_connect {
             let mut attempts = shared.options.connect_retry;
@@ -91,7 +106,7 @@ impl RedisBackplane {
                 attempts = attempts.saturating_sub(1);
                 match dialer.dial().await {
                     Ok(pair) => break first = Some(pair),
-                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.0)),
+                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.reason)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::link::{self, Pair, Pulse, Verdict};
+use super::link::{self, GRACE, Pair, Pulse, Trouble, Verdict};
 use super::resp::{self, Reply};
 use super::shared::Shared;
 use super::socket::{self, Socket, Stream};
@@ -22,11 +22,12 @@ type Writer = WriteHalf<Box<dyn Stream>>;
 /// How many refused channels of one connection are told about.
 const MOST_REFUSALS: usize = 8;
 
-/// How much is read at a time at least, if it is there.
+/// How much is allocated for reading at a time, and the least that a read is given room for.
 const CHUNK: usize = 64 * 1024;
+const LEAST: usize = 8 * 1024;
 
 /// Works until one of the two breaks, and says why. `told`: the log knows that the link was down.
-pub(super) async fn run(shared: &Shared, pair: Pair, inbound: &mpsc::Sender<Inbound>, told: bool) -> String {
+pub(super) async fn run(shared: &Shared, pair: Pair, inbound: &mpsc::Sender<Inbound>, told: bool) -> Trouble {
     let Pair { endpoint, commands, subscriptions } = pair;
     let Socket { stream, buffer } = commands;
     let (commands_in, commands_out) = tokio::io::split(stream);
@@ -36,10 +37,14 @@ pub(super) async fn run(shared: &Shared, pair: Pair, inbound: &mpsc::Sender<Inbo
     shared.lock().topics.flush(&mut wanted, Instant::now());
     let hearing = Hearing::new(shared, inbound, &endpoint, told);
     tokio::select! {
-        reason = write_commands(shared, commands_out) => format!("command connection: {reason}"),
-        reason = read_commands(shared, commands_in, buffer) => format!("command connection: {reason}"),
-        reason = write_subscriptions(shared, subscriptions_out, wanted) => format!("subscription connection: {reason}"),
-        reason = hearing.read(subscriptions_in, subscriptions_buffer) => format!("subscription connection: {reason}"),
+        reason = write_commands(shared, commands_out) => format!("command connection: {reason}").into(),
+        reason = read_commands(shared, commands_in, buffer) => format!("command connection: {reason}").into(),
+        reason = write_subscriptions(shared, subscriptions_out, wanted) => {
+            format!("subscription connection: {reason}").into()
+        }
+        Trouble { reason, refused } = hearing.read(subscriptions_in, subscriptions_buffer) => {
+            Trouble { reason: format!("subscription connection: {reason}"), refused }
+        }
     }
 }
 
@@ -79,7 +84,9 @@ async fn write_subscriptions(shared: &Shared, mut writer: Writer, mut bytes: Byt
 
 /// Waits for more bytes, or for the time to look at the pulse.
 async fn more(reader: &mut Reader, buffer: &mut BytesMut, tick: &mut tokio::time::Interval) -> Result<bool, String> {
-    buffer.reserve(CHUNK);
+    if buffer.capacity() - buffer.len() < LEAST {
+        buffer.reserve(CHUNK);
+    }
     tokio::select! {
         // What has come counts before the clock does.
         biased;
@@ -89,6 +96,13 @@ async fn more(reader: &mut Reader, buffer: &mut BytesMut, tick: &mut tokio::time
             Err(error) => Err(error.to_string()),
         },
         _ = tick.tick() => Ok(false),
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -148,6 +162,8 @@ struct Hearing<'a> {
     endpoint: &'a str,
     told: bool,
     up: bool,
+    /// When the grace after an outage is over.
+    up_at: Option<Instant>,
     /// What Redis refused before the link was up.
     refusals: Vec<String>,
     /// When the node was last behind, so that nothing could be read.
@@ -156,7 +172,7 @@ struct Hearing<'a> {
 
 impl<'a> Hearing<'a> {
     fn new(shared: &'a Shared, inbound: &'a mpsc::Sender<Inbound>, endpoint: &'a str, told: bool) -> Self {
-        Self { shared, inbound, endpoint, told, up: false, refusals: Vec::new(), behind: Instant::now() }
+        Self { shared, inbound, endpoint, told, up: false, up_at: None, refusals: Vec::new(), behind: Instant::now() }
     }
 
     /// Hands one message over, and waits if the node is behind. False: nobody takes messages any more.
@@ -172,7 +188,7 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    async fn read(mut self, mut reader: Reader, mut buffer: BytesMut) -> String {
+    async fn read(mut self, mut reader: Reader, mut buffer: BytesMut) -> Trouble {
         let mut pulse = Pulse::new(self.shared);
         let mut tick = pulse.tick();
         loop {
@@ -182,28 +198,32 @@ impl<'a> Hearing<'a> {
                         if let Some(message) = self.shared.read(&channel, &payload)
                             && !self.hand_over(message).await
                         {
-                            return "nobody takes what arrives".to_owned();
+                            return "nobody takes what arrives".to_owned().into();
                         }
                     }
                     Ok(Some(reply)) => self.administer(reply),
                     Ok(None) => break,
-                    Err(error) => return error.to_string(),
+                    Err(error) => return error.to_string().into(),
                 }
             }
             // The time spent handing over is not Redis's silence.
             pulse.beat();
-            if let Err(reason) = self.come_up() {
-                return reason;
+            if let Err(trouble) = self.get_ready() {
+                return trouble;
             }
             loop {
-                match more(&mut reader, &mut buffer, &mut tick).await {
-                    Ok(true) => break,
-                    Ok(false) => {
-                        if let Err(reason) = self.look(&mut pulse) {
-                            return reason;
+                tokio::select! {
+                    biased;
+                    read = more(&mut reader, &mut buffer, &mut tick) => match read {
+                        Ok(true) => break,
+                        Ok(false) => {
+                            if let Err(reason) = self.look(&mut pulse) {
+                                return reason.into();
+                            }
                         }
-                    }
-                    Err(reason) => return reason,
+                        Err(reason) => return reason.into(),
+                    },
+                    () = until(self.up_at) => self.come_up(),
                 }
             }
         }
@@ -232,20 +252,29 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// The link is up when everything that was wanted at first is confirmed.
-    fn come_up(&mut self) -> Result<(), String> {
-        if self.up || !self.shared.lock().topics.is_ready() {
+    /// When everything that was wanted at first is confirmed, the link is about to be up.
+    fn get_ready(&mut self) -> Result<(), Trouble> {
+        if self.up || self.up_at.is_some() || !self.shared.lock().topics.is_ready() {
             return Ok(());
         }
         let all_refused = self.shared.lock().topics.all_refused();
         let mut refusals = std::mem::take(&mut self.refusals).into_iter().peekable();
-        if let Some(refusal) = refusals.next_if(|_| all_refused) {
-            return Err(refusal);
+        if let Some(reason) = refusals.next_if(|_| all_refused) {
+            return Err(Trouble { reason, refused: true });
         }
         refusals.for_each(|refusal| tracing::error!("{refusal}"));
+        if self.told {
+            self.up_at = Some(Instant::now() + GRACE);
+        } else {
+            self.come_up();
+        }
+        Ok(())
+    }
+
+    fn come_up(&mut self) {
+        self.up_at = None;
         self.up = true;
         link::restored(self.shared, self.endpoint, self.told);
-        Ok(())
     }
 
     fn administer(&mut self, reply: Reply) {

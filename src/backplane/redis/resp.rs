@@ -149,6 +149,8 @@ pub(super) fn is_unasked(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn all(bytes: &[u8]) -> Vec<Reply> {

@@ -15,6 +15,7 @@ use super::topics::{Topics, Waiter};
 use super::wire::{self, WireError};
 use crate::backplane::{BackplaneError, Envelope, Inbound, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
+use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) topics_wake: Notify,
     /// Faults that were logged.
     faults: Mutex<HashSet<WireError>>,
+    metrics: BackplaneMetrics,
 }
 
 #[derive(Debug)]
@@ -46,8 +48,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A small payload gets memory of its own: as a slice it would keep the whole read buffer alive for as long as one slow
+/// client has it waiting.
+fn owned(payload: &Bytes) -> Bytes {
+    const SMALL: usize = 16 * 1024;
+    if payload.len() < SMALL { Bytes::copy_from_slice(payload) } else { payload.clone() }
+}
+
 impl Shared {
-    pub(super) fn new(options: RedisOptions, node: NodeId, hubs: Vec<(HubName, Vec<Protocol>)>) -> Arc<Self> {
+    pub(super) fn new(
+        options: RedisOptions,
+        node: NodeId,
+        hubs: Vec<(HubName, Vec<Protocol>)>,
+        metrics: BackplaneMetrics,
+    ) -> Arc<Self> {
         let down = Some(format!("{} was not reached yet", options.endpoints_text()));
         Arc::new(Self {
             options,
@@ -59,6 +73,7 @@ impl Shared {
             publish_wakes: Notify::new(),
             topics_wake: Notify::new(),
             faults: Mutex::default(),
+            metrics,
         })
     }
 
@@ -135,14 +150,16 @@ impl Shared {
         drop(state);
         let envelope = match envelope {
             Some(envelope) => envelope,
-            None => match wire::decode(&topic.channel, payload) {
+            None => match wire::decode(&topic.channel, &owned(payload)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
+                    self.metrics.received(false);
                     self.tell(name, payload.len(), error);
                     return None;
                 }
             },
         };
+        self.metrics.received(true);
         Some(Inbound { topic, envelope })
     }
 

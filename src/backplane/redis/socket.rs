@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
 use super::connection::{Endpoint, RedisOptions, Resp, TlsOptions};
+use super::link::Trouble;
 use super::resp::{self, Reply};
 
 /// Anything bytes go through.
@@ -56,7 +57,7 @@ pub(super) async fn connect(
     options: &RedisOptions,
     tls: Option<&Arc<ClientConfig>>,
     endpoint: &Endpoint,
-) -> Result<Socket, String> {
+) -> Result<Socket, Trouble> {
     let ready = async {
         let stream = open(options, tls, endpoint).await.map_err(|error| error.to_string())?;
         let mut socket = Socket { stream, buffer: BytesMut::new() };
@@ -65,7 +66,7 @@ pub(super) async fn connect(
     };
     match tokio::time::timeout(options.connect_timeout, ready).await {
         Ok(result) => result,
-        Err(_) => Err(format!("it did not answer within {:?}", options.connect_timeout)),
+        Err(_) => Err(format!("it did not answer within {:?}", options.connect_timeout).into()),
     }
 }
 
@@ -87,7 +88,7 @@ async fn open(
 }
 
 /// What must succeed is awaited; CLIENT may be refused.
-async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), String> {
+async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), Trouble> {
     let user = options.user.as_deref();
     let password = options.password.as_ref().map(|secret| secret.0.as_str());
     let mut needed: Vec<Vec<&str>> = Vec::new();
@@ -125,7 +126,10 @@ async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), Strin
     socket.stream.flush().await.map_err(|error| error.to_string())?;
     for command in &needed {
         if let Value::ServerError(error) = answer(socket).await? {
-            return Err(format!("{} was refused: {}", command[0], server_error(&error)));
+            let reason = format!("{} was refused: {}", command[0], server_error(&error));
+            // These pass by themselves.
+            let refused = !matches!(error.code(), "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN");
+            return Err(Trouble { reason, refused });
         }
     }
     for _ in &extra {

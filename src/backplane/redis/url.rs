@@ -37,6 +37,13 @@ pub(super) fn read(text: &str, draft: &mut Draft) {
         // What stands before :// may be anything, but hardly a secret; still only the kinds that exist are named.
         _ => draft.problems.push("The URL's scheme is not known; redis, rediss and unix are.".to_owned()),
     }
+    if query.contains('@') {
+        // Perhaps a login that was cut in two: nothing of it is shown.
+        draft
+            .problems
+            .push("The URL has an '@' behind its '?'; write %3F for a '?' in a password, %40 for an '@'.".to_owned());
+        return;
+    }
     for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (decode(key), decode(value)) {
@@ -79,6 +86,12 @@ fn host(rest: &str, draft: &mut Draft) {
         }
     }
     for part in authority.split(',') {
+        if part.contains('=') {
+            draft.problems.push(
+                "A URL's options follow a '?' and are joined by '&': redis://localhost:6379?abortConnect=false&ssl=true.".to_owned(),
+            );
+            continue;
+        }
         if part.is_empty() {
             draft.hosts.push(("127.0.0.1".to_owned(), None));
             continue;

@@ -138,3 +138,117 @@ async fn a_broadcast_reaches_its_sender_before_the_completion() {
     assert_eq!(a.all().await, [heard.clone(), done("1")]);
     assert_eq!(b.all().await, [heard]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_asks_its_own_client_lets_the_answer_in() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(&call("1", "Ask", r#"["a"]"#)).await;
+    assert_eq!(client.all().await, [r#"{"type":1,"invocationId":"s1","target":"Question","arguments":[]}"#]);
+    // Its slot is free while it waits, so a second call runs, too.
+    client.send(&call("2", "Echo", "[2]")).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":2}"#]);
+    client.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":"yes"}"#]);
+    // Late and foreign answers are passed over.
+    client.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
+    assert!(client.all().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_gives_no_result_is_an_error_of_the_asker() {
+    let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
+    let mut asker = node.join("asker").await;
+    let mut asked = node.join("asked").await;
+    let base = "An unexpected error occurred invoking 'Ask' on the server.";
+    let mut number = 0;
+    for (answer, text) in [
+        (r#""error":"no""#, "HubException: no"),
+        (r#""error":"""#, "HubException: "),
+        (r#""headers":{}"#, "HubException: Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown."),
+    ] {
+        number += 1;
+        asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
+        assert_eq!(asked.all().await.len(), 1);
+        asked.send(&format!(r#"{{"type":3,"invocationId":"s{number}",{answer}}}"#)).await;
+        assert_eq!(asker.all().await, [error("1", &format!("{base} {text}"))]);
+    }
+    asker.send(&call("1", "Ask", r#"["nobody"]"#)).await;
+    assert_eq!(asker.all().await, [error("1", &format!("{base} IOException: Connection 'nobody' does not exist."))]);
+
+    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
+    assert!(asker.all().await.is_empty());
+    asked.leave();
+    let text = error("1", &format!("{base} IOException: Connection 'asked' disconnected."));
+    assert_eq!(asker.all().await, [text]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_somebody_elses_question_closes_who_gives_it() {
+    let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
+    let mut asker = node.join("asker").await;
+    let mut asked = node.join("asked").await;
+    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
+    assert_eq!(asked.all().await.len(), 1);
+    asker.send(r#"{"type":3,"invocationId":"s1","result":"mine"}"#).await;
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: Connection ID 'asker' is not valid for invocation ID 's1'.","allowReconnect":true}"#;
+    assert_eq!(asker.all().await, [close]);
+    // The question is still open; its asker only hears nothing of it any more.
+    asked.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
+    assert!(asked.all().await.is_empty());
+    assert_eq!(asked.close.reason(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asked_client_that_is_silent_is_waited_for_thirty_seconds() {
+    let node = Node::new(HubOptions::default());
+    let mut asker = node.join("asker").await;
+    let mut asked = node.join("asked").await;
+    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
+    assert_eq!(asked.all().await.len(), 1);
+    tokio::time::sleep(std::time::Duration::from_secs(31)).await;
+    let text =
+        "An unexpected error occurred invoking 'Ask' on the server. HubException: Invocation canceled by the server.";
+    assert_eq!(asker.all().await, [error("1", text)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_reach_their_call_and_end_with_it() {
+    let node = Node::new(HubOptions { stream_buffer_capacity: 1, ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    let upload = |id: &str, stream: &str| {
+        format!(r#"{{"type":1,"invocationId":"{id}","target":"Concat","arguments":[],"streamIds":["{stream}"]}}"#)
+    };
+    let item = |stream: &str, text: &str| format!(r#"{{"type":2,"invocationId":"{stream}","item":"{text}"}}"#);
+    // In one read: the items find the stream.
+    let together =
+        [upload("1", "x"), item("x", "a"), item("x", "b"), item("x", "c"), r#"{"type":3,"invocationId":"x"}"#.into()];
+    client.send(&together.join("\u{1e}")).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":"abc"}"#]);
+    // What comes too late is passed over, and the id may be used again.
+    client.send(&item("x", "late")).await;
+    client.send(&[upload("2", "x"), upload("3", "x")].join("\u{1e}")).await;
+    let in_use =
+        "An unexpected error occurred invoking 'Concat' on the server. HubException: Stream ID 'x' is already in use.";
+    assert_eq!(client.all().await, [error("3", in_use)]);
+    client.send(r#"{"type":3,"invocationId":"x","error":"bad"}"#).await;
+    let bad = "An unexpected error occurred invoking 'Concat' on the server. HubException: bad";
+    assert_eq!(client.all().await, [error("2", bad)]);
+    let count = "An unexpected error occurred invoking 'Concat' on the server. HubException: Client sent 0 stream(s), Hub method expects 1.";
+    client.send(&call("4", "Concat", "[]")).await;
+    assert_eq!(client.all().await, [error("4", count)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_upload_holds_the_reader_and_nothing_else() {
+    let node = Node::new(HubOptions { stream_buffer_capacity: 2, ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":1,"invocationId":"1","target":"Hold","arguments":[],"streamIds":["x"]}"#).await;
+    for _ in 0..3 {
+        client.send(r#"{"type":2,"invocationId":"x","item":0}"#).await;
+    }
+    client.send(&call("2", "Echo", "[2]")).await;
+    assert!(client.all().await.is_empty(), "the third item waits, and what is behind it");
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [done("1"), r#"{"type":3,"invocationId":"2","result":2}"#.to_owned()]);
+}

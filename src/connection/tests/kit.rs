@@ -23,7 +23,8 @@ use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 
 /// `Echo`, `Fail`, `FailHub`, `Panic`, `Wait` (for a permit of `gate`), `Count` (a stream of 0, 1, 2), `Forever` (a
-/// stream that ends only when it is cancelled), `All` (broadcasts `M`).
+/// stream that ends only when it is cancelled), `All` (broadcasts `M`), `Ask` (a client's `Question`), `Concat` (of an
+/// upload), `Hold` (an upload that nobody reads until the gate opens).
 #[derive(Default)]
 pub(super) struct TestHub {
     pub(super) gate: Arc<Gate>,
@@ -44,8 +45,10 @@ impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
         let shape =
             |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
+        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1, policy: None });
         match target.to_ascii_lowercase().as_str() {
-            "echo" | "all" => shape(1, false),
+            "echo" | "all" | "ask" => shape(1, false),
+            "concat" | "hold" => upload,
             "fail" | "failhub" | "panic" | "wait" => shape(0, false),
             "count" | "forever" | "breaks" => shape(0, true),
             _ => None,
@@ -59,12 +62,28 @@ impl Hub for TestHub {
         })
     }
 
-    fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+    fn invoke(&self, caller: Caller, mut call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
             match call.target.to_ascii_lowercase().as_str() {
                 "echo" => Ok(Reply::Value(call.arguments[0].clone())),
                 "all" => {
                     caller.clients().all().send("M", call.arguments).await?;
+                    Ok(Reply::Empty)
+                }
+                "ask" => {
+                    let id: String = call.arguments[0].to()?;
+                    caller.clients().client(id).invoke("Question", ()).await.map(Reply::Value)
+                }
+                "concat" => {
+                    let mut text = String::new();
+                    while let Some(item) = call.uploads[0].next().await {
+                        text.push_str(&item?.to::<String>()?);
+                    }
+                    Ok(Reply::Value(RawValue::text(&text)))
+                }
+                "hold" => {
+                    self.gate.0.acquire().await.unwrap().forget();
+                    drop(call.uploads);
                     Ok(Reply::Empty)
                 }
                 "fail" => Err(HubError::failed("InvalidOperationException", "BOOM!")),

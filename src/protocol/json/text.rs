@@ -106,13 +106,14 @@ pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, BadText> {
 
 /// Whether [`unescape`] would succeed; allocates nothing.
 pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
-    std::str::from_utf8(raw).map_err(|_| BadText::Utf8)?;
+    // In the same order as `unescape`, so that both name the same of two faults.
     let mut rest = raw;
     while let Some(found) = memchr(b'\\', rest) {
+        std::str::from_utf8(&rest[..found]).map_err(|_| BadText::Utf8)?;
         let (_, used) = read_escape(&rest[found..]).ok_or(BadText::Surrogate)?;
         rest = &rest[found + used..];
     }
-    Ok(())
+    std::str::from_utf8(rest).map(drop).map_err(|_| BadText::Utf8)
 }
 
 /// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate.

@@ -14,12 +14,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
+use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument as _;
@@ -120,12 +120,24 @@ async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
             return;
         }
     };
-    match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(Parts { io, read_buf, .. }) => {
-            let (reader, writer) = io.into_inner().into_split();
-            serve_halves(entered, info, reader, writer, BytesMut::from(read_buf)).await;
+    match tcp(upgraded) {
+        Ok((stream, early)) => {
+            let (reader, writer) = stream.into_split();
+            serve_halves(entered, info, reader, writer, BytesMut::from(early)).await;
         }
         Err(upgraded) => serve_any(entered, info, upgraded).await,
+    }
+}
+
+/// The TCP socket under an upgraded connection, and what came right behind its request. There are two ways of serving
+/// HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
+            Ok((parts.io.into_inner(), parts.read_buf))
+        }
     }
 }
 

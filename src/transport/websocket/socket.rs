@@ -19,6 +19,9 @@ const PIECE: usize = 64 * 1024;
 /// What a peer may still send after its end before nobody listens any more.
 const FAREWELL_BYTES: usize = 1 << 20;
 
+/// How long a peer may take to end its side of TCP after the closing handshake.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// The half that reads frames.
 #[derive(Debug)]
 pub(super) struct WebSocketSource<R> {
@@ -29,9 +32,12 @@ pub(super) struct WebSocketSource<R> {
     /// Bytes that came right behind the HTTP request.
     early: BytesMut,
     pongs: BytesMut,
-    /// Where pongs are owed; None once the connection has ended.
+    /// How often the rest of the task has its turn before the next read: the outbox keeps one pong, so the writer
+    /// must get at it before another replaces it.
+    turns: u8,
+    /// Where pongs are owed.
     outbox: Arc<Outbox>,
-    /// How it ended, and whether that has been told.
+    /// How it ended.
     end: Option<SourceEnd>,
     /// Shared with the sink: nothing but a close frame may be written any more.
     parted: Arc<AtomicBool>,
@@ -45,6 +51,7 @@ impl<R: Reader> WebSocketSource<R> {
             posted,
             early,
             pongs: BytesMut::new(),
+            turns: 0,
             outbox,
             end: None,
             parted: Arc::default(),
@@ -84,17 +91,18 @@ impl<R: Reader> Source for &mut WebSocketSource<R> {
                 self.parted.store(true, Ordering::Relaxed);
                 return Err(end);
             }
+            while self.turns > 0 {
+                self.turns -= 1;
+                tokio::task::yield_now().await;
+            }
             self.read(into).await;
-            let pinged = !self.pongs.is_empty();
-            if pinged {
+            if !self.pongs.is_empty() {
                 self.outbox.push_pong(std::mem::take(&mut self.pongs).freeze());
+                // Twice: in the first turn the writer may have been asked before the reader.
+                self.turns = 2;
             }
             if into.len() > had {
                 return Ok(());
-            }
-            if pinged {
-                // The outbox keeps one pong; the writer gets a turn before the next one replaces it.
-                tokio::task::yield_now().await;
             }
         }
     }
@@ -169,7 +177,7 @@ pub(super) async fn part<R: Reader, W: Writer>(
     }
     if sink.writer.shutdown().await.is_ok() {
         // A socket that is closed with something unread is reset, which may cost the peer our close frame.
-        let _ = tokio::time::timeout_at(deadline, unread(&mut source)).await;
+        let _ = tokio::time::timeout(LINGER.min(timeout), unread(&mut source)).await;
     }
 }
 

@@ -67,3 +67,39 @@ async fn a_write_that_takes_too_long_gives_the_peer_up() {
     assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(&[0; 100])]).await, Err(Gone));
     assert_eq!(close.reason(), Some(&CloseReason::SendTimeout));
 }
+
+#[tokio::test]
+async fn no_pong_is_replaced_while_the_writer_keeps_up() {
+    const PINGS: u8 = 100;
+    let (ours, mut theirs) = tokio::io::duplex(7);
+    let (reader, _writer) = tokio::io::split(ours);
+    let outbox = outbox();
+    let mut source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox.clone());
+    let pinging = async {
+        for number in 0..PINGS {
+            theirs.write_all(&[0x89, 0x81, 0, 0, 0, 0, number]).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    };
+    let writing = async {
+        let (mut pongs, mut batch) = (Vec::new(), Vec::new());
+        while pongs.len() < usize::from(PINGS) * 3 {
+            assert!(outbox.next(&mut batch).await);
+            batch.drain(..).for_each(|pong: Bytes| pongs.extend_from_slice(&pong));
+        }
+        pongs
+    };
+    let reading = async {
+        let mut source = &mut source;
+        source.recv(&mut BytesMut::new()).await
+    };
+    // The order in which the branches are asked is another one every time.
+    let pongs = tokio::select! {
+        pongs = writing => pongs,
+        () = pinging => unreachable!(),
+        _ = reading => unreachable!(),
+        () = tokio::time::sleep(Duration::from_secs(5)) => Vec::new(),
+    };
+    let expected: Vec<u8> = (0..PINGS).flat_map(|number| [0x8a, 1, number]).collect();
+    assert_eq!(pongs, expected);
+}

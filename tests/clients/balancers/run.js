@@ -3,20 +3,24 @@
 //
 //   BASE_A=http://127.0.0.1:8080 BASE_B=http://127.0.0.1:8081 node run.js
 //
-// Two replicas with a hub at /chat (the built-in one). KEEP_ALIVE and POLL_TIMEOUT tell their keep_alive_interval and
-// long_polling_poll_timeout in seconds (15 and 90). The idle cut of the plain nginx is four times KEEP_ALIVE, so servers
-// that ping each second make those tests quick; with a cut of over 20 s they run only with SLOW=1.
+// Arguments choose suites: haproxy, nginx, plain, bare. The servers are two replicas with a hub at /chat, as built in.
+// KEEP_ALIVE and POLL_TIMEOUT tell their keep_alive_interval and long_polling_poll_timeout in seconds (15 and 90). The
+// idle cut of the plain nginx is four times KEEP_ALIVE, so servers that ping each second make those tests quick; with a
+// cut of over 20 s they run only with SLOW=1.
+// With HUBPLANE_BIN in place of BASE_A, two such replicas of that binary and a Redis are started first.
 // Last line: "N passed, N failed"; exit code 1 on failure. A proxy that is not installed is skipped, with a line.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
 import { gate } from "./gate.js";
 import { haproxy, have, nginx } from "./proxies.js";
+import { QUICK, replicas } from "./servers.js";
 
-const BASE_A = process.env.BASE_A ?? "http://127.0.0.1:8080";
-const BASE_B = process.env.BASE_B ?? BASE_A;
-const KEEP_ALIVE = Number(process.env.KEEP_ALIVE ?? 15);
-const POLL_TIMEOUT = Number(process.env.POLL_TIMEOUT ?? 90);
+const own = !process.env.BASE_A && process.env.HUBPLANE_BIN ? await replicas(process.env.HUBPLANE_BIN) : null;
+const BASE_A = process.env.BASE_A ?? own?.bases[0] ?? "http://127.0.0.1:8080";
+const BASE_B = process.env.BASE_B ?? own?.bases[1] ?? BASE_A;
+const KEEP_ALIVE = own ? QUICK.keepAlive : Number(process.env.KEEP_ALIVE ?? 15);
+const POLL_TIMEOUT = own ? QUICK.pollTimeout : Number(process.env.POLL_TIMEOUT ?? 90);
 const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
 const CONNECTS = 20;
 const PATIENCE = 15_000;
@@ -27,7 +31,7 @@ async function test(title, body) {
   const open = [];
   const client = async (url, transport, options = {}) => {
     const builder = new HubConnectionBuilder()
-      .withUrl(`${url}/chat`, { transport: HttpTransportType[transport] })
+      .withUrl(`${url}/chat`, transport === "automatic" ? {} : { transport: HttpTransportType[transport] })
       .configureLogging(LogLevel.None);
     if (options.reconnect) builder.withAutomaticReconnect(options.reconnect);
     const connection = builder.build();
@@ -311,13 +315,44 @@ async function testPlainNginx() {
   await balancer.stop();
 }
 
-for (const suite of [testHaproxy, testNginx, testPlainNginx]) {
+// Nothing but proxy_pass: HTTP/1.0 towards the server, so no WebSockets and no chunks, and all answers are collected in
+// buffers unless the server asks for the contrary.
+const BARE = `
+events { }
+http { server { listen 8080; location / { proxy_pass http://replica1:8080; } } }
+`;
+
+async function testBareNginx() {
+  if (!have("nginx")) return skip("bare nginx", "it is not installed");
+  const kestrel = (await fetch(BASE_A).catch(() => null))?.headers.get("server") === "Kestrel";
+  const balancer = await nginx([new URL(BASE_A).port], BARE);
+  for (const transport of ["ServerSentEvents", "LongPolling", "automatic"]) {
+    const title = `bare nginx, without upgrades and with buffers: ${transport}`;
+    if (kestrel && transport !== "LongPolling") {
+      skip(title, "ASP.NET Core does not send X-Accel-Buffering: no");
+      continue;
+    }
+    await test(title, async (client) => {
+      const connection = await client(balancer.url, transport);
+      const from = performance.now();
+      assert.equal(await connection.invoke("Echo", "there and back"), "there and back");
+      assert.ok(performance.now() - from < 2000, "late");
+    });
+  }
+  await balancer.stop();
+}
+
+const SUITES = { haproxy: testHaproxy, nginx: testNginx, plain: testPlainNginx, bare: testBareNginx };
+const chosen = process.argv.slice(2);
+for (const [name, suite] of Object.entries(SUITES)) {
+  if (chosen.length > 0 && !chosen.includes(name)) continue;
   try {
     await suite();
   } catch (error) {
     failed++;
-    console.log(`FAILED  ${suite.name}: ${error.stack}`);
+    console.log(`FAILED  ${name}: ${error.stack}`);
   }
 }
+await own?.stop();
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);

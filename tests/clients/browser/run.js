@@ -5,10 +5,11 @@
 // The two may be the same, or two replicas on one Redis. A server that has no page at "/" gets a stand-in in front of it
 // that serves the page's files from this repository. The pages of examples/web come from EXAMPLE_PORT (3000): the
 // servers' cors_origins must allow http://127.0.0.1:EXAMPLE_PORT. CHROMIUM names the browser (/usr/bin/chromium).
-// `--pictures` also renews docs/demo.png and docs/demo-dark.png. Last line: "N passed, N failed"; exit code 1 on failure.
+// ONLY=TEXT runs the tests with this text in their title. `--pictures` also renews docs/demo.png and docs/demo-dark.png.
+// Last line: "N passed, N failed"; exit code 1 on failure.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { standIn } from "./stand-in.js";
@@ -27,6 +28,7 @@ let passed = 0, failed = 0, rooms = 0;
 const cleanUp = [];
 
 async function test(title, body) {
+  if (process.env.ONLY && !title.includes(process.env.ONLY)) return;
   const context = await browser.newContext({ viewport: DESKTOP });
   context.setDefaultTimeout(PATIENCE);
   const complaints = [];
@@ -96,6 +98,21 @@ async function startExample() {
     child.stdout.once("data", resolve);
     child.once("exit", (code) => reject(new Error(`examples/web ended with ${code}; has npm ci run there?`)));
   });
+}
+
+// Desktop and phone side by side, for the README.
+async function pictures() {
+  await mkdir(here("../../../docs"), { recursive: true });
+  for (const [scheme, ground] of [["light", "#dbe5e3"], ["dark", "#233034"]]) {
+    const picture = async (device) => `data:image/png;base64,${await readFile(here(`screenshots/${device}-${scheme}.png`), "base64")}`;
+    const page = await browser.newPage({ viewport: { width: 1416, height: 704 } });
+    await page.setContent(`<style>
+      body { margin: 0; padding: 32px; display: flex; gap: 32px; background: ${ground}; }
+      img { height: 640px; border-radius: 10px; box-shadow: 0 6px 24px #0004; }
+    </style><img src="${await picture("desktop")}"><img src="${await picture("phone")}">`);
+    await page.screenshot({ path: here(`../../../docs/demo${scheme === "dark" ? "-dark" : ""}.png`) });
+    await page.close();
+  }
 }
 
 const browser = await chromium.launch({
@@ -207,10 +224,10 @@ try {
     const proxy = await standIn(BASE_A);
     const ada = await demo(context, proxy.url, { name: "Ada", room });
     proxy.close();
-    await ada.waitForSelector("#notice-text >> text=/Next try in 2 s/");
+    await ada.waitForSelector("#notice-text >> text=/Next try in 2.s/");
     assert.equal(await ada.textContent("#state-text"), "Reconnecting");
     const again = await standIn(BASE_A, Number(new URL(proxy.url).port));
-    await ada.click("#retry").catch(() => {}); // it may have come back by itself
+    await ada.click("#retry", { timeout: 1000 }).catch(() => {}); // it may have come back by itself
     await ada.waitForSelector("#state[data-state=connected]");
     assert.ok(await ada.isHidden("#notice"));
     complaints.length = 0;
@@ -241,12 +258,8 @@ try {
           await say(ada, "And no framework in this page: one script of its own, one style sheet, nothing from elsewhere.");
           await ada.waitForSelector(".mine:not(.pending) >> text=And no framework");
           await ada.waitForSelector("#latency >> text=/ ms/", { state: "attached" });
+          await ada.evaluate(() => (document.getElementById("server").textContent = "127.0.0.1:8080/chat"));
           await shot(ada, "");
-          if (PICTURES && device === "desktop") {
-            await ada.evaluate(() => (document.getElementById("server").textContent = "127.0.0.1:8080/chat"));
-            await mkdir(here("../../../docs"), { recursive: true });
-            await ada.screenshot({ path: here(`../../../docs/demo${colorScheme === "dark" ? "-dark" : ""}.png`) });
-          }
           if (device === "phone") {
             await ada.click("summary");
             await shot(ada, "-connection");
@@ -261,6 +274,7 @@ try {
       });
     }
   }
+  if (PICTURES) await pictures();
 } catch (error) {
   failed++;
   console.log(`FAILED  ${error.stack}`);

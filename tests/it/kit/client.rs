@@ -46,10 +46,19 @@ impl Protocol {
 /// What a client has received.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
-    Invocation { target: String, arguments: Value },
-    Completion { id: String, result: Result<Value, String> },
+    Invocation {
+        target: String,
+        arguments: Value,
+    },
+    Completion {
+        id: String,
+        result: Result<Value, String>,
+    },
     Ping,
-    Close { error: Option<String>, reconnect: bool },
+    Close {
+        error: Option<String>,
+        reconnect: bool,
+    },
     /// The transport's own ending: `close 1000`, `end of stream`, `204`, `fin`, `reset`.
     End(String),
 }
@@ -109,7 +118,8 @@ impl Client {
         let hello = json!({ "protocol": protocol.name(), "version": 1 }).to_string() + "\u{1e}";
         client.put(hello.as_bytes(), ws::TEXT);
         let answer = client.piece(within(PATIENCE)).unwrap_or_else(|end| panic!("no handshake answer: {end:?}"));
-        let rest = answer.strip_prefix(b"{}\x1e").unwrap_or_else(|| panic!("handshake: {}", String::from_utf8_lossy(&answer)));
+        let rest =
+            answer.strip_prefix(b"{}\x1e").unwrap_or_else(|| panic!("handshake: {}", String::from_utf8_lossy(&answer)));
         client.take_in(rest);
         client
     }
@@ -193,6 +203,11 @@ impl Client {
         self.heard.iter().filter(|message| invoked(message, target, arguments)).count()
     }
 
+    /// Drops what was heard up to now.
+    pub(crate) fn forget(&mut self) {
+        self.heard.clear();
+    }
+
     /// Waits for the first message that `find` takes, among those heard before too.
     #[track_caller]
     pub(crate) fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
@@ -228,7 +243,7 @@ impl Client {
         match &mut self.wire {
             Wire::Ws(ws) => {
                 drop(ws.try_send(ws::CLOSE, &1000u16.to_be_bytes()));
-                ws.to_end(within(PATIENCE));
+                ws.read_out(within(PATIENCE));
             }
             Wire::Sse { .. } => {}
             Wire::Polls(_) => {
@@ -372,7 +387,9 @@ fn from_messagepack(message: &Value) -> Message {
             Message::Completion { id: text(&message[2]), result }
         }
         Some(6) => Message::Ping,
-        Some(7) => Message::Close { error: message[1].as_str().map(str::to_owned), reconnect: message[2] == json!(true) },
+        Some(7) => {
+            Message::Close { error: message[1].as_str().map(str::to_owned), reconnect: message[2] == json!(true) }
+        }
         _ => panic!("{message}"),
     }
 }

@@ -31,7 +31,16 @@ impl Redis {
         assert!(self.child.is_none());
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let child = Command::new(&program)
-            .args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string(), "--save", "", "--appendonly", "no"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &self.address.port().to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -15,6 +16,7 @@ use super::{PATIENCE, signal, unique, until};
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     config: Option<String>,
+    open_files: Option<u32>,
     env: Vec<(String, String)>,
 }
 
@@ -31,6 +33,12 @@ impl Setup {
         self
     }
 
+    /// With so few open files, hard limit included.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// On this Redis.
     pub(crate) fn redis(self, redis: &Redis) -> Self {
         self.env("BACKPLANE__CONNECTION", redis.connection())
@@ -39,24 +47,7 @@ impl Setup {
     /// Starts it; returns when it serves, ready or not.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
-        let folder = std::env::temp_dir().join(unique("hubplane-it"));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBPLANE_") || name == "RUST_LOG") {
-            command.env_remove(name);
-        }
-        command.current_dir(&folder).env("HUBPLANE_LISTEN", "127.0.0.1:0").env("HUBPLANE_LOG", "info").envs(self.env);
-        if let Some(text) = self.config {
-            std::fs::write(folder.join("hubplane.toml"), text).unwrap();
-        }
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built binary");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (said, urls) = mpsc::channel();
-        let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
-        thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
-        thread::spawn(move || lines(out, |line| drop(said.send(line))));
-        let mut server = Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        let (mut server, urls) = self.spawn();
         while server.address.port() == 0 {
             match urls.recv_timeout(PATIENCE) {
                 Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
@@ -64,6 +55,41 @@ impl Setup {
             }
         }
         server
+    }
+
+    /// Starts one that cannot go on; its exit code and its log.
+    #[track_caller]
+    pub(crate) fn ends(self) -> (Option<i32>, String) {
+        let (mut server, _urls) = self.spawn();
+        let code = server.exit(PATIENCE);
+        (code, server.log())
+    }
+
+    fn spawn(self) -> (Server, mpsc::Receiver<String>) {
+        let folder = std::env::temp_dir().join(unique("hubplane-it"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new("sh");
+        let limit = self.open_files.map(|most| format!("ulimit -n {most}; ")).unwrap_or_default();
+        command.args(["-c", &format!("{limit}exec \"$0\""), env!("CARGO_BIN_EXE_hubplane")]);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBPLANE_") || name == "RUST_LOG") {
+            command.env_remove(name);
+        }
+        command.current_dir(&folder).env("HUBPLANE_LISTEN", "127.0.0.1:0").env("HUBPLANE_LOG", "info").envs(self.env);
+        if let Some(text) = self.config {
+            std::fs::write(folder.join("hubplane.toml"), text).unwrap();
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the built binary");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (said, urls) = mpsc::channel();
+        let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
+        thread::spawn(move || lines(out, |line| drop(said.send(line))));
+        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log, folder }, urls)
     }
 }
 
@@ -85,6 +111,7 @@ pub(crate) struct Server {
     child: Option<Child>,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
+    folder: PathBuf,
 }
 
 impl Server {
@@ -97,7 +124,9 @@ impl Server {
     #[track_caller]
     pub(crate) fn start() -> Self {
         match std::env::var("HUBPLANE_TEST_BASE") {
-            Ok(address) => Self { child: None, address: address.parse().unwrap(), log: Arc::default() },
+            Ok(address) => {
+                Self { child: None, address: address.parse().unwrap(), log: Arc::default(), folder: PathBuf::new() }
+            }
             Err(_) => Self::setup().start().ready(),
         }
     }
@@ -129,7 +158,8 @@ impl Server {
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = self.get("/metrics").text();
         let fits = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|part| line.contains(part))
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|part| line.contains(part))
         };
         text.lines().filter(fits).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
@@ -165,6 +195,7 @@ impl Drop for Server {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
+            drop(std::fs::remove_dir_all(&self.folder));
             if thread::panicking() {
                 let log = self.log();
                 let lines: Vec<_> = log.lines().rev().take(30).collect();

@@ -83,7 +83,7 @@ impl Ws {
     }
 
     /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
-    pub(crate) fn to_end(&mut self, deadline: Instant) -> (Vec<String>, String) {
+    pub(crate) fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {
             match self.recv(deadline) {

@@ -78,6 +78,7 @@ fn urls() {
         ("redis+cluster://h", "Cluster URLs are not supported"),
         ("http://h", "redis, rediss and unix"),
         ("unix://relative", "absolute path"),
+        ("redis://h:7000,abortConnect=true", "follow a '?'"),
         ("redis://h?abortconect=true", "Did you mean 'abortConnect'?"),
     ] {
         assert!(problems(text).contains(problem), "{text}: {}", problems(text));
@@ -151,9 +152,15 @@ fn no_text_shows_a_secret() {
     for text in ["h,password=hunter2", "redis://u:hunter2@h"] {
         assert!(!format!("{:?}", parsed(text)).contains("hunter2"));
     }
-    for text in
-        ["redis://u:hunter2@h/x", "redis://u:hunter2@h:x", "redis://hunter2@h", "hunter2://h", "redis://u:hunter2%@h"]
-    {
+    for text in [
+        "redis://u:hunter2@h/x",
+        "redis://u:hunter2@h:x",
+        "redis://hunter2@h",
+        "hunter2://h",
+        "redis://u:hunter2%@h",
+        "redis://u:x?hunter2@h",
+        "redis://u:hunter2#@h",
+    ] {
         assert!(!problems(text).contains("hunter2"), "{text}: {}", problems(text));
     }
 }

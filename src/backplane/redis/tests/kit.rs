@@ -49,6 +49,11 @@ impl Redis {
         }
     }
 
+    /// Whether it ended by itself: it did not like its arguments.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// kill -9.
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();

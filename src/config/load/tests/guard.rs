@@ -73,7 +73,8 @@ fn the_example_of_the_design_is_read() {
         ["hubplane.toml:3: auth.keys[0].secret: is short: HS256 wants at least 32 bytes (RFC 7518, section 3.2)"]
     );
     let printed = effective::print(&loaded);
-    let keys = "auth.keys = [{ algorithm = \"HS256\", secret = \"***\" }, { algorithm = \"RS256\", file = \"rsa.pem\" }]";
+    let keys =
+        "auth.keys = [{ algorithm = \"HS256\", secret = \"***\" }, { algorithm = \"RS256\", file = \"rsa.pem\" }]";
     assert!(printed.contains(keys), "{printed}");
     assert!(!format!("{printed}{loaded:?}").contains("hunter2"));
     assert_eq!(origin_of(&loaded, "hubs.chat.methods.Delete.authorize"), "hubplane.toml:14");

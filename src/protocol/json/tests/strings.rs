@@ -44,6 +44,10 @@ fn lone_surrogates_and_bad_bytes_are_told_apart() {
         assert_eq!(unescape(raw), Err(BadText::Utf8));
         assert_eq!(check(raw), Err(BadText::Utf8));
     }
+    // Of two faults both name the first (found by fuzzing).
+    for raw in [&b"\\ud83d\xff"[..], b"\xff\\ud83d"] {
+        assert_eq!(unescape(raw).map(drop), check(raw));
+    }
     assert_eq!(unescape(br"\ud83d\ude00\/\u0041").unwrap(), "😀/A");
     assert!(matches!(unescape(b"plain").unwrap(), std::borrow::Cow::Borrowed("plain")));
 }

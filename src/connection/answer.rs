@@ -1,0 +1,148 @@
+//! What a call answers: results, streams, and errors with exactly the reference's texts
+//! (reference/signalr-protocol.md 4.2, 4.3, 4.5).
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::future::{AbortRegistration, Abortable};
+
+use super::HubHost;
+use crate::frame::Frame;
+use crate::hub::{Call, Caller, HubError, Reply};
+use crate::ids::InvocationId;
+use crate::metrics::InvocationOutcome;
+use crate::outbox::{Outbox, PushError};
+use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
+
+/// Answers calls of one connection.
+#[derive(Clone)]
+pub(super) struct Answerer {
+    pub(super) host: Arc<HubHost>,
+    pub(super) caller: Caller,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+impl Answerer {
+    /// Runs a plain call and answers it; a call without an id is never answered, not even with an error (4.3).
+    pub(super) async fn run(self, id: Option<InvocationId>, call: Call) {
+        let began = Instant::now();
+        let target = call.target.clone();
+        let outcome = match self.invoke(call).await {
+            Ok(Reply::Empty) => Outcome::Value(RawValue::null()),
+            Ok(Reply::Value(value)) => Outcome::Value(value),
+            Ok(Reply::Stream(_)) => {
+                let message = "a method that is not declared as streaming returned a stream";
+                self.failure(&target, &HubError::failed("InvalidOperationException", message))
+            }
+            Err(error) => self.failure(&target, &error),
+        };
+        self.count(&outcome, began);
+        self.answer(id, &target, outcome).await;
+    }
+
+    /// Runs a call whose results are streamed, until it ends, fails, or is cancelled.
+    pub(super) async fn run_stream(self, id: InvocationId, call: Call, registration: AbortRegistration) {
+        let began = Instant::now();
+        let target = call.target.clone();
+        let work = Abortable::new(self.pump(&id, call), registration);
+        // Cancelled by the client: the stream ends without an error (4.5).
+        let outcome = work.await.unwrap_or(Outcome::Void);
+        self.count(&outcome, began);
+        self.answer(Some(id), &target, outcome).await;
+    }
+
+    async fn pump(&self, id: &InvocationId, call: Call) -> Outcome {
+        let target = call.target.clone();
+        let mut stream = match self.invoke(call).await {
+            Ok(Reply::Stream(stream)) => stream,
+            Ok(Reply::Empty | Reply::Value(_)) => {
+                return Outcome::Error(format!(
+                    "The value returned by the streaming method '{target}' is not a ChannelReader<> or IAsyncEnumerable<>."
+                ));
+            }
+            Err(error) => return self.failure(&target, &error),
+        };
+        loop {
+            let error = match contain(async { stream.next().await.transpose() }).await {
+                Ok(None) => return Outcome::Void,
+                Ok(Some(item)) => {
+                    let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
+                    match self.outbox.push_waiting(&Frame::new(message)).await {
+                        Ok(()) => continue,
+                        Err(PushError::Value(error)) => HubError::from(error),
+                        Err(PushError::Full | PushError::Finished) => return Outcome::Void,
+                    }
+                }
+                Err(error) => error,
+            };
+            return Outcome::Error(self.detailed("An error occurred on the server while streaming results.", &error));
+        }
+    }
+
+    async fn invoke(&self, call: Call) -> Result<Reply, HubError> {
+        // Within the block a panic before the first await is contained too.
+        contain(async { self.host.hub.invoke(self.caller.clone(), call).await }).await
+    }
+
+    /// Refuses a call before it runs.
+    pub(super) async fn reject(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
+        self.host.metrics.invocation(InvocationOutcome::Rejected, std::time::Duration::ZERO);
+        self.answer(id, target, outcome).await;
+    }
+
+    /// Sends the one Completion of a call, waiting for room in the client's queue.
+    async fn answer(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
+        let Some(id) = id else { return };
+        let message =
+            |outcome| Frame::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() });
+        if let Err(PushError::Value(error)) = self.outbox.push_waiting(&message(outcome)).await {
+            // The result has no form in the client's protocol; the call is answered all the same.
+            let failed = self.failure(target, &HubError::from(error));
+            let _ = self.outbox.push_waiting(&message(failed)).await;
+        }
+    }
+
+    pub(super) fn failure(&self, target: &str, error: &HubError) -> Outcome {
+        match error {
+            HubError::Binding(error) => self.binding_failure(target, error),
+            // Its text may hold what the client sent: it is for the client and reaches no log.
+            HubError::Hub(_) | HubError::Failed { .. } => {
+                tracing::debug!(hub = %self.host.name, connection = %self.caller.connection_id(), "a call failed");
+                let base = format!("An unexpected error occurred invoking '{target}' on the server.");
+                Outcome::Error(self.detailed(&base, error))
+            }
+        }
+    }
+
+    pub(super) fn binding_failure(&self, target: &str, error: &BindingError) -> Outcome {
+        let base = format!("Failed to invoke '{target}' due to an error on the server.");
+        Outcome::Error(if self.host.options.detailed_errors { format!("{base} {error}") } else { base })
+    }
+
+    /// The suffix rule of section 4.2: a hub's own errors are always told, others with detailed errors only.
+    fn detailed(&self, base: &str, error: &HubError) -> String {
+        if self.host.options.detailed_errors || matches!(error, HubError::Hub(_)) {
+            format!("{base} {error}")
+        } else {
+            base.to_owned()
+        }
+    }
+
+    fn count(&self, outcome: &Outcome, began: Instant) {
+        let failed = matches!(outcome, Outcome::Error(_));
+        let outcome = if failed { InvocationOutcome::Failed } else { InvocationOutcome::Ok };
+        self.host.metrics.invocation(outcome, began.elapsed());
+    }
+}
+
+/// Awaits application code; a panic in it becomes an error of that call alone.
+pub(super) async fn contain<T>(work: impl Future<Output = Result<T, HubError>>) -> Result<T, HubError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("application code panicked; the call is answered with an error");
+        Err(HubError::failed("PanicException", "the application panicked"))
+    })
+}

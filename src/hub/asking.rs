@@ -1,0 +1,46 @@
+//! Whether a piece of application code may ask clients for results, and what asking gives up.
+//!
+//! A call that asks a client gives its slot free while it waits, once, or a hub with one slot would never read the
+//! answer (reference/signalr-protocol.md 4.4).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+/// What asking a client means where this is held.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Asking {
+    /// Nothing special.
+    #[default]
+    Free,
+    /// The call's slot is given free.
+    Call(Arc<Slot>),
+    /// Not allowed: the hub's `connected` runs, and its client is not read yet.
+    WhileConnecting,
+}
+
+/// The slot of one running call.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    given_up: AtomicBool,
+    /// Wakes the connection's reader, which may wait for a slot.
+    freed: Arc<Notify>,
+}
+
+impl Slot {
+    pub(crate) fn new(freed: Arc<Notify>) -> Self {
+        Self { given_up: AtomicBool::new(false), freed }
+    }
+
+    /// Gives the slot free; later calls change nothing.
+    pub(crate) fn give_up(&self) {
+        if !self.given_up.swap(true, Ordering::Relaxed) {
+            self.freed.notify_one();
+        }
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,92 @@
+//! One client: it can be sent to, and it can be asked (reference/signalr-protocol.md 4.8).
+
+use std::any::type_name;
+use std::time::Duration;
+
+use super::HubError;
+use super::asking::Asking;
+use super::clients::Audience;
+use super::values::{Argument, IntoArguments};
+use crate::delivery::SendError;
+use crate::delivery::results::{ANSWER_TIMEOUT, AskError};
+use crate::ids::ConnectionId;
+use crate::protocol::RawValue;
+
+/// One client, chosen; on whichever node it is.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before `send` or `invoke`"]
+pub struct Client {
+    pub(super) audience: Audience,
+    /// None: the caller of no call.
+    id: Option<ConnectionId>,
+    asking: Asking,
+    timeout: Duration,
+}
+
+impl Client {
+    pub(super) fn new(audience: Audience, id: Option<ConnectionId>, asking: Asking) -> Self {
+        Self { audience, id, asking, timeout: ANSWER_TIMEOUT }
+    }
+
+    /// Calls `method` at the client and waits for no answer; see [`Audience::send`].
+    pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
+        self.audience.send(method, arguments).await
+    }
+
+    /// How long [`Client::invoke`] waits for the answer; 30 s unless this says otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Asks the client: calls `method` there and awaits what it returns. Dropping the future gives the question up.
+    ///
+    /// The call that asks gives its slot free, so that its connection is read on. Fails with
+    /// - the client's own error, as a text that the caller of a hub method sees;
+    /// - `IOException` for a connection that does not exist or goes away;
+    /// - `Invocation canceled by the server.` when no answer comes in time;
+    /// - `InvalidOperationException` within the hub's `connected`, where no client is read yet.
+    pub async fn invoke<T: Argument>(&self, method: &str, arguments: impl IntoArguments) -> Result<T, HubError> {
+        let answer = self.ask(method, arguments.into_arguments()?).await?;
+        T::from_value(answer).map_err(|error| {
+            HubError::hub(format!("Error trying to deserialize result to {}. {error}", dotnet_name(type_name::<T>())))
+        })
+    }
+
+    async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, AskError> {
+        match &self.asking {
+            Asking::Free => {}
+            Asking::Call(slot) => slot.give_up(),
+            Asking::WhileConnecting => return Err(AskError::WhileConnecting),
+        }
+        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
+        self.audience.delivery().ask(id, method, arguments, self.timeout).await
+    }
+}
+
+impl From<AskError> for HubError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Client(text) => Self::Hub(text),
+            AskError::TimedOut => Self::Hub(AskError::TimedOut.to_string()),
+            other => Self::failed(other.exception(), other.to_string()),
+        }
+    }
+}
+
+/// The name users of .NET know a simple type by; of others the last part of its path.
+fn dotnet_name(name: &str) -> &str {
+    match name {
+        "bool" => "Boolean",
+        "f32" => "Single",
+        "f64" => "Double",
+        "i16" => "Int16",
+        "i32" => "Int32",
+        "i64" => "Int64",
+        "u16" => "UInt16",
+        "u32" => "UInt32",
+        "u64" => "UInt64",
+        "alloc::string::String" => "String",
+        other => other.rsplit("::").next().unwrap_or(other),
+    }
+}

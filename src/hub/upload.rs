@@ -1,0 +1,122 @@
+//! A stream that a client uploads with a call (reference/signalr-protocol.md 4.6).
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+use super::HubError;
+use crate::protocol::RawValue;
+
+/// The items of one upload stream, in order. It ends when the client completes it; a client that completes it with
+/// an error, or goes away, ends it by an error.
+///
+/// At most `stream_buffer_capacity` items wait; then the connection is not read until some are taken. Dropping it
+/// is fine: what still comes is passed over.
+pub struct Upload {
+    /// Filled by the connection. Its end without an [`Event`] that says so means that the connection is gone.
+    events: mpsc::Receiver<Event>,
+    ended: bool,
+}
+
+/// The connection's end of an [`Upload`].
+#[derive(Debug)]
+pub(crate) struct Uploading(mpsc::Sender<Event>);
+
+#[derive(Debug)]
+enum Event {
+    Item(RawValue),
+    Completed(Option<String>),
+}
+
+impl Upload {
+    /// A stream of which at most `capacity` items wait, and the end that fills it.
+    pub(crate) fn new(capacity: usize) -> (Uploading, Self) {
+        let (sender, events) = mpsc::channel(capacity.max(1));
+        (Uploading(sender), Self { events, ended: false })
+    }
+
+    /// The next item. None: the client completed the stream.
+    pub async fn next(&mut self) -> Option<Result<RawValue, HubError>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+}
+
+impl Stream for Upload {
+    type Item = Result<RawValue, HubError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let error = match ready!(self.events.poll_recv(context)) {
+            Some(Event::Item(item)) => return Poll::Ready(Some(Ok(item))),
+            Some(Event::Completed(error)) => error.map(HubError::Hub),
+            None => Some(HubError::failed("OperationCanceledException", "The underlying connection was closed.")),
+        };
+        self.ended = true;
+        Poll::Ready(error.map(Err))
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl Uploading {
+    /// Hands an item on; waits while too many wait. An item that nobody wants any more is dropped.
+    pub(crate) async fn item(&self, item: RawValue) {
+        let _ = self.0.send(Event::Item(item)).await;
+    }
+
+    /// The client completed the stream, perhaps with an error.
+    pub(crate) async fn complete(self, error: Option<String>) {
+        let _ = self.0.send(Event::Completed(error)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn items_come_in_order_and_the_end_is_the_end() {
+        let (uploading, mut upload) = Upload::new(2);
+        uploading.item(RawValue::text("a")).await;
+        uploading.complete(None).await;
+        assert_eq!(upload.next().await, Some(Ok(RawValue::text("a"))));
+        assert_eq!(StreamExt::next(&mut upload).await, None);
+        assert_eq!(upload.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn errors_end_it_once() {
+        let (uploading, mut upload) = Upload::new(2);
+        uploading.complete(Some("bad".to_owned())).await;
+        assert_eq!(upload.next().await, Some(Err(HubError::hub("bad"))));
+        assert_eq!(upload.next().await, None);
+
+        let (uploading, mut upload) = Upload::new(2);
+        drop(uploading);
+        assert!(
+            upload.next().await.unwrap().unwrap_err().to_string().contains("The underlying connection was closed.")
+        );
+        assert_eq!(upload.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_full_stream_makes_its_sender_wait_and_a_dropped_one_does_not() {
+        let (uploading, upload) = Upload::new(1);
+        uploading.item(RawValue::null()).await;
+        assert!(uploading.item(RawValue::null()).now_or_never().is_none());
+        drop(upload);
+        assert!(uploading.item(RawValue::null()).now_or_never().is_some());
+    }
+}
