@@ -350,7 +350,9 @@ fn the_query_wins_over_the_header() {
     let of = |uri: &str, header: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
-            headers.insert(AUTHORIZATION, header.parse().unwrap());
+            for header in header.split('|') {
+                headers.append(AUTHORIZATION, http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+            }
         }
         token_of(&uri.parse().unwrap(), &headers)
     };
@@ -364,6 +366,10 @@ fn the_query_wins_over_the_header() {
         ("/chat?access_token=q", None, Some("q")),
         ("/chat?id=1&Access_Token=q%2E", Some("Bearer h"), Some("q.")),
         ("/chat?access_token=", Some("Bearer h"), Some("h")),
+        ("/chat?access_token=a&access_token=b", None, Some("a,b")),
+        ("/chat?access_token=a&ACCESS_TOKEN=", None, Some("a")),
+        ("/chat", Some("Bearer a|Bearer b"), Some("a,Bearer b")),
+        ("/chat", Some("Bearer \u{e9}"), Some("\u{e9}")),
     ] {
         assert_eq!(of(uri, header).as_deref(), token, "{uri} {header:?}");
     }
