@@ -1,6 +1,9 @@
 //! Hubplane: a standalone SignalR server. Unmodified SignalR clients connect to it, and replicas join over Redis on
 //! the wire of ASP.NET Core's own backplane.
 //!
+//! Comments name their sources: `docs/design.md` is the contract and the house; `docs/reference/` has the facts of the
+//! wire, `tests/probes/FINDINGS.md` ("FINDINGS") what a real server was seen to do where the facts say otherwise.
+//!
 //! # The house
 //!
 //! Modules stand on floors; each imports only from lower ones, and neighbours on a floor do not import each other
