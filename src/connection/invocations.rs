@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::HubHost;
 use super::answer::Answerer;
 use super::uploads::Uploads;
+use crate::auth::policy;
 use crate::hub::asking::{Asking, Slot};
 use crate::hub::{Call, Caller, Cancellation, MethodShape};
 use crate::ids::InvocationId;
@@ -191,7 +192,7 @@ impl Invocations {
         }
     }
 
-    /// Checks the mode of a call and opens its upload streams: items sent right behind the call find them.
+    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find them.
     fn open_streams(
         &mut self,
         shape: &MethodShape,
@@ -201,6 +202,10 @@ impl Invocations {
         streaming: bool,
     ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), String> {
         let target = &call.target;
+        // After binding, before everything else (section 4.1); the text is never detailed.
+        if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
+            return Err(format!("Failed to invoke '{target}' because user is unauthorized"));
+        }
         match (shape.streams, streaming) {
             (true, false) => Err(format!(
                 "The client attempted to invoke the streaming '{target}' method with a non-streaming invocation."

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
@@ -10,6 +11,7 @@ use super::names::MethodTable;
 use super::parameters::{Inputs, Parameter};
 use super::values::IntoValue;
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use crate::config::Authorize;
 use crate::protocol::{BindingError, RawValue};
 
 /// A hub made of async functions. Each takes the [`Caller`] and up to eight parameters ([`Parameter`]), and returns a
@@ -88,7 +90,7 @@ impl Methods {
     where
         F::Output: IntoValue,
     {
-        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: false, uploads: F::UPLOADS };
+        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: false, uploads: F::UPLOADS, policy: None };
         self.add(name, Method { shape, function: Box::new(Plain(function, PhantomData)) })
     }
 
@@ -106,7 +108,7 @@ impl Methods {
     where
         F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
     {
-        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: true, uploads: F::UPLOADS };
+        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: true, uploads: F::UPLOADS, policy: None };
         self.add(name, Method { shape, function: Box::new(Streaming(function, PhantomData)) })
     }
 
@@ -116,6 +118,22 @@ impl Methods {
             self.methods.insert(name, method),
             "the hub has a method '{name}' already (names that differ only in letter case are the same to clients)"
         );
+        self
+    }
+
+    /// Lets only those call a method who fulfil a rule. Others are answered
+    /// `Failed to invoke 'X' because user is unauthorized`; the server must have a way to know its users.
+    ///
+    /// # Panics
+    ///
+    /// When there is no method of that name yet.
+    #[track_caller]
+    pub fn authorize(mut self, name: &str, rule: Authorize) -> Self {
+        let method = self.methods.get_mut(name);
+        assert!(method.is_some(), "the hub has no method '{name}' yet: add it before its rule");
+        if let Some(method) = method {
+            method.shape.policy = Some(Arc::new(rule));
+        }
         self
     }
 

@@ -27,6 +27,8 @@ mod test_kit;
 pub mod upload;
 pub mod values;
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
@@ -39,6 +41,7 @@ pub use parameters::{Cancellation, Items, Parameter};
 pub use upload::Upload;
 pub use values::{Argument, IntoArguments, IntoValue};
 
+use crate::config::Authorize;
 use crate::delivery::SendError;
 use crate::protocol::{BindingError, RawValue, ValueError};
 
@@ -86,12 +89,21 @@ pub struct MethodShape {
     pub streams: bool,
     /// How many streams the client uploads with the call.
     pub uploads: usize,
+    /// Who may call it; None is everybody who may come to the hub.
+    pub policy: Option<Arc<Authorize>>,
 }
 
 impl MethodShape {
     /// A method with this many parameters that returns once.
     pub fn plain(parameters: usize) -> Self {
-        Self { parameters: Some(parameters), streams: false, uploads: 0 }
+        Self { parameters: Some(parameters), streams: false, uploads: 0, policy: None }
+    }
+
+    /// The same, for those alone who fulfil a rule.
+    #[must_use]
+    pub fn guarded(mut self, policy: Option<Arc<Authorize>>) -> Self {
+        self.policy = policy;
+        self
     }
 }
 

@@ -12,6 +12,8 @@ fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) 
     MethodConfig {
         name: name.to_owned(),
         params: params.iter().map(|param| (*param).to_owned()).collect(),
+        authorize: None,
+        allowed_groups: None,
         steps,
         returns: returns.map(|text| Expression::Text(template(params, text))),
     }
@@ -23,6 +25,8 @@ fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> Declared {
         path: "/chat".to_owned(),
         backplane_name: "Chat.ChatHub".to_owned(),
         options: HubOptions::default(),
+        authorize: None,
+        allowed_groups: None,
         on_connected: hooks.clone(),
         on_disconnected: hooks,
         methods,
