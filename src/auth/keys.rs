@@ -92,7 +92,8 @@ impl KeySet {
 
 /// One key of a published set; the error says why it is of no use.
 fn published_key(json: &Value) -> Result<Key, String> {
-    let jwk: Jwk = serde_json::from_value(json.clone()).map_err(|_| "it is no JSON Web Key that is known".to_owned())?;
+    let jwk: Jwk =
+        serde_json::from_value(json.clone()).map_err(|_| "it is no JSON Web Key that is known".to_owned())?;
     if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
         return Err("it is not for signatures".to_owned());
     }
@@ -219,7 +220,8 @@ impl<'a> Token<'a> {
         let header: Map<String, Value> = part(header)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Malformed)?;
         // An extension that must be understood (RFC 7515, section 4.1.11), and is not.
-        if payload.contains('.') || header.contains_key("crit") || !matches!(header.get("alg"), Some(Value::String(_))) {
+        if payload.contains('.') || header.contains_key("crit") || !matches!(header.get("alg"), Some(Value::String(_)))
+        {
             return Err(Refused::Malformed);
         }
         let parsed: Option<Header> = serde_json::from_value(Value::Object(header)).ok();

@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn all_of_a_rule_must_hold() {
-        let ann = principal(json!({ "sub": "ann", "roles": ["editor", "admin"], "tier": "gold", "level": 7, "beta": true,
+        let ann =
+            principal(json!({ "sub": "ann", "roles": ["editor", "admin"], "tier": "gold", "level": 7, "beta": true,
             "http://schemas.microsoft.com/ws/2008/06/identity/claims/role": "owner" }));
         for (rule, permitted) in [
             (Authorize::user(), true),

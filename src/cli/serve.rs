@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use hubplane::config::{Config, HubConfig};
 use hubplane::config::load::Loaded;
+use hubplane::config::{Config, HubConfig};
 use hubplane::server::Server;
 use hubplane::telemetry;
 

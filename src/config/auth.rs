@@ -105,10 +105,14 @@ impl KeyConfig {
             (KeyMaterial::Secret(secret), true) => return Ok(DecodingKey::from_secret(secret.as_bytes())),
             (KeyMaterial::Pem(pem), false) => pem,
             (KeyMaterial::Pem(_), true) => return Err(format!("{name} takes a `secret`, not a file")),
-            (KeyMaterial::Secret(_), false) => return Err(format!("{name} takes the public key's `file`, not a secret")),
+            (KeyMaterial::Secret(_), false) => {
+                return Err(format!("{name} takes the public key's `file`, not a secret"));
+            }
         };
         if pem.contains("PRIVATE KEY-----") {
-            return Err("is a private key; tokens are checked with the public one, keep the private one away".to_owned());
+            return Err(
+                "is a private key; tokens are checked with the public one, keep the private one away".to_owned()
+            );
         }
         let bytes = pem.as_bytes();
         let (key, kind) = match self.algorithm {

@@ -20,13 +20,7 @@ struct Scope<'a> {
 
 /// `[hubs.NAME.methods.METHOD]`.
 /// `checked` tells whether there are keys to check tokens with.
-pub(super) fn read_method(
-    reader: &mut Reader,
-    name: String,
-    node: Node,
-    path: String,
-    checked: bool,
-) -> MethodConfig {
+pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String, checked: bool) -> MethodConfig {
     let origin = node.origin.clone();
     let is_table = matches!(node.value, Value::Table(_));
     let mut table = reader.table(Some(node), path);

@@ -86,7 +86,11 @@ pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options, check
     // Known to the design, without effect in this version: told, not hidden.
     for (key, on, what) in [
         ("allow_stateful_reconnects", values.allow_stateful_reconnects, "stateful reconnect is not supported yet"),
-        ("close_on_authentication_expiration", values.close_on_authentication_expiration && !checked, "no tokens are checked without auth.keys or auth.jwks_url"),
+        (
+            "close_on_authentication_expiration",
+            values.close_on_authentication_expiration && !checked,
+            "no tokens are checked without auth.keys or auth.jwks_url",
+        ),
     ] {
         if on && set_here(key) {
             reader.warnings.push(format!("{}: {}: no effect: {what}", options.origin(key), table.key(key)));

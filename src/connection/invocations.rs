@@ -166,9 +166,7 @@ impl Invocations {
             Err(error) => Err(error),
         };
         let mut call = match arguments {
-            Ok(arguments) => {
-                Call { target, arguments, uploads: Vec::new(), cancellation: self.gone.clone() }
-            }
+            Ok(arguments) => Call { target, arguments, uploads: Vec::new(), cancellation: self.gone.clone() },
             Err(error) => {
                 let outcome = self.answerer.binding_failure(&target, &error);
                 self.answerer.reject(id, &target, outcome).await;

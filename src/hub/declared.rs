@@ -80,9 +80,7 @@ impl Declared {
 
 impl Hub for Declared {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        self.methods
-            .get(target)
-            .map(|method| MethodShape::plain(method.params.len()).guarded(method.authorize.clone()))
+        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()).guarded(method.authorize.clone()))
     }
 
     // `check` stays as it is: any value fits a parameter.

@@ -112,9 +112,8 @@ impl<T: Argument> Stream for Items<T> {
         let item = ready!(Pin::new(&mut self.upload).poll_next(context));
         Poll::Ready(item.map(|item| {
             // What serde says is not told: it quotes what the client sent.
-            let item = item.and_then(|value| {
-                T::from_value(value).map_err(|_| HubError::hub("Failed to bind Stream message."))
-            });
+            let item = item
+                .and_then(|value| T::from_value(value).map_err(|_| HubError::hub("Failed to bind Stream message.")));
             self.failed = item.is_err();
             item
         }))

@@ -39,7 +39,8 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
     // None: nothing has been tried yet.
     let mut well = None;
     loop {
-        let fetched = timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
+        let fetched =
+            timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
         match fetched {
             Ok((keys, left_out)) => {
                 if well != Some(true) {

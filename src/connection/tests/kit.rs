@@ -43,7 +43,8 @@ impl Default for Gate {
 
 impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
+        let shape =
+            |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
         let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1, policy: None });
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" | "ask" => shape(1, false),

@@ -129,11 +129,7 @@ impl<'a> Scene<'a> {
 
     /// The group, if the caller may join it.
     fn joined(&self, group: GroupName) -> Result<GroupName, HubError> {
-        let names = Names {
-            connection: self.connection.as_str(),
-            user: self.user.map(UserId::as_str),
-            hub: self.hub,
-        };
+        let names = Names { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
         match self.allowed_groups {
             Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
                 Err(failed(format!("the caller may not join the group '{group}'")))

@@ -51,8 +51,7 @@ async fn both_protocols_bind() {
     });
     let from_json = call("Move", &[r#"{"xAxis":1,"unknown":[]}"#, "2"]);
     // {"xAxis": 1}, 2
-    let from_pack =
-        Call::new("Move", vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")]);
+    let from_pack = Call::new("Move", vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")]);
     for call in [from_json, from_pack] {
         assert_eq!(invoke(&hub, call).await.unwrap().to::<Point>().unwrap(), Point { x_axis: 3 });
     }
