@@ -144,10 +144,23 @@ impl Delivery {
     /// Calls `method` at every receiver, here and on other nodes, and waits for no answer.
     ///
     /// Returns when all is queued here and taken by the backplane. Values are scanned first: one that has no form
-    /// in one of the hub's protocols fails the send, whoever listens. While the backplane is away, what needs it
-    /// fails; a send to a connection of this node does not need it.
+    /// in one of the hub's protocols fails the send, whoever listens. Of a send to connections of this node alone
+    /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
+    /// of this node does not need it.
     pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
-        self.check(&arguments)?;
+        if let Scope::Connections(ids) = &target.scope
+            && let Some(members) = ids.iter().map(|id| self.registry.connection(id)).collect::<Option<Vec<_>>>()
+        {
+            for member in &members {
+                check(&arguments, &[member.outbox.encoding().protocol])?;
+            }
+            let frame = frame::send(method, arguments);
+            for member in &members {
+                self.push(member, &frame);
+            }
+            return Ok(());
+        }
+        check(&arguments, &self.protocols)?;
         let frame = frame::send(method, arguments);
         match &target.scope {
             Scope::All => self.publish([Channel::All], &target.except, &frame).await,
@@ -168,16 +181,6 @@ impl Delivery {
                 self.publish(elsewhere, &[], &frame).await
             }
         }
-    }
-
-    /// Whether the values have a form in each of the hub's protocols.
-    fn check(&self, arguments: &[RawValue]) -> Result<(), SendError> {
-        for value in arguments {
-            if self.protocols.iter().any(|protocol| *protocol != value.protocol()) {
-                value.check_portable().map_err(SendError::Value)?;
-            }
-        }
-        Ok(())
     }
 
     /// Sends one envelope to each channel. With a backplane that echoes, this node's clients are served by the echo.
@@ -242,4 +245,14 @@ impl Delivery {
         }
         pushed
     }
+}
+
+/// Whether the values have a form in each of these protocols.
+fn check(arguments: &[RawValue], protocols: &[Protocol]) -> Result<(), SendError> {
+    for value in arguments {
+        if protocols.iter().any(|protocol| *protocol != value.protocol()) {
+            value.check_portable().map_err(SendError::Value)?;
+        }
+    }
+    Ok(())
 }
