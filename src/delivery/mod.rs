@@ -6,11 +6,13 @@
 //! | this one | sends |
 //! | [`groups`] | joining and leaving, here and by command to other nodes |
 //! | [`inbound`] | what arrives from other nodes |
+//! | [`watch`] | what is sent to a group, heard by a stream |
 //! | [`results`] | asking one client and awaiting its answer |
 
 pub mod groups;
 pub mod inbound;
 pub mod results;
+pub mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub struct Delivery {
     backplane: Arc<dyn Backplane>,
     commands: groups::Commands,
     questions: results::Questions,
+    watchers: watch::Watchers,
     metrics: HubMetrics,
 }
 
@@ -79,8 +82,8 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, metrics }
+        let (registry, commands, questions, watchers) = Default::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -213,7 +216,10 @@ impl Delivery {
     fn deliver(&self, channel: &Channel, except: &[ConnectionId], frame: &Frame) {
         let members = match channel {
             Channel::All => Some(self.registry.everybody()),
-            Channel::Group(name) => self.registry.group(name),
+            Channel::Group(name) => {
+                self.watchers.tell(name, except, frame);
+                self.registry.group(name)
+            }
             Channel::User(id) => self.registry.user(id),
             Channel::Connection(id) => {
                 if let Some(member) = self.registry.connection(id) {
