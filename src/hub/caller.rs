@@ -134,6 +134,11 @@ impl Caller {
         Groups::of(self.inner.delivery.clone())
     }
 
+    /// For a hub that needs more than `Clients` and `Groups` offer.
+    pub(super) fn delivery(&self) -> &Arc<Delivery> {
+        &self.inner.delivery
+    }
+
     /// Closes the connection; its client is told not to come back by itself (section 4.9).
     pub fn abort(&self) {
         self.inner.close.close(CloseReason::Aborted);

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use http::{HeaderMap, Uri};
 
 use super::bearer::Bearer;
 use super::cors::Cors;
 use super::error::ServeError;
 use super::link;
 use super::paths::Paths;
-use super::site::Site;
+use super::site::{HeaderHook, Site};
 use super::{NamedHub, Server};
 use crate::api::{Api, Readiness};
 use crate::auth::{Authenticate, Keyring, Tokens};
@@ -34,6 +35,7 @@ pub struct Builder {
     authenticator: Option<Arc<dyn Authenticate>>,
     rules: Vec<(String, Arc<Authorize>)>,
     routes: Router,
+    headers: Option<HeaderHook>,
     any_origin: bool,
 }
 
@@ -62,6 +64,7 @@ impl Builder {
             authenticator: None,
             rules: Vec::new(),
             routes: Router::new(),
+            headers: None,
             any_origin: false,
         }
     }
@@ -114,6 +117,14 @@ impl Builder {
         self
     }
 
+    /// Adds headers to answers, such as cookies: called for each answer but preflights, with the URI that was asked
+    /// for and the headers so far. The last one given counts.
+    #[must_use]
+    pub fn headers(mut self, add: impl Fn(&Uri, &mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.headers = Some(HeaderHook(Arc::new(add)));
+        self
+    }
+
     /// Serves a byte connection without a hub at a path, with the default options.
     #[must_use]
     pub fn raw(mut self, path: &str, connection: Arc<dyn RawConnection>) -> Self {
@@ -136,7 +147,7 @@ impl Builder {
     /// to begin; a Redis that is merely away is waited for in the background, unless its connection string says
     /// `abortConnect=true`.
     pub async fn build(self) -> Result<Server, ServeError> {
-        let Self { config, hubs, raw, user_id, authenticator, rules, routes, any_origin } = self;
+        let Self { config, hubs, raw, user_id, authenticator, rules, routes, headers, any_origin } = self;
         let hubs = declared(&config).chain(hubs).collect::<Vec<_>>();
         let mut paths = Paths::default();
         let mut names = HashSet::new();
@@ -211,6 +222,7 @@ impl Builder {
             },
             transports: transports.clone(),
             routes,
+            headers,
             body_timeout: config.request_timeout,
         });
         Ok(Server { config, site, paths, transports, hosts, backplane, inbound, metrics, phase, keyring })

@@ -2,5 +2,8 @@
 //! when everything waits.
 
 mod calls;
+mod declared;
 mod kit;
 mod lifetime;
+mod nodes;
+mod typed;
