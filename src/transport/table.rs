@@ -33,6 +33,8 @@ struct Entry {
     bound: Option<TransportKind>,
     /// Counts its polls, so that one that was replaced does not park the connection of its successor.
     poll: u32,
+    /// Whether negotiate granted stateful reconnect.
+    stateful: bool,
     /// What there is beyond the entry, once something has been sent for it.
     link: Option<Arc<Link>>,
 }
@@ -42,7 +44,8 @@ struct Entry {
 pub(super) struct Attached {
     /// The connection.
     pub(super) link: Arc<Link>,
-    /// Its place, if this is its first transport request and it is to be started.
+    /// Its place, if this is its first transport request and it is to be started. None of a WebSocket: the connection
+    /// goes on over this one (stateful reconnect).
     pub(super) first: Option<Place>,
     /// The number of this poll.
     pub(super) poll: u32,
@@ -53,15 +56,16 @@ impl Table {
         Self { entries: Mutex::default(), disconnect_timeout, incoming_buffer_size }
     }
 
-    /// Enters a client that has negotiated. It has `disconnect_timeout` to come.
-    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, now: Instant) {
+    /// Enters a client that has negotiated. It has `disconnect_timeout` to come. `stateful`: it was granted stateful
+    /// reconnect.
+    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, stateful: bool, now: Instant) {
         let until = Some(now + self.disconnect_timeout);
-        self.lock().insert(token, Entry { id, until, bound: None, poll: 0, link: None });
+        self.lock().insert(token, Entry { id, until, bound: None, poll: 0, stateful, link: None });
     }
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
-        let mut entry = Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, link: None };
+        let mut entry = Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, stateful: false, link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
@@ -89,6 +93,8 @@ impl Table {
             None => Some(admit()?),
             Some(bound) if bound != kind => return Err(Refusal::OtherTransport),
             Some(TransportKind::LongPolling) => None,
+            // Also while the old socket is attached: it may be dead without our knowing (FINDINGS 1, 4.13).
+            Some(TransportKind::WebSockets) if entry.link.as_ref().is_some_and(|link| link.may_resume()) => None,
             Some(_) => return Err(Refusal::Active),
         };
         entry.bound = Some(kind);
@@ -171,7 +177,7 @@ impl Table {
 impl Entry {
     fn link(&mut self, token: &ConnectionToken, incoming_buffer_size: Option<usize>) -> Arc<Link> {
         self.link
-            .get_or_insert_with(|| Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size)))
+            .get_or_insert_with(|| Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size, self.stateful)))
             .clone()
     }
 }
