@@ -204,7 +204,11 @@ impl Connection {
         Err(failure.1)
     }
 
-    async fn read_handshake<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<Handshaken, NoHandshake> {
+    async fn read_handshake<S: Source>(
+        &self,
+        session: &mut Session,
+        source: &mut S,
+    ) -> Result<Handshaken, NoHandshake> {
         let rules = HandshakeRules {
             protocols: &self.host.options.protocols,
             carries_binary: self.peer.request.transport.carries_binary(),
@@ -251,25 +255,23 @@ impl Connection {
         loop {
             member.liveness.busy();
             loop {
+                // A client that sends without a pause must not keep its thread for itself.
+                tokio::task::coop::consume_budget().await;
                 match session.poll() {
                     Err(error) => return CloseReason::Protocol(error),
                     Ok(None) => break,
                     Ok(Some(message)) => {
                         self.host.metrics.received(&message);
-                        let again = match &member.received {
-                            Some(received) if message.is_trackable() => !received.count(),
-                            _ => false,
-                        };
+                        let received = member.received.as_ref().filter(|_| message.is_trackable());
+                        if received.is_some_and(|received| !received.count()) {
+                            continue;
+                        }
                         tokio::select! {
-                            biased;
-                            () = std::future::ready(()), if again => {}
                             ended = self.dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
                             reason = self.peer.close.closed() => return reason,
                         }
                     }
                 }
-                // A client that sends without a pause must not keep its thread for itself.
-                tokio::task::coop::consume_budget().await;
             }
             member.liveness.idle(Instant::now());
             let received = loop {

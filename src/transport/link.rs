@@ -31,7 +31,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(id: ConnectionId, token: ConnectionToken, incoming_buffer_size: Option<usize>, stateful: bool) -> Self {
+    pub(super) fn new(
+        id: ConnectionId,
+        token: ConnectionToken,
+        incoming_buffer_size: Option<usize>,
+        stateful: bool,
+    ) -> Self {
         Self {
             id,
             token,

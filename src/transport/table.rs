@@ -65,7 +65,8 @@ impl Table {
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
-        let mut entry = Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, stateful: false, link: None };
+        let mut entry =
+            Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, stateful: false, link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
@@ -177,7 +178,9 @@ impl Table {
 impl Entry {
     fn link(&mut self, token: &ConnectionToken, incoming_buffer_size: Option<usize>) -> Arc<Link> {
         self.link
-            .get_or_insert_with(|| Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size, self.stateful)))
+            .get_or_insert_with(|| {
+                Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size, self.stateful))
+            })
             .clone()
     }
 }

@@ -154,7 +154,8 @@ impl Node {
             headers: http::HeaderMap::new(),
             remote: None,
         };
-        let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
+        let peer =
+            Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
         let host = self.host.clone();
         let outbox = host.outbox(Framing::Raw);
         let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });

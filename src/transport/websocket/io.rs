@@ -174,11 +174,7 @@ impl AsyncWrite for AnyStream {
 
 /// Writes a whole batch in as few calls as it takes. Once it has to wait it may take `may_wait`, then it is an error
 /// of kind `TimedOut`; only then is there a timer.
-pub(super) async fn write_all(
-    writer: &mut SocketWriter,
-    batch: &mut Vec<Bytes>,
-    may_wait: Duration,
-) -> io::Result<()> {
+pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>, may_wait: Duration) -> io::Result<()> {
     let mut first = 0;
     let mut writing = poll_fn(|context| {
         while first < batch.len() {
