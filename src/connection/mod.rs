@@ -311,6 +311,11 @@ impl Connection {
     /// slot, and for room in an upload stream.
     async fn dispatch(&self, message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
         match message {
+            HubMessage::Invocation(invocation) | HubMessage::StreamInvocation(invocation)
+                if calls.refuses(&invocation).is_some() =>
+            {
+                return calls.refuses(&invocation).map(CloseReason::Protocol);
+            }
             HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
             HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
             HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),

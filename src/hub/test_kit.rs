@@ -132,6 +132,7 @@ pub(super) fn request(uri: &'static str) -> RequestInfo {
         uri: Uri::from_static(uri),
         headers: HeaderMap::new(),
         remote: None,
+        principal: None,
     }
 }
 

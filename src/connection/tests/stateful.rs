@@ -106,6 +106,7 @@ async fn join(node: &Node, version: i32) -> Client {
         uri: "/test".parse().unwrap(),
         headers: http::HeaderMap::new(),
         remote: None,
+        principal: None,
     };
     let peer = Peer {
         id: ConnectionId::from("a"),

@@ -31,6 +31,7 @@ use self::io::{SocketReader, SocketWriter};
 use self::socket::{WebSocketSink, WebSocketSource, part};
 use super::answers::Refusal;
 use super::endpoint::Endpoint;
+use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::query;
@@ -109,7 +110,9 @@ fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Opti
         None => {
             let place = endpoint.limits.admit()?;
             let id = ConnectionId::random();
-            Ok((endpoint.table.unasked(ConnectionToken::from(&id), id), Some(place)))
+            let link = endpoint.table.unasked(ConnectionToken::from(&id), id);
+            endpoint.table.own(&link.token, guard::principal(request.extensions()).as_deref());
+            Ok((link, Some(place)))
         }
     }
 }
