@@ -13,8 +13,13 @@ use super::template::{self, BUILT_IN};
 const VERBS: &[&str] = &["send", "ask", "join", "leave"];
 const STEP_KEYS: &[&str] = &["send", "ask", "join", "leave", "to", "args", "except", "timeout", "as"];
 /// Which keys belong to which verbs.
-const BELONG: [(&str, &[&str]); 5] =
-    [("to", &["send", "ask"]), ("args", &["send", "ask"]), ("except", &["send"]), ("timeout", &["ask"]), ("as", &["ask"])];
+const BELONG: [(&str, &[&str]); 5] = [
+    ("to", &["send", "ask"]),
+    ("args", &["send", "ask"]),
+    ("except", &["send"]),
+    ("timeout", &["ask"]),
+    ("as", &["ask"]),
+];
 /// How long a client may take to answer (reference/redis-backplane.md B.4), unless `timeout` says otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const RECIPIENTS: &[&str] = &["all", "others", "caller", "group:G", "others_in_group:G", "user:U", "connection:C"];
