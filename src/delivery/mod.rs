@@ -170,12 +170,12 @@ impl Delivery {
         }
     }
 
-    /// Whether the values have a form in each of the hub's protocols.
+    /// Whether the values have a form in each of the hub's protocols, and none is too deep for its receivers.
     fn check(&self, arguments: &[RawValue]) -> Result<(), SendError> {
         for value in arguments {
-            if self.protocols.iter().any(|protocol| *protocol != value.protocol()) {
-                value.check_portable().map_err(SendError::Value)?;
-            }
+            let foreign = self.protocols.iter().any(|protocol| *protocol != value.protocol());
+            let checked = if foreign { value.check_portable() } else { value.check_depth() };
+            checked.map_err(SendError::Value)?;
         }
         Ok(())
     }
@@ -227,7 +227,8 @@ impl Delivery {
         }
     }
 
-    fn push(&self, member: &Member, frame: &Frame) -> Pushed {
+    /// Gives a frame to one member that is connected here; one that is too slow is closed, counted and told of.
+    pub fn push(&self, member: &Member, frame: &Frame) -> Pushed {
         let pushed = member.push(frame);
         match &pushed {
             Pushed::Yes => {}
@@ -243,3 +244,6 @@ impl Delivery {
         pushed
     }
 }
+
+#[cfg(test)]
+mod tests;
