@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | this one | sends |
 //! | [`groups`] | joining and leaving, here and by command to other nodes |
+//! | `faults` | what is wrong with what arrives, told once a kind |
 //! | [`inbound`] | what arrives from other nodes |
 //! | [`results`] | asking one client and awaiting its answer |
 
+mod faults;
 pub mod groups;
 pub mod inbound;
 pub mod results;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
+use self::faults::Fault;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
 use crate::frame::{self, Frame};
 use crate::ids::{ConnectionId, HubName, NodeId};
@@ -36,6 +39,7 @@ pub struct Delivery {
     commands: groups::Commands,
     questions: results::Questions,
     metrics: HubMetrics,
+    faults: faults::Faults,
 }
 
 /// Why a send or a group change failed.
@@ -79,8 +83,8 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, metrics }
+        let (registry, commands, questions, faults) = Default::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, metrics, faults }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -237,9 +241,10 @@ impl Delivery {
                 tracing::warn!(hub = %self.hub, connection = %member.id, "closing a client that reads too slowly: its queue is full");
             }
             // Only a message of a foreign node can get here: ours are checked before they are sent.
-            Pushed::NoForm(why) => {
-                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out");
+            Pushed::NoForm(why) if self.faults.is_new(Fault::NoForm) => {
+                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
             }
+            Pushed::NoForm(_) => {}
         }
         pushed
     }

@@ -81,3 +81,12 @@ async fn a_slow_client_is_told_of_once_and_gets_nothing_behind_what_it_missed() 
     let text = metrics.page(Format::Prometheus);
     assert!(text.lines().any(|line| line.starts_with("signalr_outbox_overflows") && line.ends_with(" 1")), "{text}");
 }
+
+#[test]
+fn each_kind_of_fault_is_told_once() {
+    let faults = faults::Faults::default();
+    for fault in [Fault::NoForm, Fault::UnknownProtocol, Fault::NoCompletion, Fault::Unreadable] {
+        assert!(faults.is_new(fault), "{fault:?}");
+        assert!(!faults.is_new(fault), "{fault:?}");
+    }
+}
