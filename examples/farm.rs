@@ -10,6 +10,8 @@
 //! A `string` of .NET takes null, a `String` of Rust does not: null for the name of a group, a user or a connection is
 //! refused before the method runs.
 
+#![allow(clippy::print_stdout, reason = "the first line tells the port")]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +39,9 @@ struct Options {
     /// Whether clients see what went wrong inside.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     detailed: bool,
+    /// Whether clients may ask for stateful reconnect.
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    stateful: bool,
 }
 
 #[tokio::main]
@@ -47,7 +52,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => BackplaneConfig::Memory,
     };
     let config = Config { listen: options.listen, backplane, ..Config::default() };
-    let hub_options = HubOptions { detailed_errors: options.detailed, ..HubOptions::default() };
+    let hub_options = HubOptions {
+        detailed_errors: options.detailed,
+        allow_stateful_reconnects: options.stateful,
+        ..HubOptions::default()
+    };
 
     let server = Server::builder(config)
         // The hub type's full name: all servers of a farm must agree on it.

@@ -88,7 +88,8 @@ class Server:
     """One server process: its log, and what it prints."""
 
     def __init__(self, name, command, says, env=None):
-        self.name, self.folder = name, tempfile.mkdtemp(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
+        self.name, self.room = name, tempfile.TemporaryDirectory(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
+        self.folder = self.room.name
         self.log = open(pathlib.Path(self.folder) / "log", "w+b")
         self.command, self.env, self.says = command, {**CLEAN, **(env or {})}, says
         self.start()
@@ -148,8 +149,8 @@ class Hubplane(Server):
 class Farmer(Server):
     """examples/farm.rs: a program that uses the library."""
 
-    def __init__(self, redis, prefix=""):
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection]
+    def __init__(self, redis, prefix="", *flags):
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection, *flags]
         super().__init__("farm", command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 

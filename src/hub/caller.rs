@@ -144,6 +144,11 @@ impl Caller {
         self.inner.close.close(CloseReason::Aborted);
     }
 
+    /// Closes it because its client does not take what is sent, or does not acknowledge it.
+    pub(crate) fn too_slow(&self) {
+        self.inner.close.close(CloseReason::SlowClient);
+    }
+
     /// Ends when the connection is closing: for long work that nobody will hear of any more.
     pub async fn closed(&self) {
         self.inner.close.closed().await;

@@ -14,9 +14,11 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
         outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2))),
         close: CloseSignal::default(),
         liveness: Liveness::new(Instant::now(), false),
+        received: None,
     })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "takes what the registry gives")]
 fn names(snapshot: Option<Snapshot>) -> Vec<String> {
     let mut names: Vec<String> = snapshot.iter().flat_map(|s| s.iter()).map(|m| m.id.to_string()).collect();
     names.sort();

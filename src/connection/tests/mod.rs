@@ -6,4 +6,5 @@ mod declared;
 mod kit;
 mod lifetime;
 mod nodes;
+mod stateful;
 mod typed;
