@@ -45,7 +45,21 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
     let params = read_params(reader, &mut table);
     let authorize = read_authorize(reader, &mut table, checked);
     let allowed_groups = read_allowed_groups(reader, &mut table);
+    let uploads = table.has("upload") || table.has("each");
     let upload = read_upload(reader, &mut table, &params);
+    let (key, given) = (table.key("streams"), table.remove("streams"));
+    let is_streaming = given.is_some();
+    let streams = given.and_then(|node| {
+        reader.note(key.clone(), node.to_string(), node.origin.clone());
+        let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+        if uploads || table.has("returns") {
+            return scope.wrong(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
+        }
+        match scope.recipient(&node, &key)? {
+            Recipient::Group(group) => Some(group),
+            _ => scope.wrong(&key, &node, "must be a group, as in \"group:{room}\""),
+        }
+    });
     let given = table.remove("do");
     let mut scope = Scope { reader, names: params.clone(), may_ask: true };
     let steps = scope.steps(given, table.key("do"));
@@ -55,21 +69,8 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         scope.reader.note(key.clone(), node.to_string(), node.origin);
         value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
     });
-    let key = table.key("streams");
-    let given = table.remove("streams");
-    let is_streaming = given.is_some();
-    let streams = given.and_then(|node| {
-        scope.reader.note(key.clone(), node.to_string(), node.origin.clone());
-        if returns.is_some() || upload.is_some() {
-            return scope.wrong(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
-        }
-        match scope.recipient(&node, &key)? {
-            Recipient::Group(group) => Some(group),
-            _ => scope.wrong(&key, &node, "must be a group, as in \"group:{room}\""),
-        }
-    });
     // Steps that were wrong have been reported; only a list that holds none is empty.
-    let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && upload.is_none() && !is_streaming;
+    let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && !uploads && !is_streaming;
     if is_table && idle {
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));

@@ -13,4 +13,5 @@ mod house;
 mod kit;
 mod redis_farm;
 mod redis_outage;
+mod results;
 mod stopping;
