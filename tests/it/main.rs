@@ -12,4 +12,5 @@ mod house;
 mod kit;
 mod redis_farm;
 mod redis_outage;
+mod stateful;
 mod stopping;
