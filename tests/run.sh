@@ -43,7 +43,7 @@ venv() {
 }
 once target/venv.stamp tests/clients/python/requirements.txt tests/clients/python/servers.txt -- venv
 npm_ci() { (cd "$1" && npm ci --silent); }
-for folder in tests/clients/js tests/clients/browser examples/web; do
+for folder in tests/clients/js tests/clients/browser tests/clients/balancers examples/web; do
   [ -f $folder/package-lock.json ] || continue
   [ -d $folder/node_modules ] || rm -f "target/${folder//\//-}.stamp"
   once "target/${folder//\//-}.stamp" $folder/package-lock.json -- npm_ci $folder

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
-from processes import (BINARY, CLEAN, PYTHON, ROOT, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from processes import (CLEAN, PYTHON, ROOT, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
 from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
 
 TESTS = ROOT / "tests"
@@ -204,23 +205,23 @@ def farm(suite, folder):
     suite.counted(sys.executable, TESTS / "farm" / "farm.py", *flags)
 
 
+def replicas(suite, **settings):
+    """Two on one Redis, as the environment that the scripts beside the clients expect."""
+    redis = suite.add(Redis())
+    a, b = (suite.add(Hubplane(name, redis, **settings)) for name in ("a", "b"))
+    return {"BASE_A": a.base, "BASE_B": b.base}
+
+
 def browser(suite, _peers):
     """the demo page and examples/web in Chromium, two tabs on two replicas"""
-    script = next((TESTS / "clients" / "browser").glob("run.*js"), None)
-    if script is None:
-        return suite.skip("tests/clients/browser is not there")
-    redis, example = suite.add(Redis()), str(free_port())
-    a, b = (suite.add(Hubplane(name, redis, CORS_ORIGINS=f"http://127.0.0.1:{example}")) for name in ("a", "b"))
-    suite.counted("node", script, env={"BASE_A": a.base, "BASE_B": b.base, "EXAMPLE_PORT": example}, cwd=script.parent)
+    port = str(free_port())
+    env = {**replicas(suite, CORS_ORIGINS=f"http://127.0.0.1:{port}"), "EXAMPLE_PORT": port, "CHROMIUM": shutil.which("chromium")}
+    suite.counted("sh", TESTS / "clients" / "browser.sh", env=env)
 
 
 def balancers(suite, _peers):
-    """nginx and HAProxy, with the files of config/, in front of two replicas"""
-    script = next(iter(sorted((TESTS / "clients").glob("balancers.*"))), None)
-    if script is None:
-        return suite.skip("tests/clients/balancers.* is not there")
-    runner = {".py": [sys.executable], ".mjs": ["node"], ".js": ["node"]}.get(script.suffix, ["bash"])
-    suite.counted(*runner, script, env={"HUBPLANE_BIN": str(BINARY)})
+    """nginx and HAProxy, with the files of config/ and plain, in front of two replicas"""
+    suite.counted("sh", TESTS / "clients" / "balancers.sh", env={**replicas(suite, **QUICK), "KEEP_ALIVE": "1"})
 
 
 SUITES = {

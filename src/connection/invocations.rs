@@ -162,7 +162,7 @@ impl Invocations {
         })
     }
 
-    /// What is checked before anything runs, in the reference's order: the method, the arguments, the mode of the
+    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode of the
     /// call, the upload streams. None: the caller has been told what is wrong.
     async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Option<Admitted> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;

@@ -17,6 +17,7 @@ mod invocations;
 mod uploads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
@@ -52,8 +53,13 @@ pub struct Peer {
     pub resumption: Option<Resumption>,
 }
 
+/// How long a client may take for its Close message while the server stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Serves one client from its handshake to its end. A connection that may go on over another socket (stateful
-/// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice. When it returns, the Close message (where one is due) has been
+/// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice.
+///
+/// When it returns, the Close message (where one is due) has been
 /// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
 /// caller's. Calls that still run, and the hub's `disconnected`, go on in a task of [`HubHost::tasks`].
 pub async fn serve<S: Source, K: Sink>(
@@ -88,7 +94,10 @@ pub async fn serve<S: Source, K: Sink>(
     }
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
-        let _ = timeout(host.options.disconnect_timeout, &mut writer).await;
+        // A poll may come that long for its last words; a server that stops cannot wait for each so long.
+        let patience = host.options.disconnect_timeout;
+        let patience = if reason == CloseReason::Draining { patience.min(LAST_WORDS) } else { patience };
+        let _ = timeout(patience, &mut writer).await;
     }
     reason
 }

@@ -29,10 +29,8 @@ pub(super) enum Refusal {
     DeleteOnOther,
     /// Neither GET, POST nor DELETE.
     Method,
-    /// The request's body ended before its time.
+    /// The request's body ended before its time. Whoever bounds bodies answers for the bounds.
     BodyCutShort,
-    /// The request's body is larger than the server takes.
-    BodyTooLarge,
     /// `max_connections` is reached.
     Full,
     /// The server stops.
@@ -65,7 +63,6 @@ impl Refusal {
             }
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ""),
             Self::BodyCutShort => (StatusCode::BAD_REQUEST, ""),
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ""),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may have"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
         };

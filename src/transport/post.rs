@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::EXPECT;
-use http_body_util::{BodyExt as _, LengthLimitError};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 use super::answers::{Refusal, plain};
@@ -40,24 +40,12 @@ pub(super) async fn post(endpoint: &Arc<Endpoint>, request: Request) -> Response
 /// Moves a body into the pipe piece by piece: what has come of one that is cut short counts.
 async fn take(link: &Link, mut body: Body) -> Result<(), Refusal> {
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| if is_too_large(&error) { Refusal::BodyTooLarge } else { Refusal::BodyCutShort })?;
+        let frame = frame.map_err(|_| Refusal::BodyCutShort)?;
         if let Ok(data) = frame.into_data() {
             link.inbound.write(data).await.map_err(|_| Refusal::Disposed)?;
         }
     }
     if link.inbound.is_closed() { Err(Refusal::Disposed) } else { Ok(()) }
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Answers a DELETE at once; the connection ends behind it. A poll that waits is handed the hub's Close.

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod declared;
 mod kit;
 mod lifetime;
+mod nodes;
 mod stateful;
+mod typed;

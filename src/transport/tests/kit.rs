@@ -66,12 +66,34 @@ pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
             }
         }
     };
-    let router = Router::new().fallback(handler);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = Router::new().fallback(handler).into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
     Server { address, transports, told }
+}
+
+/// The same server once more, its HTTP spoken by hyper without help.
+pub(super) async fn serve_by_hyper(server: &mut Server) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    server.address = listener.local_addr().unwrap();
+    let transports = server.transports.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let transports = transports.clone();
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let transports = transports.clone();
+                async move {
+                    let answer = transports.handle(request.map(axum::body::Body::new)).await;
+                    Ok::<_, std::convert::Infallible>(answer.unwrap())
+                }
+            });
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades();
+            tokio::spawn(serving);
+        }
+    });
 }
 
 pub(super) async fn serve_default() -> Server {

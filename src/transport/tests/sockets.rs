@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
+
 use super::kit::*;
 use crate::config::HubOptions;
 use crate::protocol::TransportKind;
@@ -113,13 +115,19 @@ async fn the_server_closes_with_1000_and_waits_for_the_answer() {
 async fn who_does_not_answer_a_close_is_cut_off() {
     let options = HubOptions { websocket_close_timeout: Duration::from_millis(50), ..HubOptions::default() };
     let mut server = serve(options, None).await;
-    let mut client = open(&server, "/echo").await;
-    server.came().await;
-    client.send(&masked(0x81, b"bye")).await;
-    assert_eq!(&client.bytes(4).await[..], NORMAL);
-    use tokio::io::AsyncReadExt as _;
-    let end = tokio::time::timeout(PATIENCE, client.socket.read(&mut [0; 1])).await.unwrap();
-    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    // The reset shows that the socket itself was got at, whoever speaks HTTP.
+    for by_hyper in [false, true] {
+        if by_hyper {
+            serve_by_hyper(&mut server).await;
+        }
+        let mut client = open(&server, "/echo").await;
+        server.came().await;
+        client.send(&masked(0x81, b"bye")).await;
+        server.gone().await;
+        assert_eq!(&client.bytes(4).await[..], NORMAL);
+        let end = tokio::time::timeout(PATIENCE, client.socket.read(&mut [0; 1])).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
+use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument as _;
@@ -126,11 +126,23 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), B
             return None;
         }
     };
-    Some(match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(Parts { io, read_buf, .. }) => (io::tcp(io.into_inner()), BytesMut::from(read_buf)),
+    Some(match tcp(upgraded) {
+        Ok((stream, early)) => (io::tcp(stream), BytesMut::from(early)),
         // A socket that is no plain TCP.
         Err(upgraded) => (io::any(TokioIo::new(upgraded)), BytesMut::new()),
     })
+}
+
+/// The TCP socket under an upgraded connection, and what came right behind its request. There are two ways of serving
+/// HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    match downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
+            Ok((parts.io.into_inner(), parts.read_buf))
+        }
+    }
 }
 
 /// The connection's task: takes the socket and serves it.

@@ -21,6 +21,9 @@ const PIECE: usize = 64 * 1024;
 /// What a peer may still send after its end before nobody listens any more.
 const FAREWELL_BYTES: usize = 1 << 20;
 
+/// How long a peer may take to end its side of TCP after the closing handshake.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// The half that reads frames.
 #[derive(Debug)]
 pub(super) struct WebSocketSource {
@@ -276,7 +279,7 @@ pub(super) async fn part(mut source: WebSocketSource, mut sink: WebSocketSink, t
     }
     if sink.writer.shutdown().await.is_ok() {
         // A socket that is closed with something unread is reset, which may cost the peer our close frame.
-        let _ = tokio::time::timeout_at(deadline, unread(&mut source)).await;
+        let _ = tokio::time::timeout(LINGER.min(timeout), unread(&mut source)).await;
     }
 }
 
