@@ -184,10 +184,10 @@ def stateful(suite, folder):
     redis = suite.add(Redis())
     one, two = (suite.add(Farmer(redis, "stateful", "--stateful", "true")) for _ in "ab")
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
-    for second in (one, two):
+    for second, protocol in ((one, "json"), (two, "messagepack")):
         chosen = [flag for kind in kinds for flag in ("--client", kind)]
         peer = ["--peers", folder] if folder else []
-        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, *chosen, *peer)
+        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, "--protocol", protocol, *chosen, *peer)
 
 
 def farm(suite, folder):

@@ -14,4 +14,5 @@ mod kit;
 mod redis_farm;
 mod redis_outage;
 mod results;
+mod stateful;
 mod stopping;
