@@ -1,5 +1,6 @@
 //! Reads methods and their steps (design.md section 3). The verb set is closed: `send`, `join`, `leave`.
 
+use super::guard::{read_allowed_groups, read_authorize};
 use super::node::{Node, Value};
 use super::parse;
 use super::problem::{nearest, suggestion};
@@ -18,7 +19,8 @@ struct Scope<'a> {
 }
 
 /// `[hubs.NAME.methods.METHOD]`.
-pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String) -> MethodConfig {
+/// `checked` tells whether there are keys to check tokens with.
+pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String, checked: bool) -> MethodConfig {
     let origin = node.origin.clone();
     let is_table = matches!(node.value, Value::Table(_));
     let mut table = reader.table(Some(node), path);
@@ -26,6 +28,8 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin.clone()), "a method needs a name"));
     }
     let params = read_params(reader, &mut table);
+    let authorize = read_authorize(reader, &mut table, checked);
+    let allowed_groups = read_allowed_groups(reader, &mut table);
     let given = table.remove("do");
     let steps = read_steps(reader, given, table.key("do"), &params);
     let key = table.key("returns");
@@ -40,7 +44,7 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));
     }
     reader.finish(table, super::keys::METHOD);
-    MethodConfig { name, params, steps: steps.unwrap_or_default(), returns }
+    MethodConfig { name, params, authorize, allowed_groups, steps: steps.unwrap_or_default(), returns }
 }
 
 fn read_params(reader: &mut Reader, table: &mut Table) -> Vec<String> {

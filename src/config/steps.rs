@@ -2,6 +2,10 @@
 //!
 //! The verb set is small and closed: `send`, `join`, `leave`, and what a method returns.
 
+use std::sync::Arc;
+
+use super::auth::{Authorize, GroupPattern};
+
 /// `[hubs.NAME.methods.METHOD]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodConfig {
@@ -9,6 +13,10 @@ pub struct MethodConfig {
     pub name: String,
     /// The names of its parameters, in order.
     pub params: Vec<String>,
+    /// Who may call it, beside what the hub asks for.
+    pub authorize: Option<Arc<Authorize>>,
+    /// The groups its `join` steps may name, in place of the hub's list.
+    pub allowed_groups: Option<Vec<GroupPattern>>,
     /// What it does, in order; the first step that fails ends it.
     pub steps: Vec<Step>,
     /// What it returns; None is a void method, which completes with null.

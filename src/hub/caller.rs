@@ -7,6 +7,7 @@ use http::{HeaderMap, Uri};
 
 use super::asking::Asking;
 use super::clients::{Clients, Groups};
+use crate::auth::Principal;
 use crate::close::{CloseReason, CloseSignal};
 use crate::delivery::Delivery;
 use crate::ids::{ConnectionId, UserId};
@@ -39,6 +40,8 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The peer's address, a load balancer's perhaps.
     pub remote: Option<std::net::SocketAddr>,
+    /// Who sent it, as its token says; None for an anonymous one.
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl RequestInfo {
@@ -104,6 +107,11 @@ impl Caller {
     /// Whom it belongs to; None for an anonymous one.
     pub fn user_id(&self) -> Option<&UserId> {
         self.inner.user.as_ref()
+    }
+
+    /// Who it is, with roles and claims; None for an anonymous one. The token was checked when the connection began.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.inner.request.principal.as_deref()
     }
 
     /// Its HTTP request: headers, cookies, query.

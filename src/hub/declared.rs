@@ -12,6 +12,7 @@ use super::names::MethodTable;
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
 use crate::backplane::BackplaneError;
 use crate::config::HubConfig;
+use crate::config::auth::GroupPattern;
 use crate::config::steps::{MethodConfig, Step};
 use crate::delivery::SendError;
 use crate::protocol::RawValue;
@@ -28,6 +29,8 @@ pub struct Declared {
     methods: MethodTable<MethodConfig>,
     on_connected: Vec<Step>,
     on_disconnected: Vec<Step>,
+    /// The groups that `join` may name where a method has no list of its own.
+    allowed_groups: Option<Vec<GroupPattern>>,
 }
 
 impl Declared {
@@ -43,11 +46,19 @@ impl Declared {
             methods,
             on_connected: config.on_connected.clone(),
             on_disconnected: config.on_disconnected.clone(),
+            allowed_groups: config.allowed_groups.clone(),
         }
     }
 
     fn scene<'a>(&'a self, caller: &'a Caller, params: &'a [String], arguments: &'a [RawValue]) -> Scene<'a> {
-        Scene { hub: &self.name, connection: caller.connection_id(), user: caller.user_id(), params, arguments }
+        Scene {
+            hub: &self.name,
+            connection: caller.connection_id(),
+            user: caller.user_id(),
+            params,
+            arguments,
+            allowed_groups: self.allowed_groups.as_deref(),
+        }
     }
 
     async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
@@ -69,7 +80,7 @@ impl Declared {
 
 impl Hub for Declared {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()))
+        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()).guarded(method.authorize.clone()))
     }
 
     // `check` stays as it is: any value fits a parameter.
@@ -84,7 +95,10 @@ impl Hub for Declared {
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
             let method = self.methods.get(&call.target).ok_or_else(HubError::unknown_method)?;
-            let scene = self.scene(&caller, &method.params, &call.arguments);
+            let mut scene = self.scene(&caller, &method.params, &call.arguments);
+            if let Some(own) = &method.allowed_groups {
+                scene.allowed_groups = Some(own);
+            }
             for step in &method.steps {
                 run(step, &scene, &caller).await?;
             }

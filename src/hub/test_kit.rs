@@ -131,6 +131,7 @@ pub(super) fn request(uri: &'static str) -> RequestInfo {
         uri: Uri::from_static(uri),
         headers: HeaderMap::new(),
         remote: None,
+        principal: None,
     }
 }
 

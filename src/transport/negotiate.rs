@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::answers::typed;
 use super::endpoint::Endpoint;
 use super::query;
+use crate::auth::Principal;
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::protocol::TransportKind;
 
@@ -18,7 +19,7 @@ use crate::protocol::TransportKind;
 const NEWEST: i32 = 1;
 
 /// Answers, and enters the client into the table.
-pub(super) fn answer(endpoint: &Endpoint, uri: &Uri) -> Response {
+pub(super) fn answer(endpoint: &Endpoint, uri: &Uri, principal: Option<&Principal>) -> Response {
     if let Err(refusal) = endpoint.limits.check() {
         return refusal.answer();
     }
@@ -31,7 +32,8 @@ pub(super) fn answer(endpoint: &Endpoint, uri: &Uri) -> Response {
     let id = ConnectionId::random();
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
     let body = accepted(version, &id, &token, &endpoint.options.transports);
-    endpoint.table.negotiated(token, id, Instant::now());
+    endpoint.table.negotiated(token.clone(), id, Instant::now());
+    endpoint.table.own(&token, principal);
     json(body)
 }
 

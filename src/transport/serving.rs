@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Request};
 
 use super::answers::Refusal;
 use super::endpoint::{App, Endpoint};
+use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::raw;
@@ -43,7 +44,8 @@ impl Drop for Entered {
 pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
     let (parts, _) = request.into_parts();
     let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote }
+    let principal = guard::principal(&parts.extensions);
+    RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote, principal }
 }
 
 /// The `id` of a request that must have one.

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::answers::Refusal;
 use super::limits::Place;
 use super::link::Link;
-use crate::ids::{ConnectionId, ConnectionToken};
+use crate::auth::Principal;
+use crate::ids::{ConnectionId, ConnectionToken, UserId};
 use crate::protocol::TransportKind;
 
 /// The connections of one endpoint.
@@ -33,8 +34,27 @@ struct Entry {
     bound: Option<TransportKind>,
     /// Counts its polls, so that one that was replaced does not park the connection of its successor.
     poll: u32,
+    /// Whose it is.
+    owner: Owner,
     /// What there is beyond the entry, once something has been sent for it.
     link: Option<Arc<Link>>,
+}
+
+/// Who has a connection, as their token says.
+#[derive(Debug, Default)]
+struct Owner {
+    user: Option<UserId>,
+    /// When that token ends.
+    expires: Option<SystemTime>,
+}
+
+impl Owner {
+    fn of(principal: Option<&Principal>) -> Self {
+        Self {
+            user: principal.and_then(|principal| principal.user.clone()),
+            expires: principal.and_then(|principal| principal.expires),
+        }
+    }
 }
 
 /// A request that has been attached to a connection.
@@ -56,15 +76,48 @@ impl Table {
     /// Enters a client that has negotiated. It has `disconnect_timeout` to come.
     pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, now: Instant) {
         let until = Some(now + self.disconnect_timeout);
-        self.lock().insert(token, Entry { id, until, bound: None, poll: 0, link: None });
+        let entry = Entry { id, until, bound: None, poll: 0, owner: Owner::default(), link: None };
+        self.lock().insert(token, entry);
     }
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
-        let mut entry = Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, link: None };
+        let bound = Some(TransportKind::WebSockets);
+        let mut entry = Entry { id, until: None, bound, poll: 0, owner: Owner::default(), link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
+    }
+
+    /// Notes whose a connection is that has just been entered.
+    pub(super) fn own(&self, token: &ConnectionToken, principal: Option<&Principal>) {
+        if let Some(entry) = self.lock().get_mut(token) {
+            entry.owner = Owner::of(principal);
+        }
+    }
+
+    /// Whether a request may speak for a connection: false for another user's. One that was negotiated without a token
+    /// belongs to whoever attaches first. `attaches`: the time this token ends is from now on the connection's.
+    ///
+    /// What the table does not know belongs to nobody; later checks find that out.
+    pub(super) fn claim(&self, token: &str, principal: Option<&Principal>, attaches: bool) -> bool {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(token) else { return true };
+        let owner = Owner::of(principal);
+        let free = entry.owner.user.is_none() && entry.bound.is_none();
+        if entry.owner.user != owner.user && !free {
+            return false;
+        }
+        if attaches {
+            entry.owner = owner;
+        }
+        true
+    }
+
+    /// Those that were started and whose owner's token has ended.
+    pub(super) fn lapsed(&self, now: SystemTime) -> Vec<Arc<Link>> {
+        let ended = |entry: &&Entry| entry.bound.is_some() && entry.owner.expires.is_some_and(|expires| expires <= now);
+        self.lock().values().filter(ended).filter_map(|entry| entry.link.clone()).collect()
     }
 
     /// Attaches a transport request, in the order of the checks of section 1.4; `offered` tells whether the endpoint

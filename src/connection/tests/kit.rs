@@ -43,8 +43,9 @@ impl Default for Gate {
 
 impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0 });
-        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1 });
+        let shape =
+            |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
+        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1, policy: None });
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" | "ask" => shape(1, false),
             "concat" | "hold" => upload,
@@ -153,6 +154,7 @@ impl Node {
             uri: "/test".parse().unwrap(),
             headers: http::HeaderMap::new(),
             remote: None,
+            principal: None,
         };
         let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone() };
         let host = self.host.clone();

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::failed;
+use crate::auth::policy::{self, Names};
+use crate::config::auth::GroupPattern;
 use crate::config::steps::{Part, Placeholder, Recipient, Step, Template};
 use crate::hub::HubError;
 use crate::ids::{ConnectionId, GroupName, UserId};
@@ -22,6 +24,8 @@ pub(super) struct Scene<'a> {
     pub(super) params: &'a [String],
     /// The arguments, one for each parameter.
     pub(super) arguments: &'a [RawValue],
+    /// The groups that `join` may name; None is all.
+    pub(super) allowed_groups: Option<&'a [GroupPattern]>,
 }
 
 /// What one placeholder stands for.
@@ -65,7 +69,7 @@ impl<'a> Scene<'a> {
                     })
                     .collect()
             }
-            Step::Join { group } => Ok(vec![Effect::Join(self.group(group)?)]),
+            Step::Join { group } => Ok(vec![Effect::Join(self.joined(self.group(group)?)?)]),
             Step::Leave { group } => Ok(vec![Effect::Leave(self.group(group)?)]),
         }
     }
@@ -121,6 +125,17 @@ impl<'a> Scene<'a> {
 
     fn group(&self, template: &Template) -> Result<GroupName, HubError> {
         self.name(template, "a group's name").map(GroupName::from)
+    }
+
+    /// The group, if the caller may join it.
+    fn joined(&self, group: GroupName) -> Result<GroupName, HubError> {
+        let names = Names { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
+        match self.allowed_groups {
+            Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
+                Err(failed(format!("the caller may not join the group '{group}'")))
+            }
+            _ => Ok(group),
+        }
     }
 
     fn connection(&self, template: &Template) -> Result<ConnectionId, HubError> {

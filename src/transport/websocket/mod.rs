@@ -30,6 +30,7 @@ use self::io::{AnyReader, AnyWriter, Reader, Writer};
 use self::socket::{WebSocketSink, WebSocketSource, part};
 use super::answers::Refusal;
 use super::endpoint::Endpoint;
+use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::query;
@@ -103,7 +104,9 @@ fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Plac
         None => {
             let place = endpoint.limits.admit()?;
             let id = ConnectionId::random();
-            Ok((endpoint.table.unasked(ConnectionToken::from(&id), id), place))
+            let link = endpoint.table.unasked(ConnectionToken::from(&id), id);
+            endpoint.table.own(&link.token, guard::principal(request.extensions()).as_deref());
+            Ok((link, place))
         }
     }
 }
