@@ -37,6 +37,12 @@ struct Options {
     /// Whether clients see what went wrong inside.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     detailed: bool,
+    /// Seconds between two pings of the server.
+    #[arg(long, default_value_t = 15.0)]
+    keepalive: f64,
+    /// Whether a client may resume its connection on a new socket.
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    stateful: bool,
 }
 
 #[tokio::main]
@@ -47,7 +53,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => BackplaneConfig::Memory,
     };
     let config = Config { listen: options.listen, backplane, ..Config::default() };
-    let hub_options = HubOptions { detailed_errors: options.detailed, ..HubOptions::default() };
+    let hub_options = HubOptions {
+        detailed_errors: options.detailed,
+        keep_alive_interval: Duration::try_from_secs_f64(options.keepalive)?,
+        allow_stateful_reconnects: options.stateful,
+        ..HubOptions::default()
+    };
 
     let server = Server::builder(config)
         // The hub type's full name: all servers of a farm must agree on it.

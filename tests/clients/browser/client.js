@@ -11,7 +11,9 @@ const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.
 const built = (name, file) => find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`);
 const SCRIPTS = [built("signalr10", "signalr"), built("messagepack10", "signalr-protocol-msgpack"), find.resolve("./driver.js")];
 const ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync"];
+  "--disable-component-update", "--disable-sync",
+  // A page that the test makes up is from nowhere, which may not call the loopback.
+  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,LocalNetworkAccessChecksWebRTC"];
 const PATH = "/page-of-the-test";
 const START = `
   const execute = signalRDriver({

@@ -48,9 +48,11 @@ class Connection:
         self.client.on(handler["method"], got)
 
     async def start(self):
-        token = self.command.get("token")
+        token, url = self.command.get("token"), self.command["url"]
+        if self.command.get("skipNegotiation"):
+            url = url.replace("http", "ws", 1)
         await self.client.start(
-            self.command["url"], headers=self.command.get("headers"), skip_negotiation=bool(self.command.get("skipNegotiation")),
+            url, headers=self.command.get("headers"), skip_negotiation=bool(self.command.get("skipNegotiation")),
             access_token_factory=(lambda: token) if token else None,
             transports={self.command["transport"]} if self.command.get("transport") else None)
         return self.id()

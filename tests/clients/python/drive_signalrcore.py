@@ -68,7 +68,7 @@ class Connection:
         return self.id()
 
     def id(self):
-        return getattr(self.client.transport, "connection_id", None)
+        return None if self.command.get("skipNegotiation") else self.client.transport.connection_id
 
     def listen(self, handler):
         self.client.on(handler["method"], lambda args: heard(self.name, handler["method"], args))
