@@ -3,10 +3,14 @@ import asyncio
 import base64
 import json
 import sys
+import threading
+
+OUTPUT = threading.Lock()  # print() writes a line and its end apart
 
 
 def say(line):
-    print(json.dumps(line), flush=True)
+    with OUTPUT:
+        print(json.dumps(line), flush=True)
 
 
 def from_line(value):
