@@ -27,13 +27,16 @@ DEFECTS = (
     Defect(("aiosignalr",), ("streams", "cancels", "uploads", "answers"), "the headers of its StreamItem, Completion and CancelInvocation are no map",
            "losed|404|1000|An unexpected error", protocols=("messagepack",)),
     Defect(("aiosignalr",), ("resumes",), "a call in the moment of the cut fails instead of waiting", "no close frame received or sent|Connection is not active"),
+    Defect(("signalrcore",), ("uploads",), "its call of an upload has no invocation id", "UploadComplete", protocols=("messagepack",)),
+    Defect(("signalrcore",), ("streams",), "it calls a stream before it can be told to whom the items go, and loses the first", "items of"),
+    Defect(("signalrcore",), ("reconnects",), "a poll that fails is no end to it: it polls on", "reconnected: not seen", transports=(LP,)),
+    Defect(("signalrcore",), ("connects", "echoes", "broadcasts", "broadcast_values", "groups", "others", "errors", "restarts", "too_large", "streams", "uploads"),
+           "of the messages in one poll it takes the first, and the next when another poll has come", "no answer within|not seen within", transports=(LP,)),
     Defect(("signalrcore",), ("authorises",), "its long polls carry no token, and it never leaves their loop", None, transports=(LP,)),
 )
 
 
-def defect(kind, transport, protocol, scenario):
+def defects(kind, transport, protocol, scenario):
     """What is known to be wrong with a client there."""
-    for known in DEFECTS:
-        if kind in known.kinds and scenario in known.scenarios and transport in known.transports and protocol in known.protocols:
-            return known
-    return None
+    return [known for known in DEFECTS
+            if kind in known.kinds and scenario in known.scenarios and transport in known.transports and protocol in known.protocols]

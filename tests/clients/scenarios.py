@@ -19,7 +19,7 @@ import traceback
 
 from calls import CALLS, answers, cancels, uploads
 from cell import Cell, ending, holding, settle, word
-from defects import defect
+from defects import defects
 from endings import ENDINGS, reconnects, resumes
 from kinds import HERE, KINDS, TRANSPORTS, WS, command
 from lines import Driver, Failed, Mismatch, check
@@ -225,14 +225,14 @@ def run(kind, start, report, *, bases, whole=False, side=None, twice=False, want
             name = scenario.__name__
             if not wanted(transport, protocol, name):
                 continue
-            known = defect(kind, transport, protocol, name)
-            if known and known.text is None:  # it would do harm
-                report(transport, protocol, name, "not tried", known)
+            known = defects(kind, transport, protocol, name)
+            if harmful := next((each for each in known if each.text is None), None):
+                report(transport, protocol, name, "not tried", harmful)
                 continue
             if driver.ended():
                 driver = Driver(start)
             failure = play(Cell(driver, kind, transport, protocol, bases, whole, side), scenario)
-            report(transport, protocol, name, failure, known if failure and known and known.explains(failure) else None)
+            report(transport, protocol, name, failure, next((each for each in known if failure and each.explains(failure)), None))
     finally:
         driver.end()
 
