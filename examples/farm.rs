@@ -10,6 +10,8 @@
 //! A `string` of .NET takes null, a `String` of Rust does not: null for the name of a group, a user or a connection is
 //! refused before the method runs.
 
+#![allow(clippy::print_stdout, reason = "the first line tells the port")]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! Hubplane: a standalone SignalR server. Unmodified SignalR clients connect to it, and replicas join over Redis on
 //! the wire of ASP.NET Core's own backplane.
 //!
+//! Comments name their sources: `docs/design.md` is the contract and the house; `docs/reference/` has the facts of the
+//! wire, `tests/probes/FINDINGS.md` ("FINDINGS") what a real server was seen to do where the facts say otherwise.
+//!
 //! # The house
 //!
 //! Modules stand on floors; each imports only from lower ones, and neighbours on a floor do not import each other
@@ -15,17 +18,17 @@
 //! | 5 | [`delivery`] | local and remote sends as one act; group commands with acks |
 //! | 4 | [`registry`], [`backplane`] | who is here; what moves envelopes between nodes |
 //! | 3 | [`session`], [`liveness`], [`outbox`], [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
-//! | 2 | [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
-//! | 1 | [`protocol`], [`target`], [`config`] | the hub protocol's bytes; whom a message is for; what the server is told |
+//! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
+//! | 1 | [`protocol`], [`target`] | the hub protocol's bytes; whom a message is for |
 //! | 0 | [`ids`] | names as types |
 
 pub mod ids;
 
-pub mod config;
 pub mod protocol;
 pub mod target;
 
 pub mod close;
+pub mod config;
 pub mod frame;
 pub mod metrics;
 pub mod phase;

@@ -88,7 +88,8 @@ class Server:
     """One server process: its log, and what it prints."""
 
     def __init__(self, name, command, says, env=None):
-        self.name, self.folder = name, tempfile.mkdtemp(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
+        self.name, self.room = name, tempfile.TemporaryDirectory(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
+        self.folder = self.room.name
         self.log = open(pathlib.Path(self.folder) / "log", "w+b")
         self.command, self.env, self.says = command, {**CLEAN, **(env or {})}, says
         self.start()

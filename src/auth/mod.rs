@@ -49,19 +49,23 @@ pub trait Authenticate: Send + Sync + 'static {
 }
 
 /// The token of a request: `access_token` in the query, where browsers put it, wins over the header
-/// `Authorization: Bearer` (FINDINGS 1, 5). An empty one is none.
+/// `Authorization: Bearer` (FINDINGS 1, 5). An empty one is none. Several of a kind are joined, as in ASP.NET Core, and
+/// so are no token any more: nobody has to guess which of them somebody in front has looked at.
 pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let query = uri.query().unwrap_or_default();
-    let in_query = form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key.eq_ignore_ascii_case("access_token"))
-        .map(|(_, value)| value.into_owned())
-        .filter(|token| !token.is_empty());
-    in_query.or_else(|| {
-        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = header.split_once(' ')?;
-        let token = token.trim();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
-    })
+    let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, value)| key.eq_ignore_ascii_case("access_token") && !value.is_empty())
+        .map(|(_, value)| value)
+        .collect();
+    if !in_query.is_empty() {
+        return Some(in_query.join(","));
+    }
+    let in_header: Vec<_> =
+        headers.get_all(AUTHORIZATION).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let in_header = in_header.join(",");
+    let (scheme, token) = in_header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 /// Checks JSON Web Tokens by the rules of `[auth]`.
@@ -136,14 +140,14 @@ impl Tokens {
         let (expires, not_before) = (seconds("exp")?, seconds("nbf")?);
         // As the reference: a token that never expires is refused.
         let expires = expires.ok_or(Refused::NoExpiration)?;
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let skew = self.clock_skew.as_secs();
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (earliest, latest) = (now.saturating_sub(self.clock_skew), now.saturating_add(self.clock_skew));
         match not_before {
             Some(not_before) if not_before > expires => return Err(Refused::Lifetime { not_before, expires }),
-            Some(not_before) if not_before > now.saturating_add(skew) => return Err(Refused::NotBefore(not_before)),
+            Some(not_before) if Duration::from_secs(not_before) > latest => return Err(Refused::NotBefore(not_before)),
             _ => {}
         }
-        if expires < now.saturating_sub(skew) { Err(Refused::Expired(expires)) } else { Ok(()) }
+        if Duration::from_secs(expires) < earliest { Err(Refused::Expired(expires)) } else { Ok(()) }
     }
 
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {

@@ -185,6 +185,10 @@ fn tokens_of_the_reference_are_read_as_there() {
 
 #[test]
 fn times_count_with_the_clock_skew() {
+    let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew: Duration::ZERO, ..AuthConfig::default() };
+    let within =
+        Tokens::new(&config, None).unwrap().check(&hs256(&json!({ "exp": NOW })), at(NOW) + Duration::from_millis(1));
+    assert_eq!(within, Err(Refused::Expired(NOW)), "a second is not waited out");
     let skewed = |skew: u64| {
         let clock_skew = Duration::from_secs(skew);
         let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew, ..AuthConfig::default() };
@@ -346,7 +350,9 @@ fn the_query_wins_over_the_header() {
     let of = |uri: &str, header: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
-            headers.insert(AUTHORIZATION, header.parse().unwrap());
+            for header in header.split('|') {
+                headers.append(AUTHORIZATION, http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+            }
         }
         token_of(&uri.parse().unwrap(), &headers)
     };
@@ -360,6 +366,10 @@ fn the_query_wins_over_the_header() {
         ("/chat?access_token=q", None, Some("q")),
         ("/chat?id=1&Access_Token=q%2E", Some("Bearer h"), Some("q.")),
         ("/chat?access_token=", Some("Bearer h"), Some("h")),
+        ("/chat?access_token=a&access_token=b", None, Some("a,b")),
+        ("/chat?access_token=a&ACCESS_TOKEN=", None, Some("a")),
+        ("/chat", Some("Bearer a|Bearer b"), Some("a,Bearer b")),
+        ("/chat", Some("Bearer \u{e9}"), Some("\u{e9}")),
     ] {
         assert_eq!(of(uri, header).as_deref(), token, "{uri} {header:?}");
     }

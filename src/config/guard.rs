@@ -18,7 +18,9 @@ use super::template;
 /// Reads a file, as [`super::load::Sources::read`].
 pub(super) type ReadFile<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
-const A_KEY: &str = "{ algorithm = \"HS256\", secret = \"...\" } or { algorithm = \"RS256\", file = \"public.pem\" }";
+// With a file: the masking of texts would take a secret in it for one.
+const A_KEY: &str =
+    "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
 
 // === [auth] ===
 
@@ -29,8 +31,9 @@ pub(super) fn read_auth(reader: &mut Reader, node: Option<Node>, read: &ReadFile
     let mut config = AuthConfig::default();
     let given = table.remove("keys");
     if let Some(node) = &given {
-        config.keys = read_keys(reader, node, read);
-        reader.note("auth.keys".to_owned(), shown(&config.keys), node.origin.clone());
+        let (keys, shown): (Vec<_>, Vec<_>) = read_keys(reader, node, read).into_iter().unzip();
+        config.keys = keys;
+        reader.note("auth.keys".to_owned(), format!("[{}]", shown.join(", ")), node.origin.clone());
     }
     config.jwks_url = optional(reader, &mut table, "jwks_url", url).map(|(url, origin)| {
         if url.starts_with("http://") {
@@ -113,18 +116,10 @@ fn url(node: &Node) -> Parsed<String> {
 
 // === keys ===
 
-/// The list of keys as it may be shown.
-fn shown(list: &[KeyConfig]) -> String {
-    let one = |key: &KeyConfig| {
-        let kind = if key.is_symmetric() { "secret" } else { "file" };
-        format!("{{ algorithm = \"{}\", {kind} = \"{MASK}\" }}", super::auth::algorithm_name(key.algorithm))
-    };
-    format!("[{}]", list.iter().map(one).collect::<Vec<_>>().join(", "))
-}
-
-fn read_keys(reader: &mut Reader, node: &Node, read: &ReadFile<'_>) -> Vec<KeyConfig> {
+/// Beside each key how it may be shown.
+fn read_keys(reader: &mut Reader, node: &Node, read: &ReadFile<'_>) -> Vec<(KeyConfig, String)> {
     let Value::List(items) = &node.value else {
-        wrong::<()>(reader, "auth.keys", &node.origin, format!("must be a list of {A_KEY}"));
+        wrong::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each of it {A_KEY}"));
         return Vec::new();
     };
     if items.is_empty() {
@@ -139,7 +134,7 @@ fn wrong<T>(reader: &mut Reader, key: &str, origin: &Origin, expected: impl Into
     None
 }
 
-fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -> Option<KeyConfig> {
+fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -> Option<(KeyConfig, String)> {
     let Value::Table(entries) = &item.value else {
         return wrong(reader, path, &item.origin, format!("must be {A_KEY}"));
     };
@@ -160,7 +155,7 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
                 wrong(reader, &format!("{path}.algorithm"), &entry.origin, text)
             })
         }
-        None => wrong(reader, path, &item.origin, format!("needs an algorithm: {A_KEY}")),
+        None => wrong(reader, path, &item.origin, format!("needs an algorithm; it is {A_KEY}")),
     };
     let material = match (get("secret"), get("file")) {
         (Some(secret), None) => match secret.node.as_text() {
@@ -171,14 +166,19 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
         },
         (None, Some(file)) => read_pem(reader, file, path, read).map(|pem| (KeyMaterial::Pem(pem), file)),
         (Some(_), Some(_)) => wrong(reader, path, &item.origin, "has a secret and a file; keep one of them"),
-        (None, None) => wrong(reader, path, &item.origin, format!("needs a secret or a file: {A_KEY}")),
+        (None, None) => wrong(reader, path, &item.origin, format!("needs a secret or a file; it is {A_KEY}")),
     };
     let ((material, entry), algorithm) = (material?, algorithm?);
     let place = format!("{path}.{}", entry.key);
+    let name = super::auth::algorithm_name(algorithm);
+    let value = match &material {
+        KeyMaterial::Secret(_) => format!("\"{MASK}\""),
+        KeyMaterial::Pem(_) => node::quoted(entry.node.as_text().unwrap_or_default()),
+    };
+    let shown = format!("{{ algorithm = \"{name}\", {} = {value} }}", entry.key);
     if let KeyMaterial::Secret(secret) = &material {
-        let least = super::auth::algorithm_name(algorithm).trim_start_matches("HS").parse::<usize>().unwrap_or(0) / 8;
+        let least = name.trim_start_matches("HS").parse::<usize>().unwrap_or(0) / 8;
         if secret.len() < least {
-            let name = super::auth::algorithm_name(algorithm);
             let text = format!("is short: {name} wants at least {least} bytes (RFC 7518, section 3.2)");
             reader.warnings.push(format!("{}: {place}: {text}", entry.origin));
         }
@@ -187,7 +187,7 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
     if let Err(expected) = key.decoding_key() {
         return wrong(reader, &place, &entry.origin, expected);
     }
-    (reader.problems.len() == before).then_some(key)
+    (reader.problems.len() == before).then_some((key, shown))
 }
 
 fn read_pem(reader: &mut Reader, file: &Entry, path: &str, read: &ReadFile<'_>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Floor 1: what a server is told: plain data with the reference's defaults. Reading it is [`load`]'s work.
+//! Floor 2: what a server is told: plain data with the reference's defaults. Reading it is [`load`]'s work.
 //!
 //! design.md section 3 is the contract for every key.
 //!

@@ -17,6 +17,7 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
     })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "takes what the registry gives")]
 fn names(snapshot: Option<Snapshot>) -> Vec<String> {
     let mut names: Vec<String> = snapshot.iter().flat_map(|s| s.iter()).map(|m| m.id.to_string()).collect();
     names.sort();

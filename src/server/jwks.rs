@@ -25,7 +25,7 @@ use crate::auth::{KeySet, Keyring};
 /// How often keys are fetched when nobody asks.
 const EVERY: Duration = Duration::from_secs(3600);
 /// How long nobody can ask after they were fetched.
-const REST: Duration = Duration::from_secs(10);
+const REST: Duration = Duration::from_secs(5);
 /// How long to wait after a failure: from this, doubled each time, to that.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long one attempt may take.
@@ -38,13 +38,14 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
     let mut pause = BACK_OFF.0;
     // None: nothing has been tried yet.
     let mut well = None;
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string)).unwrap_or_default();
     loop {
         let fetched =
             timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
         match fetched {
             Ok((keys, left_out)) => {
                 if well != Some(true) {
-                    tracing::info!(keys = keys.len(), "the keys to check tokens with were fetched");
+                    tracing::info!(host, keys = keys.len(), "the keys to check tokens with were fetched");
                     for reason in left_out {
                         tracing::debug!(reason, "a key of the set is not used");
                     }
@@ -58,7 +59,12 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
             Err(error) => {
                 if well != Some(false) {
                     let known = ring.current().is_some();
-                    tracing::warn!(error, known, "the keys to check tokens with could not be fetched; trying again");
+                    tracing::warn!(
+                        host,
+                        error,
+                        known,
+                        "the keys to check tokens with could not be fetched; trying again"
+                    );
                 }
                 well = Some(false);
                 ring.put(None);

@@ -1,13 +1,14 @@
 //! Long polling: GETs that wait for data; what the client sends comes by POST (reference/signalr-protocol.md 1.8).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use super::answers::{Refusal, never_cache, plain, typed};
@@ -16,11 +17,15 @@ use super::limits::Place;
 use super::link::Link;
 use super::polls::{PollSink, Polled};
 use super::serving::{request_info, required_id, run, span};
+use crate::close::CloseReason;
 use crate::frame::Framing;
 use crate::protocol::TransportKind;
 use crate::wire::{Gone, Source, SourceEnd};
 
 const BINARY: &str = "application/octet-stream";
+
+/// How long a server that stops waits for a client's poll after the Close message, to answer it with 204.
+const LAST_POLL: Duration = Duration::from_secs(1);
 
 /// Answers a poll. Not more than one of a connection waits: a new one sends the old one home.
 pub(super) async fn poll(endpoint: &Arc<Endpoint>, request: Request) -> Response {
@@ -57,7 +62,12 @@ fn start(endpoint: &Arc<Endpoint>, link: Arc<Link>, place: Place, request: Reque
     let served = async move {
         let (endpoint, link) = (&polling.endpoint, &polling.link);
         let outbox = endpoint.outbox(Framing::Raw);
-        run(endpoint, link, info, outbox, PostSource(link), PollSink(&link.polls)).await;
+        let reason = run(endpoint, link, info, outbox, PostSource(link), PollSink(&link.polls)).await;
+        if reason == CloseReason::Draining {
+            // The listener closes when all have been served: the poll after the Close message is to find it open.
+            link.polls.finish();
+            let _ = timeout(LAST_POLL, link.polls.parted()).await;
+        }
     };
     endpoint.tasks.spawn(served.instrument(span));
 }

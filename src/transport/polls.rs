@@ -33,6 +33,8 @@ struct State {
     finished: bool,
     /// No poll will come after the one that waits.
     last: bool,
+    /// A poll has been told that the connection has ended.
+    parted: bool,
 }
 
 /// How a poll ends.
@@ -89,8 +91,13 @@ impl Polls {
             Some(Polled::Replaced)
         } else if !state.data.is_empty() {
             Some(Polled::Data(std::mem::take(&mut state.data)))
+        } else if state.finished {
+            state.parted = true;
+            drop(state);
+            self.asked.notify_one();
+            Some(Polled::Finished)
         } else {
-            state.finished.then_some(Polled::Finished)
+            None
         }
     }
 }
@@ -119,6 +126,19 @@ impl Polls {
     pub(super) fn finish(&self) {
         self.lock().finished = true;
         self.told.notify_waiters();
+    }
+
+    /// Waits until a poll has been told so, or none will come. For when the writer is gone.
+    pub(super) async fn parted(&self) {
+        loop {
+            {
+                let state = self.lock();
+                if state.parted || state.last {
+                    return;
+                }
+            }
+            self.asked.notified().await;
+        }
     }
 
     /// No poll will come any more, but for the one that waits now: the writer need not wait for one.
@@ -229,6 +249,19 @@ mod tests {
         assert_eq!(poll.await, Polled::Data(batch("close")));
         sink.ready().await;
         assert_eq!(sink.send(&mut batch("more")).await, Err(Gone));
+    }
+
+    #[tokio::test]
+    async fn a_connection_parts_with_its_last_poll() {
+        let polls = Polls::default();
+        polls.finish();
+        let mut parted = Box::pin(polls.parted());
+        assert!(parted.as_mut().now_or_never().is_none());
+        assert_eq!(polls.wait(1, LONG).await, Polled::Finished);
+        parted.await;
+        let polls = Polls::default();
+        polls.take_no_more();
+        polls.parted().await;
     }
 
     #[tokio::test]

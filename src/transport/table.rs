@@ -34,14 +34,14 @@ struct Entry {
     bound: Option<TransportKind>,
     /// Counts its polls, so that one that was replaced does not park the connection of its successor.
     poll: u32,
-    /// Whose it is.
-    owner: Owner,
+    /// Whose it is; None is anybody's. Beside the entry, which is small where nobody has tokens.
+    owner: Option<Box<Owner>>,
     /// What there is beyond the entry, once something has been sent for it.
     link: Option<Arc<Link>>,
 }
 
 /// Who has a connection, as their token says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Owner {
     user: Option<UserId>,
     /// When that token ends.
@@ -49,11 +49,9 @@ struct Owner {
 }
 
 impl Owner {
-    fn of(principal: Option<&Principal>) -> Self {
-        Self {
-            user: principal.and_then(|principal| principal.user.clone()),
-            expires: principal.and_then(|principal| principal.expires),
-        }
+    fn of(principal: Option<&Principal>) -> Option<Box<Self>> {
+        let Principal { user, expires, .. } = principal?;
+        Some(Box::new(Self { user: user.clone(), expires: *expires }))
     }
 }
 
@@ -76,14 +74,14 @@ impl Table {
     /// Enters a client that has negotiated. It has `disconnect_timeout` to come.
     pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, now: Instant) {
         let until = Some(now + self.disconnect_timeout);
-        let entry = Entry { id, until, bound: None, poll: 0, owner: Owner::default(), link: None };
+        let entry = Entry { id, until, bound: None, poll: 0, owner: None, link: None };
         self.lock().insert(token, entry);
     }
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
         let bound = Some(TransportKind::WebSockets);
-        let mut entry = Entry { id, until: None, bound, poll: 0, owner: Owner::default(), link: None };
+        let mut entry = Entry { id, until: None, bound, poll: 0, owner: None, link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
@@ -103,21 +101,22 @@ impl Table {
     pub(super) fn claim(&self, token: &str, principal: Option<&Principal>, attaches: bool) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(token) else { return true };
-        let owner = Owner::of(principal);
-        let free = entry.owner.user.is_none() && entry.bound.is_none();
-        if entry.owner.user != owner.user && !free {
+        let known = entry.owner.as_ref().and_then(|owner| owner.user.as_ref());
+        let free = known.is_none() && entry.bound.is_none();
+        if !free && known != principal.and_then(|principal| principal.user.as_ref()) {
             return false;
         }
         if attaches {
-            entry.owner = owner;
+            entry.owner = Owner::of(principal);
         }
         true
     }
 
     /// Those that were started and whose owner's token has ended.
     pub(super) fn lapsed(&self, now: SystemTime) -> Vec<Arc<Link>> {
-        let ended = |entry: &&Entry| entry.bound.is_some() && entry.owner.expires.is_some_and(|expires| expires <= now);
-        self.lock().values().filter(ended).filter_map(|entry| entry.link.clone()).collect()
+        let ended = |owner: &Owner| owner.expires.is_some_and(|expires| expires <= now);
+        let started = |entry: &&Entry| entry.bound.is_some() && entry.owner.as_deref().is_some_and(ended);
+        self.lock().values().filter(started).filter_map(|entry| entry.link.clone()).collect()
     }
 
     /// Attaches a transport request, in the order of the checks of section 1.4; `offered` tells whether the endpoint

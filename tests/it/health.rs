@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::kit::client::negotiate;
-use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, http, until};
+use crate::kit::stream::{Stop, Stream};
+use crate::kit::{Client, PATIENCE, Protocol, QUIET, Server, Transport, http, until, within};
 
 #[test]
 fn alive_and_ready() {
@@ -82,4 +83,19 @@ fn hub_paths_match_without_case_and_slash() {
     assert!([200, 404].contains(&slash.status));
     let (_, token) = negotiate(server.address, "/chat");
     assert_eq!(http::ask(server.address, &format!("GET /Chat/?id={token}"), b"").status, 200);
+}
+
+#[test]
+fn without_open_files_accepting_pauses_and_nothing_else() {
+    let server = Server::setup().open_files(64).start().ready();
+    let mut client = Client::ws(server.address);
+    let crowd: Vec<_> = (0..100).map(|_| Stream::connect(server.address)).collect();
+    // The last of them waits in the listener's queue: it is answered only when others have gone.
+    let mut last = Stream::connect(server.address);
+    last.write(&http::request("GET /healthz", &[], b""));
+    assert_eq!(http::head(&mut last, within(QUIET)), Err(Stop::Quiet));
+    assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
+    drop(crowd);
+    assert_eq!(http::head(&mut last, within(PATIENCE)).map(|(status, _)| status), Ok(200));
+    assert_eq!(Client::ws(server.address).ok("Echo", json!([1])), json!(1));
 }

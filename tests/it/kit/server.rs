@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -15,6 +16,7 @@ use super::{PATIENCE, signal, unique, until};
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     config: Option<String>,
+    open_files: Option<u32>,
     env: Vec<(String, String)>,
 }
 
@@ -28,6 +30,12 @@ impl Setup {
     /// A configuration file's text, instead of the built-in one.
     pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// With so few open files, hard limit included.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -60,7 +68,9 @@ impl Setup {
     fn spawn(self) -> (Server, mpsc::Receiver<String>) {
         let folder = std::env::temp_dir().join(unique("hubplane-it"));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
+        let mut command = Command::new("sh");
+        let limit = self.open_files.map(|most| format!("ulimit -n {most}; ")).unwrap_or_default();
+        command.args(["-c", &format!("{limit}exec \"$0\""), env!("CARGO_BIN_EXE_hubplane")]);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBPLANE_") || name == "RUST_LOG") {
             command.env_remove(name);
         }
@@ -79,7 +89,7 @@ impl Setup {
         let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
         thread::spawn(move || lines(out, |line| drop(said.send(line))));
-        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log }, urls)
+        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log, folder }, urls)
     }
 }
 
@@ -101,6 +111,7 @@ pub(crate) struct Server {
     child: Option<Child>,
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
+    folder: PathBuf,
 }
 
 impl Server {
@@ -113,7 +124,9 @@ impl Server {
     #[track_caller]
     pub(crate) fn start() -> Self {
         match std::env::var("HUBPLANE_TEST_BASE") {
-            Ok(address) => Self { child: None, address: address.parse().unwrap(), log: Arc::default() },
+            Ok(address) => {
+                Self { child: None, address: address.parse().unwrap(), log: Arc::default(), folder: PathBuf::new() }
+            }
             Err(_) => Self::setup().start().ready(),
         }
     }
@@ -182,6 +195,7 @@ impl Drop for Server {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
+            drop(std::fs::remove_dir_all(&self.folder));
             if thread::panicking() {
                 let log = self.log();
                 let lines: Vec<_> = log.lines().rev().take(30).collect();
