@@ -1,5 +1,7 @@
 //! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
 
+pub mod received;
+
 use bytes::BytesMut;
 
 use crate::protocol::handshake::{self, HandshakeError};
@@ -25,6 +27,18 @@ pub struct HandshakeRules<'a> {
     pub carries_binary: bool,
 }
 
+/// What a handshake has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshaken {
+    /// The hub protocol.
+    pub protocol: Protocol,
+    /// Its version. From [`STATEFUL_VERSION`] on the client acknowledges what it gets, if it was granted that.
+    pub version: i32,
+}
+
+/// The version of the hub protocols that has Ack and Sequence (reference/signalr-protocol.md 2.2).
+pub const STATEFUL_VERSION: i32 = 2;
+
 /// The highest version of either hub protocol that the server speaks; there is no lowest
 /// (reference/signalr-protocol.md 2.2).
 const HIGHEST_VERSION: i32 = 2;
@@ -41,7 +55,7 @@ impl Session {
     }
 
     /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
-    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Protocol>, HandshakeError> {
+    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
         let Some(request) = handshake::read_request(&mut self.buffer, self.limit)? else {
             return Ok(None);
         };
@@ -56,7 +70,7 @@ impl Session {
             return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
         self.protocol = protocol;
-        Ok(Some(protocol))
+        Ok(Some(Handshaken { protocol, version: request.version }))
     }
 
     /// The next whole message. None: more bytes are needed. After an error the connection must end.
@@ -67,6 +81,11 @@ impl Session {
             self.buffer = BytesMut::new();
         }
         Ok(message)
+    }
+
+    /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
+    pub fn cut(&mut self) {
+        self.buffer = BytesMut::new();
     }
 
     /// The transport ended in good order: an error if it ended within a message (section 4.9).

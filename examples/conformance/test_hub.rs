@@ -3,11 +3,11 @@
 use futures_util::{StreamExt, stream};
 use hubplane::hub::{Caller, Cancellation, HubError, Items, Methods};
 
-use crate::values::{ComplexObject, CustomObject};
+use crate::values::{ComplexObject, CustomObject, Text};
 
 pub(crate) fn hub() -> Methods {
     let hub = Methods::new()
-        .method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) })
+        .method("Echo", |_: Caller, message: Text| async move { Ok(message.0) })
         .method("GetCallerConnectionId", |caller: Caller| async move { Ok(caller.connection_id().to_string()) })
         .method("ThrowException", |_: Caller, message: Option<String>| async move { Err::<(), _>(thrown(message)) })
         .method("InvokeWithString", |caller: Caller, message: Option<String>| async move {

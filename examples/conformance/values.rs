@@ -29,6 +29,19 @@ impl Argument for CustomObject {
     }
 }
 
+/// `string`: a text or null. serde's `String` takes binary as well.
+pub(crate) struct Text(pub(crate) Option<String>);
+
+impl Argument for Text {
+    fn from_value(value: RawValue) -> Result<Self, ValueError> {
+        match value.as_text() {
+            Some(text) => Ok(Self(Some(text.into_owned()))),
+            None if value.is_null() => Ok(Self(None)),
+            None => Err(ValueError("no text".to_owned())),
+        }
+    }
+}
+
 /// One property of every kind.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -82,6 +95,15 @@ impl<'de> Deserialize<'de> for Binary {
             return STANDARD.decode(&text).map(Self).map_err(|_| D::Error::custom("not base64"));
         }
         deserializer.deserialize_byte_buf(BinaryVisitor)
+    }
+}
+
+/// The bytes of an extension: rmp-serde calls its inside human readable.
+struct Content(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(BinaryVisitor).map(|Binary(bytes)| Self(bytes))
     }
 }
 
@@ -144,7 +166,7 @@ impl<'de> Visitor<'de> for TimestampVisitor {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<DateTime, D::Error> {
-        let (kind, Binary(bytes)) = <(i8, Binary)>::deserialize(deserializer)?;
+        let (kind, Content(bytes)) = <(i8, Content)>::deserialize(deserializer)?;
         if kind != TIMESTAMP {
             return Err(D::Error::invalid_value(Unexpected::Signed(kind.into()), &"the extension -1"));
         }
@@ -165,7 +187,9 @@ fn shortest(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         _ => return None,
     };
-    // .NET counts in hundreds of nanoseconds.
+    // .NET counts in hundreds of nanoseconds, and lets them run over.
+    let (seconds, nanoseconds) =
+        (seconds.saturating_add(i64::from(nanoseconds / 1_000_000_000)), nanoseconds % 1_000_000_000);
     let nanoseconds = nanoseconds / 100 * 100;
     let (Ok(seconds), true) = (u64::try_from(seconds), seconds >> 34 == 0) else {
         return Some([&nanoseconds.to_be_bytes()[..], &seconds.to_be_bytes()].concat());

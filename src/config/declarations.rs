@@ -3,7 +3,7 @@
 use super::HubConfig;
 use super::guard::{read_allowed_groups, read_authorize};
 use super::keys;
-use super::methods::{read_method, read_steps};
+use super::methods::{read_hook, read_method};
 use super::node::{self, Node, Origin};
 use super::options::{self, Options};
 use super::parse::{self, Parsed};
@@ -70,7 +70,7 @@ fn read_hub(
     let allowed_groups = read_allowed_groups(reader, &mut table);
     let mut steps = |reader: &mut Reader, key: &str| {
         let given = table.remove(key);
-        read_steps(reader, given, table.key(key), &[]).unwrap_or_default()
+        read_hook(reader, given, table.key(key)).unwrap_or_default()
     };
     let on_connected = steps(reader, "on_connected");
     let on_disconnected = steps(reader, "on_disconnected");

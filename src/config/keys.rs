@@ -25,7 +25,8 @@ pub(super) const BACKPLANE: &[&str] = &["type", "connection", "channel_prefix"];
 pub(super) const HUB: &[&str] =
     &["path", "backplane_name", "authorize", "allowed_groups", "on_connected", "on_disconnected", "methods"];
 /// Keys of `[hubs.NAME.methods.METHOD]`.
-pub(super) const METHOD: &[&str] = &["params", "authorize", "allowed_groups", "do", "returns"];
+pub(super) const METHOD: &[&str] =
+    &["params", "authorize", "allowed_groups", "upload", "each", "do", "returns", "streams"];
 /// Keys of `[auth]`.
 pub(super) const AUTH: &[&str] = &["keys", "jwks_url", "issuer", "audience", "clock_skew", "user_id_claim"];
 /// Keys of an entry of `auth.keys`.

@@ -83,18 +83,12 @@ pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options, check
             humantime::format_duration(values.client_timeout_interval),
         ));
     }
-    // Known to the design, without effect in this version: told, not hidden.
-    for (key, on, what) in [
-        ("allow_stateful_reconnects", values.allow_stateful_reconnects, "stateful reconnect is not supported yet"),
-        (
-            "close_on_authentication_expiration",
-            values.close_on_authentication_expiration && !checked,
-            "no tokens are checked without auth.keys or auth.jwks_url",
-        ),
-    ] {
-        if on && set_here(key) {
-            reader.warnings.push(format!("{}: {}: no effect: {what}", options.origin(key), table.key(key)));
-        }
+    let key = "close_on_authentication_expiration";
+    if values.close_on_authentication_expiration && !checked && set_here(key) {
+        let (origin, key) = (options.origin(key), table.key(key));
+        reader
+            .warnings
+            .push(format!("{origin}: {key}: no effect: no tokens are checked without auth.keys or auth.jwks_url"));
     }
     options
 }

@@ -90,10 +90,14 @@ impl Answerer {
                 Ok(Some(_)) if cancellation.is_cancelled() => continue,
                 Ok(Some(item)) => {
                     let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
-                    match self.outbox.push_waiting(&Frame::new(message)).await {
+                    match self.outbox.push_item(&Frame::new(message)).await {
                         Ok(()) => continue,
                         Err(PushError::Value(error)) => HubError::from(error),
-                        Err(PushError::Full | PushError::Finished) => return Outcome::Void,
+                        Err(PushError::Full) => {
+                            self.caller.too_slow();
+                            return Outcome::Void;
+                        }
+                        Err(PushError::Finished) => return Outcome::Void,
                     }
                 }
                 Err(error) => error,
@@ -118,10 +122,14 @@ impl Answerer {
         let Some(id) = id else { return };
         let message =
             |outcome| Frame::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() });
-        if let Err(PushError::Value(error)) = self.outbox.push_waiting(&message(outcome)).await {
+        let mut pushed = self.outbox.push_waiting(&message(outcome)).await;
+        if let Err(PushError::Value(error)) = pushed {
             // The result has no form in the client's protocol; the call is answered all the same.
             let failed = self.failure(target, &HubError::from(error));
-            let _ = self.outbox.push_waiting(&message(failed)).await;
+            pushed = self.outbox.push_waiting(&message(failed)).await;
+        }
+        if pushed == Err(PushError::Full) {
+            self.caller.too_slow();
         }
     }
 

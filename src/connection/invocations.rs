@@ -17,7 +17,7 @@ use crate::hub::asking::{Asking, Slot};
 use crate::hub::{Call, Caller, Cancellation, MethodShape};
 use crate::ids::InvocationId;
 use crate::outbox::Outbox;
-use crate::protocol::{BindingError, Invocation, Outcome, RawValue};
+use crate::protocol::{BindingError, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
 /// The calls of one connection.
 pub(super) struct Invocations {
@@ -117,7 +117,11 @@ impl Invocations {
             answerer.run(id, call).await;
             Ended { slot, uploading, stream: None }
         }));
-        // A method that does not wait ends here, without another turn of the reader.
+        self.first_turn();
+    }
+
+    /// A method that does not wait ends here, without another turn of the reader, and is answered in its turn.
+    fn first_turn(&mut self) {
         while let Some(Some(ended)) = self.running.next().now_or_never() {
             self.give_back(ended);
         }
@@ -135,6 +139,7 @@ impl Invocations {
             answerer.run_stream(id.clone(), call, cancellation).await;
             Ended { stream: Some(id), uploading, slot: None }
         }));
+        self.first_turn();
     }
 
     /// A client's Cancel. Of plain calls and unknown ids it means nothing (section 4.7).
@@ -142,6 +147,19 @@ impl Invocations {
         if let Some(stream) = self.streams.get(id) {
             stream.cancel();
         }
+    }
+
+    /// Why a call closes its connection although it could be read. In MessagePack the reference refuses an empty
+    /// stream id, but reads the ids only of methods that it knows.
+    pub(super) fn refuses(&self, invocation: &Invocation) -> Option<ProtocolError> {
+        let empty = invocation.stream_ids.iter().any(|id| id.as_str().is_empty());
+        let refused = empty
+            && self.answerer.outbox.encoding().protocol == Protocol::MessagePack
+            && self.answerer.host.hub.method(&invocation.target).is_some();
+        refused.then(|| ProtocolError {
+            exception: "InvalidDataException",
+            detail: "Null or empty value in streamIds received.".to_owned(),
+        })
     }
 
     /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the
@@ -156,17 +174,19 @@ impl Invocations {
             self.answerer.reject(id, &target, Outcome::Error(text)).await;
             return None;
         };
-        let arguments = match arguments {
-            Ok(arguments) => match shape.parameters {
-                Some(expected) if expected != arguments.len() => {
-                    Err(BindingError::argument_count(arguments.len(), expected))
+        let bound = arguments.and_then(|arguments| {
+            let call = Call { target: target.clone(), arguments, uploads: Vec::new(), cancellation: self.gone.clone() };
+            match shape.parameters {
+                // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
+                Some(expected) if expected != call.arguments.len() => {
+                    self.answerer.host.hub.check(&call)?;
+                    Err(BindingError::argument_count(call.arguments.len(), expected))
                 }
-                _ => Ok(arguments),
-            },
-            Err(error) => Err(error),
-        };
-        let mut call = match arguments {
-            Ok(arguments) => Call { target, arguments, uploads: Vec::new(), cancellation: self.gone.clone() },
+                _ => Ok(call),
+            }
+        });
+        let mut call = match bound {
+            Ok(call) => call,
             Err(error) => {
                 let outcome = self.answerer.binding_failure(&target, &error);
                 self.answerer.reject(id, &target, outcome).await;

@@ -134,9 +134,19 @@ impl Caller {
         Groups::of(self.inner.delivery.clone())
     }
 
+    /// For a hub that needs more than `Clients` and `Groups` offer.
+    pub(super) fn delivery(&self) -> &Arc<Delivery> {
+        &self.inner.delivery
+    }
+
     /// Closes the connection; its client is told not to come back by itself (section 4.9).
     pub fn abort(&self) {
         self.inner.close.close(CloseReason::Aborted);
+    }
+
+    /// Closes it because its client does not take what is sent, or does not acknowledge it.
+    pub(crate) fn too_slow(&self) {
+        self.inner.close.close(CloseReason::SlowClient);
     }
 
     /// Ends when the connection is closing: for long work that nobody will hear of any more.

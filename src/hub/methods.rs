@@ -246,15 +246,16 @@ macro_rules! functions {
             const UPLOADS: usize = 0 $(+ $name::IS_UPLOAD as usize)*;
 
             fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError> {
-                let mut _inputs = Inputs::new(Call::new("", arguments.to_vec()), Self::ARGUMENTS)?;
-                $($name::take(&mut _inputs)?;)*
-                Ok(())
+                let mut _inputs = Inputs::new(Call::new("", arguments.to_vec()));
+                $(_inputs.check::<$name>()?;)*
+                counted(arguments.len(), Self::ARGUMENTS)
             }
 
             async fn call(&self, caller: Caller, call: Call) -> Result<Value, HubError> {
                 // All of it runs when the future does: a function that panics before its first await panics there.
                 let returned = {
-                    let mut _inputs = Inputs::new(call, Self::ARGUMENTS)?;
+                    counted(call.arguments.len(), Self::ARGUMENTS)?;
+                    let mut _inputs = Inputs::new(call);
                     self(caller, $($name::take(&mut _inputs)?),*)
                 };
                 returned.await
@@ -272,6 +273,10 @@ functions! {
     A B C D E F;
     A B C D E F G;
     A B C D E F G H;
+}
+
+fn counted(arguments: usize, expected: usize) -> Result<(), BindingError> {
+    if arguments == expected { Ok(()) } else { Err(BindingError::argument_count(arguments, expected)) }
 }
 
 /// A function whose types are forgotten, so that all of a hub's stand in one table.

@@ -36,13 +36,14 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Of a call that must have this many arguments.
-    pub(super) fn new(call: Call, parameters: usize) -> Result<Self, BindingError> {
+    pub(super) fn new(call: Call) -> Self {
         let Call { arguments, uploads, cancellation, .. } = call;
-        if arguments.len() != parameters {
-            return Err(BindingError::argument_count(arguments.len(), parameters));
-        }
-        Ok(Self { arguments: arguments.into_iter(), uploads: uploads.into_iter(), cancellation })
+        Self { arguments: arguments.into_iter(), uploads: uploads.into_iter(), cancellation }
+    }
+
+    /// Looks at what is next for a parameter, if anything is.
+    pub(super) fn check<T: Parameter>(&mut self) -> Result<(), BindingError> {
+        if T::IS_ARGUMENT && self.arguments.len() > 0 { T::take(self).map(drop) } else { Ok(()) }
     }
 }
 
@@ -60,8 +61,7 @@ impl Parameter for Upload {
     const IS_UPLOAD: bool = true;
 
     fn take(inputs: &mut Inputs) -> Result<Self, BindingError> {
-        // None only where a call is checked and not run: the connection counts the streams.
-        Ok(inputs.uploads.next().unwrap_or_else(|| Self::new(1).1))
+        inputs.uploads.next().ok_or_else(BindingError::argument_type)
     }
 }
 

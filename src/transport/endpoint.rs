@@ -61,6 +61,11 @@ impl Endpoint {
         self.options.transports.contains(&kind)
     }
 
+    /// Whether clients that ask are granted stateful reconnect; bytes without a hub protocol cannot be counted.
+    pub(super) fn grants_stateful_reconnect(&self) -> bool {
+        self.options.allow_stateful_reconnects && matches!(self.app, App::Hub(_))
+    }
+
     /// An empty outbox with the endpoint's bounds.
     pub(super) fn outbox(&self, framing: Framing) -> Arc<Outbox> {
         match &self.app {

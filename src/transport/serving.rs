@@ -71,7 +71,9 @@ pub(super) async fn run<S: Source, K: Sink>(
     opened(endpoint, transport);
     let reason = match &endpoint.app {
         App::Hub(host) => {
-            let peer = Peer { id: link.id.clone(), request, close: link.close.clone() };
+            let handover = link.handover.as_ref().filter(|_| transport == TransportKind::WebSockets);
+            let resumption = handover.map(|handover| handover.resumption.clone());
+            let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), resumption };
             serve(host, peer, outbox, source, sink).await
         }
         App::Raw(app) => raw::serve(app, request, &link.close, &outbox, source, sink).await,

@@ -34,6 +34,8 @@ struct Entry {
     bound: Option<TransportKind>,
     /// Counts its polls, so that one that was replaced does not park the connection of its successor.
     poll: u32,
+    /// Whether negotiate granted stateful reconnect.
+    stateful: bool,
     /// Whose it is; None is anybody's. Beside the entry, which is small where nobody has tokens.
     owner: Option<Box<Owner>>,
     /// What there is beyond the entry, once something has been sent for it.
@@ -60,7 +62,8 @@ impl Owner {
 pub(super) struct Attached {
     /// The connection.
     pub(super) link: Arc<Link>,
-    /// Its place, if this is its first transport request and it is to be started.
+    /// Its place, if this is its first transport request and it is to be started. None of a WebSocket: the connection
+    /// goes on over this one (stateful reconnect).
     pub(super) first: Option<Place>,
     /// The number of this poll.
     pub(super) poll: u32,
@@ -71,17 +74,18 @@ impl Table {
         Self { entries: Mutex::default(), disconnect_timeout, incoming_buffer_size }
     }
 
-    /// Enters a client that has negotiated. It has `disconnect_timeout` to come.
-    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, now: Instant) {
+    /// Enters a client that has negotiated. It has `disconnect_timeout` to come. `stateful`: it was granted stateful
+    /// reconnect.
+    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, stateful: bool, now: Instant) {
         let until = Some(now + self.disconnect_timeout);
-        let entry = Entry { id, until, bound: None, poll: 0, owner: None, link: None };
+        let entry = Entry { id, until, bound: None, poll: 0, stateful, owner: None, link: None };
         self.lock().insert(token, entry);
     }
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
         let bound = Some(TransportKind::WebSockets);
-        let mut entry = Entry { id, until: None, bound, poll: 0, owner: None, link: None };
+        let mut entry = Entry { id, until: None, bound, poll: 0, stateful: false, owner: None, link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
@@ -141,6 +145,8 @@ impl Table {
             None => Some(admit()?),
             Some(bound) if bound != kind => return Err(Refusal::OtherTransport),
             Some(TransportKind::LongPolling) => None,
+            // Also while the old socket is attached: it may be dead without our knowing (FINDINGS 1, 4.13).
+            Some(TransportKind::WebSockets) if entry.link.as_ref().is_some_and(|link| link.may_resume()) => None,
             Some(_) => return Err(Refusal::Active),
         };
         entry.bound = Some(kind);
@@ -223,7 +229,9 @@ impl Table {
 impl Entry {
     fn link(&mut self, token: &ConnectionToken, incoming_buffer_size: Option<usize>) -> Arc<Link> {
         self.link
-            .get_or_insert_with(|| Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size)))
+            .get_or_insert_with(|| {
+                Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size, self.stateful))
+            })
             .clone()
     }
 }

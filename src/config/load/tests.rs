@@ -387,7 +387,6 @@ fn doubtful_settings_are_warnings() {
             "[backplane]\nchannel_prefix = \"x\"\n[hubs.a]",
             "hubplane.toml:2: backplane.channel_prefix: no effect without",
         ),
-        ("[hubs.a]\nallow_stateful_reconnects = true", "hubplane.toml:2: hubs.a.allow_stateful_reconnects: no effect"),
         (
             "log = \"hubplane=debug,inof\"\n[hubs.a]",
             "hubplane.toml:1: log: \"inof\" is taken for a module; did you mean \"info\"?",

@@ -156,7 +156,8 @@ impl Node {
             remote: None,
             principal: None,
         };
-        let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone() };
+        let peer =
+            Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
         let host = self.host.clone();
         let outbox = host.outbox(Framing::Raw);
         let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });

@@ -14,7 +14,9 @@ fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) 
         params: params.iter().map(|param| (*param).to_owned()).collect(),
         authorize: None,
         allowed_groups: None,
+        upload: None,
         steps,
+        streams: None,
         returns: returns.map(|text| Expression::Text(template(params, text))),
     }
 }

@@ -19,7 +19,7 @@ fn table() -> (Table, Arc<Limits>) {
 
 fn negotiate(table: &Table, now: Instant) -> String {
     let token = ConnectionToken::random();
-    table.negotiated(token.clone(), ConnectionId::random(), now);
+    table.negotiated(token.clone(), ConnectionId::random(), false, now);
     token.as_str().to_owned()
 }
 
