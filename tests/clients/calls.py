@@ -1,6 +1,6 @@
 """Scenarios of calls in both directions: streams, their cancellation, uploads, client results. The servers are whole (see cell.py)."""
 from cell import holding
-from kinds import LP
+from kinds import LP, WS
 from lines import Failed, check
 
 
@@ -52,10 +52,10 @@ def uploads(cell):
         a.expect("UploadComplete", 33)
         return
     a = cell.connect()
-    pause = {"delay": 2} if cell.transport == LP else {}
+    pause = {"delay": 2} if cell.transport == LP else {}  # each item is a POST of its own
     check("Concat", "aé😀z", a.upload("Concat", ["a", "é", "😀", "z"], **pause))
     check("Concat of nothing", "", a.upload("Concat", []))
-    count = 40 if cell.transport == LP else 400
+    count = 400 if cell.transport == WS else 40
     check("Sum", count * (count + 1) // 2, a.upload("Sum", list(range(1, count + 1))))
     try:
         result = a.upload("Concat", ["a"], fail="it broke here")
@@ -71,12 +71,14 @@ def answers(cell):
     b = cell.second()
     question = {"text": "é😀", "list": [1, None, {"deep": True}]}
     a = cell.connect(handlers=[{"method": "Answer", "count": 1, "echo": True}])
+    failing = cell.connect(handlers=[{"method": "Answer", "count": 1, "fail": "no answer today"}])
+    silent = cell.connect()
+    for client in (a, failing, silent):
+        check("the hub knows it", True, client.invoke("Echo", True))  # a client connects a little before its hub, and the other node, knows it
     check("the answer", question, b.invoke("Ask", a.id, question))
     check("twenty answers", list(range(20)), [b.invoke("Ask", a.id, number) for number in range(20)])
     check("questions that came", 21, len(a.heard("Answer")))
-    failing = cell.connect(handlers=[{"method": "Answer", "count": 1, "fail": "no answer today"}])
     check("error of an answer", holding("no answer today"), b.error_of("Ask", failing.id, 1))
-    silent = cell.connect()
     check("error without a handler", holding(*UNANSWERED), b.error_of("Ask", silent.id, 1))
     check("error for nobody", holding("An unexpected error occurred invoking 'Ask' on the server."), b.error_of("Ask", "nobody", 1))
     for client in (a, failing, silent, b):

@@ -88,13 +88,14 @@ class Gate:
                     continue
                 try:
                     server = socket.create_connection(self.target, 5)
+                    for end in (client, server):
+                        end.settimeout(None)
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 except OSError:
                     self.reset(client)
                     continue
                 self.sockets |= {client, server}
             for one, other in ((client, server), (server, client)):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                one.settimeout(None)
                 threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
 
     def carry(self, one, other):

@@ -3,7 +3,7 @@
 // (@aspnet/signalr 1.1). driver.js has the commands; tests/clients/lines.py speaks them.
 'use strict';
 const line = process.argv[2] || '10';
-const PROTOCOLS = { 9: '10', 8: '10', 7: '6', aspnet11: '-aspnet11' }; // the package that goes with a line
+const PROTOCOLS = { 9: '10', aspnet11: '-aspnet11' }; // the package that goes with a line
 if (line === '5') delete globalThis.fetch; // it takes a global fetch for a browser's, and asks for `self`
 const signalR = require(`signalr${line === 'aspnet11' ? '-aspnet11' : line}`);
 const { MessagePackHubProtocol } = require(`messagepack${PROTOCOLS[line] || line}`);
