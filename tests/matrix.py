@@ -2,7 +2,7 @@
 """The matrix: every client over every transport and protocol it has, in every scenario, on one node and on two with Redis.
 
     tests/run.sh matrix                  the core, one of the suites
-    python3 tests/matrix.py              all of it, 20 minutes or so; its table goes into docs/compatibility.md
+    python3 tests/matrix.py              all of it, five minutes or so on four cores; its table goes into docs/compatibility.md
     python3 tests/matrix.py --client js10 --client java --no-table
     python3 tests/matrix.py --server aspnet --no-table        the same against the real ASP.NET Core server, where it is beside the checkout
 
@@ -88,55 +88,68 @@ def ways(kind):
     return [(transport, protocol) for transport, protocols in KINDS[kind].ways.items() for protocol in protocols]
 
 
-def servers(which, folder, opened):
-    """One node, two nodes on Redis, and the one with the hubs of the conformance server."""
-    def keep(server):
-        opened.append(server)
+class Servers:
+    """One node, two nodes on Redis, and one with the hubs of the conformance server: a set for each that plays, since clients hear of each other."""
+
+    def __init__(self, which, folder, redis, number):
+        self.all, prefix = [], f"matrix{number}"
+        if which == "aspnet":
+            self.one = self.keep(Aspnet(folder, stateful=True))
+            self.two = [self.keep(Aspnet(folder, name, redis, prefix, stateful=True)) for name in ("a", "b")]
+            self.side = self.one
+        else:
+            self.one, self.two = self.keep(Farmer()), [self.keep(Farmer(redis, prefix, name)) for name in ("a", "b")]
+            self.side = self.keep(Conformance())
+
+    def keep(self, server):
+        self.all.append(server)
         return server
-    redis = keep(Redis())
-    if which == "aspnet":
-        one = keep(Aspnet(folder, stateful=True))
-        return one, [keep(Aspnet(folder, name, redis, "matrix", stateful=True)) for name in ("a", "b")], one
-    return keep(Farmer()), [keep(Farmer(redis, "matrix")) for _ in "ab"], keep(Conformance())
 
 
-def play(kinds, folder, which="hubplane", wanted=lambda *_: True, at_once=3, say=print):
+def play(kinds, folder, which="hubplane", wanted=lambda *_: True, at_once=3):
     """Plays the cells of these clients; the results, and the clients that are not here."""
-    results, opened, missing, work = Results(), [], [], queue.Queue()
+    results, missing, work, opened = Results(), [], queue.Queue(), [Redis()]
+    for kind in kinds:
+        start = command(kind, folder, PYTHON, JAVA)
+        if start is None:
+            missing.append(kind)
+            continue
+        for twice in (False, True):
+            work.put((kind, start, twice))
+
+    def worker(servers):
+        while True:
+            try:
+                kind, start, twice = work.get_nowait()
+            except queue.Empty:
+                return
+            begun, report = time.monotonic(), results.reporter(kind, twice)
+            bases = [server.base for server in servers.two] if twice else [servers.one.base] * 2
+
+            def chosen(*cell, kind=kind, twice=twice):
+                return wanted(kind, *cell, twice)
+            try:
+                run(kind, start, report, bases=bases, whole=True, side=servers.side.base, twice=twice, wanted=chosen)
+            except Exception as error:  # the driver does not even start
+                for transport, protocol, scenario in plan(kind, True, twice):
+                    if chosen(transport, protocol, scenario.__name__):
+                        report(transport, protocol, scenario.__name__, f"its driver ended: {error!r}", None)
+            print(f"{kind}, {'two nodes' if twice else 'one node'}: {time.monotonic() - begun:.0f} s", flush=True)
+
     try:
-        one, two, side = servers(which, folder, opened)
-        for kind in kinds:
-            start = command(kind, folder, PYTHON, JAVA)
-            if start is None:
-                missing.append(kind)
-                continue
-            for bases, twice in (([one.base] * 2, False), ([server.base for server in two], True)):
-                work.put((kind, start, bases, twice))
-
-        def worker():
-            while True:
-                try:
-                    kind, start, bases, twice = work.get_nowait()
-                except queue.Empty:
-                    return
-                begun, report = time.monotonic(), results.reporter(kind, twice)
-                try:
-                    run(kind, start, report, bases=bases, whole=True, side=side.base, twice=twice, wanted=lambda *cell: wanted(kind, *cell, twice))
-                except Exception as error:  # the driver does not even start
-                    for transport, protocol, scenario in plan(kind, True, twice):
-                        if wanted(kind, transport, protocol, scenario.__name__, twice):
-                            report(transport, protocol, scenario.__name__, f"its driver ended: {error!r}", None)
-                say(f"{kind}, {'two nodes' if twice else 'one node'}: {time.monotonic() - begun:.0f} s")
-
-        threads = [threading.Thread(target=worker) for _ in range(at_once)]
+        threads = []
+        for number in range(min(at_once, len(kinds))):
+            servers = Servers(which, folder, opened[0], number)
+            opened += servers.all
+            threads.append(threading.Thread(target=worker, args=(servers,)))
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        dead = [server for server in opened if server.process.poll() is not None]
-        for server in dead:
-            results.cells[server.name, "", "", "the server lives"] = (f"{server.name} has ended:\n{server.tail()}", None)
-            print(f"FAILED the server {server.name} has ended with {server.process.returncode}\n{server.tail()}")
+        for server in opened:
+            if server.process.poll() is not None:
+                results.cells[server.name, "", "", "the server lives"] = (f"ended with {server.process.returncode}", None)
+                print(f"FAILED the server {server.name} has ended with {server.process.returncode}\n{server.tail()}")
         return results, missing
     finally:
         for server in opened:
@@ -184,7 +197,7 @@ def main():
     for kind in missing:
         print(f"skipped {kind}: its driver is not here")
     table = results.table()
-    print(table)
+    print(f"\n{table}\n")
     if not (args.no_table or args.only or args.core or args.client or args.server != "hubplane"):
         write(table)
     passed, failed, defects = results.counts()
