@@ -33,11 +33,13 @@ function toLine(value) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toLine(item)]));
 }
 
-function handle(name, connection, { method, answer, echo, fail, count }) {
+// `refuse`: echoes, but fails with this text when asked for "refuse".
+function handle(name, connection, { method, answer, echo, fail, refuse, count }) {
   const asked = answer !== undefined || echo || fail !== undefined;
   connection.on(method, (...args) => {
     say({ event: 'message', on: name, method, args: (count ? args.slice(0, count) : args).map(toLine) });
     if (fail !== undefined) throw new Error(fail);
+    if (refuse !== undefined && args[0] === 'refuse') throw new Error(refuse);
     return asked ? (echo ? args[0] : fromLine(answer)) : undefined;
   });
 }
