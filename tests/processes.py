@@ -164,6 +164,15 @@ class Conformance(Server):
         self.base = f"http://127.0.0.1:{self.said[1]}"
 
 
+class Conformance(Server):
+    """examples/conformance: what the test suites of clients ask of a server."""
+
+    def __init__(self, *flags):
+        command = [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", *flags]
+        super().__init__("conformance", command, r"ready (\d+)")
+        self.base = f"http://127.0.0.1:{self.said[1]}"
+
+
 class Aspnet(Server):
     """The real ASP.NET Core server of the peers."""
 

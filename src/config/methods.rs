@@ -62,7 +62,7 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
     });
     let given = table.remove("do");
     let mut scope = Scope { reader, names: params.clone(), may_ask: true };
-    let steps = scope.steps(given, table.key("do"));
+    let steps = scope.steps(given, &table.key("do"));
     let key = table.key("returns");
     let returns = table.remove("returns").and_then(|node| {
         let value = scope.expression(&node, &key);
@@ -96,7 +96,7 @@ fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Opt
             reader.note(upload_key.clone(), upload.to_string(), upload.origin.clone());
             let mut scope = Scope { reader, names: params.to_vec(), may_ask: true };
             let item = scope.new_name(&upload, &upload_key);
-            let each = scope.steps(Some(each), each_key);
+            let each = scope.steps(Some(each), &each_key);
             Some(UploadConfig { item: item?, each: each? })
         }
     }
@@ -135,17 +135,17 @@ fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
 }
 
 /// The steps of a hook; None if something in them is wrong.
-pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
     Scope { reader, names: Vec::new(), may_ask: false }.steps(node, path)
 }
 
 impl Scope<'_> {
     /// A list of steps; None if something in it is wrong.
-    fn steps(&mut self, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+    fn steps(&mut self, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
         let Some(node) = node else { return Some(Vec::new()) };
-        self.reader.note(path.clone(), node.to_string(), node.origin.clone());
+        self.reader.note(path.to_owned(), node.to_string(), node.origin.clone());
         let Value::List(items) = &node.value else {
-            return self.wrong(&path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
+            return self.wrong(path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
         };
         let steps: Vec<Option<Step>> =
             items.iter().enumerate().map(|(index, item)| self.step(item, &format!("{path}[{index}]"))).collect();

@@ -87,7 +87,7 @@ async fn only_groups_that_may_be_joined_are_streamed() {
     let node = node();
     let mut a = node.join("a").await;
     watch(&a, "secret").await;
-    let error = r#"{"type":3,"invocationId":"w","error":"An unexpected error occurred invoking 'Watch' on the server. HubException: the caller may not join the group 'secret'"}"#;
+    let error = r#"{"type":3,"invocationId":"w","error":"An unexpected error occurred invoking 'Watch' on the server. HubException: the caller may not join that group (allowed_groups)"}"#;
     assert_eq!(a.all().await, [error]);
 }
 
