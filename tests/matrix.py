@@ -99,7 +99,7 @@ class Servers:
             self.side = self.one
         else:
             self.one, self.two = self.keep(Farmer()), [self.keep(Farmer(redis, prefix, name=name)) for name in ("a", "b")]
-            self.side = self.keep(Conformance())
+            self.side = self.keep(Conformance("--keep-alive", 1))
 
     def keep(self, server):
         self.all.append(server)

@@ -157,14 +157,6 @@ class Farmer(Server):
 
 
 class Conformance(Server):
-    """examples/conformance: the hubs that the clients' own tests ask for."""
-
-    def __init__(self):
-        super().__init__("conformance", [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", "--keep-alive", 1], r"ready (\d+)")
-        self.base = f"http://127.0.0.1:{self.said[1]}"
-
-
-class Conformance(Server):
     """examples/conformance: what the test suites of clients ask of a server."""
 
     def __init__(self, *flags):

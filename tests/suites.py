@@ -18,14 +18,9 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
-<<<<<<< HEAD
-from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
 from kinds import command  # noqa: E402
 from lines import Driver, Failed, Mismatch, check  # noqa: E402
-=======
-from processes import (CLEAN, PYTHON, ROOT, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
-from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
->>>>>>> refs/heads/hubs5
 
 TESTS = ROOT / "tests"
 LIMIT = 1200  # seconds that one program of a suite may take
@@ -265,13 +260,8 @@ def cors(suite, _peers):
 
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-<<<<<<< HEAD
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm, "browser": browser, "cors": cors,
-    "balancers": balancers, "matrix": core_of_the_matrix,
-=======
-    "pysignalr": pysignalr,
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm, "browser": browser, "balancers": balancers,
->>>>>>> refs/heads/hubs5
+    "pysignalr": pysignalr, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm,
+    "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
 }
 
 
