@@ -147,11 +147,12 @@ class Hubplane(Server):
 
 
 class Farmer(Server):
-    """examples/farm.rs: a program that uses the library."""
+    """examples/farm.rs: a program that uses the library; the hub of ASP.NET Core's test server."""
 
-    def __init__(self, redis, prefix="", *flags):
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection, *flags]
-        super().__init__("farm", command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
+    def __init__(self, redis=None, prefix="", *flags, name="farm"):
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--keepalive", 1, "--stateful", "true", *flags]
+        command += ["--redis", redis.connection] if redis else []
+        super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 
 
@@ -167,9 +168,9 @@ class Conformance(Server):
 class Aspnet(Server):
     """The real ASP.NET Core server of the peers."""
 
-    def __init__(self, peers, name="aspnet", redis=None, prefix=""):
+    def __init__(self, peers, name="aspnet", redis=None, prefix="", stateful=False):
         port = free_port()
-        command = [pathlib.Path(peers) / "aspnet-server.sh", "--port", port, "--keepalive", "1"]
+        command = [pathlib.Path(peers) / "aspnet-server.sh", "--port", port, "--keepalive", "1", "--stateful", str(stateful).lower()]
         command += ["--redis", redis.connection] if redis else []
         super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{port}"

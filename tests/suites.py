@@ -18,8 +18,9 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
-from processes import (CLEAN, PYTHON, ROOT, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
-from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
+from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from kinds import command  # noqa: E402
+from lines import Driver, Failed, Mismatch, check  # noqa: E402
 
 TESTS = ROOT / "tests"
 LIMIT = 1200  # seconds that one program of a suite may take
@@ -173,7 +174,7 @@ def reconnects(suite, folder):
     port = server.base.rsplit(":", 1)[1]
     server.env["HUBPLANE_LISTEN"] = f"127.0.0.1:{port}"
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
-    drivers = {kind: Driver(command) for kind, command in commands(kinds, folder, sys.executable).items()}
+    drivers = {kind: Driver(command(kind, folder, PYTHON, TARGET / "java")) for kind in kinds}
     try:
         for signum, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
             held = {}
@@ -198,12 +199,12 @@ def reconnects(suite, folder):
 def stateful(suite, folder):
     """real clients whose socket is cut ten times in a row under load go on over another: nothing lost, nothing twice, order kept"""
     redis = suite.add(Redis())
-    one, two = (suite.add(Farmer(redis, "stateful", "--stateful", "true")) for _ in "ab")
+    one, two = (suite.add(Farmer(redis, "stateful")) for _ in "ab")
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
-    for second in (one, two):
+    for second, protocol in ((one, "json"), (two, "messagepack")):
         chosen = [flag for kind in kinds for flag in ("--client", kind)]
         peer = ["--peers", folder] if folder else []
-        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, *chosen, *peer)
+        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, "--protocol", protocol, *chosen, *peer)
 
 
 def farm(suite, folder):
@@ -240,10 +241,27 @@ def balancers(suite, _peers):
     suite.counted("sh", TESTS / "clients" / "balancers.sh", env={**replicas(suite, **QUICK), "KEEP_ALIVE": "1"})
 
 
+def core_of_the_matrix(suite, _peers):
+    """the core of the matrix (tests/matrix.py): ten clients in every scenario, on one node and on two with Redis"""
+    suite.counted(sys.executable, TESTS / "matrix.py", "--core")
+    for text in suite.output[-1].splitlines():
+        if text.startswith("skipped "):
+            print(f"matrix: {text}")
+
+
+def cors(suite, _peers):
+    """pages of other origins in Chromium: listed, foreign, any, subdomains"""
+    port = free_port()
+    rules = {"LISTED": f"http://localhost:{port}", "ANY": "*", "SUBDOMAINS": f"http://*.localhost:{port}", "NONE": None}
+    bases = {name: suite.add(Hubplane(name.lower(), **({"CORS_ORIGINS": origins} if origins else {}))).base for name, origins in rules.items()}
+    env = {**bases, "PAGE_PORT": str(port), "CHROMIUM": shutil.which("chromium")}
+    suite.counted("node", TESTS / "clients" / "browser" / "cors.js", env=env)
+
+
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-    "pysignalr": pysignalr,
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm, "browser": browser, "balancers": balancers,
+    "pysignalr": pysignalr, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm,
+    "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
 }
 
 

@@ -21,7 +21,8 @@ import urllib.parse
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
+from kinds import command  # noqa: E402
+from lines import Driver, Failed, Mismatch, check  # noqa: E402
 
 ACK = 1.0  # seconds that a group change on another node may take
 QUIET = 0.4  # what was never to come has this long to come
@@ -239,7 +240,7 @@ def main():
     parser.add_argument("--client", default="js10")
     parser.add_argument("--peers")
     args = parser.parse_args()
-    driver = Driver(commands([args.client], args.peers, sys.executable)[args.client])
+    driver = Driver(command(args.client, args.peers, sys.executable, None))
     passed = failed = 0
 
     def report(where, results):

@@ -15,4 +15,5 @@ mod options;
 mod redis_farm;
 mod redis_outage;
 mod results;
+mod stateful;
 mod stopping;
