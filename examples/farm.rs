@@ -17,8 +17,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
+use futures_util::{StreamExt, stream};
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
-use hubplane::hub::{Caller, HubError, Methods, RequestInfo};
+use hubplane::hub::{Caller, HubError, Items, Methods, RequestInfo, Upload};
 use hubplane::ids::{ConnectionId, UserId};
 use hubplane::protocol::RawValue;
 use hubplane::server::Server;
@@ -38,6 +39,9 @@ struct Options {
     /// Whether clients see what went wrong inside.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     detailed: bool,
+    /// Whether clients may ask for stateful reconnect.
+    #[arg(long, default_value_t = false, action = ArgAction::Set)]
+    stateful: bool,
 }
 
 #[tokio::main]
@@ -48,11 +52,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => BackplaneConfig::Memory,
     };
     let config = Config { listen: options.listen, backplane, ..Config::default() };
-    let hub_options = HubOptions { detailed_errors: options.detailed, ..HubOptions::default() };
+    let hub_options = HubOptions {
+        detailed_errors: options.detailed,
+        allow_stateful_reconnects: options.stateful,
+        ..HubOptions::default()
+    };
 
     let server = Server::builder(config)
         // The hub type's full name: all servers of a farm must agree on it.
-        .hub("/chat", "Chat.ChatHub", facts(groups(sends(chat(Methods::new())))), hub_options)
+        .hub("/chat", "Chat.ChatHub", facts(streams(groups(sends(chat(Methods::new()))))), hub_options)
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
         .build()
         .await?
@@ -162,6 +170,39 @@ fn groups(hub: Methods) -> Methods {
     .method("RemoveFromGroup", |caller: Caller, connection: String, group: String| async move {
         caller.groups().remove(&ConnectionId::from(connection), group).await?;
         Ok(())
+    })
+}
+
+/// Streams in both directions, and a client that is asked.
+fn streams(hub: Methods) -> Methods {
+    hub.method("Ask", |caller: Caller, connection: String, question: RawValue| async move {
+        caller.clients().client(connection).invoke::<RawValue>("Answer", (question,)).await
+    })
+    .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
+        Ok(stream::iter(0..count).then(move |number| async move {
+            if number > 0 {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+            }
+            Ok(number)
+        }))
+    })
+    .stream("CounterThenThrow", |_: Caller, count: i32| async move {
+        Ok(stream::iter((0..count).map(Ok).chain([Err(HubError::hub("the stream broke"))])))
+    })
+    .stream("EchoStream", |_: Caller, items: Upload| async move { Ok(items) })
+    .method("Concat", |_: Caller, mut items: Items<Option<String>>| async move {
+        let mut all = String::new();
+        while let Some(item) = items.next().await {
+            all.push_str(&item?.unwrap_or_default());
+        }
+        Ok(all)
+    })
+    .method("Sum", |_: Caller, mut items: Items<i64>| async move {
+        let mut sum: i64 = 0;
+        while let Some(item) = items.next().await {
+            sum = sum.wrapping_add(item?);
+        }
+        Ok(sum)
     })
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod healthcheck;
 mod serve;
+mod token;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long, value_name = "URL", verbatim_doc_comment)]
         url: Option<String>,
     },
+    /// Print a development token, signed with the first symmetric key of auth.keys
+    Token(token::TokenFlags),
 }
 
 // The environment is read by the configuration, not by clap, so its names stand in the text.
@@ -121,6 +124,10 @@ pub(crate) fn run() -> ExitCode {
             Err(invalid) => refuse(&invalid),
         },
         Some(Command::Check) => check::check(loaded),
+        Some(Command::Token(flags)) => match loaded {
+            Ok(loaded) => token::token(flags, &loaded.config),
+            Err(invalid) => refuse(&invalid),
+        },
         Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded),
     }
 }

@@ -13,6 +13,8 @@ use crate::protocol::{HubMessage, ProtocolError};
 pub enum CloseReason {
     /// Server code ended it: `Caller::abort`.
     Aborted,
+    /// Its token ended, and `close_on_authentication_expiration` is on; the client may come again with a new one.
+    AuthenticationExpired,
     /// The client said nothing for `client_timeout_interval`, after it had begun to ping.
     ClientTimeout,
     /// The client ended its transport in good order.
@@ -48,6 +50,7 @@ impl CloseReason {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Aborted => "aborted",
+            Self::AuthenticationExpired => "authentication_expired",
             Self::ClientTimeout => "client_timeout",
             Self::ClientClosed => "client_closed",
             Self::ClientSentClose(_) => "client_sent_close",
@@ -74,7 +77,7 @@ impl CloseReason {
             | Self::TransportLost
             | Self::Violation(_) => return None,
             Self::ClientSentClose(_) | Self::Aborted => (None, false),
-            Self::Draining | Self::Expired | Self::Terminated => (None, true),
+            Self::AuthenticationExpired | Self::Draining | Self::Expired | Self::Terminated => (None, true),
             Self::ConnectedFailed(exception, message) => (Some((exception.as_str(), message.as_str())), false),
             Self::Protocol(error) => (Some((error.exception, error.detail.as_str())), true),
             Self::ClientTimeout => (
@@ -100,6 +103,7 @@ impl CloseReason {
     pub fn error(&self) -> Option<String> {
         match self {
             Self::Aborted
+            | Self::AuthenticationExpired
             | Self::ClientClosed
             | Self::Draining
             | Self::Expired

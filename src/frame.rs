@@ -72,12 +72,10 @@ impl Frame {
 // === reading it ===
 
 impl Frame {
-    /// Whether stateful reconnect counts it: messages 1 to 5 (reference/signalr-protocol.md, section 3).
+    /// Whether stateful reconnect counts it ([`HubMessage::is_trackable`]). What comes from other nodes is always an
+    /// invocation.
     pub fn is_trackable(&self) -> bool {
-        !matches!(
-            self.0.message,
-            Some(HubMessage::Ping | HubMessage::Close { .. } | HubMessage::Ack { .. } | HubMessage::Sequence { .. })
-        )
+        self.0.message.as_ref().is_none_or(HubMessage::is_trackable)
     }
 
     /// The message with its hub framing (0x1E or length), as the backplane carries it.

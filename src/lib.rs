@@ -17,7 +17,7 @@
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
 //! | 5 | [`delivery`] | local and remote sends as one act; group commands with acks |
 //! | 4 | [`registry`], [`backplane`] | who is here; what moves envelopes between nodes |
-//! | 3 | [`session`], [`liveness`], [`outbox`] | sans-IO protocol state of a client; its clocks; what waits for it |
+//! | 3 | [`session`], [`liveness`], [`outbox`], [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
 //! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
 //! | 1 | [`protocol`], [`target`] | the hub protocol's bytes; whom a message is for |
 //! | 0 | [`ids`] | names as types |
@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod phase;
 pub mod wire;
 
+pub mod auth;
 pub mod liveness;
 pub mod outbox;
 pub mod session;

@@ -3,19 +3,29 @@
 //!
 //! Every byte that leaves for a client goes through its outbox, so there is one order and one writer. Entries are
 //! already framed for the client's transport: what a batch holds is written as it is.
+//!
+//! With stateful reconnect (`retained`) what was written is kept until the client has acknowledged it.
+
+mod retained;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
+use self::retained::Retained;
 use crate::frame::{Encoding, Frame};
-use crate::protocol::ValueError;
+use crate::protocol::{HubMessage, ValueError};
 
 /// Above this many waiting bytes a connection's own stream items and completions wait (reference: 64 KiB pipe,
 /// reference/signalr-protocol.md 1.9).
 const HIGH_WATER: usize = 64 * 1024;
+
+/// How long a connection's own messages wait for a client that does not acknowledge (design.md section 7).
+const ACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The queue of one connection.
 #[derive(Debug)]
@@ -31,18 +41,28 @@ pub struct Outbox {
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
     encoding: Encoding,
+    /// What is not acknowledged, where the client acknowledges.
+    kept: Option<Box<Retained>>,
     /// The latest pong that is owed; it overtakes the queue, and a newer one replaces it (RFC 6455, 5.5.3).
     pong: Option<Bytes>,
     finished: bool,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    bytes: Bytes,
+    /// Whether stateful reconnect counts it.
+    trackable: bool,
+}
+
 /// Why something could not be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// The bounds are reached: the client is too slow and must be closed. What was pushed is not queued.
+    /// The bounds are reached, or the client has not acknowledged for too long: it must be closed. What was pushed is
+    /// not queued.
     Full,
     /// The connection is ending; the message is dropped, as the reference does.
     Finished,
@@ -56,7 +76,7 @@ impl Outbox {
     /// An empty queue. `None` is no bound. The protocol of `encoding` is known after the handshake only: see
     /// [`Outbox::set_encoding`].
     pub fn new(encoding: Encoding, most_bytes: Option<usize>, most_messages: Option<usize>) -> Self {
-        let state = State { queue: VecDeque::new(), bytes: 0, encoding, pong: None, finished: false };
+        let state = State { queue: VecDeque::new(), bytes: 0, encoding, kept: None, pong: None, finished: false };
         Self {
             state: Mutex::new(state),
             filled: Notify::new(),
@@ -81,48 +101,96 @@ impl Outbox {
         let encoding = self.encoding();
         // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
         let bytes = frame.framed(encoding).map_err(PushError::Value)?;
-        self.push_bytes(bytes)
+        self.put(Waiting { bytes, trackable: frame.is_trackable() }, |_| true)
     }
 
-    /// Queues bytes that are already framed for this client's transport.
+    /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged.
     pub fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
-        let mut state = self.lock();
-        if state.finished {
-            return Err(PushError::Finished);
-        }
-        if state.queue.len() >= self.most_messages || state.bytes.saturating_add(bytes.len()) > self.most_bytes {
-            // One message larger than the bound still passes when nothing waits: it is no sign of a slow client.
-            if !state.queue.is_empty() {
-                return Err(PushError::Full);
-            }
-        }
-        state.bytes += bytes.len();
-        state.queue.push_back(bytes);
-        drop(state);
-        self.filled.notify_one();
-        Ok(())
+        self.put(Waiting { bytes, trackable: false }, |_| true)
     }
 
-    /// Queues a message of the connection's own, after waiting for room: the back-pressure of streams and answers.
+    /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
+    /// was none for 5 s because the client does not acknowledge.
     pub async fn push_waiting(&self, frame: &Frame) -> Result<(), PushError> {
+        let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
+        let trackable = frame.is_trackable();
+        let high_water = HIGH_WATER.min(self.most_bytes);
+        let fits = |state: &State| state.bytes < high_water && state.queue.len() < self.most_messages;
+        self.wait_to(|| match self.put(Waiting { bytes: bytes.clone(), trackable }, fits) {
+            Err(PushError::Full) => None,
+            done => Some(done),
+        })
+        .await?
+    }
+
+    /// Queues an item of a stream. Beyond [`Outbox::push_waiting`] it waits until little enough is unacknowledged,
+    /// and while there is no socket: what is kept then is kept for others.
+    pub async fn push_item(&self, frame: &Frame) -> Result<(), PushError> {
+        let may_go = |kept: &Retained, bytes| kept.is_attached() && kept.is_acknowledged(bytes);
+        self.wait_to(|| {
+            let state = self.lock();
+            let goes = state.finished || state.kept.as_ref().is_none_or(|kept| may_go(kept, state.bytes));
+            goes.then_some(())
+        })
+        .await?;
+        self.push_waiting(frame).await
+    }
+
+    /// Tries again whenever something has left, come in or changed. `Full`: the client alone could have made room, by
+    /// acknowledging, and had its time.
+    async fn wait_to<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, PushError> {
+        let mut deadline = None;
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            let has_room = {
-                let state = self.lock();
-                let full = state.queue.len() >= self.most_messages || state.bytes >= HIGH_WATER.min(self.most_bytes);
-                state.finished || !full
-            };
-            if has_room {
-                match self.push(frame) {
-                    // It fitted a moment ago: a broadcast came between, or it is larger than the rest of the bound.
-                    Err(PushError::Full) => {}
-                    done => return done,
-                }
+            if let Some(done) = attempt() {
+                return Ok(done);
             }
-            drained.await;
+            if self.waits_for_acks() {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + ACK_PATIENCE);
+                timeout_at(deadline, drained).await.map_err(|_| PushError::Full)?;
+            } else {
+                deadline = None;
+                drained.await;
+            }
         }
+    }
+
+    /// Whether nothing waits to be written, so that only Acks can make room.
+    fn waits_for_acks(&self) -> bool {
+        let state = self.lock();
+        state.queue.is_empty() && state.kept.as_ref().is_some_and(|kept| kept.is_attached())
+    }
+
+    /// Queues what is within the bounds and `fits`.
+    fn put(&self, message: Waiting, fits: impl FnOnce(&State) -> bool) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.finished {
+            return Err(PushError::Finished);
+        }
+        let within = match &state.kept {
+            // Pings and Acks are worth nothing to a client that is not there.
+            Some(kept) if !message.trackable && !kept.is_attached() => return Ok(()),
+            Some(kept) => {
+                let few = state.queue.len() < self.most_messages || state.queue.is_empty();
+                few && kept.has_room(state.bytes, message.bytes.len())
+            }
+            // One message larger than the bound passes when nothing waits: it is no sign of a slow client.
+            None if state.queue.is_empty() => true,
+            None => {
+                state.queue.len() < self.most_messages
+                    && state.bytes.saturating_add(message.bytes.len()) <= self.most_bytes
+            }
+        };
+        if !within || !fits(&state) {
+            return Err(PushError::Full);
+        }
+        state.bytes += message.bytes.len();
+        state.queue.push_back(message);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
     }
 
     /// Owes the peer a pong. Only the latest is kept.
@@ -146,7 +214,7 @@ impl Outbox {
             state.finished = true;
             if let Some(bytes) = last {
                 state.bytes += bytes.len();
-                state.queue.push_back(bytes);
+                state.queue.push_back(Waiting { bytes, trackable: false });
             }
         }
         drop(state);
@@ -155,18 +223,102 @@ impl Outbox {
     }
 }
 
+// === stateful reconnect ===
+
+impl Outbox {
+    /// From now on what is written is kept until it is acknowledged. `allowance` is how many bytes may be added while
+    /// no socket is attached, and how many of a stream's may be unacknowledged.
+    pub fn keep_unacknowledged(&self, allowance: usize) {
+        let most = self.most_bytes;
+        self.lock().kept.get_or_insert_with(|| Box::new(Retained::new(allowance, most)));
+    }
+
+    /// Whether what is written is kept.
+    pub fn keeps(&self) -> bool {
+        self.lock().kept.is_some()
+    }
+
+    /// The client has everything up to this id. Of a client that does not acknowledge it means nothing.
+    pub fn acknowledge(&self, id: i64) {
+        let mut state = self.lock();
+        let waiting = state.bytes;
+        let Some(kept) = &mut state.kept else { return };
+        kept.ack(id, waiting);
+        drop(state);
+        self.drained.notify_waiters();
+    }
+
+    /// A socket is gone. Until [`Outbox::resume`] with a later one nothing is given out. Sockets that have been
+    /// replaced already do not count.
+    pub fn detach(&self, socket: u64, now: Instant) {
+        let mut state = self.lock();
+        let waiting = state.bytes;
+        if state.kept.as_mut().is_some_and(|kept| kept.detach(socket, now, waiting)) {
+            state.drop_untrackable();
+        }
+    }
+
+    /// Since when no socket is attached.
+    pub fn detached_since(&self) -> Option<Instant> {
+        self.lock().kept.as_ref().and_then(|kept| kept.detached_since())
+    }
+
+    /// Begins with another socket: `batch` gets what that one must be sent first, the Sequence and everything that is
+    /// not acknowledged. Nothing else may be sent before. False: the connection is ending, and has no use for it.
+    pub fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
+        let mut state = self.lock();
+        let encoding = state.encoding;
+        if state.finished {
+            return false;
+        }
+        let Some(kept) = &mut state.kept else { return false };
+        kept.attach(socket);
+        let sequence = Frame::new(HubMessage::Sequence { sequence_id: kept.first() });
+        batch.extend(sequence.framed(encoding));
+        batch.extend(kept.sent());
+        state.drop_untrackable();
+        drop(state);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+        true
+    }
+}
+
+impl State {
+    /// What was meant for a socket that is gone.
+    fn drop_untrackable(&mut self) {
+        self.pong = None;
+        self.queue.retain(|message| message.trackable);
+        self.bytes = self.queue.iter().map(|message| message.bytes.len()).sum();
+    }
+
+    fn is_detached(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| !kept.is_attached())
+    }
+}
+
 // === draining it ===
 
 impl Outbox {
-    /// Waits until something is to be written and moves all of it into `batch`. False: it is finished and empty.
+    /// Waits until something is to be written and moves all of it into `batch`. False: it is finished and empty, or
+    /// finished and without a socket.
     /// There is one writer; dropping the future loses nothing.
     pub async fn next(&self, batch: &mut Vec<Bytes>) -> bool {
         loop {
             {
-                let mut state = self.lock();
-                batch.extend(state.pong.take());
-                if !state.queue.is_empty() {
-                    batch.extend(state.queue.drain(..));
+                let mut guard = self.lock();
+                let state = &mut *guard;
+                let is_detached = state.is_detached();
+                if !is_detached {
+                    batch.extend(state.pong.take());
+                }
+                if !is_detached && !state.queue.is_empty() {
+                    for Waiting { bytes, trackable } in state.queue.drain(..) {
+                        if trackable && let Some(kept) = &mut state.kept {
+                            kept.keep(bytes.clone());
+                        }
+                        batch.push(bytes);
+                    }
                     state.bytes = 0;
                     // A queue that was long once gives its memory back.
                     if state.queue.capacity() > 256 {
@@ -174,7 +326,7 @@ impl Outbox {
                     }
                 }
                 if !batch.is_empty() {
-                    drop(state);
+                    drop(guard);
                     self.drained.notify_waiters();
                     return true;
                 }
@@ -186,13 +338,13 @@ impl Outbox {
         }
     }
 
-    /// Ends when it is finished and nothing waits: there is nothing left to write, whether the wire is ready or not.
+    /// Ends when it is finished and nothing can be written any more, whether the wire is ready or not.
     pub async fn ended(&self) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            if self.is_finished() && self.is_empty() {
+            if self.has_ended() {
                 return;
             }
             drained.await;
@@ -205,8 +357,9 @@ impl Outbox {
         state.queue.is_empty() && state.pong.is_none()
     }
 
-    fn is_finished(&self) -> bool {
-        self.lock().finished
+    fn has_ended(&self) -> bool {
+        let state = self.lock();
+        state.finished && (state.is_detached() || state.queue.is_empty() && state.pong.is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

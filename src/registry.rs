@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::liveness::Liveness;
 use crate::outbox::{Outbox, PushError};
+use crate::session::received::Received;
 
 /// One connection as others see it.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Member {
     pub close: CloseSignal,
     /// Its clocks.
     pub liveness: Liveness,
+    /// What came from it, where it acknowledges and is acknowledged (stateful reconnect).
+    pub received: Option<Received>,
 }
 
 /// Receivers at one moment.

@@ -1,5 +1,7 @@
 //! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
 
+pub mod received;
+
 use bytes::BytesMut;
 
 use crate::protocol::handshake::{self, HandshakeError};
@@ -25,6 +27,18 @@ pub struct HandshakeRules<'a> {
     pub carries_binary: bool,
 }
 
+/// What a handshake has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshaken {
+    /// The hub protocol.
+    pub protocol: Protocol,
+    /// Its version. From [`STATEFUL_VERSION`] on the client acknowledges what it gets, if it was granted that.
+    pub version: i32,
+}
+
+/// The version of the hub protocols that has Ack and Sequence (reference/signalr-protocol.md 2.2).
+pub const STATEFUL_VERSION: i32 = 2;
+
 /// The highest version of either hub protocol that the server speaks; there is no lowest
 /// (reference/signalr-protocol.md 2.2).
 const HIGHEST_VERSION: i32 = 2;
@@ -41,7 +55,7 @@ impl Session {
     }
 
     /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
-    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Protocol>, HandshakeError> {
+    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
         let Some(request) = handshake::read_request(&mut self.buffer, self.limit)? else {
             return Ok(None);
         };
@@ -56,7 +70,7 @@ impl Session {
             return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
         self.decoder = Decoder::new(protocol, self.limit);
-        Ok(Some(protocol))
+        Ok(Some(Handshaken { protocol, version: request.version }))
     }
 
     /// The next whole message. None: more bytes are needed. After an error the connection must end.
@@ -69,11 +83,36 @@ impl Session {
         Ok(message)
     }
 
+    /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
+    pub fn cut(&mut self) {
+        self.buffer = BytesMut::new();
+        self.decoder.restart();
+    }
+
     /// The transport ended in good order: an error if it ended within a message (section 4.9).
     pub fn end(&self) -> Result<(), ProtocolError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         Err(ProtocolError::invalid_data("Connection terminated while reading a message."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use super::*;
+
+    #[test]
+    fn after_a_cut_the_next_bytes_begin_a_message() {
+        let mut session = Session::new(None);
+        session.buffer().extend_from_slice(b"{\"protocol\":\"json\",\"version\":2}\x1e");
+        let rules = HandshakeRules { protocols: &Protocol::ALL, carries_binary: true };
+        assert!(session.handshake(rules).unwrap().is_some());
+        session.buffer().extend_from_slice(b"{\"type\":1,\"target\":\"half of a long mess");
+        assert_eq!(session.poll(), Ok(None));
+        session.cut();
+        session.buffer().extend_from_slice(b"{\"type\":6}\x1e");
+        assert_eq!(session.poll(), Ok(Some(HubMessage::Ping)));
     }
 }

@@ -1,6 +1,8 @@
 //! Floor 2: the two halves a transport offers. All that is above knows bytes in, bytes out, and how the peer ended.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,6 +11,13 @@ pub trait Source: Send {
     /// Waits for bytes and appends them to `into`: any split, any number of messages at a time. At most some
     /// 64 KiB a call, so that what is buffered stays bounded. After an `Err` it is not called again.
     fn recv(&mut self, into: &mut BytesMut) -> impl Future<Output = Result<(), SourceEnd>> + Send;
+
+    /// Waits for another socket of the same client and reads that one from now on; gives its number. While one waits,
+    /// `recv` says [`SourceEnd::Lost`] of the old one. Where there is no such thing it waits for ever. May be dropped
+    /// half-way.
+    fn renewed(&mut self) -> impl Future<Output = u64> + Send {
+        std::future::pending()
+    }
 }
 
 /// Where bytes for a client go. One writer. What it gets is already framed for this transport
@@ -20,6 +29,38 @@ pub trait Sink: Send {
     /// Sends a batch, in order, in one write where it can. Returns when it is out of our hands; `Err` when the
     /// peer is gone. May not be dropped half-way, but when the connection is given up.
     fn send(&mut self, batch: &mut Vec<Bytes>) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// As [`Source::renewed`], for what is written. A `send` to the old socket ends with `Gone` when another waits.
+    fn renewed(&mut self) -> impl Future<Output = u64> + Send {
+        std::future::pending()
+    }
+}
+
+/// The leave of one connection to go on over another socket (stateful reconnect): whether its client was granted it,
+/// has taken it up, and may still use it. Sockets are numbered from 0, the one the connection began with. Cheap to
+/// clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Resumption(Arc<AtomicU8>);
+
+const GRANTED: u8 = 0;
+const OPEN: u8 = 1;
+const OVER: u8 = 2;
+
+impl Resumption {
+    /// The handshake has taken it up.
+    pub fn open(&self) {
+        let _ = self.0.compare_exchange(GRANTED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The connection ends, or its handshake did without.
+    pub fn end(&self) {
+        self.0.store(OVER, Ordering::Release);
+    }
+
+    /// Whether another socket may take the connection over now.
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire) == OPEN
+    }
 }
 
 /// The peer does not take bytes any more.

@@ -149,8 +149,8 @@ class Hubplane(Server):
 class Farmer(Server):
     """examples/farm.rs: a program that uses the library."""
 
-    def __init__(self, redis, prefix=""):
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection]
+    def __init__(self, redis, prefix="", *flags):
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection, *flags]
         super().__init__("farm", command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 

@@ -179,6 +179,17 @@ def reconnects(suite, folder):
             driver.end()
 
 
+def stateful(suite, folder):
+    """real clients whose socket is cut ten times in a row under load go on over another: nothing lost, nothing twice, order kept"""
+    redis = suite.add(Redis())
+    one, two = (suite.add(Farmer(redis, "stateful", "--stateful", "true")) for _ in "ab")
+    kinds = ("js10", *(DOTNET[:2] if folder else ()))
+    for second in (one, two):
+        chosen = [flag for kind in kinds for flag in ("--client", kind)]
+        peer = ["--peers", folder] if folder else []
+        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, *chosen, *peer)
+
+
 def farm(suite, folder):
     """every kind of send in every direction between an ASP.NET Core server, a replica of the binary and examples/farm.rs"""
     redis, prefix = suite.add(Redis()), "farm"
@@ -215,7 +226,7 @@ def balancers(suite, _peers):
 
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "farm": farm, "browser": browser, "balancers": balancers,
+    "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm, "browser": browser, "balancers": balancers,
 }
 
 

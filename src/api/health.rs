@@ -1,14 +1,18 @@
 //! Health and readiness.
 //!
 //! `/healthz` is 200 while the process lives. `/readyz` is 200 with `{"ready":true}`, or 503 with
-//! `{"ready":false,"reasons":[...]}`; the reasons are `starting`, `draining` and `backplane down`. A node that is not
+//! `{"ready":false,"reasons":[...]}`; the reasons are `starting`, `draining`, `backplane down` and `no token keys` (those of
+//! `auth.jwks_url` have not come yet). A node that is not
 //! ready still serves its clients: a balancer must not take out all nodes at once.
+
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
 use tokio::sync::watch;
 
 use super::text;
+use crate::auth::Keyring;
 use crate::backplane::LinkState;
 use crate::phase::{Phase, PhaseWatch};
 
@@ -22,12 +26,20 @@ pub(super) fn alive() -> Response {
 pub struct Readiness {
     phase: PhaseWatch,
     link: watch::Receiver<LinkState>,
+    keys: Option<Arc<Keyring>>,
 }
 
 impl Readiness {
     /// Readiness by the server's phase and the backplane's link.
     pub fn new(phase: PhaseWatch, link: watch::Receiver<LinkState>) -> Self {
-        Self { phase, link }
+        Self { phase, link, keys: None }
+    }
+
+    /// And by whether published keys have come.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// What is not ready; empty when the server is.
@@ -42,7 +54,8 @@ impl Readiness {
             // Starting without Redis is the same state as losing it (design: nothing waits for it).
             LinkState::Connecting | LinkState::Down => Some("backplane down"),
         };
-        phase.into_iter().chain(link).collect()
+        let keyless = self.keys.as_ref().is_some_and(|ring| ring.current().is_none());
+        phase.into_iter().chain(link).chain(keyless.then_some("no token keys")).collect()
     }
 
     /// `/readyz`.

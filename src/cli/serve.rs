@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use hubplane::config::Config;
 use hubplane::config::load::Loaded;
+use hubplane::config::{Config, HubConfig};
 use hubplane::server::Server;
 use hubplane::telemetry;
 
@@ -55,7 +55,7 @@ fn announcement(config: &Config, address: SocketAddr) -> String {
     let base = format!("http://{}", reachable(address));
     let mut text = String::new();
     for hub in &config.hubs {
-        let _ = writeln!(text, "Hub {}: {base}{} (open to everybody: no tokens are checked)", hub.name, hub.path);
+        let _ = writeln!(text, "Hub {}: {base}{} ({})", hub.name, hub.path, admission(config, hub));
     }
     if config.demo {
         let _ = writeln!(text, "Demo page: {base}/");
@@ -63,6 +63,21 @@ fn announcement(config: &Config, address: SocketAddr) -> String {
     let _ = writeln!(text, "Health: {base}/healthz, readiness: {base}/readyz");
     let _ = writeln!(text, "Metrics: {base}/metrics");
     text
+}
+
+/// Who may come to a hub.
+fn admission(config: &Config, hub: &HubConfig) -> String {
+    let Some(rule) = &hub.authorize else {
+        return if config.auth.checks_tokens() {
+            "open: clients may come without a token; one that comes with a token is checked".to_owned()
+        } else {
+            "open to everybody: no tokens are checked".to_owned()
+        };
+    };
+    let roles = (!rule.roles.is_empty()).then(|| format!("role {}", rule.roles.join(" or ")));
+    let claims = rule.claims.iter().map(|(name, values)| format!("{name} {}", values.join(" or ")));
+    let needs: Vec<String> = roles.into_iter().chain(claims).collect();
+    if needs.is_empty() { "needs a token".to_owned() } else { format!("needs a token with {}", needs.join(", ")) }
 }
 
 /// The address that this machine reaches a listener at: one bound to all addresses answers on loopback.

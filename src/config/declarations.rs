@@ -1,8 +1,9 @@
 //! Reads `[hubs.NAME]` tables into hubs, and holds their paths and names apart.
 
 use super::HubConfig;
+use super::guard::{read_allowed_groups, read_authorize};
 use super::keys;
-use super::methods::{read_method, read_steps};
+use super::methods::{read_hook, read_method};
 use super::node::{self, Node, Origin};
 use super::options::{self, Options};
 use super::parse::{self, Parsed};
@@ -13,7 +14,14 @@ use super::reader::Reader;
 const TAKEN: &[&str] = &["/healthz", "/readyz", "/metrics"];
 
 /// All hubs, in the order they were declared.
-pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Options, demo: bool) -> Vec<HubConfig> {
+/// `checked` tells whether there are keys to check tokens with.
+pub(super) fn read_hubs(
+    reader: &mut Reader,
+    node: Option<Node>,
+    defaults: &Options,
+    demo: bool,
+    checked: bool,
+) -> Vec<HubConfig> {
     let table = reader.table(node, "hubs".to_owned());
     let mut hubs: Vec<HubConfig> = Vec::new();
     for entry in table.into_entries() {
@@ -23,7 +31,7 @@ pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Opti
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }
-        let (hub, place, named) = read_hub(reader, &entry.key, entry.node, &key, defaults);
+        let (hub, place, named) = read_hub(reader, &entry.key, entry.node, &key, (defaults, checked));
         check_apart(reader, &hub, &key, (&place, &named), &hubs, demo);
         hubs.push(hub);
     }
@@ -31,7 +39,13 @@ pub(super) fn read_hubs(reader: &mut Reader, node: Option<Node>, defaults: &Opti
 }
 
 /// One hub; beside it where its path, and its name on the backplane, come from.
-fn read_hub(reader: &mut Reader, name: &str, node: Node, key: &str, defaults: &Options) -> (HubConfig, Origin, Origin) {
+fn read_hub(
+    reader: &mut Reader,
+    name: &str,
+    node: Node,
+    key: &str,
+    (defaults, checked): (&Options, bool),
+) -> (HubConfig, Origin, Origin) {
     let origin = node.origin.clone();
     let mut table = reader.table(Some(node), key.to_owned());
     if name.trim().is_empty() {
@@ -51,10 +65,12 @@ fn read_hub(reader: &mut Reader, name: &str, node: Node, key: &str, defaults: &O
     if named == Origin::Default {
         named = origin;
     }
-    let options = options::read(reader, &mut table, defaults);
+    let options = options::read(reader, &mut table, defaults, checked);
+    let authorize = read_authorize(reader, &mut table, checked);
+    let allowed_groups = read_allowed_groups(reader, &mut table);
     let mut steps = |reader: &mut Reader, key: &str| {
         let given = table.remove(key);
-        read_steps(reader, given, table.key(key), &[]).unwrap_or_default()
+        read_hook(reader, given, table.key(key)).unwrap_or_default()
     };
     let on_connected = steps(reader, "on_connected");
     let on_disconnected = steps(reader, "on_disconnected");
@@ -70,11 +86,21 @@ fn read_hub(reader: &mut Reader, name: &str, node: Node, key: &str, defaults: &O
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }
-        methods.push(read_method(reader, entry.key, entry.node, key));
+        methods.push(read_method(reader, entry.key, entry.node, key, checked));
     }
     reader.finish(table, &keys::hub_keys());
     let name = name.to_owned();
-    let hub = HubConfig { name, path, backplane_name, options: options.values, on_connected, on_disconnected, methods };
+    let hub = HubConfig {
+        name,
+        path,
+        backplane_name,
+        options: options.values,
+        authorize,
+        allowed_groups,
+        on_connected,
+        on_disconnected,
+        methods,
+    };
     (hub, path_origin, named)
 }
 

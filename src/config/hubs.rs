@@ -1,7 +1,9 @@
 //! What a hub is told: its address, its options, and, for a declared hub, its methods (design.md section 3).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::{Authorize, GroupPattern};
 use super::steps::{MethodConfig, Step};
 use crate::protocol::{Protocol, TransportKind};
 
@@ -16,6 +18,10 @@ pub struct HubConfig {
     pub backplane_name: String,
     /// Its options, `[hub_defaults]` applied.
     pub options: HubOptions,
+    /// Who may come; None is everybody.
+    pub authorize: Option<Arc<Authorize>>,
+    /// The groups its `join` steps may name; None is all.
+    pub allowed_groups: Option<Vec<GroupPattern>>,
     /// Steps when a client has come.
     pub on_connected: Vec<Step>,
     /// Steps when a client has gone.

@@ -15,17 +15,24 @@ pub(super) const TOP: &[&str] = &[
     "drain_delay",
     "request_timeout",
     "backplane",
+    "auth",
     "hub_defaults",
     "hubs",
 ];
 /// Keys of `[backplane]`.
 pub(super) const BACKPLANE: &[&str] = &["type", "connection", "channel_prefix"];
 /// Keys of `[hubs.NAME]` that are not options.
-pub(super) const HUB: &[&str] = &["path", "backplane_name", "on_connected", "on_disconnected", "methods"];
+pub(super) const HUB: &[&str] =
+    &["path", "backplane_name", "authorize", "allowed_groups", "on_connected", "on_disconnected", "methods"];
 /// Keys of `[hubs.NAME.methods.METHOD]`.
-pub(super) const METHOD: &[&str] = &["params", "do", "returns"];
-/// Keys that the design names and this version refuses: a hub that seems guarded and is not would be a trap.
-pub(super) const NOT_YET: &[&str] = &["auth", "authorize", "allowed_groups"];
+pub(super) const METHOD: &[&str] =
+    &["params", "authorize", "allowed_groups", "upload", "each", "do", "returns", "streams"];
+/// Keys of `[auth]`.
+pub(super) const AUTH: &[&str] = &["keys", "jwks_url", "issuer", "audience", "clock_skew", "user_id_claim"];
+/// Keys of an entry of `auth.keys`.
+pub(super) const KEY: &[&str] = &["algorithm", "secret", "file"];
+/// Keys of `authorize`.
+pub(super) const AUTHORIZE: &[&str] = &["roles", "claims"];
 
 /// All keys of `[hubs.NAME]`.
 pub(super) fn hub_keys() -> Vec<&'static str> {
@@ -47,6 +54,9 @@ pub(super) fn elsewhere(key: &str) -> Option<String> {
     if BACKPLANE.contains(&key.as_str()) {
         return Some(format!("backplane.{key}"));
     }
+    if AUTH.contains(&key.as_str()) {
+        return Some(format!("auth.{key}"));
+    }
     if TOP.contains(&key.as_str()) {
         return Some(format!("{key}` at the top of the file, before the first table, as in `{key} = ..."));
     }
@@ -58,7 +68,7 @@ pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> 
     let parts: Vec<&str> = name.split("__").collect();
     let known = |part: &str, keys: &[&'static str]| -> Result<String, Option<String>> {
         let lower = part.to_ascii_lowercase();
-        if keys.contains(&lower.as_str()) || NOT_YET.contains(&lower.as_str()) {
+        if keys.contains(&lower.as_str()) {
             return Ok(lower);
         }
         Err(nearest(&lower, keys.iter().copied()).map(str::to_owned))
@@ -75,8 +85,13 @@ pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> 
         let depth: Vec<&str> = path.iter().map(String::as_str).collect();
         let next = match depth.as_slice() {
             [] => known(part, TOP),
-            ["auth", ..] => Ok(part.to_owned()),
-            [.., "authorize" | "allowed_groups"] => Ok(part.to_owned()),
+            ["auth"] => known(part, AUTH),
+            ["hubs", _, "authorize"] | ["hubs", _, "methods", _, "authorize"] => known(part, AUTHORIZE),
+            ["hubs", _, "authorize", "claims"] | ["hubs", _, "methods", _, "authorize", "claims"]
+                if !part.is_empty() =>
+            {
+                Ok(part.to_owned())
+            }
             ["backplane"] => known(part, BACKPLANE),
             ["hub_defaults"] => known(part, OPTIONS),
             ["hubs"] | ["hubs", _, "methods"] if !part.is_empty() => Ok(part.to_owned()),
@@ -93,17 +108,13 @@ pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> 
             }
         }
     }
-    // `auth` belongs to the top, the other two to hubs and methods.
-    match path.as_slice() {
-        [first] if first != "auth" && NOT_YET.contains(&first.as_str()) => Err(None),
-        _ => Ok(path),
-    }
+    Ok(path)
 }
 
 /// The full name that was meant by one written with single underscores (`BACKPLANE_CONNECTION`).
 fn single_underscores(name: &str) -> Option<String> {
     let name = name.to_ascii_uppercase();
-    let tables = [("BACKPLANE", BACKPLANE), ("HUB_DEFAULTS", OPTIONS)];
+    let tables = [("BACKPLANE", BACKPLANE), ("AUTH", AUTH), ("HUB_DEFAULTS", OPTIONS)];
     tables.iter().find_map(|(table, keys)| {
         let rest = name.strip_prefix(table)?.strip_prefix('_')?;
         keys.contains(&rest.to_ascii_lowercase().as_str()).then(|| format!("HUBPLANE_{table}__{rest}"))

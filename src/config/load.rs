@@ -105,7 +105,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     let unreadable = from_file.is_none();
     let root = from_file.unwrap_or_else(|| Node::empty_table(Origin::Default));
     let root = merge::layered(merge::layered(root, from_environment), from_flags);
-    let config = tree::read(&mut reader, root, sources.check_connection);
+    let config = tree::read(&mut reader, root, sources.check_connection, sources.read);
     if unreadable {
         reader.problems.retain(|problem| problem.key.is_empty() || problem.value.is_some());
         reader.warnings.retain(|warning| !warning.starts_with("hubs: "));

@@ -1,24 +1,41 @@
-//! Reads methods and their steps (design.md section 3). The verb set is closed: `send`, `join`, `leave`.
+//! Reads methods and their steps (design.md section 3). The verb set is closed: `send`, `ask`, `join`, `leave`.
 
+use std::time::Duration;
+
+use super::guard::{read_allowed_groups, read_authorize};
 use super::node::{Node, Value};
 use super::parse;
 use super::problem::{nearest, suggestion};
 use super::reader::{Reader, Table};
-use super::steps::{Expression, MethodConfig, Recipient, Step, Template};
+use super::steps::{Expression, MethodConfig, Recipient, Step, Template, UploadConfig};
 use super::template::{self, BUILT_IN};
 
-const VERBS: &[&str] = &["send", "join", "leave"];
-const STEP_KEYS: &[&str] = &["send", "join", "leave", "to", "args", "except"];
+const VERBS: &[&str] = &["send", "ask", "join", "leave"];
+const STEP_KEYS: &[&str] = &["send", "ask", "join", "leave", "to", "args", "except", "timeout", "as"];
+/// Which keys belong to which verbs.
+const BELONG: [(&str, &[&str]); 5] = [
+    ("to", &["send", "ask"]),
+    ("args", &["send", "ask"]),
+    ("except", &["send"]),
+    ("timeout", &["ask"]),
+    ("as", &["ask"]),
+];
+/// How long a client may take to answer (reference/redis-backplane.md B.4), unless `timeout` says otherwise.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const RECIPIENTS: &[&str] = &["all", "others", "caller", "group:G", "others_in_group:G", "user:U", "connection:C"];
 
 /// What the steps of a list may name.
 struct Scope<'a> {
     reader: &'a mut Reader,
-    params: &'a [String],
+    /// Names of values: parameters, an item, the answers of the steps before.
+    names: Vec<String>,
+    /// Hooks may not ask.
+    may_ask: bool,
 }
 
 /// `[hubs.NAME.methods.METHOD]`.
-pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String) -> MethodConfig {
+/// `checked` tells whether there are keys to check tokens with.
+pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String, checked: bool) -> MethodConfig {
     let origin = node.origin.clone();
     let is_table = matches!(node.value, Value::Table(_));
     let mut table = reader.table(Some(node), path);
@@ -26,21 +43,62 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin.clone()), "a method needs a name"));
     }
     let params = read_params(reader, &mut table);
+    let authorize = read_authorize(reader, &mut table, checked);
+    let allowed_groups = read_allowed_groups(reader, &mut table);
+    let upload = read_upload(reader, &mut table, &params);
     let given = table.remove("do");
-    let steps = read_steps(reader, given, table.key("do"), &params);
+    let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+    let steps = scope.steps(given, table.key("do"));
     let key = table.key("returns");
     let returns = table.remove("returns").and_then(|node| {
-        let value = Scope { reader, params: &params }.expression(&node, &key);
-        reader.note(key.clone(), node.to_string(), node.origin);
+        let value = scope.expression(&node, &key);
+        scope.reader.note(key.clone(), node.to_string(), node.origin);
         value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
     });
+    let key = table.key("streams");
+    let given = table.remove("streams");
+    let is_streaming = given.is_some();
+    let streams = given.and_then(|node| {
+        scope.reader.note(key.clone(), node.to_string(), node.origin.clone());
+        if returns.is_some() || upload.is_some() {
+            return scope.wrong(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
+        }
+        match scope.recipient(&node, &key)? {
+            Recipient::Group(group) => Some(group),
+            _ => scope.wrong(&key, &node, "must be a group, as in \"group:{room}\""),
+        }
+    });
     // Steps that were wrong have been reported; only a list that holds none is empty.
-    if is_table && steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() {
+    let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && upload.is_none() && !is_streaming;
+    if is_table && idle {
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));
     }
     reader.finish(table, super::keys::METHOD);
-    MethodConfig { name, params, steps: steps.unwrap_or_default(), returns }
+    MethodConfig { name, params, authorize, allowed_groups, upload, steps: steps.unwrap_or_default(), returns, streams }
+}
+
+/// `upload` and `each`, which belong together.
+fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Option<UploadConfig> {
+    let (upload_key, each_key) = (table.key("upload"), table.key("each"));
+    match (table.remove("upload"), table.remove("each")) {
+        (None, None) => None,
+        (None, Some(each)) => {
+            reader.problem(each_key, &each, "needs `upload`: the name of an item, as in upload = \"item\"");
+            None
+        }
+        (Some(upload), None) => {
+            reader.problem(upload_key, &upload, "needs `each`: the steps for each item");
+            None
+        }
+        (Some(upload), Some(each)) => {
+            reader.note(upload_key.clone(), upload.to_string(), upload.origin.clone());
+            let mut scope = Scope { reader, names: params.to_vec(), may_ask: true };
+            let item = scope.new_name(&upload, &upload_key);
+            let each = scope.steps(Some(each), each_key);
+            Some(UploadConfig { item: item?, each: each? })
+        }
+    }
 }
 
 fn read_params(reader: &mut Reader, table: &mut Table) -> Vec<String> {
@@ -55,41 +113,58 @@ fn read_params(reader: &mut Reader, table: &mut Table) -> Vec<String> {
         }
     };
     for (index, name) in names.iter().enumerate() {
-        let shown = super::node::quoted(name);
-        let wrong = if BUILT_IN.iter().any(|(built_in, _)| built_in == name) {
-            "is a built-in placeholder; call the parameter something else"
-        } else if names[..index].contains(name) {
-            "stands there twice; each parameter needs its own name"
-        } else if name.is_empty() || name.contains(|c: char| c == '{' || c == '}' || c.is_whitespace()) {
-            "is no name; use letters, digits and _"
-        } else {
-            continue;
-        };
-        reader.problem(key.clone(), &node, format!("{shown} {wrong}"));
+        if let Err(wrong) = check_name(name, &names[..index]) {
+            reader.problem(key.clone(), &node, format!("{} {wrong}", super::node::quoted(name)));
+        }
     }
     names
 }
 
-/// A list of steps; None if something in it is wrong.
-pub(super) fn read_steps(
-    reader: &mut Reader,
-    node: Option<Node>,
-    path: String,
-    params: &[String],
-) -> Option<Vec<Step>> {
-    let Some(node) = node else { return Some(Vec::new()) };
-    reader.note(path.clone(), node.to_string(), node.origin.clone());
-    let Value::List(items) = &node.value else {
-        reader.problem(path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
-        return None;
-    };
-    let mut scope = Scope { reader, params };
-    let steps: Vec<Option<Step>> =
-        items.iter().enumerate().map(|(index, item)| scope.step(item, &format!("{path}[{index}]"))).collect();
-    steps.into_iter().collect()
+/// Whether a value may have this name beside those that have one already.
+fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
+    if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) {
+        Err("is a built-in placeholder; call the parameter something else")
+    } else if taken.iter().any(|other| other == name) {
+        Err("stands there twice; each parameter needs its own name")
+    } else if name.is_empty() || name.contains(|c: char| c == '{' || c == '}' || c.is_whitespace()) {
+        Err("is no name; use letters, digits and _")
+    } else {
+        Ok(())
+    }
+}
+
+/// The steps of a hook; None if something in them is wrong.
+pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+    Scope { reader, names: Vec::new(), may_ask: false }.steps(node, path)
 }
 
 impl Scope<'_> {
+    /// A list of steps; None if something in it is wrong.
+    fn steps(&mut self, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+        let Some(node) = node else { return Some(Vec::new()) };
+        self.reader.note(path.clone(), node.to_string(), node.origin.clone());
+        let Value::List(items) = &node.value else {
+            return self.wrong(&path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
+        };
+        let steps: Vec<Option<Step>> =
+            items.iter().enumerate().map(|(index, item)| self.step(item, &format!("{path}[{index}]"))).collect();
+        steps.into_iter().collect()
+    }
+
+    /// The name of a value that later steps may use.
+    fn new_name(&mut self, node: &Node, path: &str) -> Option<String> {
+        let Value::Text(name) = &node.value else {
+            return self.wrong(path, node, format!("must be a string, not {}", node.kind()));
+        };
+        match check_name(name, &self.names) {
+            Ok(()) => {
+                self.names.push(name.clone());
+                Some(name.clone())
+            }
+            Err(wrong) => self.wrong(path, node, format!("{} {wrong}", super::node::quoted(name))),
+        }
+    }
+
     fn wrong<T>(&mut self, key: &str, node: &Node, expected: impl Into<String>) -> Option<T> {
         self.reader.problem(key, node, expected);
         None
@@ -112,16 +187,19 @@ impl Scope<'_> {
         let verb = match verbs.as_slice() {
             [verb] => *verb,
             [] if !known => return None,
-            [] => return self.wrong(path, node, "must have a verb: send, join or leave"),
+            [] => return self.wrong(path, node, "must have a verb: send, ask, join or leave"),
             _ => {
                 let text = format!("must have one verb, not {}; write two steps", verbs.join(" and "));
                 return self.wrong(path, node, text);
             }
         };
-        if verb != "send"
-            && let Some(extra) = ["to", "args", "except"].into_iter().find(|key| get(key).is_some())
-        {
-            return self.wrong(path, node, format!("`{extra}` belongs to `send`, not to `{verb}`"));
+        if let Some((extra, to)) = BELONG.iter().find(|(key, verbs)| get(key).is_some() && !verbs.contains(&verb)) {
+            let text = format!("`{extra}` belongs to `{}`, not to `{verb}`", to.join("` and `"));
+            return self.wrong(path, node, text);
+        }
+        if verb == "ask" && !self.may_ask {
+            let text = "may not ask: a client is not heard while it comes, and no more when it has gone";
+            return self.wrong(path, node, text);
         }
         let subject = self.template(get(verb)?, &format!("{path}.{verb}"));
         if verb == "join" {
@@ -132,6 +210,7 @@ impl Scope<'_> {
         }
         let to = match get("to") {
             Some(to) => self.recipients(to, &format!("{path}.to")),
+            None if verb == "ask" => self.wrong(path, node, "needs `to`: caller or connection:C"),
             None => self.wrong(path, node, format!("needs `to`: {}", RECIPIENTS.join(", "))),
         };
         let except = match get("except") {
@@ -142,7 +221,25 @@ impl Scope<'_> {
             Some(list) => self.args(list, &format!("{path}.args")),
             None => Some(Vec::new()),
         };
-        let step = Step::Send { method: subject?, to: to?, except: except?, args: args? };
+        if verb == "send" {
+            let step = Step::Send { method: subject?, to: to?, except: except?, args: args? };
+            return known.then_some(step);
+        }
+        let timeout = match get("timeout").map(|timeout| (timeout, parse::positive_duration(timeout))) {
+            None => Some(ANSWER_TIMEOUT),
+            Some((_, Ok(timeout))) => Some(timeout),
+            Some((node, Err(expected))) => self.wrong(&format!("{path}.timeout"), node, expected),
+        };
+        // Last: the step itself does not know its answer.
+        let name = match get("as") {
+            Some(name) => Some(self.new_name(name, &format!("{path}.as"))?),
+            None => None,
+        };
+        let to = match (to?.as_slice(), get("to")) {
+            ([one @ (Recipient::Caller | Recipient::Connection(_))], _) => one.clone(),
+            (_, to) => return self.wrong(&format!("{path}.to"), to?, "must be one client: caller or connection:C"),
+        };
+        let step = Step::Ask { method: subject?, to, args: args?, timeout: timeout?, name };
         known.then_some(step)
     }
 
@@ -150,7 +247,7 @@ impl Scope<'_> {
     fn template(&mut self, node: &Node, path: &str) -> Option<Template> {
         match &node.value {
             Value::Text(text) if text.is_empty() => self.wrong(path, node, "must not be empty"),
-            Value::Text(text) => match template::parse(text, self.params) {
+            Value::Text(text) => match template::parse(text, &self.names) {
                 Ok(template) => Some(template),
                 Err(expected) => self.wrong(path, node, expected),
             },
@@ -195,7 +292,7 @@ impl Scope<'_> {
         if rest.is_empty() {
             return self.wrong(path, node, "needs a name after the colon");
         }
-        match template::parse(rest, self.params) {
+        match template::parse(rest, &self.names) {
             Ok(template) => Some(made(template)),
             Err(expected) => self.wrong(path, node, expected),
         }
@@ -223,7 +320,7 @@ impl Scope<'_> {
 
     fn expression(&mut self, node: &Node, path: &str) -> Option<Expression> {
         Some(match &node.value {
-            Value::Text(text) => match template::parse(text, self.params) {
+            Value::Text(text) => match template::parse(text, &self.names) {
                 Ok(template) => Expression::Text(template),
                 Err(expected) => return self.wrong(path, node, expected),
             },

@@ -4,18 +4,20 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`hubs`], [`steps`] | the data of a hub, of a method's steps |
+//! | [`hubs`], [`steps`], [`auth`] | the data of a hub, of a method's steps, of who may come |
 //! | [`load`] | the sources, put together; the way in |
 //! | `file`, [`environment`], `merge` | one source as a tree; one tree over another |
 //! | `node`, `keys` | a value with its origin; the names of all keys |
-//! | `tree`, `declarations`, `options`, `methods`, `template` | the tree read into the data |
+//! | `tree`, `declarations`, `options`, `methods`, `template`, `guard` | the tree read into the data |
 //! | `reader`, `parse` | one key; one value |
 //! | [`problem`], [`mask`], [`effective`] | errors, secrets and the effective configuration as text |
 
+pub mod auth;
 mod declarations;
 pub mod effective;
 pub mod environment;
 mod file;
+mod guard;
 pub mod hubs;
 mod keys;
 pub mod load;
@@ -35,6 +37,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use auth::{AuthConfig, Authorize};
 pub use hubs::{HubConfig, HubOptions};
 pub use node::Origin;
 pub use problem::Problem;
@@ -63,6 +66,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// What joins this node to the others.
     pub backplane: BackplaneConfig,
+    /// Whose tokens are taken.
+    pub auth: AuthConfig,
     /// The declared hubs.
     pub hubs: Vec<HubConfig>,
 }
@@ -118,6 +123,7 @@ impl Default for Config {
             drain_delay: Duration::ZERO,
             request_timeout: Duration::from_secs(30),
             backplane: BackplaneConfig::Memory,
+            auth: AuthConfig::default(),
             hubs: Vec::new(),
         }
     }

@@ -65,8 +65,8 @@ options! {
     outgoing_buffer_messages: parse::size,
 }
 
-/// Reads the options of one table and warns of combinations that will disappoint.
-pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options) -> Options {
+/// Reads the options of one table and warns of combinations that will disappoint; `checked` tells whether tokens are.
+pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options, checked: bool) -> Options {
     let options = take_all(reader, table, base);
     let set_here = |key: &str| options.origin(key) != base.origin(key);
     let values = &options.values;
@@ -83,14 +83,12 @@ pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options) -> Op
             humantime::format_duration(values.client_timeout_interval),
         ));
     }
-    // Known to the design, without effect in this version: told, not hidden.
-    for (key, on, what) in [
-        ("allow_stateful_reconnects", values.allow_stateful_reconnects, "stateful reconnect is not supported yet"),
-        ("close_on_authentication_expiration", values.close_on_authentication_expiration, "tokens are not checked yet"),
-    ] {
-        if on && set_here(key) {
-            reader.warnings.push(format!("{}: {}: no effect: {what}", options.origin(key), table.key(key)));
-        }
+    let key = "close_on_authentication_expiration";
+    if values.close_on_authentication_expiration && !checked && set_here(key) {
+        let (origin, key) = (options.origin(key), table.key(key));
+        reader
+            .warnings
+            .push(format!("{origin}: {key}: no effect: no tokens are checked without auth.keys or auth.jwks_url"));
     }
     options
 }

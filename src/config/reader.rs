@@ -98,23 +98,16 @@ impl Reader {
         self.problems.push(Problem::of(key, node, expected));
     }
 
-    /// Reports every key that is left: unknown, or known and not supported yet.
+    /// Reports every key that is left: it is unknown.
     pub(super) fn finish(&mut self, table: Table, known: &[&str]) {
         let Table { path, entries } = table;
         for entry in entries {
             let key = node::join(&path, &entry.key);
-            let top = path.is_empty();
-            let guarded = top || path.starts_with("hubs.");
-            let text = if keys::NOT_YET.contains(&entry.key.as_str()) && guarded && top == (entry.key == "auth") {
-                "not supported yet: this version checks no tokens and every hub is open. Take the key out to run it so"
-                    .to_owned()
-            } else {
-                let near = super::problem::nearest(&entry.key, known.iter().copied());
-                let moved = if near.is_none() { keys::elsewhere(&entry.key) } else { None };
-                match moved {
-                    Some(place) => format!("unknown key here; did you mean `{place}`?"),
-                    None => format!("unknown key; {}", suggestion(&entry.key, known)),
-                }
+            let near = super::problem::nearest(&entry.key, known.iter().copied());
+            let moved = if near.is_none() { keys::elsewhere(&entry.key) } else { None };
+            let text = match moved {
+                Some(place) => format!("unknown key here; did you mean `{place}`?"),
+                None => format!("unknown key; {}", suggestion(&entry.key, known)),
             };
             self.problems.push(Problem::of_key(key, Some(entry.origin), text));
         }

@@ -1,6 +1,12 @@
 //! The steps of declared methods as data, templates already taken apart (design.md section 3).
 //!
-//! The verb set is small and closed: `send`, `join`, `leave`, and what a method returns.
+//! The verb set is small and closed: `send`, `ask`, `join`, `leave`; what a method returns or streams; what it does for
+//! each item that a client uploads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auth::{Authorize, GroupPattern};
 
 /// `[hubs.NAME.methods.METHOD]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,10 +15,27 @@ pub struct MethodConfig {
     pub name: String,
     /// The names of its parameters, in order.
     pub params: Vec<String>,
-    /// What it does, in order; the first step that fails ends it.
+    /// Who may call it, beside what the hub asks for.
+    pub authorize: Option<Arc<Authorize>>,
+    /// The groups its `join` steps may name, in place of the hub's list.
+    pub allowed_groups: Option<Vec<GroupPattern>>,
+    /// The stream that a client uploads with the call.
+    pub upload: Option<UploadConfig>,
+    /// What it does, in order, after the upload has ended; the first step that fails ends it.
     pub steps: Vec<Step>,
     /// What it returns; None is a void method, which completes with null.
     pub returns: Option<Expression>,
+    /// The group whose messages it streams to its caller, in place of a result.
+    pub streams: Option<Template>,
+}
+
+/// `upload` and `each` of a method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UploadConfig {
+    /// What the steps call an item. It stands behind the method's parameters.
+    pub item: String,
+    /// What is done for each item, in order.
+    pub each: Vec<Step>,
 }
 
 /// One thing a method does.
@@ -28,6 +51,20 @@ pub enum Step {
         except: Vec<Template>,
         /// What it is called with.
         args: Vec<Expression>,
+    },
+    /// `{ ask = "M", to = ..., args = [...], timeout = "30s", as = "answer" }`: calls a client's method and waits for
+    /// what it returns.
+    Ask {
+        /// The client's method.
+        method: Template,
+        /// Whom: [`Recipient::Caller`] or [`Recipient::Connection`].
+        to: Recipient,
+        /// What it is called with.
+        args: Vec<Expression>,
+        /// How long the answer may take.
+        timeout: Duration,
+        /// What later steps call the answer. It stands behind the parameters, the item and earlier answers.
+        name: Option<String>,
     },
     /// `{ join = "G" }`: the caller joins a group.
     Join {
@@ -89,7 +126,7 @@ pub enum Part {
 /// What a placeholder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
-    /// The argument of this index.
+    /// The value of this index: arguments, then the item of an upload, then answers in the order of their steps.
     Param(usize),
     /// `{connection_id}`.
     ConnectionId,

@@ -1,6 +1,7 @@
 //! Reads the merged tree: the keys at the top, the backplane, then the hubs.
 
 use super::declarations::read_hubs;
+use super::guard::{ReadFile, read_auth};
 use super::load::CheckConnection;
 use super::mask;
 use super::node::{Node, Origin, Value};
@@ -13,7 +14,12 @@ use super::{BackplaneConfig, Config, keys};
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
-pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConnection<'_>) -> Config {
+pub(super) fn read(
+    reader: &mut Reader,
+    root: Node,
+    check_connection: &CheckConnection<'_>,
+    read_file: &ReadFile<'_>,
+) -> Config {
     let mut top = reader.table(Some(root), String::new());
     let default = Config::default();
     let by_default = Origin::Default;
@@ -50,10 +56,15 @@ pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConn
     let table = reader.table(node, "backplane".to_owned());
     let backplane = read_backplane(reader, table, check_connection);
 
+    let node = top.remove("auth");
+    // Keys that are wrong are reported; they need not be missed as well.
+    let checked = has_keys(node.as_ref());
+    let auth = read_auth(reader, node, read_file);
+
     let node = top.remove("hub_defaults");
     let mut table = reader.table(node, "hub_defaults".to_owned());
     let first = reader.settings.len();
-    let defaults = options::read(reader, &mut table, &Options::default());
+    let defaults = options::read(reader, &mut table, &Options::default(), checked);
     reader.finish(table, options::OPTIONS);
     // Each hub shows what it got; here only what was set is of interest.
     let mut index = 0;
@@ -63,7 +74,7 @@ pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConn
     });
 
     let node = top.remove("hubs");
-    let hubs = read_hubs(reader, node, &defaults, demo);
+    let hubs = read_hubs(reader, node, &defaults, demo, checked);
     if hubs.is_empty() {
         reader.warnings.push("hubs: no hub is declared, so clients have nothing to connect to".to_owned());
     }
@@ -79,7 +90,16 @@ pub(super) fn read(reader: &mut Reader, root: Node, check_connection: &CheckConn
         drain_delay,
         request_timeout,
         backplane,
+        auth,
         hubs,
+    }
+}
+
+/// Whether `[auth]` says what tokens are checked with.
+fn has_keys(auth: Option<&Node>) -> bool {
+    match auth.map(|node| &node.value) {
+        Some(Value::Table(entries)) => entries.iter().any(|entry| matches!(entry.key.as_str(), "keys" | "jwks_url")),
+        _ => false,
     }
 }
 

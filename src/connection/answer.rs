@@ -4,19 +4,23 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::StreamExt;
-use futures_util::future::{AbortRegistration, Abortable};
 
 use super::HubHost;
 use crate::frame::Frame;
-use crate::hub::{Call, Caller, HubError, Reply};
+use crate::hub::{Call, Caller, Cancellation, HubError, Reply};
 use crate::ids::InvocationId;
 use crate::metrics::InvocationOutcome;
 use crate::outbox::{Outbox, PushError};
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
+
+/// Who holds the cancellation of a stream when its method does not.
+const HOLDERS: usize = 2;
+/// How long a stream that is cancelled, and listens for that, may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Answers calls of one connection.
 #[derive(Clone)]
@@ -45,17 +49,30 @@ impl Answerer {
     }
 
     /// Runs a call whose results are streamed, until it ends, fails, or is cancelled.
-    pub(super) async fn run_stream(self, id: InvocationId, call: Call, registration: AbortRegistration) {
+    pub(super) async fn run_stream(self, id: InvocationId, call: Call, cancellation: Cancellation) {
         let began = Instant::now();
         let target = call.target.clone();
-        let work = Abortable::new(self.pump(&id, call), registration);
-        // Cancelled by the client: the stream ends without an error (4.5).
-        let outcome = work.await.unwrap_or(Outcome::Void);
+        let outcome = {
+            let work = self.pump(&id, call, &cancellation);
+            tokio::pin!(work);
+            tokio::select! {
+                biased;
+                outcome = &mut work => outcome,
+                // Cancelled: the stream ends without an error whatever it says now (section 4.5).
+                () = cancellation.cancelled() => {
+                    // The connection's list and this function hold it too; whoever else does, waits for this word.
+                    if cancellation.holders() > HOLDERS {
+                        let _ = tokio::time::timeout(LAST_WORDS, work).await;
+                    }
+                    Outcome::Void
+                }
+            }
+        };
         self.count(&outcome, began);
         self.answer(Some(id), &target, outcome).await;
     }
 
-    async fn pump(&self, id: &InvocationId, call: Call) -> Outcome {
+    async fn pump(&self, id: &InvocationId, call: Call, cancellation: &Cancellation) -> Outcome {
         let target = call.target.clone();
         let mut stream = match self.invoke(call).await {
             Ok(Reply::Stream(stream)) => stream,
@@ -69,12 +86,18 @@ impl Answerer {
         loop {
             let error = match contain(async { stream.next().await.transpose() }).await {
                 Ok(None) => return Outcome::Void,
+                // Its reader has said that it wants no more.
+                Ok(Some(_)) if cancellation.is_cancelled() => continue,
                 Ok(Some(item)) => {
                     let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
-                    match self.outbox.push_waiting(&Frame::new(message)).await {
+                    match self.outbox.push_item(&Frame::new(message)).await {
                         Ok(()) => continue,
                         Err(PushError::Value(error)) => HubError::from(error),
-                        Err(PushError::Full | PushError::Finished) => return Outcome::Void,
+                        Err(PushError::Full) => {
+                            self.caller.too_slow();
+                            return Outcome::Void;
+                        }
+                        Err(PushError::Finished) => return Outcome::Void,
                     }
                 }
                 Err(error) => error,
@@ -90,7 +113,7 @@ impl Answerer {
 
     /// Refuses a call before it runs.
     pub(super) async fn reject(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
-        self.host.metrics.invocation(InvocationOutcome::Rejected, std::time::Duration::ZERO);
+        self.host.metrics.invocation(InvocationOutcome::Rejected, Duration::ZERO);
         self.answer(id, target, outcome).await;
     }
 
@@ -99,10 +122,14 @@ impl Answerer {
         let Some(id) = id else { return };
         let message =
             |outcome| Frame::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() });
-        if let Err(PushError::Value(error)) = self.outbox.push_waiting(&message(outcome)).await {
+        let mut pushed = self.outbox.push_waiting(&message(outcome)).await;
+        if let Err(PushError::Value(error)) = pushed {
             // The result has no form in the client's protocol; the call is answered all the same.
             let failed = self.failure(target, &HubError::from(error));
-            let _ = self.outbox.push_waiting(&message(failed)).await;
+            pushed = self.outbox.push_waiting(&message(failed)).await;
+        }
+        if pushed == Err(PushError::Full) {
+            self.caller.too_slow();
         }
     }
 

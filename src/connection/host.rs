@@ -9,13 +9,14 @@ use tokio_util::task::TaskTracker;
 use crate::close::CloseReason;
 use crate::config::HubOptions;
 use crate::delivery::Delivery;
-use crate::frame::{self, Encoding, Framing};
+use crate::frame::{self, Encoding, Frame, Framing};
 use crate::hub::{Hub, RequestInfo};
 use crate::ids::UserId;
 use crate::liveness::Due;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
-use crate::protocol::Protocol;
+use crate::protocol::{HubMessage, Protocol};
+use crate::registry::Member;
 
 /// A hub with everything its connections need.
 pub struct HubHost {
@@ -46,16 +47,36 @@ impl HubHost {
         Arc::new(Outbox::new(encoding, self.options.outgoing_buffer_size, self.options.outgoing_buffer_messages))
     }
 
-    /// To be called once a second: pings who is due, and closes who has been silent for too long.
+    /// To be called once a second: pings who is due, acknowledges what came from those who acknowledge, and closes who
+    /// has been silent, or without a socket, for too long.
     pub fn sweep(&self, now: Instant) {
         let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
         for member in self.delivery.registry().everybody().iter() {
+            self.acknowledge(member, now);
             match member.liveness.check(now, keep_alive, timeout) {
                 Due::Nothing => {}
                 Due::Ping => {
                     self.delivery.push(member, &frame::ping());
                 }
                 Due::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
+            }
+        }
+    }
+}
+
+impl HubHost {
+    /// The timers of stateful reconnect; nothing for others.
+    fn acknowledge(&self, member: &Member, now: Instant) {
+        let Some(received) = &member.received else { return };
+        match member.outbox.detached_since() {
+            Some(since) if now.saturating_duration_since(since) >= self.options.disconnect_timeout => {
+                member.close.close(CloseReason::Expired);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(sequence_id) = received.due() {
+                    member.push(&Frame::new(HubMessage::Ack { sequence_id }));
+                }
             }
         }
     }

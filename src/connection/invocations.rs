@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::{AbortHandle, BoxFuture};
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 use super::HubHost;
 use super::answer::Answerer;
 use super::uploads::Uploads;
+use crate::auth::policy;
 use crate::hub::asking::{Asking, Slot};
-use crate::hub::{Call, Caller, MethodShape};
+use crate::hub::{Call, Caller, Cancellation, MethodShape};
 use crate::ids::InvocationId;
 use crate::outbox::Outbox;
-use crate::protocol::{BindingError, Invocation, Outcome, RawValue};
+use crate::protocol::{BindingError, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
 /// The calls of one connection.
 pub(super) struct Invocations {
@@ -27,8 +28,10 @@ pub(super) struct Invocations {
     slots: Vec<Arc<Slot>>,
     /// Told when a slot is given up by a call that goes on.
     freed: Arc<Notify>,
-    /// How to cancel each running stream.
-    cancel: HashMap<InvocationId, AbortHandle>,
+    /// Running streams, and how to cancel each. Their own task holds a clone.
+    streams: HashMap<InvocationId, Cancellation>,
+    /// Of all that runs: the client has gone.
+    gone: Cancellation,
     uploads: Uploads,
 }
 
@@ -55,7 +58,8 @@ impl Invocations {
             running: FuturesUnordered::new(),
             slots: Vec::new(),
             freed: Arc::default(),
-            cancel: HashMap::new(),
+            streams: HashMap::new(),
+            gone: Cancellation::default(),
             uploads: Uploads::default(),
         }
     }
@@ -74,7 +78,7 @@ impl Invocations {
             self.slots.retain(|other| !Arc::ptr_eq(other, &slot));
         }
         if let Some(id) = ended.stream {
-            self.cancel.remove(&id);
+            self.streams.remove(&id);
         }
         if let Some(call) = ended.uploading {
             self.uploads.close(call);
@@ -84,9 +88,7 @@ impl Invocations {
     /// Drives what is in flight to its end. Streams are cancelled, since their reader has gone, and uploads fail.
     pub(super) async fn finish(mut self) {
         self.uploads = Uploads::default();
-        for handle in self.cancel.values() {
-            handle.abort();
-        }
+        self.gone.cancel();
         while !self.running.is_empty() {
             self.progress().await;
         }
@@ -115,7 +117,11 @@ impl Invocations {
             answerer.run(id, call).await;
             Ended { slot, uploading, stream: None }
         }));
-        // A method that does not wait ends here, without another turn of the reader.
+        self.first_turn();
+    }
+
+    /// A method that does not wait ends here, without another turn of the reader, and is answered in its turn.
+    fn first_turn(&mut self) {
         while let Some(Some(ended)) = self.running.next().now_or_never() {
             self.give_back(ended);
         }
@@ -123,25 +129,40 @@ impl Invocations {
 
     /// A call whose results are streamed. Takes no slot (section 4.4).
     pub(super) async fn stream(&mut self, invocation: Invocation) {
-        let Some(Admitted { id, call, uploading, .. }) = self.admit(invocation, true).await else { return };
+        let Some(Admitted { id, mut call, uploading, .. }) = self.admit(invocation, true).await else { return };
         let Some(id) = id else { return };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.cancel.insert(id.clone(), handle);
+        let cancellation = self.gone.child();
+        call.cancellation = cancellation.clone();
+        self.streams.insert(id.clone(), cancellation.clone());
         let answerer = self.answerer.clone();
         self.running.push(Box::pin(async move {
-            answerer.run_stream(id.clone(), call, registration).await;
+            answerer.run_stream(id.clone(), call, cancellation).await;
             Ended { stream: Some(id), uploading, slot: None }
         }));
+        self.first_turn();
     }
 
     /// A client's Cancel. Of plain calls and unknown ids it means nothing (section 4.7).
     pub(super) fn cancel(&mut self, id: &InvocationId) {
-        if let Some(handle) = self.cancel.get(id) {
-            handle.abort();
+        if let Some(stream) = self.streams.get(id) {
+            stream.cancel();
         }
     }
 
-    /// What is checked before anything runs, in the reference's order: the method, the arguments, the mode of the
+    /// Why a call closes its connection although it could be read. In MessagePack the reference refuses an empty
+    /// stream id, but reads the ids only of methods that it knows.
+    pub(super) fn refuses(&self, invocation: &Invocation) -> Option<ProtocolError> {
+        let empty = invocation.stream_ids.iter().any(|id| id.as_str().is_empty());
+        let refused = empty
+            && self.answerer.outbox.encoding().protocol == Protocol::MessagePack
+            && self.answerer.host.hub.method(&invocation.target).is_some();
+        refused.then(|| ProtocolError {
+            exception: "InvalidDataException",
+            detail: "Null or empty value in streamIds received.".to_owned(),
+        })
+    }
+
+    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode of the
     /// call, the upload streams. None: the caller has been told what is wrong.
     async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Option<Admitted> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
@@ -153,17 +174,19 @@ impl Invocations {
             self.answerer.reject(id, &target, Outcome::Error(text)).await;
             return None;
         };
-        let arguments = match arguments {
-            Ok(arguments) => match shape.parameters {
-                Some(expected) if expected != arguments.len() => {
-                    Err(BindingError::argument_count(arguments.len(), expected))
+        let bound = arguments.and_then(|arguments| {
+            let call = Call { target: target.clone(), arguments, uploads: Vec::new(), cancellation: self.gone.clone() };
+            match shape.parameters {
+                // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
+                Some(expected) if expected != call.arguments.len() => {
+                    self.answerer.host.hub.check(&call)?;
+                    Err(BindingError::argument_count(call.arguments.len(), expected))
                 }
-                _ => Ok(arguments),
-            },
-            Err(error) => Err(error),
-        };
-        let mut call = match arguments {
-            Ok(arguments) => Call { target, arguments, uploads: Vec::new() },
+                _ => Ok(call),
+            }
+        });
+        let mut call = match bound {
+            Ok(call) => call,
             Err(error) => {
                 let outcome = self.answerer.binding_failure(&target, &error);
                 self.answerer.reject(id, &target, outcome).await;
@@ -187,7 +210,7 @@ impl Invocations {
         }
     }
 
-    /// Checks the mode of a call and opens its upload streams: items sent right behind the call find them.
+    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find them.
     fn open_streams(
         &mut self,
         shape: &MethodShape,
@@ -197,6 +220,10 @@ impl Invocations {
         streaming: bool,
     ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), String> {
         let target = &call.target;
+        // After binding, before everything else (section 4.1); the text is never detailed.
+        if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
+            return Err(format!("Failed to invoke '{target}' because user is unauthorized"));
+        }
         match (shape.streams, streaming) {
             (true, false) => Err(format!(
                 "The client attempted to invoke the streaming '{target}' method with a non-streaming invocation."
@@ -208,7 +235,7 @@ impl Invocations {
                 target,
                 &format!("Client sent {} stream(s), Hub method expects {}.", stream_ids.len(), shape.uploads),
             )),
-            _ => match id.filter(|id| streaming && self.cancel.contains_key(*id)) {
+            _ => match id.filter(|id| streaming && self.streams.contains_key(*id)) {
                 Some(id) => Err(format!("Invocation ID '{id}' is already in use.")),
                 None if stream_ids.is_empty() => Ok((None, Vec::new())),
                 None => {

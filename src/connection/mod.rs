@@ -30,8 +30,9 @@ use crate::outbox::Outbox;
 use crate::protocol::handshake::{self, HandshakeError};
 use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
-use crate::session::{HandshakeRules, Session};
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::session::received::Received;
+use crate::session::{HandshakeRules, Handshaken, STATEFUL_VERSION, Session};
+use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
 pub use host::{HubHost, UserIdProvider};
 use invocations::Invocations;
@@ -45,12 +46,17 @@ pub struct Peer {
     pub request: Arc<RequestInfo>,
     /// Ends it from outside; the transport closes it on expiry, DELETE and drain.
     pub close: CloseSignal,
+    /// Its leave to go on over another socket, if the client was granted that.
+    pub resumption: Option<Resumption>,
 }
 
 /// How long a client may take for its Close message while the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Serves one client from its handshake to its end. When it returns, the Close message (where one is due) has been
+/// Serves one client from its handshake to its end. A connection that may go on over another socket (stateful
+/// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice.
+///
+/// When it returns, the Close message (where one is due) has been
 /// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
 /// caller's. Calls that still run, and the hub's `disconnected`, go on in a task of [`HubHost::tasks`].
 pub async fn serve<S: Source, K: Sink>(
@@ -60,7 +66,7 @@ pub async fn serve<S: Source, K: Sink>(
     source: S,
     sink: K,
 ) -> CloseReason {
-    let close = peer.close.clone();
+    let (close, resumption) = (peer.close.clone(), peer.resumption.clone());
     let writer = write(host, &outbox, sink);
     tokio::pin!(writer);
     let mut writing = true;
@@ -80,6 +86,9 @@ pub async fn serve<S: Source, K: Sink>(
     // Whatever the reader found, an earlier word from outside counts: it is why the reader ended.
     let reason = close.reason().cloned().unwrap_or(reason);
     close.close(reason.clone());
+    if let Some(resumption) = resumption {
+        resumption.end();
+    }
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
         // A poll may come that long for its last words; a server that stops cannot wait for each so long.
@@ -94,20 +103,34 @@ fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<Frame> {
     reason.close_message(host.options.detailed_errors).map(Frame::new)
 }
 
-/// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone.
+/// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone and may not come again.
 async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     let mut batch: Vec<Bytes> = Vec::new();
+    let mut socket = 0;
     loop {
         tokio::select! {
             () = sink.ready() => {}
             () = outbox.ended() => return Gone,
         }
-        if !outbox.next(&mut batch).await {
-            return Gone;
+        tokio::select! {
+            biased;
+            newer = sink.renewed() => {
+                socket = newer;
+                if !outbox.resume(socket, &mut batch) {
+                    continue;
+                }
+                host.metrics.resumed();
+                tracing::debug!(socket, sent_again = batch.len() - 1, "connection goes on over another socket");
+            }
+            more = outbox.next(&mut batch) => if !more { return Gone },
         }
         host.metrics.sent(batch.len() as u64, batch.iter().map(|bytes| bytes.len() as u64).sum());
         if sink.send(&mut batch).await.is_err() {
-            return Gone;
+            if !outbox.keeps() {
+                return Gone;
+            }
+            // What was in the batch is kept; the reader finds the end by itself.
+            outbox.detach(socket, Instant::now());
         }
         batch.clear();
     }
@@ -163,8 +186,16 @@ impl Connection {
         let framing = self.outbox.encoding().framing;
         let whole = timeout(self.host.options.handshake_timeout, self.read_handshake(session, source)).await;
         let failure = match whole {
-            Ok(Ok(protocol)) => {
+            Ok(Ok(Handshaken { protocol, version })) => {
                 self.outbox.set_encoding(Encoding { protocol, framing });
+                match &self.peer.resumption {
+                    Some(resumption) if version >= STATEFUL_VERSION => {
+                        self.outbox.keep_unacknowledged(self.host.options.stateful_reconnect_buffer_size);
+                        resumption.open();
+                    }
+                    Some(resumption) => resumption.end(),
+                    None => {}
+                }
                 let answer = framed(framing, handshake::success(), protocol == Protocol::MessagePack);
                 // An empty queue takes it; a peer that is gone by now is found out by the writer.
                 let _ = self.outbox.push_bytes(answer);
@@ -182,14 +213,18 @@ impl Connection {
         Err(failure.1)
     }
 
-    async fn read_handshake<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<Protocol, NoHandshake> {
+    async fn read_handshake<S: Source>(
+        &self,
+        session: &mut Session,
+        source: &mut S,
+    ) -> Result<Handshaken, NoHandshake> {
         let rules = HandshakeRules {
             protocols: &self.host.options.protocols,
             carries_binary: self.peer.request.transport.carries_binary(),
         };
         loop {
-            if let Some(protocol) = session.handshake(rules).map_err(NoHandshake::Refused)? {
-                return Ok(protocol);
+            if let Some(handshaken) = session.handshake(rules).map_err(NoHandshake::Refused)? {
+                return Ok(handshaken);
             }
             tokio::select! {
                 received = source.recv(session.buffer()) => match received {
@@ -211,6 +246,7 @@ impl Connection {
             outbox: self.outbox.clone(),
             close: self.peer.close.clone(),
             liveness: Liveness::new(Instant::now(), pings),
+            received: self.outbox.keeps().then(Received::default),
         })
     }
 
@@ -224,22 +260,27 @@ impl Connection {
         member: &Member,
         calls: &mut Invocations,
     ) -> CloseReason {
+        let mut socket = 0;
         loop {
             member.liveness.busy();
             loop {
+                // A client that sends without a pause must not keep its thread for itself.
+                tokio::task::coop::consume_budget().await;
                 match session.poll() {
                     Err(error) => return CloseReason::Protocol(error),
                     Ok(None) => break,
                     Ok(Some(message)) => {
                         self.host.metrics.received(&message);
+                        let received = member.received.as_ref().filter(|_| message.is_trackable());
+                        if received.is_some_and(|received| !received.count()) {
+                            continue;
+                        }
                         tokio::select! {
                             ended = self.dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
                             reason = self.peer.close.closed() => return reason,
                         }
                     }
                 }
-                // A client that sends without a pause must not keep its thread for itself.
-                tokio::task::coop::consume_budget().await;
             }
             member.liveness.idle(Instant::now());
             let received = loop {
@@ -254,6 +295,19 @@ impl Connection {
                 Err(SourceEnd::Closed) => {
                     return session.end().map_or_else(CloseReason::Protocol, |()| CloseReason::ClientClosed);
                 }
+                Err(SourceEnd::Lost) if member.received.is_some() => {
+                    self.outbox.detach(socket, Instant::now());
+                    session.cut();
+                    // Nobody is there to be heard: what ends it now is the time without a socket.
+                    member.liveness.busy();
+                    socket = loop {
+                        tokio::select! {
+                            newer = source.renewed() => break newer,
+                            reason = self.peer.close.closed() => return reason,
+                            () = calls.progress() => {}
+                        }
+                    };
+                }
                 Err(SourceEnd::Lost) => return CloseReason::TransportLost,
                 Err(SourceEnd::Violation(code)) => return CloseReason::Violation(code),
             }
@@ -266,6 +320,11 @@ impl Connection {
     /// slot, and for room in an upload stream.
     async fn dispatch(&self, message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
         match message {
+            HubMessage::Invocation(invocation) | HubMessage::StreamInvocation(invocation)
+                if calls.refuses(&invocation).is_some() =>
+            {
+                return calls.refuses(&invocation).map(CloseReason::Protocol);
+            }
             HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
             HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
             HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
@@ -285,8 +344,11 @@ impl Connection {
             }
             HubMessage::Ping => member.liveness.pinged(),
             HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
-            // Of a connection without stateful reconnect they mean nothing (4.13).
-            HubMessage::Ack { .. } | HubMessage::Sequence { .. } => {}
+            // Of a connection without stateful reconnect these two mean nothing (4.13).
+            HubMessage::Ack { sequence_id } => self.outbox.acknowledge(sequence_id),
+            HubMessage::Sequence { sequence_id } => {
+                return member.received.as_ref()?.sequence(sequence_id).err().map(CloseReason::Protocol);
+            }
         }
         None
     }

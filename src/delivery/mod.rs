@@ -7,12 +7,14 @@
 //! | [`groups`] | joining and leaving, here and by command to other nodes |
 //! | `faults` | what is wrong with what arrives, told once a kind |
 //! | [`inbound`] | what arrives from other nodes |
+//! | [`watch`] | what is sent to a group, heard by a stream |
 //! | [`results`] | asking one client and awaiting its answer |
 
 mod faults;
 pub mod groups;
 pub mod inbound;
 pub mod results;
+pub mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub struct Delivery {
     backplane: Arc<dyn Backplane>,
     commands: groups::Commands,
     questions: results::Questions,
+    watchers: watch::Watchers,
     metrics: HubMetrics,
     faults: faults::Faults,
 }
@@ -83,8 +86,9 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions, faults) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, metrics, faults }
+        let (registry, commands, questions, watchers) = Default::default();
+        let faults = faults::Faults::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -148,10 +152,23 @@ impl Delivery {
     /// Calls `method` at every receiver, here and on other nodes, and waits for no answer.
     ///
     /// Returns when all is queued here and taken by the backplane. Values are scanned first: one that has no form
-    /// in one of the hub's protocols fails the send, whoever listens. While the backplane is away, what needs it
-    /// fails; a send to a connection of this node does not need it.
+    /// in one of the hub's protocols fails the send, whoever listens. Of a send to connections of this node alone
+    /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
+    /// of this node does not need it.
     pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
-        self.check(&arguments)?;
+        if let Scope::Connections(ids) = &target.scope
+            && let Some(members) = ids.iter().map(|id| self.registry.connection(id)).collect::<Option<Vec<_>>>()
+        {
+            for member in &members {
+                check(&arguments, &[member.outbox.encoding().protocol])?;
+            }
+            let frame = frame::send(method, arguments);
+            for member in &members {
+                self.push(member, &frame);
+            }
+            return Ok(());
+        }
+        check(&arguments, &self.protocols)?;
         let frame = frame::send(method, arguments);
         match &target.scope {
             Scope::All => self.publish([Channel::All], &target.except, &frame).await,
@@ -172,16 +189,6 @@ impl Delivery {
                 self.publish(elsewhere, &[], &frame).await
             }
         }
-    }
-
-    /// Whether the values have a form in each of the hub's protocols, and none is too deep for its receivers.
-    fn check(&self, arguments: &[RawValue]) -> Result<(), SendError> {
-        for value in arguments {
-            let foreign = self.protocols.iter().any(|protocol| *protocol != value.protocol());
-            let checked = if foreign { value.check_portable() } else { value.check_depth() };
-            checked.map_err(SendError::Value)?;
-        }
-        Ok(())
     }
 
     /// Sends one envelope to each channel. With a backplane that echoes, this node's clients are served by the echo.
@@ -214,7 +221,10 @@ impl Delivery {
     fn deliver(&self, channel: &Channel, except: &[ConnectionId], frame: &Frame) {
         let members = match channel {
             Channel::All => Some(self.registry.everybody()),
-            Channel::Group(name) => self.registry.group(name),
+            Channel::Group(name) => {
+                self.watchers.tell(name, except, frame);
+                self.registry.group(name)
+            }
             Channel::User(id) => self.registry.user(id),
             Channel::Connection(id) => {
                 if let Some(member) = self.registry.connection(id) {
@@ -248,6 +258,16 @@ impl Delivery {
         }
         pushed
     }
+}
+
+/// Whether the values have a form in each of these protocols, and none is too deep for its receivers.
+fn check(arguments: &[RawValue], protocols: &[Protocol]) -> Result<(), SendError> {
+    for value in arguments {
+        let foreign = protocols.iter().any(|protocol| *protocol != value.protocol());
+        let checked = if foreign { value.check_portable() } else { value.check_depth() };
+        checked.map_err(SendError::Value)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

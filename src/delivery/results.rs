@@ -135,7 +135,7 @@ impl Delivery {
         arguments: Vec<RawValue>,
         timeout: Duration,
     ) -> Result<RawValue, AskError> {
-        self.check(&arguments)?;
+        super::check(&arguments, &self.protocols)?;
         let member = self.registry.connection(connection);
         let (waiting, answer) = self.questions.ask(member.is_some().then_some(connection));
         let question = Invocation { id: Some(waiting.id.clone()), ..Invocation::send(method, arguments) };

@@ -33,6 +33,7 @@ async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
         outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages))),
         close: CloseSignal::default(),
         liveness: Liveness::new(Instant::now(), false),
+        received: None,
     });
     delivery.connect(member.clone()).await;
     Alone { delivery, member, metrics, _inbound: inbound }

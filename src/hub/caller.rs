@@ -7,6 +7,7 @@ use http::{HeaderMap, Uri};
 
 use super::asking::Asking;
 use super::clients::{Clients, Groups};
+use crate::auth::Principal;
 use crate::close::{CloseReason, CloseSignal};
 use crate::delivery::Delivery;
 use crate::ids::{ConnectionId, UserId};
@@ -39,6 +40,8 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The peer's address, a load balancer's perhaps.
     pub remote: Option<std::net::SocketAddr>,
+    /// Who sent it, as its token says; None for an anonymous one.
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl RequestInfo {
@@ -106,6 +109,11 @@ impl Caller {
         self.inner.user.as_ref()
     }
 
+    /// Who it is, with roles and claims; None for an anonymous one. The token was checked when the connection began.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.inner.request.principal.as_deref()
+    }
+
     /// Its HTTP request: headers, cookies, query.
     pub fn request(&self) -> &RequestInfo {
         &self.inner.request
@@ -126,9 +134,19 @@ impl Caller {
         Groups::of(self.inner.delivery.clone())
     }
 
+    /// For a hub that needs more than `Clients` and `Groups` offer.
+    pub(super) fn delivery(&self) -> &Arc<Delivery> {
+        &self.inner.delivery
+    }
+
     /// Closes the connection; its client is told not to come back by itself (section 4.9).
     pub fn abort(&self) {
         self.inner.close.close(CloseReason::Aborted);
+    }
+
+    /// Closes it because its client does not take what is sent, or does not acknowledge it.
+    pub(crate) fn too_slow(&self) {
+        self.inner.close.close(CloseReason::SlowClient);
     }
 
     /// Ends when the connection is closing: for long work that nobody will hear of any more.

@@ -4,6 +4,9 @@
 
 mod compose;
 mod plan;
+mod watching;
+
+use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 
@@ -12,6 +15,7 @@ use super::names::MethodTable;
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
 use crate::backplane::BackplaneError;
 use crate::config::HubConfig;
+use crate::config::auth::GroupPattern;
 use crate::config::steps::{MethodConfig, Step};
 use crate::delivery::SendError;
 use crate::protocol::RawValue;
@@ -28,6 +32,8 @@ pub struct Declared {
     methods: MethodTable<MethodConfig>,
     on_connected: Vec<Step>,
     on_disconnected: Vec<Step>,
+    /// The groups that `join` may name where a method has no list of its own.
+    allowed_groups: Option<Vec<GroupPattern>>,
 }
 
 impl Declared {
@@ -43,17 +49,15 @@ impl Declared {
             methods,
             on_connected: config.on_connected.clone(),
             on_disconnected: config.on_disconnected.clone(),
+            allowed_groups: config.allowed_groups.clone(),
         }
     }
 
-    fn scene<'a>(&'a self, caller: &'a Caller, params: &'a [String], arguments: &'a [RawValue]) -> Scene<'a> {
-        Scene { hub: &self.name, connection: caller.connection_id(), user: caller.user_id(), params, arguments }
-    }
-
     async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
-        let scene = self.scene(caller, &[], &[]);
+        let run = Run { hub: self, caller, allowed_groups: None };
+        let mut values = Values::default();
         for (index, step) in steps.iter().enumerate() {
-            if let Err(error) = run(step, &scene, caller).await {
+            if let Err(error) = run.step(step, &mut values).await {
                 tracing::warn!(
                     hub = self.name,
                     hook,
@@ -69,7 +73,7 @@ impl Declared {
 
 impl Hub for Declared {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()))
+        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()).guarded(method.authorize.clone()))
     }
 
     // `check` stays as it is: any value fits a parameter.
@@ -84,9 +88,23 @@ impl Hub for Declared {
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
             let method = self.methods.get(&call.target).ok_or_else(HubError::unknown_method)?;
-            let scene = self.scene(&caller, &method.params, &call.arguments);
-            for step in &method.steps {
-                run(step, &scene, &caller).await?;
+            let Call { arguments, mut uploads, .. } = call;
+            let run = Run { hub: self, caller: &caller, allowed_groups: method.allowed_groups.as_deref() };
+            let mut values = Values { names: Cow::Borrowed(&method.params), values: arguments };
+            if let Some(upload) = &method.upload {
+                let mut items = uploads.pop().ok_or_else(|| failed("the call has no upload stream"))?;
+                while let Some(item) = items.next().await {
+                    let mut values = values.clone();
+                    values.add(&upload.item, item?);
+                    run.steps(&upload.each, &mut values).await?;
+                }
+            }
+            run.steps(&method.steps, &mut values).await?;
+            let scene = run.scene(&values);
+            if let Some(group) = &method.streams {
+                let group = scene.watched(group)?;
+                let messages = watching::watch(caller.delivery(), caller.connection_id(), group).await;
+                return Ok(Reply::Stream(messages));
             }
             Ok(match &method.returns {
                 Some(returns) => Reply::Value(scene.value(returns)?),
@@ -103,18 +121,77 @@ impl Hub for Declared {
     }
 }
 
-async fn run(step: &Step, scene: &Scene<'_>, caller: &Caller) -> Result<(), HubError> {
-    for effect in scene.plan(step)? {
-        let done = match effect {
-            Effect::Send { target, method, arguments } => {
-                caller.clients().target(target).send(&method, arguments).await
-            }
-            Effect::Join(group) => caller.groups().add(caller.connection_id(), group).await,
-            Effect::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
-        };
-        done.map_err(step_error)?;
+/// The values that steps may name, and their names.
+#[derive(Clone, Default)]
+struct Values<'a> {
+    names: Cow<'a, [String]>,
+    values: Vec<RawValue>,
+}
+
+impl Values<'_> {
+    fn add(&mut self, name: &str, value: RawValue) {
+        self.names.to_mut().push(name.to_owned());
+        self.values.push(value);
     }
-    Ok(())
+}
+
+/// One call, or one hook.
+struct Run<'a> {
+    hub: &'a Declared,
+    caller: &'a Caller,
+    /// The method's own list.
+    allowed_groups: Option<&'a [GroupPattern]>,
+}
+
+impl Run<'_> {
+    fn scene<'a>(&'a self, values: &'a Values<'_>) -> Scene<'a> {
+        Scene {
+            hub: &self.hub.name,
+            connection: self.caller.connection_id(),
+            user: self.caller.user_id(),
+            params: &values.names,
+            arguments: &values.values,
+            allowed_groups: self.allowed_groups.or(self.hub.allowed_groups.as_deref()),
+        }
+    }
+
+    async fn steps(&self, steps: &[Step], values: &mut Values<'_>) -> Result<(), HubError> {
+        for step in steps {
+            self.step(step, values).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&self, step: &Step, values: &mut Values<'_>) -> Result<(), HubError> {
+        let caller = self.caller;
+        for effect in self.scene(values).plan(step)? {
+            let done = match effect {
+                Effect::Send { target, method, arguments } => {
+                    caller.clients().target(target).send(&method, arguments).await
+                }
+                Effect::Ask { connection, method, arguments, timeout, name } => {
+                    let client = caller.clients().client(connection).timeout(timeout);
+                    let answer: RawValue = client.invoke(&method, arguments).await.map_err(ask_error)?;
+                    if let Some(name) = name {
+                        values.add(&name, answer);
+                    }
+                    Ok(())
+                }
+                Effect::Join(group) => caller.groups().add(caller.connection_id(), group).await,
+                Effect::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
+            };
+            done.map_err(step_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// A client's own error goes to the caller as it is; that there is no such client is the step's failure.
+fn ask_error(error: HubError) -> HubError {
+    match error {
+        HubError::Failed { exception, message } if exception != "RedisConnectionException" => failed(message),
+        other => other,
+    }
 }
 
 /// Only an absent backplane has a name of its own (design.md section 3).

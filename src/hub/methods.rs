@@ -2,19 +2,25 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 
 use super::names::MethodTable;
-use super::values::{Argument, IntoValue};
+use super::parameters::{Inputs, Parameter};
+use super::values::IntoValue;
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use crate::config::Authorize;
 use crate::protocol::{BindingError, RawValue};
 
-/// A hub made of async functions. Each takes the [`Caller`] and up to eight arguments ([`Argument`]), and returns a
-/// value ([`IntoValue`]; `()` for none) or a [`HubError`]. `?` turns the error of a send into one.
+/// A hub made of async functions. Each takes the [`Caller`] and up to eight parameters ([`Parameter`]), and returns a
+/// value ([`IntoValue`]; `()` for none), or a stream of values, or a [`HubError`]. `?` turns the error of a send into
+/// one.
 ///
 /// ```
-/// use hubplane::hub::{Caller, HubError, Methods};
+/// use futures_util::stream::{self, StreamExt};
+/// use hubplane::hub::{Caller, HubError, Items, Methods};
 ///
 /// async fn join_room(caller: Caller, room: String) -> Result<(), HubError> {
 ///     caller.groups().add(caller.connection_id(), room.as_str()).await?;
@@ -35,7 +41,17 @@ use crate::protocol::{BindingError, RawValue};
 ///     .method("Add", |_: Caller, a: i64, b: i64| async move {
 ///         a.checked_add(b).ok_or(HubError::hub("the sum is too large"))
 ///     })
-///     .method("JoinRoom", join_room);
+///     .method("JoinRoom", join_room)
+///     // A stream that the client uploads beside the arguments.
+///     .method("Total", |_: Caller, mut prices: Items<f64>, discount: f64| async move {
+///         let mut total = 0.0;
+///         while let Some(price) = prices.next().await {
+///             total += price? * (1.0 - discount);
+///         }
+///         Ok(total)
+///     })
+///     // A stream of results.
+///     .stream("Count", |_: Caller, to: i32| async move { Ok(stream::iter(1..=to).map(Ok)) });
 /// # let _ = hub;
 /// ```
 ///
@@ -64,19 +80,60 @@ impl Methods {
         Self::default()
     }
 
-    /// Adds a method.
+    /// Adds a method that returns once.
     ///
     /// # Panics
     ///
     /// When there is a method of that name already; letter case does not count.
     #[track_caller]
-    pub fn method<A: 'static>(mut self, name: &str, function: impl MethodFn<A>) -> Self {
-        let parameters = function.parameters();
-        let method = Method { shape: MethodShape::plain(parameters), function: Box::new(Typed(function, PhantomData)) };
+    pub fn method<A: 'static, F: MethodFn<A>>(self, name: &str, function: F) -> Self
+    where
+        F::Output: IntoValue,
+    {
+        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: false, uploads: F::UPLOADS, policy: None };
+        self.add(name, Method { shape, function: Box::new(Plain(function, PhantomData)) })
+    }
+
+    /// Adds a method whose results are streamed: the function returns a stream of `Result<impl IntoValue, HubError>`.
+    /// Its first error ends it; an error of the function itself is told before any item.
+    ///
+    /// The stream is asked for its next item when the client's queue has room. It is dropped when the client cancels
+    /// it or goes away; one that wants to know takes a [`super::Cancellation`].
+    ///
+    /// # Panics
+    ///
+    /// When there is a method of that name already; letter case does not count.
+    #[track_caller]
+    pub fn stream<A: 'static, F: MethodFn<A>, T: IntoValue>(self, name: &str, function: F) -> Self
+    where
+        F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
+    {
+        let shape = MethodShape { parameters: Some(F::ARGUMENTS), streams: true, uploads: F::UPLOADS, policy: None };
+        self.add(name, Method { shape, function: Box::new(Streaming(function, PhantomData)) })
+    }
+
+    #[track_caller]
+    fn add(mut self, name: &str, method: Method) -> Self {
         assert!(
             self.methods.insert(name, method),
             "the hub has a method '{name}' already (names that differ only in letter case are the same to clients)"
         );
+        self
+    }
+
+    /// Lets only those call a method who fulfil a rule. Others are answered
+    /// `Failed to invoke 'X' because user is unauthorized`; the server must have a way to know its users.
+    ///
+    /// # Panics
+    ///
+    /// When there is no method of that name yet.
+    #[track_caller]
+    pub fn authorize(mut self, name: &str, rule: Authorize) -> Self {
+        let method = self.methods.get_mut(name);
+        assert!(method.is_some(), "the hub has no method '{name}' yet: add it before its rule");
+        if let Some(method) = method {
+            method.shape.policy = Some(Arc::new(rule));
+        }
         self
     }
 
@@ -134,7 +191,7 @@ impl Hub for Methods {
 
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         match self.methods.get(&call.target) {
-            Some(method) => method.function.call(caller, call.arguments),
+            Some(method) => method.function.call(caller, call),
             None => Box::pin(async { Err(HubError::unknown_method()) }),
         }
     }
@@ -151,93 +208,113 @@ impl Hub for Methods {
 
 // === functions ===
 
-/// An async function that can be a method: it takes a [`Caller`] and up to eight [`Argument`]s, and returns
-/// `Result<impl IntoValue, HubError>`. `A` is the tuple of its arguments' types; it is inferred.
+/// An async function that can be a method: it takes a [`Caller`] and up to eight [`Parameter`]s, and returns
+/// `Result<_, HubError>`. `A` is the tuple of its parameters' types; it is inferred.
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a hub method",
-    label = "not an async function of `Caller` and up to eight arguments that returns `Result<_, HubError>`",
-    note = "give every parameter its type, and let each argument implement `DeserializeOwned` or be a `RawValue`"
+    label = "not an async function of `Caller` and up to eight parameters that returns `Result<_, HubError>`",
+    note = "give every parameter its type: one that implements `DeserializeOwned`, or `RawValue`, `Upload`, `Items` or \
+            `Cancellation`"
 )]
 pub trait MethodFn<A>: Send + Sync + 'static {
+    /// What it returns when it does not fail.
+    type Output;
+
     /// How many arguments it takes.
-    fn parameters(&self) -> usize;
+    const ARGUMENTS: usize;
+    /// How many streams it takes.
+    const UPLOADS: usize;
 
     /// Whether the arguments fit.
     fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError>;
 
     /// Reads the arguments and runs.
-    fn call(&self, caller: Caller, arguments: Vec<RawValue>) -> BoxFuture<'_, Result<Reply, HubError>>;
+    fn call(&self, caller: Caller, call: Call) -> impl Future<Output = Result<Self::Output, HubError>> + Send;
 }
 
 macro_rules! functions {
-    ($($count:literal: $($name:ident)*;)*) => {$(
+    ($($($name:ident)*;)*) => {$(
         impl<Function, Returned, Value, $($name),*> MethodFn<($($name,)*)> for Function
         where
             Function: Fn(Caller, $($name),*) -> Returned + Send + Sync + 'static,
             Returned: Future<Output = Result<Value, HubError>> + Send + 'static,
-            Value: IntoValue,
-            $($name: Argument,)*
+            $($name: Parameter,)*
         {
-            fn parameters(&self) -> usize {
-                $count
-            }
+            type Output = Value;
+
+            const ARGUMENTS: usize = 0 $(+ $name::IS_ARGUMENT as usize)*;
+            const UPLOADS: usize = 0 $(+ $name::IS_UPLOAD as usize)*;
 
             fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError> {
-                let mut _arguments = counted::<$count>(arguments.to_vec())?.into_iter();
-                $(next::<$name>(&mut _arguments)?;)*
-                Ok(())
+                let mut _inputs = Inputs::new(Call::new("", arguments.to_vec()));
+                $(_inputs.check::<$name>()?;)*
+                counted(arguments.len(), Self::ARGUMENTS)
             }
 
-            fn call(&self, caller: Caller, arguments: Vec<RawValue>) -> BoxFuture<'_, Result<Reply, HubError>> {
+            async fn call(&self, caller: Caller, call: Call) -> Result<Value, HubError> {
                 // All of it runs when the future does: a function that panics before its first await panics there.
-                Box::pin(async move {
-                    let future = {
-                        let mut _arguments = counted::<$count>(arguments)?.into_iter();
-                        self(caller, $(next::<$name>(&mut _arguments)?),*)
-                    };
-                    Ok(Reply::Value(future.await?.into_value()?))
-                })
+                let returned = {
+                    counted(call.arguments.len(), Self::ARGUMENTS)?;
+                    let mut _inputs = Inputs::new(call);
+                    self(caller, $($name::take(&mut _inputs)?),*)
+                };
+                returned.await
             }
         }
     )*};
 }
 functions! {
-    0: ;
-    1: A;
-    2: A B;
-    3: A B C;
-    4: A B C D;
-    5: A B C D E;
-    6: A B C D E F;
-    7: A B C D E F G;
-    8: A B C D E F G H;
+    ;
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
 }
 
-fn counted<const N: usize>(arguments: Vec<RawValue>) -> Result<[RawValue; N], BindingError> {
-    arguments.try_into().map_err(|arguments: Vec<_>| BindingError::argument_count(arguments.len(), N))
+fn counted(arguments: usize, expected: usize) -> Result<(), BindingError> {
+    if arguments == expected { Ok(()) } else { Err(BindingError::argument_count(arguments, expected)) }
 }
 
-fn next<T: Argument>(arguments: &mut impl Iterator<Item = RawValue>) -> Result<T, BindingError> {
-    let value = arguments.next().ok_or_else(BindingError::argument_type)?;
-    // serde's text is not told: it quotes what the client sent.
-    T::from_value(value).map_err(|_| BindingError::argument_type())
-}
-
-/// A function whose argument types are forgotten, so that all of a hub's stand in one table.
+/// A function whose types are forgotten, so that all of a hub's stand in one table.
 trait Function: Send + Sync {
     fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError>;
-    fn call(&self, caller: Caller, arguments: Vec<RawValue>) -> BoxFuture<'_, Result<Reply, HubError>>;
+    fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
 }
 
-struct Typed<F, A>(F, PhantomData<fn(A)>);
+struct Plain<F, A>(F, PhantomData<fn(A)>);
 
-impl<A, F: MethodFn<A>> Function for Typed<F, A> {
+impl<A, F: MethodFn<A>> Function for Plain<F, A>
+where
+    F::Output: IntoValue,
+{
     fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError> {
         self.0.check(arguments)
     }
 
-    fn call(&self, caller: Caller, arguments: Vec<RawValue>) -> BoxFuture<'_, Result<Reply, HubError>> {
-        self.0.call(caller, arguments)
+    fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async move { Ok(Reply::Value(self.0.call(caller, call).await?.into_value()?)) })
+    }
+}
+
+struct Streaming<F, A>(F, PhantomData<fn(A)>);
+
+impl<A, F: MethodFn<A>, T: IntoValue> Function for Streaming<F, A>
+where
+    F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
+{
+    fn check(&self, arguments: &[RawValue]) -> Result<(), BindingError> {
+        self.0.check(arguments)
+    }
+
+    fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async move {
+            let items = self.0.call(caller, call).await?;
+            Ok(Reply::Stream(items.map(|item| Ok(item?.into_value()?)).boxed()))
+        })
     }
 }
 

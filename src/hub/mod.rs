@@ -8,6 +8,7 @@
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
 //! | `asking` | what a call gives up while it asks |
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
+//! | [`parameters`] | what those take: arguments, [`Items`] of uploads, [`Cancellation`] |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
 //! | [`declared`] | [`Declared`]: a hub made of configuration |
 //! | [`values`] | what methods take and return, and what clients are called with |
@@ -20,10 +21,13 @@ pub mod clients;
 pub mod declared;
 pub mod methods;
 mod names;
+pub mod parameters;
 #[cfg(test)]
 mod test_kit;
 pub mod upload;
 pub mod values;
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -33,9 +37,11 @@ pub use client::Client;
 pub use clients::{Clients, Groups};
 pub use declared::Declared;
 pub use methods::{MethodFn, Methods};
+pub use parameters::{Cancellation, Items, Parameter};
 pub use upload::Upload;
 pub use values::{Argument, IntoArguments, IntoValue};
 
+use crate::config::Authorize;
 use crate::delivery::SendError;
 use crate::protocol::{BindingError, RawValue, ValueError};
 
@@ -83,12 +89,21 @@ pub struct MethodShape {
     pub streams: bool,
     /// How many streams the client uploads with the call.
     pub uploads: usize,
+    /// Who may call it; None is everybody who may come to the hub.
+    pub policy: Option<Arc<Authorize>>,
 }
 
 impl MethodShape {
     /// A method with this many parameters that returns once.
     pub fn plain(parameters: usize) -> Self {
-        Self { parameters: Some(parameters), streams: false, uploads: 0 }
+        Self { parameters: Some(parameters), streams: false, uploads: 0, policy: None }
+    }
+
+    /// The same, for those alone who fulfil a rule.
+    #[must_use]
+    pub fn guarded(mut self, policy: Option<Arc<Authorize>>) -> Self {
+        self.policy = policy;
+        self
     }
 }
 
@@ -101,6 +116,16 @@ pub struct Call {
     pub arguments: Vec<RawValue>,
     /// The streams that the client uploads with the call, in the order of the method's parameters.
     pub uploads: Vec<Upload>,
+    /// Tells when nobody waits for the call any more. While the method or its stream holds it, or a clone, a stream
+    /// that is cancelled may run on for a moment to end by itself; else it is dropped at once.
+    pub cancellation: Cancellation,
+}
+
+impl Call {
+    /// A call without streams that nobody cancels.
+    pub fn new(target: impl Into<String>, arguments: Vec<RawValue>) -> Self {
+        Self { target: target.into(), arguments, uploads: Vec::new(), cancellation: Cancellation::default() }
+    }
 }
 
 /// What a method answers.

@@ -37,6 +37,12 @@ impl<T> MethodTable<T> {
         self.methods.get(*index)
     }
 
+    /// The method of that name, to change it.
+    pub(super) fn get_mut(&mut self, target: &str) -> Option<&mut T> {
+        let index = self.exact.get(target).or_else(|| self.folded.get(&fold(target)))?;
+        self.methods.get_mut(*index)
+    }
+
     /// The names as declared, in no order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.exact.keys().map(String::as_str)

@@ -113,6 +113,7 @@ pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) 
         outbox: Arc::new(Outbox::new(encoding, None, None)),
         close: close.clone(),
         liveness: Liveness::new(tokio::time::Instant::now(), true),
+        received: None,
     };
     delivery.connect(Arc::new(member)).await;
     notes.take();
@@ -131,6 +132,7 @@ pub(super) fn request(uri: &'static str) -> RequestInfo {
         uri: Uri::from_static(uri),
         headers: HeaderMap::new(),
         remote: None,
+        principal: None,
     }
 }
 

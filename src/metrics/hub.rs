@@ -122,6 +122,7 @@ struct Instruments {
     sent_bytes: Counter,
     invocations: [Histogram; 3],
     overflows: Counter,
+    resumes: Counter,
 }
 
 impl Default for HubMetrics {
@@ -164,6 +165,13 @@ impl HubMetrics {
     /// A client was given up because its queue was full.
     pub fn overflow(&self) {
         self.0.overflows.inc();
+    }
+}
+
+impl HubMetrics {
+    /// A connection goes on over another socket (stateful reconnect).
+    pub fn resumed(&self) {
+        self.0.resumes.inc();
     }
 }
 
@@ -225,6 +233,7 @@ pub(super) struct Families {
     sent_bytes: Family<Hub, Counter>,
     invocations: Family<Outcome, Histogram, Durations>,
     overflows: Family<Hub, Counter>,
+    resumes: Family<Hub, Counter>,
 }
 
 impl Default for Families {
@@ -237,6 +246,7 @@ impl Default for Families {
             sent_bytes: Family::default(),
             invocations: Family::new_with_constructor(Durations),
             overflows: Family::default(),
+            resumes: Family::default(),
         }
     }
 }
@@ -267,6 +277,11 @@ impl Families {
             "Clients closed because their queue was full",
             all.overflows.clone(),
         );
+        registry.register(
+            "signalr_resumes",
+            "Connections that went on over another socket (stateful reconnect)",
+            all.resumes.clone(),
+        );
         all
     }
 }
@@ -288,6 +303,7 @@ impl HubMetrics {
                 all.invocations.get_or_create_owned(&Outcome { hub: hub.clone(), outcome: outcome.label() })
             }),
             overflows: all.overflows.get_or_create_owned(&one),
+            resumes: all.resumes.get_or_create_owned(&one),
             hub,
         }))
     }

@@ -88,3 +88,140 @@ fn only_the_latest_pong_is_owed_and_it_goes_first() {
     outbox.push_pong("new".into());
     assert_eq!(drain(&outbox).unwrap(), ["new", "a"]);
 }
+
+// === stateful reconnect ===
+
+fn keeping(allowance: usize, bytes: usize) -> Outbox {
+    let outbox = outbox(bytes, 10_000);
+    outbox.keep_unacknowledged(allowance);
+    outbox
+}
+
+fn message(number: usize) -> Frame {
+    crate::frame::send("M", vec![crate::protocol::RawValue::new(&number).unwrap()])
+}
+
+fn text(number: usize) -> Bytes {
+    message(number).raw(Protocol::Json).unwrap()
+}
+
+fn sequence(id: i64) -> Bytes {
+    Frame::new(HubMessage::Sequence { sequence_id: id }).raw(Protocol::Json).unwrap()
+}
+
+fn resumed(outbox: &Outbox, socket: u64) -> Vec<Bytes> {
+    let mut batch = Vec::new();
+    assert!(outbox.resume(socket, &mut batch));
+    batch
+}
+
+#[test]
+fn of_a_thousand_messages_those_not_acknowledged_come_again() {
+    let outbox = keeping(1 << 20, 1 << 20);
+    for number in 1..=1000 {
+        outbox.push(&message(number)).unwrap();
+    }
+    assert_eq!(drain(&outbox).unwrap().len(), 1000);
+    outbox.acknowledge(437);
+    let batch = resumed(&outbox, 1);
+    assert_eq!(batch.len(), 1 + 1000 - 437);
+    assert_eq!((&batch[0], &batch[1]), (&sequence(438), &text(438)));
+    outbox.acknowledge(1000);
+    assert_eq!(resumed(&outbox, 2), [sequence(1001)]);
+}
+
+#[test]
+fn what_is_queued_while_nobody_is_there_follows_what_was_sent() {
+    let outbox = keeping(1000, 1000);
+    outbox.push(&message(1)).unwrap();
+    drain(&outbox);
+    outbox.detach(0, Instant::now());
+    outbox.push(&message(2)).unwrap();
+    outbox.push(&crate::frame::ping()).unwrap();
+    outbox.push_pong("pong".into());
+    assert_eq!(drain(&outbox), None, "nothing is given out without a socket");
+    assert_eq!(resumed(&outbox, 1), [sequence(1), text(1)]);
+    assert_eq!(drain(&outbox).unwrap(), [text(2)]);
+    assert_eq!(resumed(&outbox, 2), [sequence(1), text(1), text(2)]);
+}
+
+#[test]
+fn only_the_last_socket_that_is_lost_counts() {
+    let outbox = keeping(1000, 1000);
+    resumed(&outbox, 1);
+    outbox.detach(0, Instant::now());
+    assert!(outbox.detached_since().is_none(), "a later one is there");
+    // The reader may see the end of a socket before the writer has begun with it.
+    outbox.detach(2, Instant::now());
+    assert!(outbox.detached_since().is_some());
+    resumed(&outbox, 2);
+    assert!(outbox.detached_since().is_some());
+    resumed(&outbox, 3);
+    assert!(outbox.detached_since().is_none());
+}
+
+#[test]
+fn the_bound_holds_for_what_waits_and_what_is_kept_together() {
+    let size = text(1).len();
+    let outbox = keeping(size, 2 * size);
+    for number in 1..=2 {
+        outbox.push(&message(number)).unwrap();
+        drain(&outbox);
+    }
+    assert_eq!(outbox.push(&message(3)), Err(PushError::Full));
+    outbox.acknowledge(1);
+    outbox.push(&message(3)).unwrap();
+    outbox.detach(0, Instant::now());
+    outbox.push(&message(4)).unwrap();
+    assert_eq!(outbox.push(&message(5)), Err(PushError::Full));
+    // Its Acks may take a moment to come.
+    resumed(&outbox, 1);
+    assert_eq!(drain(&outbox).unwrap().len(), 2);
+    assert_eq!(outbox.push(&message(5)), Err(PushError::Full));
+    outbox.acknowledge(2);
+    assert_eq!(outbox.push(&message(5)), Err(PushError::Full), "the usual bound again");
+    outbox.acknowledge(3);
+    outbox.push(&message(5)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_wait_for_acks_and_not_for_ever() {
+    let outbox = keeping(text(1).len(), 1 << 20);
+    for number in 1..=2 {
+        outbox.push_item(&message(number)).await.unwrap();
+    }
+    let third = message(3);
+    let mut waiting = Box::pin(outbox.push_item(&third));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    drain(&outbox);
+    assert!(waiting.as_mut().now_or_never().is_none(), "reading alone does not release it");
+    outbox.acknowledge(1);
+    assert_eq!(waiting.as_mut().now_or_never(), Some(Ok(())));
+    drain(&outbox);
+    let start = Instant::now();
+    assert_eq!(outbox.push_item(&third).await, Err(PushError::Full));
+    assert_eq!(start.elapsed(), ACK_PATIENCE);
+    outbox.push_waiting(&third).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_wait_for_a_socket_as_long_as_it_takes() {
+    let outbox = keeping(1000, 1000);
+    outbox.detach(0, Instant::now());
+    let first = message(1);
+    let mut waiting = Box::pin(outbox.push_item(&first));
+    assert!(tokio::time::timeout(ACK_PATIENCE * 2, waiting.as_mut()).await.is_err());
+    resumed(&outbox, 1);
+    assert_eq!(waiting.await, Ok(()));
+}
+
+#[test]
+fn the_end_without_a_socket_is_the_end() {
+    let outbox = keeping(1000, 1000);
+    outbox.push(&message(1)).unwrap();
+    outbox.detach(0, Instant::now());
+    outbox.finish(Some(&crate::frame::ping()));
+    assert!(outbox.ended().now_or_never().is_some());
+    assert_eq!(drain(&outbox), Some(Vec::new()));
+    assert!(!outbox.resume(1, &mut Vec::new()));
+}

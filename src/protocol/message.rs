@@ -60,6 +60,20 @@ pub enum HubMessage {
     },
 }
 
+impl HubMessage {
+    /// Whether stateful reconnect counts it, on both sides: types 1 to 5 (reference/signalr-protocol.md 4.13).
+    pub fn is_trackable(&self) -> bool {
+        match self {
+            Self::Invocation(_)
+            | Self::StreamItem { .. }
+            | Self::Completion { .. }
+            | Self::StreamInvocation(_)
+            | Self::CancelInvocation { .. } => true,
+            Self::Ping | Self::Close { .. } | Self::Ack { .. } | Self::Sequence { .. } => false,
+        }
+    }
+}
+
 /// What types 1 and 4 carry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {

@@ -14,6 +14,7 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
         outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2))),
         close: CloseSignal::default(),
         liveness: Liveness::new(Instant::now(), false),
+        received: None,
     })
 }
 

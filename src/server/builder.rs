@@ -5,15 +5,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use http::{HeaderMap, Uri};
 
+use super::bearer::Bearer;
 use super::cors::Cors;
 use super::error::ServeError;
 use super::link;
 use super::paths::Paths;
-use super::site::Site;
+use super::site::{HeaderHook, Site};
 use super::{NamedHub, Server};
 use crate::api::{Api, Readiness};
-use crate::config::{Config, HubOptions};
+use crate::auth::{Authenticate, Keyring, Tokens};
+use crate::config::{Authorize, Config, HubOptions};
 use crate::connection::{HubHost, UserIdProvider};
 use crate::delivery::Delivery;
 use crate::hub::declared::Declared;
@@ -29,7 +32,10 @@ pub struct Builder {
     hubs: Vec<Added>,
     raw: Vec<(String, Arc<dyn RawConnection>)>,
     user_id: UserIdProvider,
+    authenticator: Option<Arc<dyn Authenticate>>,
+    rules: Vec<(String, Arc<Authorize>)>,
     routes: Router,
+    headers: Option<HeaderHook>,
     any_origin: bool,
 }
 
@@ -49,8 +55,18 @@ impl fmt::Debug for Builder {
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
-        let user_id: UserIdProvider = Arc::new(|_: &RequestInfo| None);
-        Self { config, hubs: Vec::new(), raw: Vec::new(), user_id, routes: Router::new(), any_origin: false }
+        let user_id: UserIdProvider = Arc::new(|request: &RequestInfo| request.principal.as_ref()?.user.clone());
+        Self {
+            config,
+            hubs: Vec::new(),
+            raw: Vec::new(),
+            user_id,
+            authenticator: None,
+            rules: Vec::new(),
+            routes: Router::new(),
+            headers: None,
+            any_origin: false,
+        }
     }
 
     /// Adds a hub. `backplane_name` is its name among the nodes, in metrics and logs; to share a farm with
@@ -68,10 +84,27 @@ impl Builder {
         self
     }
 
-    /// Says who the user of a connection is, from its HTTP request; asked once, at the handshake. Default: nobody.
+    /// Says who the user of a connection is, from its HTTP request; asked once, at the handshake. Default: the user
+    /// of [`RequestInfo::principal`].
     #[must_use]
     pub fn user_id(mut self, provider: impl Fn(&RequestInfo) -> Option<UserId> + Send + Sync + 'static) -> Self {
         self.user_id = Arc::new(provider);
+        self
+    }
+
+    /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`.
+    #[must_use]
+    pub fn authenticate(mut self, authenticator: impl Authenticate) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Lets only those come to a hub or raw connection who fulfil a rule; others get 401, or 403 where they are
+    /// known. `path` is that of a hub or raw connection of this server, added before or after; the last rule given
+    /// for it counts, also in place of the configuration's.
+    #[must_use]
+    pub fn authorize(mut self, path: &str, rule: Authorize) -> Self {
+        self.rules.push((path.to_owned(), Arc::new(rule)));
         self
     }
 
@@ -81,6 +114,14 @@ impl Builder {
     #[must_use]
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
+        self
+    }
+
+    /// Adds headers to answers, such as cookies: called for each answer but preflights, with the URI that was asked
+    /// for and the headers so far. The last one given counts.
+    #[must_use]
+    pub fn headers(mut self, add: impl Fn(&Uri, &mut HeaderMap) + Send + Sync + 'static) -> Self {
+        self.headers = Some(HeaderHook(Arc::new(add)));
         self
     }
 
@@ -101,11 +142,12 @@ impl Builder {
 
     /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
     ///
-    /// Fails for paths and names that clash, and for a backplane that refuses
+    /// Fails for paths and names that clash, for keys that cannot be used, for rules without a way to know users,
+    /// and for a backplane that refuses
     /// to begin; a Redis that is merely away is waited for in the background, unless its connection string says
     /// `abortConnect=true`.
     pub async fn build(self) -> Result<Server, ServeError> {
-        let Self { config, hubs, raw, user_id, routes, any_origin } = self;
+        let Self { config, hubs, raw, user_id, authenticator, rules, routes, headers, any_origin } = self;
         let hubs = declared(&config).chain(hubs).collect::<Vec<_>>();
         let mut paths = Paths::default();
         let mut names = HashSet::new();
@@ -119,6 +161,21 @@ impl Builder {
             paths.claim(path, "a raw connection")?;
         }
 
+        let keyring =
+            config.auth.jwks_url.as_ref().filter(|_| authenticator.is_none()).map(|_| Arc::<Keyring>::default());
+        let authenticator = match authenticator {
+            None if config.auth.checks_tokens() => {
+                let tokens = Tokens::new(&config.auth, keyring.clone()).map_err(ServeError::Auth)?;
+                Some(Arc::new(Bearer(tokens)) as Arc<dyn Authenticate>)
+            }
+            own => own,
+        };
+        let declared_rules = config.hubs.iter().filter_map(|hub| Some((hub.path.clone(), hub.authorize.clone()?)));
+        let rules: Vec<_> = declared_rules.chain(rules).collect();
+        if let (None, Some((path, _))) = (&authenticator, rules.first()) {
+            return Err(ServeError::Auth(format!("{path} is guarded, but there are no keys to check tokens with")));
+        }
+
         let metrics = Metrics::default();
         let phase = PhaseWatch::default();
         let node = NodeId::random(&host_name());
@@ -126,6 +183,9 @@ impl Builder {
         let joined = link::join(&config.backplane, node.clone(), served.collect(), metrics.backplane());
         let (backplane, inbound) = joined.await?;
         let mut transports = Transports::new(config.max_connections);
+        if let Some(authenticator) = authenticator {
+            transports.authenticate(authenticator);
+        }
         let mut hosts = Vec::new();
         for Added { path, name, backplane_name, hub, options } in hubs {
             let metrics = metrics.hub(&name);
@@ -146,19 +206,26 @@ impl Builder {
             transports.add_raw(&path, connection, options).map_err(|taken| clash(&taken))?;
         }
 
+        for (path, rule) in rules {
+            if !transports.authorize(&path, rule) {
+                return Err(ServeError::Auth(format!("there is no hub and no raw connection at {path} to guard")));
+            }
+        }
+
         let transports = Arc::new(transports);
         let site = Arc::new(Site {
             cors: if any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&config.cors_origins) },
             api: Api {
-                readiness: Readiness::new(phase.clone(), backplane.link()),
+                readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(keyring.clone()),
                 metrics: metrics.clone(),
                 demo: config.demo,
             },
             transports: transports.clone(),
             routes,
+            headers,
             body_timeout: config.request_timeout,
         });
-        Ok(Server { config, site, paths, transports, hosts, backplane, inbound, metrics, phase })
+        Ok(Server { config, site, paths, transports, hosts, backplane, inbound, metrics, phase, keyring })
     }
 }
 

@@ -22,6 +22,9 @@ pub enum ServeError {
     /// The backplane refuses to begin. The text holds no secret.
     #[error("the backplane cannot begin: {0}")]
     Backplane(String),
+    /// Users cannot be known as they are to be. The text holds nothing of a key.
+    #[error("clients cannot be authorized: {0}")]
+    Auth(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {}", reason(.source))]
     Listen {

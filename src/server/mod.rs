@@ -7,14 +7,17 @@
 //! | `front` | the listener and its HTTP connections |
 //! | `site` | one request: who answers it, and what is put around the answer |
 //! | `link` | the backplane of the configuration |
+//! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
 //! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
 //! | `stop`, `error` | [`Shutdown`], [`ServeError`] |
 
+mod bearer;
 mod body;
 mod builder;
 mod cors;
 mod error;
 mod front;
+mod jwks;
 mod limits;
 mod link;
 mod paths;
@@ -36,6 +39,7 @@ pub use builder::Builder;
 pub use error::ServeError;
 pub use stop::Shutdown;
 
+use crate::auth::Keyring;
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
 use crate::close::CloseReason;
 use crate::config::Config;
@@ -66,6 +70,8 @@ pub struct Server {
     inbound: InboundReceiver,
     metrics: Metrics,
     phase: PhaseWatch,
+    /// The keys of `auth.jwks_url`.
+    keyring: Option<Arc<Keyring>>,
 }
 
 #[derive(Clone, Debug)]
@@ -183,7 +189,7 @@ impl Bound {
     /// As [`Bound::run`], and ends at once when `stop` is requested a second time.
     pub async fn run_until(self, stop: &Shutdown) -> Result<(), ServeError> {
         let Self { server, listener, address } = self;
-        let Server { config, site, transports, hosts, backplane, inbound, metrics, phase, .. } = server;
+        let Server { config, site, transports, hosts, backplane, inbound, metrics, phase, keyring, .. } = server;
         let hosts: Vec<_> = hosts.into_iter().map(|hub| hub.host).collect();
 
         // Dropping these ends the tasks: they live no longer than this call.
@@ -193,6 +199,9 @@ impl Bound {
         parts.spawn(named("the backplane's reader", closing.clone(), router.run(inbound)));
         parts.spawn(named("the heartbeat", closing.clone(), heartbeat(transports.clone(), hosts.clone())));
         parts.spawn(named("the link's watch", closing.clone(), watch_link(backplane.clone(), metrics.backplane())));
+        if let (Some(url), Some(ring)) = (config.auth.jwks_url.clone(), keyring) {
+            parts.spawn(named("the fetching of keys", closing.clone(), jwks::keep(url, ring)));
+        }
         let mut front = JoinSet::new();
         let (head_timeout, last_call) = (config.request_timeout, CancellationToken::new());
         front.spawn(Front { listener, site, head_timeout, stop: last_call.clone() }.run());

@@ -1,5 +1,6 @@
 //! One request from its head to its answer: which part of the server answers it, and what is put around that.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONNECTION, HOST, ORIGIN};
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
@@ -27,8 +28,20 @@ pub(super) struct Site {
     pub(super) transports: Arc<Transports>,
     /// The host's own routes; what they do not know is 404.
     pub(super) routes: Router,
+    /// What the host adds to every answer.
+    pub(super) headers: Option<HeaderHook>,
     /// How long a body may take.
     pub(super) body_timeout: Duration,
+}
+
+/// Adds headers to the answer of a request for a URI.
+#[derive(Clone)]
+pub(super) struct HeaderHook(pub(super) Arc<dyn Fn(&Uri, &mut HeaderMap) + Send + Sync>);
+
+impl fmt::Debug for HeaderHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeaderHook")
+    }
 }
 
 impl Site {
@@ -52,9 +65,13 @@ impl Site {
             return preflight;
         }
         let origin = request.headers().get(ORIGIN).cloned();
+        let uri = self.headers.is_some().then(|| request.uri().clone());
         let mut response = self.route(request).await;
         if let Some(status) = fault.and_then(|fault| fault.status()) {
             response = refused(status);
+        }
+        if let (Some(HeaderHook(add)), Some(uri)) = (&self.headers, uri) {
+            add(&uri, response.headers_mut());
         }
         if let Some(origin) = origin {
             self.cors.grant(&origin, response.headers_mut());

@@ -1,6 +1,8 @@
 //! Tests of the server as a client meets it: raw sockets on port 0.
 #![allow(clippy::unwrap_used)]
 
+mod auth;
+
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -11,10 +11,11 @@ use http::header::ACCEPT;
 use tokio_util::task::TaskTracker;
 
 use super::answers::Refusal;
+use super::guard::{self, Guard};
 use super::limits::Limits;
 use super::raw::RawConnection;
 use super::table::Table;
-use super::{long_polling, negotiate, post, sse, websocket};
+use super::{long_polling, negotiate, post, query, sse, websocket};
 use crate::config::HubOptions;
 use crate::connection::HubHost;
 use crate::frame::{Encoding, Framing};
@@ -46,6 +47,7 @@ pub(super) struct Endpoint {
     pub(super) name: String,
     pub(super) app: App,
     pub(super) options: HubOptions,
+    pub(super) guard: Guard,
     pub(super) table: Table,
     /// Shared by all endpoints.
     pub(super) limits: Arc<Limits>,
@@ -57,6 +59,11 @@ impl Endpoint {
     /// Whether a transport is among the endpoint's.
     pub(super) fn offers(&self, kind: TransportKind) -> bool {
         self.options.transports.contains(&kind)
+    }
+
+    /// Whether clients that ask are granted stateful reconnect; bytes without a hub protocol cannot be counted.
+    pub(super) fn grants_stateful_reconnect(&self) -> bool {
+        self.options.allow_stateful_reconnects && matches!(self.app, App::Hub(_))
     }
 
     /// An empty outbox with the endpoint's bounds.
@@ -72,7 +79,11 @@ impl Endpoint {
     }
 
     /// Answers a request to the path itself.
-    pub(super) async fn transport(self: &Arc<Self>, request: Request) -> Response {
+    pub(super) async fn transport(self: &Arc<Self>, mut request: Request) -> Response {
+        if let Err(answer) = self.admit(&mut request).await {
+            post::discard(self, request).await;
+            return answer;
+        }
         match *request.method() {
             Method::GET if accepts_events(&request) => sse::connect(self, request),
             Method::GET if websocket::asks_for(&request) => websocket::connect(self, request),
@@ -83,12 +94,33 @@ impl Endpoint {
         }
     }
 
+    /// Who sends a request, and whether it is the user whose connection it names: another one's token is answered 403,
+    /// and the connection lives.
+    async fn admit(&self, request: &mut Request) -> Result<(), Response> {
+        self.guard.admit(request).await?;
+        if self.guard.authenticator.is_some()
+            && let Some(token) = query::value(request.uri(), "id")
+        {
+            let principal = guard::principal(request.extensions());
+            // A poll brings the time its token ends; a POST does not.
+            let attaches = request.method() == Method::GET;
+            if !self.table.claim(&token, principal.as_deref(), attaches) {
+                return Err(guard::forbidden());
+            }
+        }
+        Ok(())
+    }
+
     /// Answers a request to `PATH/negotiate`.
-    pub(super) async fn negotiate(self: &Arc<Self>, request: Request) -> Response {
+    pub(super) async fn negotiate(self: &Arc<Self>, mut request: Request) -> Response {
+        if let Err(answer) = self.guard.admit(&mut request).await {
+            post::discard(self, request).await;
+            return answer;
+        }
         if request.method() != Method::POST {
             return post::refuse(self, request, Refusal::Method).await;
         }
-        let answer = negotiate::answer(self, request.uri());
+        let answer = negotiate::answer(self, request.uri(), guard::principal(request.extensions()).as_deref());
         post::discard(self, request).await;
         answer
     }

@@ -1,10 +1,13 @@
 //! What a connection has beyond its entry in the table, from the first request that brings something for it: the
 //! pipe that POSTs fill, the place where polls wait, and the signal that ends it.
 
+use std::sync::Arc;
+
 use tokio::sync::Mutex;
 
 use super::pipe::Pipe;
 use super::polls::Polls;
+use super::websocket::handover::Handover;
 use crate::close::{CloseReason, CloseSignal};
 use crate::ids::{ConnectionId, ConnectionToken};
 
@@ -23,10 +26,17 @@ pub(super) struct Link {
     pub(super) posting: Mutex<()>,
     /// Where its polls wait.
     pub(super) polls: Polls,
+    /// Where its next socket is laid down, if negotiate granted stateful reconnect.
+    pub(super) handover: Option<Arc<Handover>>,
 }
 
 impl Link {
-    pub(super) fn new(id: ConnectionId, token: ConnectionToken, incoming_buffer_size: Option<usize>) -> Self {
+    pub(super) fn new(
+        id: ConnectionId,
+        token: ConnectionToken,
+        incoming_buffer_size: Option<usize>,
+        stateful: bool,
+    ) -> Self {
         Self {
             id,
             token,
@@ -34,7 +44,13 @@ impl Link {
             inbound: Pipe::new(incoming_buffer_size),
             posting: Mutex::new(()),
             polls: Polls::default(),
+            handover: stateful.then(Arc::default),
         }
+    }
+
+    /// Whether another socket may take it over.
+    pub(super) fn may_resume(&self) -> bool {
+        self.handover.as_ref().is_some_and(|handover| handover.resumption.is_open())
     }
 
     /// Ends a connection whose client may not come again: it has expired, or asked for its end.

@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`endpoint`] | a path, its application, and what a request to it means |
+//! | `guard` | who sends a request, and whether they may |
 //! | `answers`, `query` | refusals word for word; how ASP.NET Core reads URLs |
 //! | `table`, `limits` | which token is whose, who expires; how many there may be |
 //! | `link`, `pipe`, `polls` | what the requests of one connection share |
@@ -13,6 +14,7 @@
 
 mod answers;
 pub mod endpoint;
+mod guard;
 mod limits;
 mod link;
 mod long_polling;
@@ -31,7 +33,7 @@ pub mod websocket;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -42,10 +44,12 @@ pub use endpoint::App;
 pub use raw::{RawConnection, RawStream};
 
 use self::endpoint::Endpoint;
+use self::guard::Guard;
 use self::limits::Limits;
 use self::table::Table;
+use crate::auth::Authenticate;
 use crate::close::CloseReason;
-use crate::config::HubOptions;
+use crate::config::{Authorize, HubOptions};
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub struct Transports {
     endpoints: HashMap<String, Arc<Endpoint>>,
     limits: Arc<Limits>,
     tasks: TaskTracker,
+    /// How all endpoints know their users.
+    guard: Guard,
 }
 
 /// Two endpoints may not have one path; letter case and a slash at the end do not make two.
@@ -66,7 +72,24 @@ pub struct DuplicatePath(pub String);
 impl Transports {
     /// No endpoints yet. `None` is no limit to the number of connections.
     pub fn new(max_connections: Option<usize>) -> Self {
-        Self { endpoints: HashMap::new(), limits: Arc::new(Limits::new(max_connections)), tasks: TaskTracker::new() }
+        Self {
+            endpoints: HashMap::new(),
+            limits: Arc::new(Limits::new(max_connections)),
+            tasks: TaskTracker::new(),
+            guard: Guard::default(),
+        }
+    }
+
+    /// How the users of all endpoints that are added from now on are known; without it nobody is asked.
+    pub fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
+        self.guard.authenticator = Some(authenticator);
+    }
+
+    /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such
+    /// path.
+    pub fn authorize(&mut self, path: &str, rule: Arc<Authorize>) -> bool {
+        let endpoint = self.endpoints.get_mut(&key(path)).and_then(Arc::get_mut);
+        endpoint.map(|endpoint| endpoint.guard.policy = Some(rule)).is_some()
     }
 
     /// Serves a hub at a path, with the hub's own options.
@@ -90,8 +113,8 @@ impl Transports {
             return Err(DuplicatePath(path.to_owned()));
         };
         let table = Table::new(options.disconnect_timeout, options.incoming_buffer_size);
-        let (limits, tasks) = (self.limits.clone(), self.tasks.clone());
-        slot.insert(Arc::new(Endpoint { name, app, options, table, limits, tasks }));
+        let (limits, tasks, guard) = (self.limits.clone(), self.tasks.clone(), self.guard.clone());
+        slot.insert(Arc::new(Endpoint { name, app, options, guard, table, limits, tasks }));
         Ok(())
     }
 }
@@ -129,6 +152,11 @@ impl Transports {
             for link in endpoint.table.sweep(now) {
                 tracing::debug!(id = %link.id, hub = %endpoint.name, "connection expired");
                 link.give_up(CloseReason::Expired);
+            }
+            if endpoint.options.close_on_authentication_expiration {
+                for link in endpoint.table.lapsed(SystemTime::now()) {
+                    link.close.close(CloseReason::AuthenticationExpired);
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::answers::typed;
 use super::endpoint::Endpoint;
 use super::query;
+use crate::auth::Principal;
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::protocol::TransportKind;
 
@@ -18,7 +19,7 @@ use crate::protocol::TransportKind;
 const NEWEST: i32 = 1;
 
 /// Answers, and enters the client into the table.
-pub(super) fn answer(endpoint: &Endpoint, uri: &Uri) -> Response {
+pub(super) fn answer(endpoint: &Endpoint, uri: &Uri, principal: Option<&Principal>) -> Response {
     if let Err(refusal) = endpoint.limits.check() {
         return refusal.answer();
     }
@@ -26,12 +27,12 @@ pub(super) fn answer(endpoint: &Endpoint, uri: &Uri) -> Response {
         Ok(version) => version,
         Err(error) => return json(format!(r#"{{"error":"{error}"}}"#)),
     };
-    // `useStatefulReconnect` is not granted to anybody yet, whatever `allow_stateful_reconnects` says: connections
-    // do not keep what was not acknowledged. A client that asks and is not granted goes without.
+    let stateful = endpoint.grants_stateful_reconnect() && query::flag(uri, "useStatefulReconnect");
     let id = ConnectionId::random();
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
-    let body = accepted(version, &id, &token, &endpoint.options.transports);
-    endpoint.table.negotiated(token, id, Instant::now());
+    let body = accepted(stateful, version, &id, &token, &endpoint.options.transports);
+    endpoint.table.negotiated(token.clone(), id, stateful, Instant::now());
+    endpoint.table.own(&token, principal);
     json(body)
 }
 
@@ -50,8 +51,16 @@ fn version(uri: &Uri, minimum: i32) -> Result<i32, String> {
 }
 
 /// The answer's fields in the order the reference writes them. Nothing in it needs an escape.
-fn accepted(version: i32, id: &ConnectionId, token: &ConnectionToken, transports: &[TransportKind]) -> String {
-    let mut body = format!(r#"{{"negotiateVersion":{version},"connectionId":"{id}""#);
+fn accepted(
+    stateful: bool,
+    version: i32,
+    id: &ConnectionId,
+    token: &ConnectionToken,
+    transports: &[TransportKind],
+) -> String {
+    // Only ever written as true: clients that did not ask refuse the field.
+    let granted = if stateful { r#""useStatefulReconnect":true,"# } else { "" };
+    let mut body = format!(r#"{{{granted}"negotiateVersion":{version},"connectionId":"{id}""#);
     if version > 0 {
         let _ = write!(body, r#","connectionToken":"{}""#, token.as_str());
     }
@@ -79,7 +88,7 @@ mod tests {
     fn the_body_is_the_references() {
         let (id, token) = (ConnectionId::from("I"), ConnectionToken::from("T"));
         assert_eq!(
-            accepted(1, &id, &token, &TransportKind::ALL),
+            accepted(false, 1, &id, &token, &TransportKind::ALL),
             concat!(
                 r#"{"negotiateVersion":1,"connectionId":"I","connectionToken":"T","availableTransports":["#,
                 r#"{"transport":"WebSockets","transferFormats":["Text","Binary"]},"#,
@@ -88,7 +97,7 @@ mod tests {
             )
         );
         assert_eq!(
-            accepted(0, &id, &token, &[TransportKind::LongPolling, TransportKind::ServerSentEvents]),
+            accepted(false, 0, &id, &token, &[TransportKind::LongPolling, TransportKind::ServerSentEvents]),
             concat!(
                 r#"{"negotiateVersion":0,"connectionId":"I","availableTransports":["#,
                 r#"{"transport":"ServerSentEvents","transferFormats":["Text"]},"#,

@@ -26,6 +26,11 @@ pub(super) fn integer(text: &str) -> Option<i32> {
     text.trim_matches(is_blank).parse().ok()
 }
 
+/// Whether a key is true as .NET's `bool.TryParse` takes it: any case, blanks around it; `1` is not.
+pub(super) fn flag(uri: &Uri, key: &str) -> bool {
+    value(uri, key).is_some_and(|text| text.trim_matches(is_blank).eq_ignore_ascii_case("true"))
+}
+
 /// The blanks .NET trims here.
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
@@ -85,6 +90,13 @@ mod tests {
         for text in ["", " ", "1.0", "99999999999", "0x1", "\u{661}", "1,000", "1,1", "abc"] {
             assert_eq!(integer(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn flags_are_dotnets() {
+        let is_set = |query: &str| flag(&format!("/chat?{query}").parse().unwrap(), "on");
+        assert!(is_set("on=true") && is_set("ON=True") && is_set("on=%20TRUE%20"));
+        assert!(!is_set("on=1") && !is_set("on") && !is_set("off=true") && !is_set("on=true&on=true"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Request};
 
 use super::answers::Refusal;
 use super::endpoint::{App, Endpoint};
+use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::raw;
@@ -43,7 +44,8 @@ impl Drop for Entered {
 pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
     let (parts, _) = request.into_parts();
     let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote }
+    let principal = guard::principal(&parts.extensions);
+    RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote, principal }
 }
 
 /// The `id` of a request that must have one.
@@ -69,7 +71,9 @@ pub(super) async fn run<S: Source, K: Sink>(
     opened(endpoint, transport);
     let reason = match &endpoint.app {
         App::Hub(host) => {
-            let peer = Peer { id: link.id.clone(), request, close: link.close.clone() };
+            let handover = link.handover.as_ref().filter(|_| transport == TransportKind::WebSockets);
+            let resumption = handover.map(|handover| handover.resumption.clone());
+            let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), resumption };
             serve(host, peer, outbox, source, sink).await
         }
         App::Raw(app) => raw::serve(app, request, &link.close, &outbox, source, sink).await,

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::answers::Refusal;
 use super::limits::Place;
 use super::link::Link;
-use crate::ids::{ConnectionId, ConnectionToken};
+use crate::auth::Principal;
+use crate::ids::{ConnectionId, ConnectionToken, UserId};
 use crate::protocol::TransportKind;
 
 /// The connections of one endpoint.
@@ -33,8 +34,27 @@ struct Entry {
     bound: Option<TransportKind>,
     /// Counts its polls, so that one that was replaced does not park the connection of its successor.
     poll: u32,
+    /// Whether negotiate granted stateful reconnect.
+    stateful: bool,
+    /// Whose it is; None is anybody's. Beside the entry, which is small where nobody has tokens.
+    owner: Option<Box<Owner>>,
     /// What there is beyond the entry, once something has been sent for it.
     link: Option<Arc<Link>>,
+}
+
+/// Who has a connection, as their token says.
+#[derive(Debug)]
+struct Owner {
+    user: Option<UserId>,
+    /// When that token ends.
+    expires: Option<SystemTime>,
+}
+
+impl Owner {
+    fn of(principal: Option<&Principal>) -> Option<Box<Self>> {
+        let Principal { user, expires, .. } = principal?;
+        Some(Box::new(Self { user: user.clone(), expires: *expires }))
+    }
 }
 
 /// A request that has been attached to a connection.
@@ -42,7 +62,8 @@ struct Entry {
 pub(super) struct Attached {
     /// The connection.
     pub(super) link: Arc<Link>,
-    /// Its place, if this is its first transport request and it is to be started.
+    /// Its place, if this is its first transport request and it is to be started. None of a WebSocket: the connection
+    /// goes on over this one (stateful reconnect).
     pub(super) first: Option<Place>,
     /// The number of this poll.
     pub(super) poll: u32,
@@ -53,18 +74,53 @@ impl Table {
         Self { entries: Mutex::default(), disconnect_timeout, incoming_buffer_size }
     }
 
-    /// Enters a client that has negotiated. It has `disconnect_timeout` to come.
-    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, now: Instant) {
+    /// Enters a client that has negotiated. It has `disconnect_timeout` to come. `stateful`: it was granted stateful
+    /// reconnect.
+    pub(super) fn negotiated(&self, token: ConnectionToken, id: ConnectionId, stateful: bool, now: Instant) {
         let until = Some(now + self.disconnect_timeout);
-        self.lock().insert(token, Entry { id, until, bound: None, poll: 0, link: None });
+        let entry = Entry { id, until, bound: None, poll: 0, stateful, owner: None, link: None };
+        self.lock().insert(token, entry);
     }
 
     /// Enters a WebSocket that came without negotiating.
     pub(super) fn unasked(&self, token: ConnectionToken, id: ConnectionId) -> Arc<Link> {
-        let mut entry = Entry { id, until: None, bound: Some(TransportKind::WebSockets), poll: 0, link: None };
+        let bound = Some(TransportKind::WebSockets);
+        let mut entry = Entry { id, until: None, bound, poll: 0, stateful: false, owner: None, link: None };
         let link = entry.link(&token, self.incoming_buffer_size);
         self.lock().insert(token, entry);
         link
+    }
+
+    /// Notes whose a connection is that has just been entered.
+    pub(super) fn own(&self, token: &ConnectionToken, principal: Option<&Principal>) {
+        if let Some(entry) = self.lock().get_mut(token) {
+            entry.owner = Owner::of(principal);
+        }
+    }
+
+    /// Whether a request may speak for a connection: false for another user's. One that was negotiated without a token
+    /// belongs to whoever attaches first. `attaches`: the time this token ends is from now on the connection's.
+    ///
+    /// What the table does not know belongs to nobody; later checks find that out.
+    pub(super) fn claim(&self, token: &str, principal: Option<&Principal>, attaches: bool) -> bool {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(token) else { return true };
+        let known = entry.owner.as_ref().and_then(|owner| owner.user.as_ref());
+        let free = known.is_none() && entry.bound.is_none();
+        if !free && known != principal.and_then(|principal| principal.user.as_ref()) {
+            return false;
+        }
+        if attaches {
+            entry.owner = Owner::of(principal);
+        }
+        true
+    }
+
+    /// Those that were started and whose owner's token has ended.
+    pub(super) fn lapsed(&self, now: SystemTime) -> Vec<Arc<Link>> {
+        let ended = |owner: &Owner| owner.expires.is_some_and(|expires| expires <= now);
+        let started = |entry: &&Entry| entry.bound.is_some() && entry.owner.as_deref().is_some_and(ended);
+        self.lock().values().filter(started).filter_map(|entry| entry.link.clone()).collect()
     }
 
     /// Attaches a transport request, in the order of the checks of section 1.4; `offered` tells whether the endpoint
@@ -89,6 +145,8 @@ impl Table {
             None => Some(admit()?),
             Some(bound) if bound != kind => return Err(Refusal::OtherTransport),
             Some(TransportKind::LongPolling) => None,
+            // Also while the old socket is attached: it may be dead without our knowing (FINDINGS 1, 4.13).
+            Some(TransportKind::WebSockets) if entry.link.as_ref().is_some_and(|link| link.may_resume()) => None,
             Some(_) => return Err(Refusal::Active),
         };
         entry.bound = Some(kind);
@@ -171,7 +229,9 @@ impl Table {
 impl Entry {
     fn link(&mut self, token: &ConnectionToken, incoming_buffer_size: Option<usize>) -> Arc<Link> {
         self.link
-            .get_or_insert_with(|| Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size)))
+            .get_or_insert_with(|| {
+                Arc::new(Link::new(self.id.clone(), token.clone(), incoming_buffer_size, self.stateful))
+            })
             .clone()
     }
 }

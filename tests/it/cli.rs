@@ -123,6 +123,7 @@ fn version_and_help() {
         "[env: HUBPLANE_LOG, then RUST_LOG] [default: info]",
         "[env: HUBPLANE_LOG_FORMAT] [default: text]",
         "healthcheck",
+        "token",
         "check",
         "serve",
     ] {

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "the log of a server whose test has failed")]
 #![allow(clippy::needless_pass_by_value, reason = "arguments are written where they are used")]
 
+mod auth;
 mod bad_input;
 mod chat;
 mod cli;

@@ -1,6 +1,7 @@
 //! What the loader makes of its sources: a kit for the tests, and those of precedence.
 #![allow(clippy::unwrap_used)]
 
+mod guard;
 mod problems;
 mod secrets;
 mod steps;
@@ -123,8 +124,19 @@ fn the_commented_defaults_of_both_files_are_the_defaults() {
                 let key = bare
                     .split_once(" = ")
                     .is_some_and(|(key, _)| key.chars().all(|c| c == '_' || c.is_ascii_lowercase()));
-                let without_default = ["connection", "channel_prefix"].iter().any(|key| bare.starts_with(key));
-                if line != bare && (key && !without_default || bare == "[backplane]") {
+                let without_default = [
+                    "connection",
+                    "channel_prefix",
+                    "keys",
+                    "jwks_url",
+                    "issuer",
+                    "audience",
+                    "user_id_claim",
+                    "authorize",
+                    "allowed_groups",
+                ];
+                let without_default = without_default.iter().any(|key| bare.starts_with(key));
+                if line != bare && (key && !without_default || bare == "[backplane]" || bare == "[auth]") {
                     count += 1;
                     return bare.to_owned();
                 }
@@ -214,6 +226,8 @@ fn every_key_is_read() {
         shutdown_timeout = "1m 5s"
         drain_delay = "0s"
         request_timeout = "500ms"
+        auth.clock_skew = "1m"
+        auth.keys = [{ algorithm = "HS256", secret = "a secret of thirty-two bytes ...." }]
         [hub_defaults]
         keep_alive_interval = "1s"
         outgoing_buffer_size = 0
@@ -236,6 +250,7 @@ fn every_key_is_read() {
     assert_eq!(config.max_connections, None);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(65));
     assert_eq!(config.request_timeout, Duration::from_millis(500));
+    assert_eq!((config.auth.clock_skew, config.auth.keys.len()), (Duration::from_secs(60), 1));
     let [chat, other] = config.hubs.as_slice() else { panic!("two hubs") };
     assert_eq!((chat.path.as_str(), chat.backplane_name.as_str()), ("/Chat", "Chat.Outer+Hub"));
     assert_eq!(chat.options.protocols, [Protocol::MessagePack]);
@@ -247,8 +262,8 @@ fn every_key_is_read() {
     assert_eq!(other.options.keep_alive_interval, Duration::from_secs(1));
     assert_eq!(other.options.outgoing_buffer_size, None);
     assert_eq!(other.options.stateful_reconnect_buffer_size, usize::MAX);
-    assert_eq!(origin_of(&loaded, "hubs.Other.keep_alive_interval"), "hubplane.toml:11");
-    assert_eq!(origin_of(&loaded, "hubs.Chat.keep_alive_interval"), "hubplane.toml:18");
+    assert_eq!(origin_of(&loaded, "hubs.Other.keep_alive_interval"), "hubplane.toml:13");
+    assert_eq!(origin_of(&loaded, "hubs.Chat.keep_alive_interval"), "hubplane.toml:20");
 }
 
 #[test]
@@ -372,7 +387,6 @@ fn doubtful_settings_are_warnings() {
             "[backplane]\nchannel_prefix = \"x\"\n[hubs.a]",
             "hubplane.toml:2: backplane.channel_prefix: no effect without",
         ),
-        ("[hubs.a]\nallow_stateful_reconnects = true", "hubplane.toml:2: hubs.a.allow_stateful_reconnects: no effect"),
         (
             "log = \"hubplane=debug,inof\"\n[hubs.a]",
             "hubplane.toml:1: log: \"inof\" is taken for a module; did you mean \"info\"?",

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use crate::backplane::memory;
+use crate::backplane::{Backplane, memory};
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
@@ -43,8 +43,9 @@ impl Default for Gate {
 
 impl Hub for TestHub {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape = |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0 });
-        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1 });
+        let shape =
+            |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
+        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1, policy: None });
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" | "ask" => shape(1, false),
             "concat" | "hold" => upload,
@@ -129,10 +130,15 @@ impl Node {
     pub(super) fn with(options: HubOptions, hub: TestHub) -> Self {
         let (gate, told) = (hub.gate.clone(), hub.told.clone());
         let (backplane, _nothing_arrives) = memory::single();
-        let delivery =
-            Delivery::new("test".into(), NodeId::from("n"), Protocol::ALL.to_vec(), backplane, HubMetrics::default());
+        Self { gate, told, ..Self::of(options, Arc::new(hub), backplane, "n") }
+    }
+
+    /// A node of several, whose hub is any. What arrives is to be given to `crate::delivery::inbound::Router`.
+    pub(super) fn of(options: HubOptions, hub: Arc<dyn Hub>, backplane: Arc<dyn Backplane>, id: &str) -> Self {
+        let protocols = Protocol::ALL.to_vec();
+        let delivery = Delivery::new("test".into(), NodeId::from(id), protocols, backplane, HubMetrics::default());
         let host = HubHost {
-            hub: Arc::new(hub),
+            hub,
             name: "test".to_owned(),
             delivery: Arc::new(delivery),
             options,
@@ -140,7 +146,7 @@ impl Node {
             metrics: HubMetrics::default(),
             tasks: TaskTracker::new(),
         };
-        Self { host: Arc::new(host), gate, told }
+        Self { host: Arc::new(host), gate: Arc::default(), told: Arc::default() }
     }
 
     /// A client that has said nothing yet.
@@ -153,8 +159,10 @@ impl Node {
             uri: "/test".parse().unwrap(),
             headers: http::HeaderMap::new(),
             remote: None,
+            principal: None,
         };
-        let peer = Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone() };
+        let peer =
+            Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
         let host = self.host.clone();
         let outbox = host.outbox(Framing::Raw);
         let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });

@@ -2,5 +2,9 @@
 //! when everything waits.
 
 mod calls;
+mod declared;
 mod kit;
 mod lifetime;
+mod nodes;
+mod stateful;
+mod typed;

@@ -78,18 +78,18 @@ impl Scene<'_> {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     List,
     Table,
 }
 
-fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Result<(), HubError> {
+pub(super) fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Result<(), HubError> {
     let bytes = value.encoded(protocol).map_err(|ValueError(reason)| failed(reason))?;
     out.extend_from_slice(&bytes);
     Ok(())
 }
 
-fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: Kind, length: usize) {
+pub(super) fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: Kind, length: usize) {
     match (protocol, kind) {
         (Protocol::Json, Kind::List) => out.push(b'['),
         (Protocol::Json, Kind::Table) => out.push(b'{'),
@@ -114,13 +114,13 @@ fn pack_length(out: &mut Vec<u8>, kind: Kind, length: usize) {
     }
 }
 
-fn separate(out: &mut Vec<u8>, protocol: Protocol, index: usize) {
+pub(super) fn separate(out: &mut Vec<u8>, protocol: Protocol, index: usize) {
     if protocol == Protocol::Json && index > 0 {
         out.push(b',');
     }
 }
 
-fn end(out: &mut Vec<u8>, protocol: Protocol, kind: Kind) {
+pub(super) fn end(out: &mut Vec<u8>, protocol: Protocol, kind: Kind) {
     match (protocol, kind) {
         (Protocol::Json, Kind::List) => out.push(b']'),
         (Protocol::Json, Kind::Table) => out.push(b'}'),

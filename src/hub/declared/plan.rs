@@ -1,9 +1,12 @@
 //! What a step does for one call, found without doing it: receivers, names, texts.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::failed;
-use crate::config::steps::{Part, Placeholder, Recipient, Step, Template};
+use crate::auth::policy::{self, Names};
+use crate::config::auth::GroupPattern;
+use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
 use crate::hub::HubError;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::RawValue;
@@ -18,10 +21,12 @@ pub(super) struct Scene<'a> {
     pub(super) connection: &'a ConnectionId,
     /// Its user.
     pub(super) user: Option<&'a UserId>,
-    /// The names of the method's parameters, for the texts of errors.
+    /// The names of the arguments, for the texts of errors.
     pub(super) params: &'a [String],
-    /// The arguments, one for each parameter.
+    /// What the call was given, then the item of an upload, then the answers of earlier steps.
     pub(super) arguments: &'a [RawValue],
+    /// The groups that `join` may name; None is all.
+    pub(super) allowed_groups: Option<&'a [GroupPattern]>,
 }
 
 /// What one placeholder stands for.
@@ -40,6 +45,8 @@ pub(super) enum Given<'a> {
 pub(super) enum Effect {
     /// One send; a step with several entries in `to` has one for each.
     Send { target: Target, method: String, arguments: Vec<RawValue> },
+    /// One client is asked; the answer is kept if it has a name.
+    Ask { connection: ConnectionId, method: String, arguments: Vec<RawValue>, timeout: Duration, name: Option<String> },
     /// The caller joins.
     Join(GroupName),
     /// The caller leaves.
@@ -51,13 +58,9 @@ impl<'a> Scene<'a> {
     pub(super) fn plan(&self, step: &Step) -> Result<Vec<Effect>, HubError> {
         match step {
             Step::Send { method, to, except, args } => {
-                let method = self.name(method, "the method to call")?;
-                if method.is_empty() {
-                    // A client that is called so may take it for a broken message and hang up.
-                    return Err(failed("the method to call has an empty name"));
-                }
+                let method = self.method(method)?;
                 let except = self.except(except)?;
-                let arguments = args.iter().map(|arg| self.value(arg)).collect::<Result<Vec<_>, _>>()?;
+                let arguments = self.values(args)?;
                 to.iter()
                     .map(|recipient| {
                         let target = self.target(recipient, &except)?;
@@ -65,9 +68,36 @@ impl<'a> Scene<'a> {
                     })
                     .collect()
             }
-            Step::Join { group } => Ok(vec![Effect::Join(self.group(group)?)]),
+            Step::Ask { method, to, args, timeout, name } => {
+                let connection = match to {
+                    Recipient::Connection(connection) => self.connection(connection)?,
+                    // Reading the configuration lets nothing else pass.
+                    _ => self.connection.clone(),
+                };
+                let (method, arguments) = (self.method(method)?, self.values(args)?);
+                Ok(vec![Effect::Ask { connection, method, arguments, timeout: *timeout, name: name.clone() }])
+            }
+            Step::Join { group } => Ok(vec![Effect::Join(self.joined(self.group(group)?)?)]),
             Step::Leave { group } => Ok(vec![Effect::Leave(self.group(group)?)]),
         }
+    }
+
+    fn method(&self, template: &Template) -> Result<String, HubError> {
+        let method = self.name(template, "the method to call")?;
+        if method.is_empty() {
+            // A client that is called so may take it for a broken message and hang up.
+            return Err(failed("the method to call has an empty name"));
+        }
+        Ok(method)
+    }
+
+    fn values(&self, args: &[Expression]) -> Result<Vec<RawValue>, HubError> {
+        args.iter().map(|arg| self.value(arg)).collect()
+    }
+
+    /// The group that a method streams, if the caller may hear it: the rule is that of joining.
+    pub(super) fn watched(&self, group: &Template) -> Result<GroupName, HubError> {
+        self.joined(self.group(group)?)
     }
 
     /// What a placeholder stands for now.
@@ -121,6 +151,18 @@ impl<'a> Scene<'a> {
 
     fn group(&self, template: &Template) -> Result<GroupName, HubError> {
         self.name(template, "a group's name").map(GroupName::from)
+    }
+
+    /// The group, if the caller may join it.
+    fn joined(&self, group: GroupName) -> Result<GroupName, HubError> {
+        let names = Names { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
+        match self.allowed_groups {
+            Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
+                // Without its name: the text is logged as well, and the name may be the client's.
+                Err(failed("the caller may not join that group (allowed_groups)"))
+            }
+            _ => Ok(group),
+        }
     }
 
     fn connection(&self, template: &Template) -> Result<ConnectionId, HubError> {

@@ -12,7 +12,11 @@ fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) 
     MethodConfig {
         name: name.to_owned(),
         params: params.iter().map(|param| (*param).to_owned()).collect(),
+        authorize: None,
+        allowed_groups: None,
+        upload: None,
         steps,
+        streams: None,
         returns: returns.map(|text| Expression::Text(template(params, text))),
     }
 }
@@ -23,6 +27,8 @@ fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> Declared {
         path: "/chat".to_owned(),
         backplane_name: "Chat.ChatHub".to_owned(),
         options: HubOptions::default(),
+        authorize: None,
+        allowed_groups: None,
         on_connected: hooks.clone(),
         on_disconnected: hooks,
         methods,
@@ -39,7 +45,7 @@ fn send(to: Vec<Recipient>) -> Step {
 
 async fn invoke(hub: &Declared, target: &str, arguments: &[&str]) -> Result<Option<RawValue>, HubError> {
     let arguments = arguments.iter().map(|text| json(text)).collect();
-    match hub.invoke(caller("me", None).await, Call { target: target.to_owned(), arguments, uploads: vec![] }).await? {
+    match hub.invoke(caller("me", None).await, Call::new(target, arguments)).await? {
         Reply::Empty => Ok(None),
         Reply::Value(value) => Ok(Some(value)),
         other => panic!("{other:?}"),
@@ -94,7 +100,7 @@ async fn steps_are_done_in_order() {
     ];
     let hub = hub(vec![method("Visit", &params, steps, None)], vec![]);
     let (caller, notes) = stage("me", Some("ann")).await;
-    let call = Call { target: "Visit".to_owned(), arguments: vec![json(r#""r""#)], uploads: vec![] };
+    let call = Call::new("Visit", vec![json(r#""r""#)]);
     hub.invoke(caller, call).await.unwrap();
     assert_eq!(
         notes.take(),
@@ -149,7 +155,7 @@ async fn the_built_in_chat_does_what_the_contract_says() {
     for (target, arguments, expected) in void {
         assert_eq!(hub.method(target), Some(MethodShape::plain(arguments.len())), "{target}");
         let arguments = arguments.iter().map(|text| json(text)).collect();
-        let reply = hub.invoke(caller.clone(), Call { target: target.to_owned(), arguments, uploads: vec![] }).await;
+        let reply = hub.invoke(caller.clone(), Call::new(target, arguments)).await;
         assert!(matches!(reply, Ok(Reply::Empty)), "{target}: {reply:?}");
         assert_eq!(notes.take(), expected, "{target}");
     }
@@ -182,7 +188,7 @@ async fn a_backplane_that_is_away_has_its_own_error() {
     let hub = hub(vec![method("Tell", &[], steps, None)], vec![]);
     let (caller, notes) = stage("me", None).await;
     notes.go_down();
-    let call = Call { target: "Tell".to_owned(), arguments: vec![], uploads: vec![] };
+    let call = Call::new("Tell", vec![]);
     let error = hub.invoke(caller, call).await.unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -10,7 +10,7 @@ use super::*;
 use crate::hub::test_kit::{caller, json, pack, stage};
 
 fn call(target: &str, arguments: &[&str]) -> Call {
-    Call { target: target.to_owned(), arguments: arguments.iter().map(|text| json(text)).collect(), uploads: vec![] }
+    Call::new(target, arguments.iter().map(|text| json(text)).collect())
 }
 
 async fn invoke(hub: &Methods, call: Call) -> Result<RawValue, HubError> {
@@ -51,8 +51,7 @@ async fn both_protocols_bind() {
     });
     let from_json = call("Move", &[r#"{"xAxis":1,"unknown":[]}"#, "2"]);
     // {"xAxis": 1}, 2
-    let from_pack =
-        Call { target: "Move".to_owned(), arguments: vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")], uploads: vec![] };
+    let from_pack = Call::new("Move", vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")]);
     for call in [from_json, from_pack] {
         assert_eq!(invoke(&hub, call).await.unwrap().to::<Point>().unwrap(), Point { x_axis: 3 });
     }
@@ -64,7 +63,7 @@ async fn a_raw_value_is_neither_read_nor_written() {
     for value in
         [json(r#"{"b":1.0,"a":1E+400}"#), json("null"), pack(b"\xc7\x01\x05x"), pack(b"\xd3\0\0\0\0\0\0\0\x05")]
     {
-        let call = Call { target: "Echo".to_owned(), arguments: vec![value.clone()], uploads: vec![] };
+        let call = Call::new("Echo", vec![value.clone()]);
         assert_eq!(invoke(&hub, call).await.unwrap(), value);
     }
 }

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::*;
+use crate::auth::Principal;
+use crate::ids::UserId;
 use crate::transport::limits::Limits;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -17,7 +19,7 @@ fn table() -> (Table, Arc<Limits>) {
 
 fn negotiate(table: &Table, now: Instant) -> String {
     let token = ConnectionToken::random();
-    table.negotiated(token.clone(), ConnectionId::random(), now);
+    table.negotiated(token.clone(), ConnectionId::random(), false, now);
     token.as_str().to_owned()
 }
 
@@ -106,4 +108,41 @@ fn a_websocket_without_id_takes_no_posts_and_never_expires() {
     assert_eq!(table.posted_to(id.as_str()).unwrap_err(), Refusal::PostOnWebSocket);
     assert!(table.sweep(Instant::now() + TIMEOUT * 9).is_empty());
     assert_eq!(table.links().len(), 1);
+}
+
+#[test]
+fn a_connection_is_its_users() {
+    let principal = |user: Option<&str>, expires: u64| Principal {
+        user: user.map(UserId::from),
+        expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(expires)),
+        ..Principal::default()
+    };
+    let (ann, again, bob, unnamed) =
+        (principal(Some("ann"), 10), principal(Some("ann"), 20), principal(Some("bob"), 30), principal(None, 40));
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let (table, limits) = table();
+    let token = negotiate(&table, Instant::now());
+    assert!(table.claim("nobody's", Some(&ann), true), "what is not there is found out later");
+
+    table.own(&ConnectionToken::from(token.as_str()), Some(&ann));
+    assert!(!table.claim(&token, Some(&bob), true) && !table.claim(&token, None, true));
+    assert!(!table.claim(&token, Some(&unnamed), true));
+    assert!(table.claim(&token, Some(&ann), true) && table.claim(&token, Some(&again), false));
+    assert!(table.lapsed(at(99)).is_empty(), "it has not been started");
+    table.attach(&token, TransportKind::LongPolling, true, || limits.admit()).unwrap();
+    assert_eq!((table.lapsed(at(9)).len(), table.lapsed(at(10)).len()), (0, 1));
+    // A poll's token counts from then on, a POST's does not.
+    assert!(table.claim(&token, Some(&again), false));
+    assert_eq!(table.lapsed(at(10)).len(), 1);
+    assert!(table.claim(&token, Some(&again), true));
+    assert_eq!((table.lapsed(at(19)).len(), table.lapsed(at(20)).len()), (0, 1));
+
+    // Negotiated by nobody: whoever attaches first has it.
+    let token = negotiate(&table, Instant::now());
+    assert!(table.claim(&token, None, false) && table.claim(&token, Some(&bob), true));
+    assert!(!table.claim(&token, Some(&ann), true), "bob's, before it is even bound");
+    let token = negotiate(&table, Instant::now());
+    table.attach(&token, TransportKind::LongPolling, true, || limits.admit()).unwrap();
+    assert!(table.claim(&token, None, true) && table.claim(&token, Some(&unnamed), true));
+    assert!(!table.claim(&token, Some(&ann), true), "it began without a user");
 }

@@ -4,6 +4,7 @@
 //! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
 
 mod codec;
+pub(super) mod handover;
 mod io;
 mod socket;
 mod utf8;
@@ -26,10 +27,11 @@ use tracing::Instrument as _;
 
 pub use codec::{Decoder, Progress};
 
-use self::io::{AnyReader, AnyWriter, Reader, Writer};
+use self::io::{SocketReader, SocketWriter};
 use self::socket::{WebSocketSink, WebSocketSource, part};
 use super::answers::Refusal;
 use super::endpoint::Endpoint;
+use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::query;
@@ -74,10 +76,14 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Respons
     };
     let accept = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let upgrade = hyper::upgrade::on(&mut request);
-    let info = Arc::new(request_info(request, TransportKind::WebSockets));
     let span = span(endpoint, &link, TransportKind::WebSockets);
-    let entered = Entered::new(endpoint.clone(), link, place);
-    endpoint.tasks.spawn(serve(entered, info, upgrade).instrument(span));
+    if let Some(place) = place {
+        let info = Arc::new(request_info(request, TransportKind::WebSockets));
+        let entered = Entered::new(endpoint.clone(), link, place);
+        endpoint.tasks.spawn(serve(entered, info, upgrade).instrument(span));
+    } else {
+        endpoint.tasks.spawn(resume(endpoint.clone(), link, upgrade).instrument(span));
+    }
 
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -90,40 +96,41 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Respons
     answer
 }
 
-/// Finds the connection the request names, or makes one: without an id, and with an empty one.
-fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Place), Refusal> {
+/// Finds the connection the request names, or makes one: without an id, and with an empty one. Without a place it is
+/// one that lives already and goes on over this socket.
+fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Option<Place>), Refusal> {
     let kind = TransportKind::WebSockets;
     let offered = endpoint.offers(kind);
     match query::value(request.uri(), "id").filter(|id| !id.is_empty()) {
         Some(token) => {
             let attached = endpoint.table.attach(&token, kind, offered, || endpoint.limits.admit())?;
-            Ok((attached.link, attached.first.ok_or(Refusal::Active)?))
+            Ok((attached.link, attached.first))
         }
         None if !offered => Err(Refusal::NotOffered(kind)),
         None => {
             let place = endpoint.limits.admit()?;
             let id = ConnectionId::random();
-            Ok((endpoint.table.unasked(ConnectionToken::from(&id), id), place))
+            let link = endpoint.table.unasked(ConnectionToken::from(&id), id);
+            endpoint.table.own(&link.token, guard::principal(request.extensions()).as_deref());
+            Ok((link, Some(place)))
         }
     }
 }
 
-/// The connection's task: takes the socket and serves it.
-async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
+/// Waits for the socket, and for what came right behind the request.
+async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), BytesMut)> {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
             tracing::debug!(%error, "the socket was gone before it was a WebSocket");
-            return;
+            return None;
         }
     };
-    match tcp(upgraded) {
-        Ok((stream, early)) => {
-            let (reader, writer) = stream.into_split();
-            serve_halves(entered, info, reader, writer, BytesMut::from(early)).await;
-        }
-        Err(upgraded) => serve_any(entered, info, upgraded).await,
-    }
+    Some(match tcp(upgraded) {
+        Ok((stream, early)) => (io::tcp(stream), BytesMut::from(early)),
+        // A socket that is no plain TCP.
+        Err(upgraded) => (io::any(TokioIo::new(upgraded)), BytesMut::new()),
+    })
 }
 
 /// The TCP socket under an upgraded connection, and what came right behind its request. There are two ways of serving
@@ -138,28 +145,40 @@ fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     }
 }
 
-/// Serves a socket that is no plain TCP.
-async fn serve_any(entered: Entered, info: Arc<RequestInfo>, upgraded: Upgraded) {
-    let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-    serve_halves(entered, info, AnyReader(reader), AnyWriter(writer), BytesMut::new()).await;
-}
-
-async fn serve_halves(
-    entered: Entered,
-    info: Arc<RequestInfo>,
-    reader: impl Reader,
-    writer: impl Writer,
-    early: BytesMut,
-) {
+/// The connection's task: takes the socket and serves it.
+async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
+    let Some(((reader, writer), early)) = upgraded(upgrade).await else { return };
     let (endpoint, link) = (entered.endpoint.clone(), entered.link.clone());
     let outbox = endpoint.outbox(Framing::WebSocket);
-    let mut source = WebSocketSource::new(reader, link.inbound.close(), early, outbox.clone());
+    let posted = link.inbound.close();
+    let mut source = WebSocketSource::new(reader, posted, early, outbox.clone(), link.handover.clone());
     let timeout = endpoint.options.transport_send_timeout;
     let mut sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());
     run(&endpoint, &link, info, outbox, &mut source, &mut sink).await;
+    // A socket that came too late to be used gets its farewell too.
+    source.catch_up();
+    sink.catch_up();
     // Whoever sees the close frame finds the connection gone.
     drop(entered);
-    part(source, sink, endpoint.options.websocket_close_timeout).await;
+    if source.socket() == sink.socket() {
+        part(source, sink, endpoint.options.websocket_close_timeout).await;
+    }
+}
+
+/// Hands a socket to the connection that goes on over it; says farewell if that has ended meanwhile.
+async fn resume(endpoint: Arc<Endpoint>, link: Arc<Link>, upgrade: OnUpgrade) {
+    let Some((halves, early)) = upgraded(upgrade).await else { return };
+    let refused = match &link.handover {
+        Some(handover) => handover.offer(halves, early),
+        None => Err(halves),
+    };
+    if let Err((reader, writer)) = refused {
+        let outbox = endpoint.outbox(Framing::WebSocket);
+        let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox, None);
+        let timeout = endpoint.options.transport_send_timeout;
+        let sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());
+        part(source, sink, endpoint.options.websocket_close_timeout).await;
+    }
 }
 
 #[cfg(test)]

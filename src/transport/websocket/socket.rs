@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 
 use super::codec::{Decoder, NORMAL, Progress, close_frame};
-use super::io::{Reader, Writer, write_all};
+use super::handover::{Handover, NewReader, NewWriter};
+use super::io::{SocketReader, SocketWriter, write_all};
 use crate::close::{CloseReason, CloseSignal};
 use crate::outbox::Outbox;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
@@ -24,8 +26,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The half that reads frames.
 #[derive(Debug)]
-pub(super) struct WebSocketSource<R> {
-    reader: R,
+pub(super) struct WebSocketSource {
+    reader: SocketReader,
     decoder: Decoder,
     /// Payload that was there before the socket: what had been posted.
     posted: BytesMut,
@@ -41,10 +43,39 @@ pub(super) struct WebSocketSource<R> {
     end: Option<SourceEnd>,
     /// Shared with the sink: nothing but a close frame may be written any more.
     parted: Arc<AtomicBool>,
+    next: Next,
 }
 
-impl<R: Reader> WebSocketSource<R> {
-    pub(super) fn new(reader: R, posted: BytesMut, early: BytesMut, outbox: Arc<Outbox>) -> Self {
+/// The way to the next socket, where there may be one.
+#[derive(Clone, Debug, Default)]
+struct Next {
+    /// The number of the one in use.
+    socket: u64,
+    handover: Option<Arc<Handover>>,
+}
+
+impl Next {
+    /// Waits until another socket is there; for ever where there is none to come.
+    async fn waits(&self) {
+        match &self.handover {
+            Some(handover) => handover.newer_than(self.socket).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.handover.as_ref().is_some_and(|handover| handover.has_newer_than(self.socket))
+    }
+}
+
+impl WebSocketSource {
+    pub(super) fn new(
+        reader: SocketReader,
+        posted: BytesMut,
+        early: BytesMut,
+        outbox: Arc<Outbox>,
+        handover: Option<Arc<Handover>>,
+    ) -> Self {
         Self {
             reader,
             decoder: Decoder::default(),
@@ -55,7 +86,26 @@ impl<R: Reader> WebSocketSource<R> {
             outbox,
             end: None,
             parted: Arc::default(),
+            next: Next { socket: 0, handover },
         }
+    }
+
+    /// Reads the newest socket from now on, if it is another.
+    pub(super) fn catch_up(&mut self) {
+        let Some(NewReader { socket, reader, early, parted }) =
+            self.next.handover.as_ref().and_then(|handover| handover.take_reader())
+        else {
+            return;
+        };
+        (self.reader, self.early, self.parted, self.next.socket) = (reader, early, parted, socket);
+        (self.decoder, self.end, self.turns) = (Decoder::default(), None, 0);
+        self.posted.clear();
+        self.pongs.clear();
+    }
+
+    /// The number of the socket it reads.
+    pub(super) fn socket(&self) -> u64 {
+        self.next.socket
     }
 
     /// Reads and decodes once.
@@ -79,7 +129,7 @@ impl<R: Reader> WebSocketSource<R> {
     }
 }
 
-impl<R: Reader> Source for &mut WebSocketSource<R> {
+impl Source for &mut WebSocketSource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         if !self.posted.is_empty() {
             into.extend_from_slice(&std::mem::take(&mut self.posted));
@@ -87,6 +137,10 @@ impl<R: Reader> Source for &mut WebSocketSource<R> {
         }
         let had = into.len();
         loop {
+            // Whatever the old socket has still to say, the client says it again on the new one.
+            if self.next.is_there() {
+                return Err(SourceEnd::Lost);
+            }
             if let Some(end) = self.end {
                 self.parted.store(true, Ordering::Relaxed);
                 return Err(end);
@@ -95,7 +149,12 @@ impl<R: Reader> Source for &mut WebSocketSource<R> {
                 self.turns -= 1;
                 tokio::task::yield_now().await;
             }
-            self.read(into).await;
+            let next = self.next.clone();
+            tokio::select! {
+                biased;
+                () = next.waits() => continue,
+                () = self.read(into) => {}
+            }
             if !self.pongs.is_empty() {
                 self.outbox.push_pong(std::mem::take(&mut self.pongs).freeze());
                 // Twice: in the first turn the writer may have been asked before the reader.
@@ -106,26 +165,60 @@ impl<R: Reader> Source for &mut WebSocketSource<R> {
             }
         }
     }
+
+    async fn renewed(&mut self) -> u64 {
+        self.next.waits().await;
+        self.catch_up();
+        self.next.socket
+    }
 }
 
 /// The half that writes frames.
 #[derive(Debug)]
-pub(super) struct WebSocketSink<W> {
-    writer: W,
+pub(super) struct WebSocketSink {
+    writer: SocketWriter,
     send_timeout: Duration,
     close: CloseSignal,
     parted: Arc<AtomicBool>,
     /// A write failed: there is nobody to say farewell to.
     broken: bool,
+    next: Next,
 }
 
-impl<W: Writer> WebSocketSink<W> {
-    pub(super) fn new<R>(writer: W, source: &WebSocketSource<R>, send_timeout: Duration, close: CloseSignal) -> Self {
-        Self { writer, send_timeout, close, parted: source.parted.clone(), broken: false }
+impl WebSocketSink {
+    pub(super) fn new(
+        writer: SocketWriter,
+        source: &WebSocketSource,
+        send_timeout: Duration,
+        close: CloseSignal,
+    ) -> Self {
+        let (parted, next) = (source.parted.clone(), source.next.clone());
+        Self { writer, send_timeout, close, parted, broken: false, next }
+    }
+
+    /// Writes to the newest socket from now on, if it is another.
+    pub(super) fn catch_up(&mut self) {
+        let Some(NewWriter { socket, writer, parted }) =
+            self.next.handover.as_ref().and_then(|handover| handover.take_writer())
+        else {
+            return;
+        };
+        if !self.broken && !self.parted.load(Ordering::Relaxed) {
+            // A client that listens still is told, if that takes no time.
+            let mut frame = vec![Bytes::copy_from_slice(&close_frame(NORMAL))];
+            let _ = write_all(&mut self.writer, &mut frame, Duration::ZERO).now_or_never();
+        }
+        (self.writer, self.parted, self.next.socket) = (writer, parted, socket);
+        self.broken = false;
+    }
+
+    /// The number of the socket it writes to.
+    pub(super) fn socket(&self) -> u64 {
+        self.next.socket
     }
 }
 
-impl<W: Writer> Sink for &mut WebSocketSink<W> {
+impl Sink for &mut WebSocketSink {
     /// Always: what the socket does not take waits in [`Sink::send`], under its timeout.
     async fn ready(&mut self) {}
 
@@ -134,14 +227,27 @@ impl<W: Writer> Sink for &mut WebSocketSink<W> {
             batch.clear();
             return Err(Gone);
         }
-        let timeout = self.send_timeout;
-        write_all(&mut self.writer, batch, timeout).await.map_err(|error| {
-            if error.kind() == ErrorKind::TimedOut {
+        let (timeout, next) = (self.send_timeout, self.next.clone());
+        let written = tokio::select! {
+            biased;
+            written = write_all(&mut self.writer, batch, timeout) => written,
+            () = next.waits() => Err(ErrorKind::ConnectionAborted.into()),
+        };
+        written.map_err(|error| {
+            // A client whose side has ended already may come again over another socket.
+            let may_come = self.next.handover.is_some() && self.parted.load(Ordering::Relaxed);
+            if error.kind() == ErrorKind::TimedOut && !may_come {
                 self.close.close(CloseReason::SendTimeout);
             }
             self.broken = true;
             Gone
         })
+    }
+
+    async fn renewed(&mut self) -> u64 {
+        self.next.waits().await;
+        self.catch_up();
+        self.next.socket
     }
 }
 
@@ -149,11 +255,7 @@ impl<W: Writer> Sink for &mut WebSocketSink<W> {
 
 /// Ends the socket after its connection has ended. Who closed first gets a close frame back and no more; otherwise the
 /// peer has `timeout` to answer ours.
-pub(super) async fn part<R: Reader, W: Writer>(
-    mut source: WebSocketSource<R>,
-    mut sink: WebSocketSink<W>,
-    timeout: Duration,
-) {
+pub(super) async fn part(mut source: WebSocketSource, mut sink: WebSocketSink, timeout: Duration) {
     let code = match source.end {
         // Half-closed or gone: simply ended, as the reference does.
         Some(SourceEnd::Lost) => return,
@@ -182,7 +284,7 @@ pub(super) async fn part<R: Reader, W: Writer>(
 }
 
 /// Waits for the peer's close frame, or whatever else ends its side.
-async fn answered<R: Reader>(source: &mut WebSocketSource<R>) {
+async fn answered(source: &mut WebSocketSource) {
     let (mut nothing, mut seen) = (BytesMut::new(), 0);
     while source.end.is_none() && seen < FAREWELL_BYTES {
         source.read(&mut nothing).await;
@@ -193,7 +295,7 @@ async fn answered<R: Reader>(source: &mut WebSocketSource<R>) {
 }
 
 /// Reads to the end of the stream.
-async fn unread<R: Reader>(source: &mut WebSocketSource<R>) {
+async fn unread(source: &mut WebSocketSource) {
     let mut seen = 0;
     while let Ok(size @ 1..) = source.reader.read(|bytes| bytes.len()).await
         && seen < FAREWELL_BYTES

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::io::{AnyReader, AnyWriter};
+use super::io::any;
 use super::socket::{WebSocketSink, WebSocketSource, part};
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Framing};
@@ -24,10 +24,10 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 #[tokio::test]
 async fn any_stream_will_do() {
     let (ours, mut theirs) = tokio::io::duplex(64);
-    let (reader, writer) = tokio::io::split(ours);
+    let (reader, writer) = any(ours);
     let (outbox, close) = (outbox(), CloseSignal::default());
-    let mut source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox.clone());
-    let mut sink = WebSocketSink::new(AnyWriter(writer), &source, TIMEOUT, close.clone());
+    let mut source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox.clone(), None);
+    let mut sink = WebSocketSink::new(writer, &source, TIMEOUT, close.clone());
 
     theirs.write_all(&[0x81, 0x83, 0, 0, 0, 0, b'a', b'b', b'c', 0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
     let mut into = BytesMut::new();
@@ -60,10 +60,10 @@ async fn any_stream_will_do() {
 #[tokio::test]
 async fn a_write_that_takes_too_long_gives_the_peer_up() {
     let (ours, _theirs) = tokio::io::duplex(8);
-    let (reader, writer) = tokio::io::split(ours);
+    let (reader, writer) = any(ours);
     let close = CloseSignal::default();
-    let source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox());
-    let mut sink = WebSocketSink::new(AnyWriter(writer), &source, TIMEOUT, close.clone());
+    let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
+    let mut sink = WebSocketSink::new(writer, &source, TIMEOUT, close.clone());
     assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(&[0; 100])]).await, Err(Gone));
     assert_eq!(close.reason(), Some(&CloseReason::SendTimeout));
 }
@@ -72,9 +72,9 @@ async fn a_write_that_takes_too_long_gives_the_peer_up() {
 async fn no_pong_is_replaced_while_the_writer_keeps_up() {
     const PINGS: u8 = 100;
     let (ours, mut theirs) = tokio::io::duplex(7);
-    let (reader, _writer) = tokio::io::split(ours);
+    let (reader, _writer) = any(ours);
     let outbox = outbox();
-    let mut source = WebSocketSource::new(AnyReader(reader), BytesMut::new(), BytesMut::new(), outbox.clone());
+    let mut source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox.clone(), None);
     let pinging = async {
         for number in 0..PINGS {
             theirs.write_all(&[0x89, 0x81, 0, 0, 0, 0, number]).await.unwrap();

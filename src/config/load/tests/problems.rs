@@ -106,31 +106,6 @@ fn unknown_keys_suggest_the_nearest() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused() {
-    let text = "not supported yet: this version checks no tokens and every hub is open. Take the key out to run it so";
-    for (source, place) in [
-        ("[hubs.a]\n[auth]\nkeys = [{ secret = \"hunter2\" }]", "hubplane.toml:2: auth"),
-        ("[hubs.a]\nauthorize = true", "hubplane.toml:2: hubs.a.authorize"),
-        ("[hubs.a]\nallowed_groups = [\"x\"]", "hubplane.toml:2: hubs.a.allowed_groups"),
-        (
-            "[hubs.a.methods.M]\nreturns = 1\nauthorize = { roles = [\"x\"] }",
-            "hubplane.toml:3: hubs.a.methods.M.authorize",
-        ),
-    ] {
-        says(source, &format!("{place}: {text}"));
-    }
-    for (name, key) in [
-        ("HUBPLANE_AUTH__KEYS", "auth"),
-        ("HUBPLANE_AUTH__ISSUER", "auth"),
-        ("HUBPLANE_HUBS__A__AUTHORIZE", "hubs.a.authorize"),
-        ("HUBPLANE_HUBS__A__AUTHORIZE__ROLES", "hubs.a.authorize"),
-    ] {
-        let found = problems(with_environment(&[(name, "hunter2")], "[hubs.a]"));
-        assert_eq!(found, [format!("{name}: {key}: {text}")]);
-    }
-}
-
-#[test]
 fn paths_and_names_are_held_apart() {
     let page = "is a page of the server itself; choose another path";
     for (source, expected) in [

@@ -35,6 +35,15 @@ fn a_password_is_never_told() {
         "backplane.password",
         "hubs.a.path",
         "shutdown_timeout",
+        "auth",
+        "auth.keys",
+        "auth.jwks_url",
+        "auth.issuer",
+        "auth.audience",
+        "auth.clock_skew",
+        "auth.user_id_claim",
+        "hubs.a.authorize",
+        "hubs.a.allowed_groups",
     ];
     let mut told = 0;
     let mut check = |what: &str, result: Result<Loaded, Invalid>| {

@@ -84,11 +84,11 @@ fn wrong_steps_say_what_would_be_right() {
     let forms = "all, others, caller, group:G, others_in_group:G, user:U, connection:C";
     for (step, key, expected) in [
         ("\"join\"", "", "= \"join\": must be a table, such as { send = \"News\", to = \"all\" }".to_owned()),
-        ("{}", "", "= {}: must have a verb: send, join or leave".to_owned()),
+        ("{}", "", "= {}: must have a verb: send, ask, join or leave".to_owned()),
         ("{ sned = \"x\", to = \"all\" }", ".sned", "unknown key of a step; did you mean `send`?".to_owned()),
-        ("{ kick = \"x\" }", ".kick", "unknown key of a step; known: send, join, leave, to, args, except".to_owned()),
+        ("{ kick = \"x\" }", ".kick", "unknown key of a step; known: send, ask, join, leave, to, args, except, timeout, as".to_owned()),
         ("{ join = \"x\", leave = \"y\" }", "", "= { join = \"x\", leave = \"y\" }: must have one verb, not join and leave; write two steps".to_owned()),
-        ("{ join = \"x\", to = \"all\" }", "", "= { join = \"x\", to = \"all\" }: `to` belongs to `send`, not to `join`".to_owned()),
+        ("{ join = \"x\", to = \"all\" }", "", "= { join = \"x\", to = \"all\" }: `to` belongs to `send` and `ask`, not to `join`".to_owned()),
         ("{ join = 1 }", ".join", "= 1: must be a string, not an integer".to_owned()),
         ("{ join = \"\" }", ".join", "= \"\": must not be empty".to_owned()),
         ("{ send = \"x\" }", "", format!("= {{ send = \"x\" }}: needs `to`: {forms}")),

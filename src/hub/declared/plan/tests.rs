@@ -11,7 +11,15 @@ const PARAMS: [&str; 2] = ["a", "b"];
 fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {
     let (connection, user) = (ConnectionId::from("me"), user.map(UserId::from));
     let params = PARAMS.map(str::to_owned);
-    Scene { hub: "chat", connection: &connection, user: user.as_ref(), params: &params, arguments }.plan(step)
+    Scene {
+        hub: "chat",
+        connection: &connection,
+        user: user.as_ref(),
+        params: &params,
+        arguments,
+        allowed_groups: None,
+    }
+    .plan(step)
 }
 
 fn plan(arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {

@@ -1,0 +1,103 @@
+//! A server that offers what the test suites of SignalR clients ask of one: the official JavaScript client's functional
+//! tests, pysignalr's and signalrcore's own tests. Property names in JSON stay as they are, errors are detailed.
+//!
+//! ```text
+//! cargo run --release --example conformance -- --listen 127.0.0.1:5000 --keep-alive 1
+//! ```
+//!
+//! | where | what |
+//! | --- | --- |
+//! | `/testhub`, `/testhub-nowebsockets`, `/uncreatable` | the JavaScript tests' hub (`test_hub.rs`), and one that lets nobody in |
+//! | `/authorizedhub` | `Echo`, for users with a token of `/generateJwtToken` |
+//! | `/echo` | bytes, without a hub |
+//! | `/weatherHub` | pysignalr's hub (`others.rs`); tokens by `POST /api/auth/login` |
+//! | `/chatHub`, `/authHub` | signalrcore's hubs (`others.rs`); tokens by `POST /users/authenticate` |
+//! | `/redirect`, `/echoredirect`, `/bad-negotiate`, `/clientresult/ID` | answers that their tests look at (`pages.rs`) |
+
+mod others;
+mod pages;
+mod test_hub;
+mod values;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use futures_util::future::BoxFuture;
+use hubplane::config::{Authorize, Config, HubOptions};
+use hubplane::hub::{Caller, HubError, Methods, RequestInfo};
+use hubplane::protocol::TransportKind;
+use hubplane::server::Server;
+use hubplane::transport::{RawConnection, RawStream};
+
+use pages::Pages;
+
+/// A server for the test suites of SignalR clients.
+#[derive(Parser)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// Seconds between two pings of the server.
+    #[arg(long, default_value_t = 15.0)]
+    keep_alive: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Options { listen, keep_alive } = Options::parse();
+    let options = HubOptions {
+        detailed_errors: true,
+        allow_stateful_reconnects: true,
+        keep_alive_interval: Duration::try_from_secs_f64(keep_alive)?,
+        ..HubOptions::default()
+    };
+    let no_websockets =
+        HubOptions { transports: vec![TransportKind::ServerSentEvents, TransportKind::LongPolling], ..options.clone() };
+    let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::hub("nobody comes in here")) });
+    let authorized = Methods::new().method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) });
+
+    let auth = pages::auth();
+    let pages = Pages::default();
+    let config = Config { listen, auth: auth.clone(), ..Config::default() };
+    let server = Server::builder(config)
+        .hub("/testhub", "TestHub", test_hub::hub(), options.clone())
+        .hub("/testhub-nowebsockets", "TestHub-NoWebSockets", test_hub::hub(), no_websockets)
+        .hub("/uncreatable", "UncreatableHub", closed, options.clone())
+        .hub("/authorizedhub", "AuthorizedHub", authorized, options.clone())
+        .authorize("/authorizedhub", Authorize::user())
+        .hub("/weatherHub", "WeatherHub", others::weather(), options.clone())
+        .hub("/chatHub", "ChatHub", others::chat(), options.clone())
+        .hub("/authHub", "AuthHub", others::auth(), options)
+        .authorize("/authHub", Authorize::user())
+        .raw("/echo", Arc::new(EchoBytes))
+        .routes(pages.routes(auth))
+        .headers(pages::cookies)
+        .allow_any_origin_with_credentials()
+        .build()
+        .await?;
+    if let Some(clients) = server.clients("/testhub") {
+        pages.serve(clients);
+    }
+    let server = server.bind()?;
+    println!("ready {}", server.local_addr().port());
+    server.run_until_signal().await?;
+    Ok(())
+}
+
+/// Sends back what comes.
+struct EchoBytes;
+
+impl RawConnection for EchoBytes {
+    fn run(&self, _request: Arc<RequestInfo>, mut stream: RawStream) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while let Some(bytes) = stream.recv().await {
+                if stream.send(bytes).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+}

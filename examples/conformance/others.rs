@@ -1,0 +1,97 @@
+//! The hubs of pysignalr's and signalrcore's own tests.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use hubplane::hub::{Caller, HubError, Items, Methods};
+
+/// pysignalr's `/weatherHub`.
+pub(crate) fn weather() -> Methods {
+    Methods::new()
+        .method("SendMessage", |caller: Caller, user: Option<String>, message: Option<String>| async move {
+            caller.clients().all().send("ReceiveMessage", (user, message)).await?;
+            Ok(())
+        })
+        .method(
+            "SendMessageToGroup",
+            |caller: Caller, group: String, user: Option<String>, message: Option<String>| async move {
+                caller.clients().group(group).send("ReceiveMessage", (user, message)).await?;
+                Ok(())
+            },
+        )
+        .method("AddToGroup", |caller: Caller, group: String| async move {
+            caller.groups().add(caller.connection_id(), group.as_str()).await?;
+            let notice = format!("{} has joined the group {group}.", caller.connection_id());
+            caller.clients().group(group).send("ReceiveMessage", ("System", notice)).await?;
+            Ok(())
+        })
+        .method("RemoveFromGroup", |caller: Caller, group: String| async move {
+            caller.groups().remove(caller.connection_id(), group.as_str()).await?;
+            let notice = format!("{} has left the group {group}.", caller.connection_id());
+            caller.clients().group(group).send("ReceiveMessage", ("System", notice)).await?;
+            Ok(())
+        })
+        .method("SendWeatherForecast", |caller: Caller, forecast: hubplane::protocol::RawValue| async move {
+            caller.clients().all().send("ReceiveWeatherForecast", (forecast,)).await?;
+            Ok(())
+        })
+        // Asks its own caller while the call runs: the answer must be read meanwhile.
+        .method("TriggerResultRequired", |caller: Caller, user: Option<String>, message: Option<String>| async move {
+            let client = caller.clients().caller();
+            let answer: Option<String> = client.invoke("ResultRequired", ("Reply this message",)).await?;
+            if answer.as_deref() == Some("Reply message") {
+                client.send("SuccessReceivedMessage", (user, message)).await?;
+            }
+            Ok(())
+        })
+        .stream("Countdown", |_: Caller, from: i32| async move { Ok(stream::iter((1..=from).rev().map(Ok))) })
+        .method("UploadStream", |caller: Caller, mut numbers: Items<i64>| async move {
+            let mut sum: i64 = 0;
+            while let Some(number) = numbers.next().await {
+                sum = sum.wrapping_add(number?);
+            }
+            caller.clients().caller().send("UploadComplete", (sum,)).await?;
+            Ok(())
+        })
+        .method("Echo", |_: Caller, value: hubplane::protocol::RawValue| async move { Ok(value) })
+        .method("Fail", |_: Caller, reason: String| async move { Err::<(), _>(HubError::hub(reason)) })
+}
+
+/// signalrcore's `/chatHub`.
+pub(crate) fn chat() -> Methods {
+    Methods::new()
+        .method("SendMessage", |caller: Caller, user: Option<String>, message: Option<String>| async move {
+            caller.clients().all().send("ReceiveMessage", (user, message)).await?;
+            Ok(())
+        })
+        .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
+            Ok(stream::iter(0..count).then(move |number| async move {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+                Ok(number)
+            }))
+        })
+        .method("UploadStream", |_: Caller, mut items: Items<String>| async move {
+            while let Some(item) = items.next().await {
+                item?;
+            }
+            Ok(())
+        })
+        .method("ThrowException", |caller: Caller, message: Option<String>| async move {
+            caller.clients().all().send("ThrowExceptionCall", (message.clone(),)).await?;
+            Err::<(), _>(HubError::failed("Exception", message.unwrap_or_default()))
+        })
+        .method("DisconnectMe", |caller: Caller| async move {
+            let notice = format!("{} Disconnected", caller.connection_id());
+            caller.clients().all().send("ReceiveMessage", (notice,)).await?;
+            caller.abort();
+            Ok(())
+        })
+}
+
+/// signalrcore's `/authHub`.
+pub(crate) fn auth() -> Methods {
+    Methods::new().method("SendMessage", |caller: Caller, message: Option<String>| async move {
+        caller.clients().all().send("ReceiveMessage", (message,)).await?;
+        Ok(())
+    })
+}

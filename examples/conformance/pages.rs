@@ -1,0 +1,121 @@
+//! What the tests ask of a server beside its hubs: tokens, redirects, cookies, a client's result as a page.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Path, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
+use http::{HeaderMap, StatusCode, Uri};
+use hubplane::auth::mint::{Wish, mint};
+use hubplane::config::AuthConfig;
+use hubplane::config::auth::{KeyConfig, KeyMaterial};
+use hubplane::hub::{Clients, HubError};
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+
+/// The key that tokens are signed with. Everybody knows it: this server is for tests.
+const SECRET: &str = "hubplane-conformance-key-of-32-bytes-or-more";
+
+pub(crate) fn auth() -> AuthConfig {
+    let key = KeyConfig { algorithm: Algorithm::HS256, material: KeyMaterial::Secret(SECRET.to_owned()) };
+    AuthConfig { keys: vec![key], ..AuthConfig::default() }
+}
+
+/// The pages, and the hub whose clients they ask, which is known only when the server is put together.
+#[derive(Clone, Default)]
+pub(crate) struct Pages {
+    clients: Arc<OnceLock<Clients>>,
+    redirects: Arc<AtomicU64>,
+}
+
+impl Pages {
+    pub(crate) fn serve(&self, clients: Clients) {
+        let _ = self.clients.set(clients);
+    }
+
+    pub(crate) fn routes(&self, auth: AuthConfig) -> Router {
+        let (asks, redirects, auth) = (self.clone(), self.clone(), Arc::new(auth));
+        let (weather, users) = (auth.clone(), auth.clone());
+        Router::new()
+            .route("/generateJwtToken", get(async move || token(&auth, "testuser", Duration::from_secs(5))))
+            .route("/clientresult/{id}", get(async move |Path(id): Path<String>| asks.client_result(id).await))
+            .route(
+                "/api/auth/login",
+                post(async move |request| login(request, "password", &weather, StatusCode::UNAUTHORIZED).await),
+            )
+            .route(
+                "/users/authenticate",
+                post(async move |request| login(request, "test", &users, StatusCode::BAD_REQUEST).await),
+            )
+            .fallback(async move |uri: Uri| redirects.by_prefix(&uri))
+    }
+
+    /// Asks a client of the test hub for its `Result`, a number; an error is told by its text alone.
+    async fn client_result(&self, id: String) -> String {
+        let Some(clients) = self.clients.get() else { return "the server starts".to_owned() };
+        match clients.client(id).invoke::<i32>("Result", ()).await {
+            Ok(number) => number.to_string(),
+            Err(HubError::Hub(text)) => text,
+            Err(HubError::Failed { message, .. }) => message,
+            Err(HubError::Binding(error)) => error.to_string(),
+        }
+    }
+
+    fn by_prefix(&self, uri: &Uri) -> Response {
+        let (path, query) = (uri.path(), uri.query());
+        if let Some(rest) = path.strip_prefix("/echoredirect") {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, format!("/echo{rest}{query}"))]).into_response();
+        }
+        if path.starts_with("/redirect") {
+            let base = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).find(|(key, _)| key == "baseUrl");
+            let base = base.map(|(_, value)| value.into_owned()).unwrap_or_default();
+            let count = self.redirects.fetch_add(1, Ordering::Relaxed) + 1;
+            return as_json(&json!({ "url": format!("{base}/testHub?numRedirects={count}") }));
+        }
+        if path.starts_with("/bad-negotiate") {
+            // No type, as the server that this is compared with.
+            let mut response = (StatusCode::BAD_REQUEST, "Some response from server").into_response();
+            response.headers_mut().remove(CONTENT_TYPE);
+            return response;
+        }
+        StatusCode::NOT_FOUND.into_response()
+    }
+}
+
+/// The cookies of every negotiate.
+pub(crate) fn cookies(uri: &Uri, headers: &mut HeaderMap) {
+    if uri.path().ends_with("/negotiate") {
+        for cookie in [
+            "testCookie=testValue; path=/",
+            "testCookie2=testValue2; path=/",
+            "expiredCookie=doesntmatter; expires=Thu, 01 Jan 1970 00:00:00 GMT; path=/",
+        ] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
+        }
+    }
+}
+
+fn token(auth: &AuthConfig, user: &str, life: Duration) -> String {
+    let wish = Wish { user: user.to_owned(), life, ..Wish::default() };
+    mint(auth, &wish, SystemTime::now()).unwrap_or_default()
+}
+
+/// A token for the user `test`, who has this password; else `refused`.
+async fn login(request: Request, password: &str, auth: &AuthConfig, refused: StatusCode) -> Response {
+    let body = to_bytes(request.into_body(), 10_000).await.unwrap_or_default();
+    let login: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if login["username"] == "test" && login["password"] == password {
+        return as_json(&json!({ "token": token(auth, "test", Duration::from_secs(3600)) }));
+    }
+    (refused, "Username or password is incorrect").into_response()
+}
+
+fn as_json(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json; charset=utf-8")], value.to_string()).into_response()
+}

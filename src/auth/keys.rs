@@ -1,0 +1,245 @@
+//! Keys, each bound to the algorithms it may be used with, and the signatures they made.
+//!
+//! `jsonwebtoken` reads tokens, PEM and JWK; the signatures are checked by ring, which TLS uses as well. That crate's
+//! own `decode` asks a crypto provider that is one for the whole process: a library must not choose that for its host.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Header};
+use ring::{hmac, signature};
+use serde_json::{Map, Value};
+
+use super::Refused;
+use crate::config::auth::{KeyConfig, check_public};
+
+/// Most keys of a published set that are used: each costs a try for a token that names none.
+const MOST: usize = 100;
+
+/// Keys, in the order they are tried.
+#[derive(Debug, Default)]
+pub struct KeySet(Vec<Key>);
+
+/// One key.
+pub struct Key {
+    /// Its name in a published set. Configured keys have none, and are tried for every token.
+    id: Option<String>,
+    algorithms: Vec<Algorithm>,
+    material: Material,
+}
+
+enum Material {
+    Hmac(hmac::Key),
+    /// A point, or an RSA key in PKCS#1.
+    Public(Vec<u8>),
+    Rsa(signature::RsaPublicKeyComponents<Vec<u8>>),
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+    }
+}
+
+// === sets ===
+
+impl KeySet {
+    /// The keys of a configuration.
+    pub fn configured(keys: &[KeyConfig]) -> Result<Self, String> {
+        let key = |(index, key): (usize, &KeyConfig)| {
+            let decoding = key.decoding_key().map_err(|expected| format!("auth.keys[{index}]: {expected}"))?;
+            Ok(Key::new(None, vec![key.algorithm], &decoding))
+        };
+        keys.iter().enumerate().map(key).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// A published set (RFC 7517), and why some of its keys are left out: a set may hold keys for other purposes, and
+    /// of kinds that are not known here. An error is for what is no set, or holds no key that can be used.
+    pub fn published(json: &[u8]) -> Result<(Self, Vec<String>), String> {
+        let root: Value = serde_json::from_slice(json).map_err(|_| "it is not JSON".to_owned())?;
+        let Some(Value::Array(items)) = root.get("keys") else { return Err("it has no list `keys`".to_owned()) };
+        let (mut keys, mut left_out) = (Vec::new(), Vec::new());
+        for (index, item) in items.iter().enumerate() {
+            match published_key(item) {
+                Ok(key) if keys.len() < MOST => keys.push(key),
+                Ok(_) => left_out.push(format!("key {index}: there are more than {MOST}")),
+                Err(reason) => left_out.push(format!("key {index}: {reason}")),
+            }
+        }
+        if keys.is_empty() {
+            return Err(format!("it has no key that signs tokens ({})", left_out.join("; ")));
+        }
+        Ok((Self(keys), left_out))
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The keys that may have signed a token.
+    pub(super) fn fitting<'a>(&'a self, token: &'a Token<'a>) -> impl Iterator<Item = &'a Key> {
+        self.0.iter().filter(|key| key.may_have_signed(token))
+    }
+}
+
+/// One key of a published set; the error says why it is of no use.
+fn published_key(json: &Value) -> Result<Key, String> {
+    let jwk: Jwk =
+        serde_json::from_value(json.clone()).map_err(|_| "it is no JSON Web Key that is known".to_owned())?;
+    if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
+        return Err("it is not for signatures".to_owned());
+    }
+    if jwk.common.key_operations.as_ref().is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
+        return Err("it is not for verifying".to_owned());
+    }
+    let of_its_kind: &[Algorithm] = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => AlgorithmFamily::Rsa.algorithms(),
+        AlgorithmParameters::EllipticCurve(key) => match key.curve {
+            EllipticCurve::P256 => &[Algorithm::ES256],
+            EllipticCurve::P384 => &[Algorithm::ES384],
+            _ => return Err("its curve is not supported".to_owned()),
+        },
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
+        // A secret that is published is none.
+        AlgorithmParameters::OctetKey(_) => return Err("it is a shared secret".to_owned()),
+        _ => return Err("its kind is not supported".to_owned()),
+    };
+    let algorithms = match json.get("alg").and_then(Value::as_str) {
+        None => of_its_kind.to_vec(),
+        Some(name) => {
+            let named = name.parse::<Algorithm>().ok().filter(|named| of_its_kind.contains(named));
+            vec![named.ok_or("its algorithm is not supported, or is not one of its kind of key")?]
+        }
+    };
+    let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "its numbers cannot be read".to_owned())?;
+    let first = algorithms.first().copied().unwrap_or_default();
+    check_public(&decoding, first).map_err(|expected| format!("it {expected}"))?;
+    Ok(Key::new(jwk.common.key_id, algorithms, &decoding))
+}
+
+// === keys ===
+
+impl Key {
+    fn new(id: Option<String>, algorithms: Vec<Algorithm>, key: &DecodingKey) -> Self {
+        let material = match key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => match algorithms.first() {
+                Some(Algorithm::HS256) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+                Some(Algorithm::HS384) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA384, bytes)),
+                Some(Algorithm::HS512) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA512, bytes)),
+                _ => Material::Public(bytes.clone()),
+            },
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                Material::Rsa(signature::RsaPublicKeyComponents { n: trimmed(n), e: trimmed(e) })
+            }
+        };
+        Self { id, algorithms, material }
+    }
+
+    /// A token of another algorithm, or one that names another key, is not tried: what a token says of itself never
+    /// makes a public key a shared secret.
+    fn may_have_signed(&self, token: &Token<'_>) -> bool {
+        let named = match (&self.id, &token.key_id) {
+            (Some(own), Some(named)) => own == named,
+            _ => true,
+        };
+        named && token.algorithm.is_some_and(|algorithm| self.algorithms.contains(&algorithm))
+    }
+
+    /// Whether the token says that it is this key's.
+    pub(super) fn is_named_by(&self, token: &Token<'_>) -> bool {
+        self.id.is_some() && self.id == token.key_id
+    }
+
+    /// Whether this key made the token's signature, with the algorithm the token names.
+    pub(super) fn verifies(&self, token: &Token<'_>) -> bool {
+        let Some(algorithm) = token.algorithm.filter(|algorithm| self.algorithms.contains(algorithm)) else {
+            return false;
+        };
+        let (message, made) = (token.message.as_bytes(), token.signature.as_slice());
+        let public = |bytes: &[u8], how: &'static dyn signature::VerificationAlgorithm| {
+            signature::UnparsedPublicKey::new(how, bytes).verify(message, made).is_ok()
+        };
+        match (&self.material, algorithm) {
+            (Material::Hmac(key), Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) => {
+                hmac::verify(key, message, made).is_ok()
+            }
+            (Material::Public(bytes), Algorithm::ES256) => public(bytes, &signature::ECDSA_P256_SHA256_FIXED),
+            (Material::Public(bytes), Algorithm::ES384) => public(bytes, &signature::ECDSA_P384_SHA384_FIXED),
+            (Material::Public(bytes), Algorithm::EdDSA) => public(bytes, &signature::ED25519),
+            (Material::Public(bytes), algorithm) => rsa(algorithm).is_some_and(|how| public(bytes, how)),
+            (Material::Rsa(numbers), algorithm) => {
+                rsa(algorithm).is_some_and(|how| numbers.verify(how, message, made).is_ok())
+            }
+            (Material::Hmac(_), _) => false,
+        }
+    }
+}
+
+fn rsa(algorithm: Algorithm) -> Option<&'static signature::RsaParameters> {
+    Some(match algorithm {
+        Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::RS512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+        Algorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
+        Algorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
+        _ => return None,
+    })
+}
+
+/// ring wants numbers without zeros in front; some publish them with.
+fn trimmed(number: &[u8]) -> Vec<u8> {
+    number.iter().copied().skip_while(|byte| *byte == 0).collect()
+}
+
+// === tokens ===
+
+/// A token that has been taken apart, and not been checked.
+pub(super) struct Token<'a> {
+    /// What was signed.
+    message: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+    /// None: `none`, or one that is not known here.
+    algorithm: Option<Algorithm>,
+    key_id: Option<String>,
+}
+
+impl<'a> Token<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
+        let (message, signature) = text.rsplit_once('.').ok_or(Refused::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(Refused::Malformed)?;
+        let header: Map<String, Value> = part(header)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Malformed)?;
+        // An extension that must be understood (RFC 7515, section 4.1.11), and is not.
+        if payload.contains('.') || header.contains_key("crit") || !matches!(header.get("alg"), Some(Value::String(_)))
+        {
+            return Err(Refused::Malformed);
+        }
+        let parsed: Option<Header> = serde_json::from_value(Value::Object(header)).ok();
+        let (algorithm, key_id) = parsed.map_or((None, None), |header| (Some(header.alg), header.kid));
+        Ok(Self { message, payload, signature, algorithm, key_id })
+    }
+
+    /// Whether there is a signature of a kind that is known.
+    pub(super) fn is_signed(&self) -> bool {
+        self.algorithm.is_some() && !self.signature.is_empty()
+    }
+
+    pub(super) fn claims(&self) -> Result<Map<String, Value>, Refused> {
+        part(self.payload)
+    }
+}
+
+fn part(text: &str) -> Result<Map<String, Value>, Refused> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Refused::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| Refused::Malformed)
+}

@@ -1,0 +1,177 @@
+//! Floor 3: who somebody is, and what they may do. Pure: the time is an argument, keys are handed in.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | this one | [`Tokens`]: from a token to a [`Principal`]; [`Authenticate`]: the seam for other ways |
+//! | [`principal`] | [`Principal`]: user, roles, claims |
+//! | [`keys`] | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
+//! | [`keyring`] | the keys that somebody else publishes, as they are now |
+//! | [`refused`] | why a token does not count, in the words of ASP.NET Core |
+//! | [`policy`] | `authorize` and `allowed_groups` |
+//! | [`mint`] | development tokens |
+
+pub mod keyring;
+pub mod keys;
+pub mod mint;
+pub mod policy;
+pub mod principal;
+pub mod refused;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+use serde_json::{Map, Value};
+
+use crate::config::auth::AuthConfig;
+
+pub use keyring::Keyring;
+pub use keys::KeySet;
+pub use principal::Principal;
+pub use refused::Refused;
+
+/// Tells who sends a request. Asked for every request of a connection: its negotiate, each poll, each POST.
+///
+/// A server has one: that of `[auth]`, or a Rust host's own.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Who it is; None is an anonymous one, which `authorize` refuses with 401. An error is for credentials that are
+    /// there and do not count: the answer is 401 everywhere, also where anonymous clients may come.
+    ///
+    /// [`token_of`] finds the token of a request.
+    fn authenticate<'a>(
+        &'a self,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
+}
+
+/// The token of a request: `access_token` in the query, where browsers put it, wins over the header
+/// `Authorization: Bearer` (FINDINGS 1, 5). An empty one is none. Several of a kind are joined, as in ASP.NET Core, and
+/// so are no token any more: nobody has to guess which of them somebody in front has looked at.
+pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, value)| key.eq_ignore_ascii_case("access_token") && !value.is_empty())
+        .map(|(_, value)| value)
+        .collect();
+    if !in_query.is_empty() {
+        return Some(in_query.join(","));
+    }
+    let in_header: Vec<_> =
+        headers.get_all(AUTHORIZATION).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let in_header = in_header.join(",");
+    let (scheme, token) = in_header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// Checks JSON Web Tokens by the rules of `[auth]`.
+pub struct Tokens {
+    keys: KeySet,
+    /// The keys at `jwks_url`.
+    published: Option<Arc<Keyring>>,
+    issuer: Vec<String>,
+    audience: Vec<String>,
+    clock_skew: Duration,
+    user_id_claim: Option<String>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// The rules of a configuration; `published` is where the keys of its `jwks_url` will be. The error names a key
+    /// that cannot be used, and holds nothing of it.
+    pub fn new(config: &AuthConfig, published: Option<Arc<Keyring>>) -> Result<Self, String> {
+        Ok(Self {
+            keys: KeySet::configured(&config.keys)?,
+            published,
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            clock_skew: config.clock_skew,
+            user_id_claim: config.user_id_claim.clone(),
+        })
+    }
+
+    /// Where published keys come from.
+    pub fn published(&self) -> Option<&Arc<Keyring>> {
+        self.published.as_ref()
+    }
+
+    /// Who a token says its bearer is, if it counts at `now`.
+    pub fn check(&self, token: &str, now: SystemTime) -> Result<Principal, Refused> {
+        let claims = self.verified(token)?;
+        self.check_times(&claims, now)?;
+        self.check_audience(&claims)?;
+        self.check_issuer(&claims)?;
+        Ok(Principal::from_claims(claims, self.user_id_claim.as_deref()))
+    }
+
+    /// The claims of a token whose signature is right.
+    fn verified(&self, token: &str) -> Result<Map<String, Value>, Refused> {
+        let token = keys::Token::read(token)?;
+        let published = self.published.as_ref().map(|ring| ring.current());
+        let sets = [Some(&self.keys), published.as_ref().and_then(|set| set.as_deref())];
+        let mut named = false;
+        for key in sets.into_iter().flatten().flat_map(|set| set.fitting(&token)) {
+            if key.verifies(&token) {
+                return token.claims();
+            }
+            named |= key.is_named_by(&token);
+        }
+        Err(match published {
+            Some(None) => Refused::KeysMissing,
+            _ if named || !token.is_signed() => Refused::Signature,
+            _ => Refused::KeyNotFound,
+        })
+    }
+
+    fn check_times(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<(), Refused> {
+        let seconds = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(value) => principal::seconds(value).map(Some).ok_or(Refused::Malformed),
+        };
+        let (expires, not_before) = (seconds("exp")?, seconds("nbf")?);
+        // As the reference: a token that never expires is refused.
+        let expires = expires.ok_or(Refused::NoExpiration)?;
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (earliest, latest) = (now.saturating_sub(self.clock_skew), now.saturating_add(self.clock_skew));
+        match not_before {
+            Some(not_before) if not_before > expires => return Err(Refused::Lifetime { not_before, expires }),
+            Some(not_before) if Duration::from_secs(not_before) > latest => return Err(Refused::NotBefore(not_before)),
+            _ => {}
+        }
+        if Duration::from_secs(expires) < earliest { Err(Refused::Expired(expires)) } else { Ok(()) }
+    }
+
+    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+        if self.audience.is_empty() {
+            return Ok(());
+        }
+        let given: Vec<String> = principal::texts(claims.get("aud")).collect();
+        if given.iter().any(|audience| self.audience.contains(audience)) {
+            return Ok(());
+        }
+        Err(Refused::Audience(given.join(", ")))
+    }
+
+    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        match claims.get("iss") {
+            Some(Value::String(issuer)) if self.issuer.contains(issuer) => Ok(()),
+            Some(Value::String(issuer)) => Err(Refused::Issuer(issuer.clone())),
+            _ => Err(Refused::Issuer(String::new())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

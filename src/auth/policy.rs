@@ -1,0 +1,109 @@
+//! What somebody may do: `authorize` of hubs and methods, `allowed_groups` of `join` steps (design.md section 3).
+
+use super::Principal;
+use crate::config::auth::{Authorize, GroupPattern};
+use crate::config::steps::{Part, Placeholder};
+
+/// Whether somebody fulfils a rule. Nobody anonymous does.
+pub fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
+    let Some(principal) = principal else { return false };
+    let role = rule.roles.is_empty() || rule.roles.iter().any(|role| principal.has_role(role));
+    role && rule.claims.iter().all(|(name, values)| principal.claim(name).any(|held| values.contains(&held)))
+}
+
+/// What the placeholders of a pattern stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The caller's connection.
+    pub connection: &'a str,
+    /// The caller's user; a pattern that names it fits no group of an anonymous caller.
+    pub user: Option<&'a str>,
+    /// The hub.
+    pub hub: &'a str,
+}
+
+/// Whether a group is among those that patterns allow.
+pub fn allows(patterns: &[GroupPattern], names: Names<'_>, group: &str) -> bool {
+    patterns.iter().any(|pattern| fits(pattern, names, group).unwrap_or(false))
+}
+
+fn fits(pattern: &GroupPattern, names: Names<'_>, group: &str) -> Option<bool> {
+    let mut rest = group;
+    for part in &pattern.name.0 {
+        let text = match part {
+            Part::Text(text) => text.as_str(),
+            Part::Placeholder(Placeholder::UserId) => names.user?,
+            Part::Placeholder(Placeholder::ConnectionId) => names.connection,
+            Part::Placeholder(Placeholder::Hub) => names.hub,
+            Part::Placeholder(_) => return None,
+        };
+        rest = rest.strip_prefix(text)?;
+    }
+    Some(pattern.open || rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::steps::Template;
+    use serde_json::json;
+
+    fn principal(claims: serde_json::Value) -> Principal {
+        let serde_json::Value::Object(claims) = claims else { panic!("an object") };
+        Principal::from_claims(claims, None)
+    }
+
+    #[test]
+    fn all_of_a_rule_must_hold() {
+        let ann =
+            principal(json!({ "sub": "ann", "roles": ["editor", "admin"], "tier": "gold", "level": 7, "beta": true,
+            "http://schemas.microsoft.com/ws/2008/06/identity/claims/role": "owner" }));
+        for (rule, permitted) in [
+            (Authorize::user(), true),
+            (Authorize::user().role("admin"), true),
+            (Authorize::user().role("Admin"), false),
+            (Authorize::user().role("root").role("owner"), true),
+            (Authorize::user().claim("tier", "gold"), true),
+            (Authorize::user().claim("tier", "silver").claim("tier", "gold"), true),
+            (Authorize::user().claim("tier", "silver"), false),
+            (Authorize::user().claim("level", "7").claim("beta", "true"), true),
+            (Authorize::user().claim("missing", ""), false),
+            (Authorize::user().role("admin").claim("tier", "silver"), false),
+        ] {
+            assert_eq!(permits(&rule, Some(&ann)), permitted, "{rule:?}");
+            assert!(!permits(&rule, None), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn groups_fit_patterns() {
+        let pattern = |parts: Vec<Part>, open| GroupPattern { name: Template(parts), open };
+        let user = || Part::Placeholder(Placeholder::UserId);
+        let text = |text: &str| Part::Text(text.to_owned());
+        let patterns = [
+            pattern(vec![text("user:"), user()], false),
+            pattern(vec![text("room-")], true),
+            pattern(vec![text("lobby")], false),
+        ];
+        let names = |user| Names { connection: "c", user, hub: "chat" };
+        for (who, group, allowed) in [
+            (Some("ann"), "user:ann", true),
+            (Some("ann"), "user:anna", false),
+            (Some("ann"), "user:bob", false),
+            (None, "user:", false),
+            (None, "user:ann", false),
+            (None, "room-", true),
+            (None, "room-7", true),
+            (None, "Room-7", false),
+            (None, "a room-7", false),
+            (None, "lobby", true),
+            (None, "lobby2", false),
+            (None, "", false),
+        ] {
+            assert_eq!(allows(&patterns, names(who), group), allowed, "{who:?} {group}");
+        }
+        assert!(!allows(&[], names(None), "x"), "an empty list allows none");
+        assert!(allows(&[pattern(vec![], true)], names(None), "anything"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Why a token does not count, in the words of ASP.NET Core's bearer handler (FINDINGS 2, HTTP).
+
+use std::fmt::Write as _;
+
+/// Longer texts from a token are cut: the header is to be read by people.
+const MOST: usize = 200;
+
+/// Credentials that are there and do not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no token.
+    Malformed,
+    /// The signature is missing, or not that of the key the token names.
+    Signature,
+    /// No key that is known made this signature.
+    KeyNotFound,
+    /// The keys have not been fetched yet, so nobody can tell: 503, not 401.
+    KeysMissing,
+    /// It has no `exp`.
+    NoExpiration,
+    /// When it ended, in seconds since 1970.
+    Expired(u64),
+    /// When it begins, in seconds since 1970.
+    NotBefore(u64),
+    /// It ends before it begins.
+    Lifetime {
+        /// `nbf`, in seconds since 1970.
+        not_before: u64,
+        /// `exp`, in seconds since 1970.
+        expires: u64,
+    },
+    /// It is from somebody else.
+    Issuer(String),
+    /// It is for somebody else.
+    Audience(String),
+    /// A Rust host's own reason, which the client is told.
+    Other(String),
+}
+
+impl Refused {
+    /// What the client is told, if there is anything to tell.
+    pub fn description(&self) -> Option<String> {
+        Some(match self {
+            Self::Malformed | Self::KeysMissing => return None,
+            Self::Signature => "The signature is invalid".to_owned(),
+            Self::KeyNotFound => "The signature key was not found".to_owned(),
+            Self::NoExpiration => "The token has no expiration".to_owned(),
+            Self::Expired(at) => format!("The token expired at '{}'", moment(*at)),
+            Self::NotBefore(at) => format!("The token is not valid before '{}'", moment(*at)),
+            Self::Lifetime { not_before, expires } => format!(
+                "The token lifetime is invalid; NotBefore: '{}', Expires: '{}'",
+                moment(*not_before),
+                moment(*expires)
+            ),
+            Self::Issuer(issuer) => format!("The issuer '{}' is invalid", named(issuer)),
+            Self::Audience(audience) => format!("The audience '{}' is invalid", named(audience)),
+            Self::Other(reason) => shown(reason),
+        })
+    }
+
+    /// The value of `WWW-Authenticate`.
+    pub fn challenge(&self) -> String {
+        let mut text = "Bearer error=\"invalid_token\"".to_owned();
+        if let Some(description) = self.description() {
+            let _ = write!(text, ", error_description=\"{description}\"");
+        }
+        text
+    }
+}
+
+/// A text out of a token where it stands quoted in a header.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if (' '..='~').contains(&c) && c != '"' && c != '\\' { c } else { '?' };
+    text.chars().take(MOST).map(plain).collect()
+}
+
+fn named(text: &str) -> String {
+    if text.is_empty() { "(null)".to_owned() } else { shown(text) }
+}
+
+/// `MM/dd/yyyy HH:mm:ss` in UTC, as .NET's invariant culture writes it.
+fn moment(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{month:02}/{day:02}/{year:04} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of a day counted from 1970, in the Gregorian calendar.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Years begin in March here, so that the leap day is the last of its year; an era is 400 of them.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_dotnet_does() {
+        for (seconds, text) in [
+            (1_600_000_000, "09/13/2020 12:26:40"),
+            (0, "01/01/1970 00:00:00"),
+            (951_782_400, "02/29/2000 00:00:00"),
+            (4_102_444_799, "12/31/2099 23:59:59"),
+            (253_402_300_799, "12/31/9999 23:59:59"),
+        ] {
+            assert_eq!(moment(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_token_cannot_write_headers() {
+        let refused = Refused::Issuer("a\"b\\c\r\nSet-Cookie: x\u{e9}".to_owned());
+        assert_eq!(
+            refused.challenge(),
+            "Bearer error=\"invalid_token\", error_description=\"The issuer 'a?b?c??Set-Cookie: x?' is invalid\""
+        );
+        assert!(Refused::Audience("x".repeat(10_000)).challenge().len() < 400);
+    }
+}

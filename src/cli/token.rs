@@ -1,0 +1,59 @@
+//! `hubplane token`: a development token, alone on stdout.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use hubplane::auth::mint::{Wish, mint};
+use hubplane::config::Config;
+
+use super::{EX_CONFIG, EX_USAGE, complain, say};
+
+/// Flags of `hubplane token`.
+#[derive(Debug, clap::Args)]
+pub(super) struct TokenFlags {
+    /// The user's id
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A role; may be given several times
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
+    /// One more claim, as in tier=gold; may be given several times
+    #[arg(long, value_name = "TYPE=VALUE")]
+    claim: Vec<String>,
+    /// How long the token counts
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    expires: String,
+}
+
+/// Prints a token that a server with this configuration takes.
+pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
+    let wish = match wish(flags) {
+        Ok(wish) => wish,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    match mint(&config.auth, &wish, SystemTime::now()) {
+        Ok(token) => {
+            say(token);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+fn wish(flags: TokenFlags) -> Result<Wish, String> {
+    let TokenFlags { user, role, claim, expires } = flags;
+    let split = |text: String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("--claim must be TYPE=VALUE, as in tier=gold".to_owned()),
+    };
+    let claims = claim.into_iter().map(split).collect::<Result<_, _>>()?;
+    let life: Duration = humantime::parse_duration(&expires)
+        .map_err(|_| "--expires must be a duration with a unit, such as 1h or 30m".to_owned())?;
+    Ok(Wish { user, roles: role, claims, life })
+}

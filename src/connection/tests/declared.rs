@@ -1,0 +1,166 @@
+//! Declared methods that stream a group, take an upload, and ask clients.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kit::{Client, Node};
+use crate::backplane::memory;
+use crate::config::load::{Flags, Sources, load};
+use crate::hub::Declared;
+
+const CONFIG: &str = r#"
+[hubs.test]
+detailed_errors = true
+allowed_groups = ["room-*"]
+[hubs.test.methods.Join]
+params = ["room"]
+do = [{ join = "{room}" }]
+[hubs.test.methods.Say]
+params = ["room", "text"]
+do = [{ send = "Said", to = "group:{room}", args = ["{text}", { from = "{connection_id}" }] }]
+[hubs.test.methods.SayToOthers]
+params = ["room"]
+do = [{ send = "Said", to = "others_in_group:{room}" }]
+[hubs.test.methods.Watch]
+params = ["room"]
+do = [{ send = "Watching", to = "caller", args = ["{room}"] }]
+streams = "group:{room}"
+[hubs.test.methods.Import]
+params = ["room"]
+upload = "line"
+each = [{ send = "Line", to = "caller", args = ["{room}", "{line}"] }]
+do = [{ send = "Done", to = "caller" }]
+returns = "imported into {room}"
+[hubs.test.methods.Ask]
+params = ["id", "question"]
+do = [
+  { ask = "Answer", to = "connection:{id}", args = ["{question}"], timeout = "5s", as = "answer" },
+  { ask = "Sure", to = "caller", args = ["{answer}"], as = "sure" },
+]
+returns = ["{answer}", "{sure}"]
+"#;
+
+fn node() -> Node {
+    let flags = Flags::default();
+    let read = |_: &Path| -> io::Result<String> { Ok(CONFIG.to_owned()) };
+    let loaded = load(&Sources { flags: &flags, environment: &[], read: &read, check_connection: &|_| Ok(Vec::new()) });
+    let hub = loaded.unwrap().config.hubs.remove(0);
+    let (backplane, _nothing_arrives) = memory::single();
+    Node::of(hub.options.clone(), Arc::new(Declared::new(&hub)), backplane, "n")
+}
+
+async fn call(client: &Client, target: &str, arguments: &str) {
+    client.send(&format!(r#"{{"type":1,"invocationId":"1","target":"{target}","arguments":{arguments}}}"#)).await;
+}
+
+async fn watch(client: &Client, room: &str) {
+    client.send(&format!(r#"{{"type":4,"invocationId":"w","target":"Watch","arguments":["{room}"]}}"#)).await;
+}
+
+const DONE: &str = r#"{"type":3,"invocationId":"1","result":null}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_streamed_until_the_cancel() {
+    let node = node();
+    let (mut a, b) = (node.join("a").await, node.join("b").await);
+    watch(&a, "room-1").await;
+    assert_eq!(a.all().await, [r#"{"type":1,"target":"Watching","arguments":["room-1"]}"#]);
+    call(&b, "Say", r#"["room-1",[1.0]]"#).await;
+    call(&b, "Say", r#"["room-2",2]"#).await;
+    let item = r#"{"type":2,"invocationId":"w","item":{"target":"Said","arguments":[[1.0],{"from":"b"}]}}"#;
+    assert_eq!(a.all().await, [item], "once, and not as a call: it is no member");
+    call(&a, "SayToOthers", r#"["room-1"]"#).await;
+    assert_eq!(a.all().await, [DONE], "what leaves a connection out is not for its streams");
+    a.send(r#"{"type":5,"invocationId":"w"}"#).await;
+    assert_eq!(a.all().await, [r#"{"type":3,"invocationId":"w"}"#]);
+    call(&a, "Say", r#"["room-1",3]"#).await;
+    assert_eq!(a.all().await, [DONE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_groups_that_may_be_joined_are_streamed() {
+    let node = node();
+    let mut a = node.join("a").await;
+    watch(&a, "secret").await;
+    let error = r#"{"type":3,"invocationId":"w","error":"An unexpected error occurred invoking 'Watch' on the server. HubException: the caller may not join the group 'secret'"}"#;
+    assert_eq!(a.all().await[1..], [error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_falls_behind_loses_its_stream_and_nobody_waits() {
+    let node = node();
+    let (mut a, b) = (node.join("a").await, node.join("b").await);
+    watch(&a, "room-1").await;
+    a.all().await;
+    // The wire takes 16 messages and the outbox 64 KiB; 256 messages wait behind them.
+    let text = "x".repeat(8 * 1024);
+    for _ in 0..400 {
+        call(&b, "Say", &format!(r#"["room-1","{text}"]"#)).await;
+    }
+    let heard = a.all().await;
+    let error = r#"{"type":3,"invocationId":"w","error":"An error occurred on the server while streaming results. HubException: the stream fell behind the group and has lost messages"}"#;
+    assert_eq!(heard.last().map(String::as_str), Some(error));
+    assert!((256..400).contains(&(heard.len() - 1)), "{}", heard.len());
+    assert_eq!(a.close.reason(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_run_for_each_item_of_an_upload() {
+    let node = node();
+    let mut a = node.join("a").await;
+    a.send(r#"{"type":1,"invocationId":"1","target":"Import","arguments":["r"],"streamIds":["u"]}"#).await;
+    a.send(r#"{"type":2,"invocationId":"u","item":{"n":1}}"#).await;
+    assert_eq!(a.all().await, [r#"{"type":1,"target":"Line","arguments":["r",{"n":1}]}"#]);
+    a.send(r#"{"type":2,"invocationId":"u","item":"two"}"#).await;
+    a.send(r#"{"type":3,"invocationId":"u"}"#).await;
+    let rest = [
+        r#"{"type":1,"target":"Line","arguments":["r","two"]}"#,
+        r#"{"type":1,"target":"Done","arguments":[]}"#,
+        r#"{"type":3,"invocationId":"1","result":"imported into r"}"#,
+    ];
+    assert_eq!(a.all().await, rest);
+
+    a.send(r#"{"type":1,"invocationId":"1","target":"Import","arguments":["r"],"streamIds":["u"]}"#).await;
+    a.send(r#"{"type":3,"invocationId":"u","error":"no more"}"#).await;
+    let error = r#"{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Import' on the server. HubException: no more"}"#;
+    assert_eq!(a.all().await, [error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_used_by_later_steps_and_returned() {
+    let node = node();
+    let (mut a, mut b) = (node.join("a").await, node.join("b").await);
+    call(&a, "Ask", r#"["b",{"q":1}]"#).await;
+    assert_eq!(b.all().await, [r#"{"type":1,"invocationId":"s1","target":"Answer","arguments":[{"q":1}]}"#]);
+    b.send(r#"{"type":3,"invocationId":"s1","result":{"yes":1.0}}"#).await;
+    assert_eq!(a.all().await, [r#"{"type":1,"invocationId":"s2","target":"Sure","arguments":[{"yes":1.0}]}"#]);
+    a.send(r#"{"type":3,"invocationId":"s2","result":null}"#).await;
+    assert_eq!(a.all().await, [r#"{"type":3,"invocationId":"1","result":[{"yes":1.0},null]}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_fails_the_step() {
+    let node = node();
+    let (mut a, mut b) = (node.join("a").await, node.join("b").await);
+    let error = |text: &str| {
+        format!(
+            r#"{{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Ask' on the server. HubException: {text}"}}"#
+        )
+    };
+    call(&a, "Ask", r#"["nobody",1]"#).await;
+    assert_eq!(a.all().await, [error("Connection 'nobody' does not exist.")]);
+    call(&a, "Ask", r#"["b",1]"#).await;
+    assert_eq!(b.all().await.len(), 1);
+    b.send(r#"{"type":3,"invocationId":"s1","error":"ask somebody else"}"#).await;
+    assert_eq!(a.all().await, [error("ask somebody else")]);
+    call(&a, "Ask", r#"["b",1]"#).await;
+    assert_eq!(b.all().await.len(), 1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(a.all().await, [error("Invocation canceled by the server.")]);
+    call(&a, "Ask", r#"["b",1]"#).await;
+    assert_eq!(b.all().await.len(), 1);
+    b.leave();
+    assert_eq!(a.all().await, [error("Connection 'b' disconnected.")]);
+}

@@ -1,0 +1,104 @@
+//! Client results between two nodes that share a backplane in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kit::Node;
+use crate::backplane::memory::Bus;
+use crate::config::HubOptions;
+use crate::delivery::inbound::Router;
+use crate::hub::{Caller, Methods};
+use crate::protocol::RawValue;
+
+/// Two nodes; each asks any client for any value, or for a number.
+async fn two() -> (Node, Node) {
+    let bus = Bus::default();
+    let node = async |id: &str| {
+        let hub = Methods::new()
+            .method("Ask", |caller: Caller, id: String, question: RawValue| async move {
+                caller.clients().client(id).invoke::<RawValue>("Answer", (question,)).await
+            })
+            .method("Number", |caller: Caller, id: String| async move {
+                caller.clients().client(id).invoke::<i32>("Answer", ()).await
+            });
+        let (backplane, arrived) = bus.node(id.into());
+        let options = HubOptions { detailed_errors: true, ..HubOptions::default() };
+        let node = Node::of(options, Arc::new(hub), backplane, id);
+        node.host.delivery.listen().await;
+        tokio::spawn(Router::new([node.host.delivery.clone()]).run(arrived));
+        node
+    };
+    (node("one").await, node("two").await)
+}
+
+/// The id of the question that a client was asked, and the rest of it.
+fn question(records: &[String]) -> (String, String) {
+    let [record] = records else { panic!("one question, not {records:?}") };
+    let rest = record.split_once(r#""invocationId":""#).unwrap().1;
+    let (id, rest) = rest.split_once('"').unwrap();
+    (id.to_owned(), rest.to_owned())
+}
+
+fn error(method: &str, text: &str) -> String {
+    format!(
+        r#"{{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking '{method}' on the server. {text}"}}"#
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_and_errors_find_their_way_back() {
+    let (one, two) = two().await;
+    let (mut asker, mut asked) = (one.join("asker").await, two.join("asked").await);
+    for (answer, completion) in [
+        (r#""result":{"deep":[1.0,null]}"#, r#"{"type":3,"invocationId":"1","result":{"deep":[1.0,null]}}"#.to_owned()),
+        (r#""error":"no""#, error("Ask", "HubException: no")),
+    ] {
+        asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["asked",[7]]}"#).await;
+        let (id, rest) = question(&asked.all().await);
+        assert_eq!(rest, r#","target":"Answer","arguments":[[7]]}"#);
+        asked.send(&format!(r#"{{"type":3,"invocationId":"{id}",{answer}}}"#)).await;
+        assert_eq!(asker.all().await, [completion]);
+    }
+    asker.send(r#"{"type":1,"invocationId":"1","target":"Number","arguments":["asked"]}"#).await;
+    let (id, _) = question(&asked.all().await);
+    asked.send(&format!(r#"{{"type":3,"invocationId":"{id}","result":"text"}}"#)).await;
+    let told = asker.all().await;
+    let wrong = "HubException: Error trying to deserialize result to Int32. ";
+    assert!(told.len() == 1 && told[0].contains(wrong), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_there_or_leaves_or_is_silent_is_told() {
+    let (one, two) = two().await;
+    let (mut asker, mut asked) = (one.join("asker").await, two.join("asked").await);
+    asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["nobody",0]}"#).await;
+    assert_eq!(asker.all().await, [error("Ask", "IOException: Connection 'nobody' does not exist.")]);
+
+    asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["asked",0]}"#).await;
+    let (id, _) = question(&asked.all().await);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(asker.all().await, [error("Ask", "HubException: Invocation canceled by the server.")]);
+    asked.send(&format!(r#"{{"type":3,"invocationId":"{id}","result":"late"}}"#)).await;
+    assert!(asker.all().await.is_empty());
+    assert_eq!(asked.close.reason(), None);
+
+    asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["asked",0]}"#).await;
+    question(&asked.all().await);
+    asked.leave();
+    assert_eq!(asker.all().await, [error("Ask", "HubException: Connection disconnected.")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_clients_answer_closes_that_client_and_leaves_the_question_open() {
+    let (one, two) = two().await;
+    let (mut asker, mut asked, mut other) = (one.join("asker").await, two.join("asked").await, two.join("other").await);
+    asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["asked",0]}"#).await;
+    let (id, _) = question(&asked.all().await);
+    let answer = format!(r#"{{"type":3,"invocationId":"{id}","result":1}}"#);
+    other.send(&answer).await;
+    let told = other.all().await;
+    assert!(told[0].contains(&format!("Connection ID 'other' is not valid for invocation ID '{id}'.")), "{told:?}");
+    assert!(asker.all().await.is_empty());
+    asked.send(&answer).await;
+    assert_eq!(asker.all().await, [r#"{"type":3,"invocationId":"1","result":1}"#]);
+}

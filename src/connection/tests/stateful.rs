@@ -1,0 +1,377 @@
+//! Stateful reconnect over wires made of channels: what is sent again, what is counted, what ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::kit::Node;
+use crate::close::{CloseReason, CloseSignal};
+use crate::config::HubOptions;
+use crate::connection::{Peer, serve};
+use crate::frame::{self, Framing};
+use crate::hub::RequestInfo;
+use crate::ids::ConnectionId;
+use crate::protocol::{RawValue, TransportKind};
+use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
+
+/// A client whose wire can be cut and replaced.
+struct Client {
+    to_server: Option<mpsc::Sender<Bytes>>,
+    from_server: mpsc::Receiver<Bytes>,
+    sources: mpsc::Sender<mpsc::Receiver<Bytes>>,
+    sinks: mpsc::Sender<mpsc::Sender<Bytes>>,
+    close: CloseSignal,
+    resumption: Resumption,
+    served: JoinHandle<CloseReason>,
+}
+
+struct In {
+    now: mpsc::Receiver<Bytes>,
+    next: mpsc::Receiver<mpsc::Receiver<Bytes>>,
+    waiting: Option<mpsc::Receiver<Bytes>>,
+    number: u64,
+}
+
+struct Out {
+    now: mpsc::Sender<Bytes>,
+    next: mpsc::Receiver<mpsc::Sender<Bytes>>,
+    number: u64,
+}
+
+impl Source for In {
+    async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
+        tokio::select! {
+            biased;
+            Some(next) = self.next.recv(), if self.waiting.is_none() => {
+                self.waiting = Some(next);
+                Err(SourceEnd::Lost)
+            }
+            bytes = self.now.recv() => {
+                into.extend_from_slice(&bytes.ok_or(SourceEnd::Lost)?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn renewed(&mut self) -> u64 {
+        if self.waiting.is_none() {
+            self.waiting = self.next.recv().await;
+        }
+        match self.waiting.take() {
+            Some(next) => self.now = next,
+            None => std::future::pending().await,
+        }
+        self.number += 1;
+        self.number
+    }
+}
+
+impl Sink for Out {
+    async fn ready(&mut self) {}
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+        for bytes in batch.drain(..) {
+            self.now.send(bytes).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn renewed(&mut self) -> u64 {
+        match self.next.recv().await {
+            Some(next) => self.now = next,
+            None => std::future::pending().await,
+        }
+        self.number += 1;
+        self.number
+    }
+}
+
+fn options() -> HubOptions {
+    HubOptions { detailed_errors: true, stateful_reconnect_buffer_size: 1000, ..HubOptions::default() }
+}
+
+/// A client with a grant that has shaken hands with this version.
+async fn join(node: &Node, version: i32) -> Client {
+    let (to_server, now) = mpsc::channel(64);
+    let (out, from_server) = mpsc::channel(64);
+    let (sources, next_source) = mpsc::channel(1);
+    let (sinks, next_sink) = mpsc::channel(1);
+    let (close, resumption) = (CloseSignal::default(), Resumption::default());
+    let request = RequestInfo {
+        transport: TransportKind::WebSockets,
+        uri: "/test".parse().unwrap(),
+        headers: http::HeaderMap::new(),
+        remote: None,
+        principal: None,
+    };
+    let peer = Peer {
+        id: ConnectionId::from("a"),
+        request: Arc::new(request),
+        close: close.clone(),
+        resumption: Some(resumption.clone()),
+    };
+    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw));
+    let source = In { now, next: next_source, waiting: None, number: 0 };
+    let sink = Out { now: out, next: next_sink, number: 0 };
+    let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });
+    let mut client = Client { to_server: Some(to_server), from_server, sources, sinks, close, resumption, served };
+    client.send(&format!(r#"{{"protocol":"json","version":{version}}}"#)).await;
+    assert_eq!(client.all().await, ["{}"]);
+    client
+}
+
+impl Client {
+    async fn send(&self, records: &str) {
+        self.to_server.as_ref().unwrap().send(format!("{records}\u{1e}").into()).await.unwrap();
+    }
+
+    async fn echo(&self, id: u32) {
+        self.send(&format!(r#"{{"type":1,"invocationId":"{id}","target":"Echo","arguments":[{id}]}}"#)).await;
+    }
+
+    /// Everything that comes until nothing does.
+    async fn all(&mut self) -> Vec<String> {
+        let mut text = String::new();
+        while let Ok(Some(bytes)) = tokio::time::timeout(Duration::from_millis(100), self.from_server.recv()).await {
+            text.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+        text.split_terminator('\u{1e}').map(str::to_owned).collect()
+    }
+
+    /// Both directions end without a farewell; returns when the server knows.
+    async fn cut(&mut self) {
+        self.to_server = None;
+        self.from_server = mpsc::channel(1).1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// Comes over another wire; the old one is as it is.
+    async fn come_again(&mut self) {
+        let (to_server, now) = mpsc::channel(64);
+        let (out, from_server) = mpsc::channel(64);
+        self.sinks.send(out).await.unwrap();
+        self.sources.send(now).await.unwrap();
+        (self.to_server, self.from_server) = (Some(to_server), from_server);
+    }
+}
+
+fn answer(id: u32) -> String {
+    format!(r#"{{"type":3,"invocationId":"{id}","result":{id}}}"#)
+}
+
+fn sequence(id: u32) -> String {
+    format!(r#"{{"type":9,"sequenceId":{id}}}"#)
+}
+
+fn broadcast(node: &Node, text: &str) {
+    let message = frame::send("M", vec![RawValue::text(text)]);
+    for member in node.host.delivery.registry().everybody().iter() {
+        member.push(&message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_acknowledged_comes_again_behind_its_sequence() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    for id in 1..=3 {
+        client.echo(id).await;
+    }
+    assert_eq!(client.all().await, [answer(1), answer(2), answer(3)]);
+    client.send(r#"{"type":8,"sequenceId":2}"#).await;
+    assert!(client.all().await.is_empty());
+    client.cut().await;
+    broadcast(&node, "meanwhile");
+    client.come_again().await;
+    let meanwhile = r#"{"type":1,"target":"M","arguments":["meanwhile"]}"#.to_owned();
+    assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile.clone()]);
+    // And once more, with nothing acknowledged since.
+    client.cut().await;
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile]);
+    client.send(r#"{"type":8,"sequenceId":1000}"#).await;
+    client.send(r#"{"type":8,"sequenceId":-1}"#).await;
+    client.send(r#"{"type":8,"sequenceId":0}"#).await;
+    assert!(client.all().await.is_empty());
+    client.cut().await;
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(5)]);
+    assert_eq!(node.told(), ["connected a"], "the hub does not notice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_is_not_done_again() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    client.echo(2).await;
+    assert_eq!(client.all().await.len(), 2);
+    client.to_server.as_ref().unwrap().send("{\"type\":1,\"invocationId\":\"half".into()).await.unwrap();
+    client.cut().await;
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(1), answer(1), answer(2)]);
+    client.send(&sequence(1)).await;
+    for id in 1..=3 {
+        client.echo(id).await;
+    }
+    assert_eq!(client.all().await, [answer(3)]);
+    node.host.sweep(Instant::now());
+    node.host.sweep(Instant::now());
+    assert_eq!(client.all().await, [r#"{"type":8,"sequenceId":3}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_message_a_client_counts_is_counted() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.send(r#"{"type":2,"invocationId":"x","item":1}"#).await;
+    client.send(r#"{"type":3,"invocationId":"y"}"#).await;
+    client.send(r#"{"type":5,"invocationId":"z"}"#).await;
+    client.send(r#"{"type":1,"target":"None","arguments":[]}"#).await;
+    client.send(r#"{"type":6}"#).await;
+    assert!(client.all().await.is_empty());
+    node.host.sweep(Instant::now());
+    assert_eq!(client.all().await, [r#"{"type":8,"sequenceId":4}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sequence_that_cannot_be_ends_it() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    client.send(&sequence(3)).await;
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: Sequence ID greater than amount of messages we've received.","allowReconnect":true}"#;
+    assert_eq!(client.all().await, [answer(1), close.to_owned()]);
+    assert!(!client.resumption.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn version_one_does_without() {
+    let node = Node::new(options());
+    let mut client = join(&node, 1).await;
+    client.echo(1).await;
+    client.send(&sequence(9)).await;
+    assert_eq!(client.all().await, [answer(1)]);
+    node.host.sweep(Instant::now());
+    assert!(client.all().await.is_empty(), "no Ack");
+    assert!(!client.resumption.is_open());
+    client.cut().await;
+    assert_eq!(client.served.await.unwrap(), CloseReason::TransportLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_and_uploads_go_on_while_there_is_no_socket() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.send(r#"{"type":1,"invocationId":"1","target":"Concat","arguments":[],"streamIds":["s"]}"#).await;
+    client.send(r#"{"type":2,"invocationId":"s","item":"a"}"#).await;
+    client.send(r#"{"type":1,"invocationId":"2","target":"Wait","arguments":[]}"#).await;
+    assert!(client.all().await.is_empty());
+    client.cut().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    node.gate.0.add_permits(1);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.told(), ["connected a", "waited"]);
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(1), r#"{"type":3,"invocationId":"2","result":null}"#.to_owned()]);
+    client.send(&sequence(4)).await;
+    client.send(r#"{"type":2,"invocationId":"s","item":"b"}"#).await;
+    client.send(r#"{"type":3,"invocationId":"s"}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":"ab"}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_wire_is_taken_over_and_a_message_in_hand_is_not_lost() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.send(r#"{"type":1,"invocationId":"1","target":"Wait","arguments":[]}"#).await;
+    // The reader waits for a free slot with this one in its hand.
+    client.echo(2).await;
+    assert!(client.all().await.is_empty());
+    let (_old, old) = (client.to_server.take(), std::mem::replace(&mut client.from_server, mpsc::channel(1).1));
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(1)], "the writer does not wait for the reader");
+    client.send(&sequence(3)).await;
+    client.echo(3).await;
+    node.gate.0.add_permits(1);
+    let done = r#"{"type":3,"invocationId":"1","result":null}"#.to_owned();
+    assert_eq!(client.all().await, [done, answer(2), answer(3)]);
+    assert!(old.is_closed() || old.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_client_for_ever() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.cut().await;
+    let start = Instant::now();
+    node.host.sweep(start + Duration::from_secs(14));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(client.resumption.is_open());
+    node.host.sweep(start + Duration::from_secs(16));
+    assert_eq!(client.served.await.unwrap(), CloseReason::Expired);
+    assert!(!client.resumption.is_open());
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    assert_eq!(node.told(), ["connected a", "disconnected a None"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_socket_is_ended_at_once_when_the_server_stops() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    client.cut().await;
+    client.close.close(CloseReason::Draining);
+    let start = Instant::now();
+    assert_eq!(client.served.await.unwrap(), CloseReason::Draining);
+    assert_eq!(Instant::now(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_a_client_that_is_away_is_bounded() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.cut().await;
+    let text = "x".repeat(400);
+    broadcast(&node, &text);
+    broadcast(&node, &text);
+    assert!(client.close.reason().is_none());
+    broadcast(&node, &text);
+    assert_eq!(client.served.await.unwrap(), CloseReason::SlowClient);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_a_client_that_never_acknowledges_is_bounded() {
+    let node = Node::new(HubOptions { outgoing_buffer_size: Some(2000), ..options() });
+    let mut client = join(&node, 2).await;
+    let text = "x".repeat(400);
+    for _ in 0..4 {
+        broadcast(&node, &text);
+        assert_eq!(client.all().await.len(), 1, "it reads all of it");
+    }
+    assert!(client.close.reason().is_none());
+    broadcast(&node, &text);
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: The client reads too slowly.","allowReconnect":true}"#;
+    assert_eq!(client.all().await, [close]);
+    assert_eq!(client.served.await.unwrap(), CloseReason::SlowClient);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_are_neither_kept_nor_counted() {
+    let node = Node::new(HubOptions { stateful_reconnect_buffer_size: 1, ..options() });
+    let mut client = join(&node, 2).await;
+    for _ in 0..100 {
+        for member in node.host.delivery.registry().everybody().iter() {
+            member.push(&frame::ping());
+        }
+    }
+    assert_eq!(client.all().await.len(), 100);
+    client.cut().await;
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(1)]);
+}

@@ -1,0 +1,139 @@
+//! Typed methods that stream, take uploads, and are cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::kit::{Client, Node};
+use crate::backplane::memory;
+use crate::config::HubOptions;
+use crate::hub::{Caller, Cancellation, HubError, Items, MethodShape, Methods, Upload};
+use crate::protocol::RawValue;
+
+fn hub() -> Methods {
+    Methods::new()
+        .stream("Count", |_: Caller, from: i32, to: i32| async move {
+            if from > to { Err(HubError::hub("backwards")) } else { Ok(stream::iter(from..to).map(Ok)) }
+        })
+        .stream("Back", |_: Caller, items: Upload| async move { Ok(items) })
+        .stream("NoForm", |_: Caller| async {
+            Ok(stream::iter([RawValue::new(&1.5), RawValue::new(&f64::NAN)]).map(|item| item.map_err(HubError::from)))
+        })
+        .stream("Polite", |caller: Caller, cancellation: Cancellation| async move {
+            let end = async move {
+                cancellation.cancelled().await;
+                caller.clients().caller().send("Cancelled", ()).await.err().map(|error| Err::<(), _>(error.into()))
+            };
+            Ok(stream::once(end).filter_map(std::future::ready).boxed())
+        })
+        .stream("Stubborn", |_: Caller, cancellation: Cancellation| async move {
+            Ok(stream::once(async move {
+                std::future::pending::<()>().await;
+                drop(cancellation);
+                Ok(1)
+            })
+            .boxed())
+        })
+        .method("Total", |_: Caller, mut prices: Items<i64>, factor: i64, mut more: Items<i64>| async move {
+            let mut total = 0;
+            while let Some(price) = prices.next().await {
+                total += price?;
+            }
+            while let Some(price) = more.next().await {
+                total += price?;
+            }
+            Ok(total * factor)
+        })
+}
+
+async fn client() -> Client {
+    let (backplane, _nothing_arrives) = memory::single();
+    Node::of(HubOptions::default(), Arc::new(hub()), backplane, "n").join("a").await
+}
+
+fn stream_call(target: &str, arguments: &str, uploads: &str) -> String {
+    format!(r#"{{"type":4,"invocationId":"1","target":"{target}","arguments":{arguments},"streamIds":{uploads}}}"#)
+}
+
+#[test]
+fn shapes_tell_what_is_among_the_arguments() {
+    let shape = |name: &str| crate::hub::Hub::method(&hub(), name);
+    let expected = |parameters, streams, uploads| {
+        Some(MethodShape { parameters: Some(parameters), streams, uploads, policy: None })
+    };
+    assert_eq!(shape("Count"), expected(2, true, 0));
+    assert_eq!(shape("back"), expected(0, true, 1));
+    assert_eq!(shape("Polite"), expected(0, true, 0));
+    assert_eq!(shape("Total"), expected(1, false, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_end_and_fail_before_the_first_item() {
+    let mut client = client().await;
+    client.send(&stream_call("Count", "[1,3]", "[]")).await;
+    let item = |n: i32| format!(r#"{{"type":2,"invocationId":"1","item":{n}}}"#);
+    assert_eq!(client.all().await, [item(1), item(2), r#"{"type":3,"invocationId":"1"}"#.to_owned()]);
+    client.send(&stream_call("Count", "[3,1]", "[]")).await;
+    let error = r#"{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Count' on the server. HubException: backwards"}"#;
+    assert_eq!(client.all().await, [error]);
+    client.send(&stream_call("Count", r#"["x"]"#, "[]")).await;
+    client.send(&stream_call("Count", "[1]", "[]")).await;
+    let failed = r#"{"type":3,"invocationId":"1","error":"Failed to invoke 'Count' due to an error on the server."}"#;
+    assert_eq!(client.all().await, [failed, failed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_without_a_form_ends_its_stream_by_an_error() {
+    let mut client = client().await;
+    client.send(&stream_call("NoForm", "[]", "[]")).await;
+    let error = r#"{"type":3,"invocationId":"1","error":"An error occurred on the server while streaming results."}"#;
+    assert_eq!(client.all().await, [r#"{"type":2,"invocationId":"1","item":1.5}"#, error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_goes_back_as_a_stream() {
+    let mut client = client().await;
+    client.send(&stream_call("Back", "[]", r#"["u"]"#)).await;
+    client.send(r#"{"type":2,"invocationId":"u","item":{"x":1.0}}"#).await;
+    client.send(r#"{"type":3,"invocationId":"u"}"#).await;
+    let item = r#"{"type":2,"invocationId":"1","item":{"x":1.0}}"#;
+    assert_eq!(client.all().await, [item, r#"{"type":3,"invocationId":"1"}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_stand_among_the_arguments_and_items_must_fit() {
+    let mut client = client().await;
+    let call = r#"{"type":1,"invocationId":"1","target":"Total","arguments":[10],"streamIds":["a","b"]}"#;
+    let item = |stream: &str, item: &str| format!(r#"{{"type":2,"invocationId":"{stream}","item":{item}}}"#);
+    let end = |stream: &str| format!(r#"{{"type":3,"invocationId":"{stream}"}}"#);
+    for record in [call.to_owned(), item("b", "4"), item("a", "1"), item("a", "2"), end("b"), end("a")] {
+        client.send(&record).await;
+    }
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":70}"#]);
+    for record in [call.to_owned(), item("a", r#""x""#), item("a", "2")] {
+        client.send(&record).await;
+    }
+    let error = r#"{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Total' on the server. HubException: Failed to bind Stream message."}"#;
+    assert_eq!(client.all().await, [error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_for_the_cancel_has_a_last_word() {
+    let mut client = client().await;
+    client.send(&stream_call("Polite", "[]", "[]")).await;
+    assert!(client.all().await.is_empty());
+    client.send(r#"{"type":5,"invocationId":"1"}"#).await;
+    let told = r#"{"type":1,"target":"Cancelled","arguments":[]}"#;
+    assert_eq!(client.all().await, [told, r#"{"type":3,"invocationId":"1"}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_and_does_not_end_is_dropped_after_five_seconds() {
+    let mut client = client().await;
+    client.send(&stream_call("Stubborn", "[]", "[]")).await;
+    client.send(r#"{"type":5,"invocationId":"1"}"#).await;
+    assert!(client.all().await.is_empty());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#]);
+}

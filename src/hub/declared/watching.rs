@@ -1,0 +1,75 @@
+//! What a method that `streams` a group sends to its caller: an item for each message, `{ target, arguments }`.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures_util::stream::{self, BoxStream, StreamExt};
+
+use super::compose::{Kind, begin, end, put, separate};
+use super::failed;
+use crate::delivery::Delivery;
+use crate::delivery::watch::Watch;
+use crate::frame::Frame;
+use crate::hub::HubError;
+use crate::ids::{ConnectionId, GroupName};
+use crate::protocol::{HubMessage, Protocol, RawValue};
+
+/// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
+pub(super) async fn watch(
+    delivery: &Arc<Delivery>,
+    connection: &ConnectionId,
+    group: GroupName,
+) -> BoxStream<'static, Result<RawValue, HubError>> {
+    // In the caller's own protocol nothing is converted.
+    let member = delivery.registry().connection(connection);
+    let protocol = member.map_or(Protocol::Json, |member| member.outbox.encoding().protocol);
+    let watch = delivery.watch(group, connection).await;
+    stream::unfold(Some(watch), move |watch| async move {
+        let mut watch: Watch = watch?;
+        loop {
+            match watch.next().await {
+                Some(frame) => {
+                    if let Some(item) = item(&frame, protocol) {
+                        return Some((item, Some(watch)));
+                    }
+                }
+                None => return Some((Err(failed("the stream fell behind the group and has lost messages")), None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+/// None: no call of a client's method, or one without a form in this protocol.
+fn item(frame: &Frame, protocol: Protocol) -> Option<Result<RawValue, HubError>> {
+    let bytes = frame.raw(protocol).ok()?;
+    let Ok(Some(HubMessage::Invocation(invocation))) = protocol.decode(&mut BytesMut::from(&bytes[..]), None) else {
+        return None;
+    };
+    let arguments = invocation.arguments.ok()?;
+    let mut out = Vec::with_capacity(bytes.len());
+    let written = (|| {
+        begin(&mut out, protocol, Kind::Table, 2);
+        entry(&mut out, protocol, "target")?;
+        put(&mut out, protocol, &RawValue::text(&invocation.target))?;
+        separate(&mut out, protocol, 1);
+        entry(&mut out, protocol, "arguments")?;
+        begin(&mut out, protocol, Kind::List, arguments.len());
+        for (index, argument) in arguments.iter().enumerate() {
+            separate(&mut out, protocol, index);
+            put(&mut out, protocol, argument)?;
+        }
+        end(&mut out, protocol, Kind::List);
+        end(&mut out, protocol, Kind::Table);
+        Ok(())
+    })();
+    Some(written.map(|()| RawValue::from_scanned(protocol, out.into())))
+}
+
+fn entry(out: &mut Vec<u8>, protocol: Protocol, key: &str) -> Result<(), HubError> {
+    put(out, protocol, &RawValue::text(key))?;
+    if protocol == Protocol::Json {
+        out.push(b':');
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The server's own way to know its users: tokens by the rules of `[auth]`, checked against the clock of the system.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Uri};
+
+use crate::auth::{Authenticate, Principal, Refused, Tokens, token_of};
+
+/// How long a request waits for keys to be fetched when its token names one that is not known.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Bearer(pub(super) Tokens);
+
+impl Authenticate for Bearer {
+    fn authenticate<'a>(
+        &'a self,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+        Box::pin(async move {
+            let Some(token) = token_of(uri, headers) else { return Ok(None) };
+            let mut checked = self.0.check(&token, SystemTime::now());
+            if let Err(Refused::KeyNotFound | Refused::KeysMissing) = checked
+                && let Some(published) = self.0.published()
+                && published.renew(PATIENCE).await
+            {
+                checked = self.0.check(&token, SystemTime::now());
+            }
+            checked.map(|principal| Some(Arc::new(principal)))
+        })
+    }
+}

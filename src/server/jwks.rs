@@ -1,0 +1,139 @@
+//! Fetches the keys at `jwks_url`: at the start, every hour, and when a token names a key that is not known, though
+//! not more often than a stranger with made-up tokens should be able to cause.
+//!
+//! One GET an hour needs no HTTP client beyond hyper and rustls, which are here anyway. Redirects are not followed: a
+//! key set belongs at the place that the configuration names.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::auth::{KeySet, Keyring};
+
+/// How often keys are fetched when nobody asks.
+const EVERY: Duration = Duration::from_secs(3600);
+/// How long nobody can ask after they were fetched.
+const REST: Duration = Duration::from_secs(5);
+/// How long to wait after a failure: from this, doubled each time, to that.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Most bytes of a key set.
+const MOST: usize = 1 << 20;
+
+/// Keeps a keyring filled; never ends.
+pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
+    let mut pause = BACK_OFF.0;
+    // None: nothing has been tried yet.
+    let mut well = None;
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string)).unwrap_or_default();
+    loop {
+        let fetched =
+            timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
+        match fetched {
+            Ok((keys, left_out)) => {
+                if well != Some(true) {
+                    tracing::info!(host, keys = keys.len(), "the keys to check tokens with were fetched");
+                    for reason in left_out {
+                        tracing::debug!(reason, "a key of the set is not used");
+                    }
+                }
+                (well, pause) = (Some(true), BACK_OFF.0);
+                ring.put(Some(keys));
+                sleep(REST).await;
+                ring.rested();
+                let _ = timeout(EVERY, ring.asked()).await;
+            }
+            Err(error) => {
+                if well != Some(false) {
+                    let known = ring.current().is_some();
+                    tracing::warn!(
+                        host,
+                        error,
+                        known,
+                        "the keys to check tokens with could not be fetched; trying again"
+                    );
+                }
+                well = Some(false);
+                ring.put(None);
+                sleep(pause).await;
+                ring.rested();
+                pause = (pause * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}
+
+/// A key set, and why some of its keys are left out.
+async fn fetch(url: &str) -> Result<(KeySet, Vec<String>), String> {
+    let uri: Uri = url.parse().map_err(|_| "auth.jwks_url is no URL".to_owned())?;
+    let (host, secure) = (uri.host().unwrap_or_default(), uri.scheme_str() == Some("https"));
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
+    let body = if secure {
+        let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
+        let stream = TlsConnector::from(tls()?).connect(name, stream).await.map_err(|error| error.to_string())?;
+        get(&uri, stream).await?
+    } else {
+        get(&uri, stream).await?
+    };
+    KeySet::published(&body)
+}
+
+/// TLS with the certificates that this system trusts, read anew each time: they change too.
+fn tls() -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err("this system has no root certificates".to_owned());
+    }
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+async fn get(uri: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Bytes, String> {
+    let told = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, concat!("hubplane/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(told)?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("the answer is {}", answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), MOST).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+    };
+    tokio::pin!(answer, connection);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // The connection may end first, with the answer in hand.
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(io::Error::other(error).to_string()),
+        },
+    }
+}

@@ -1,0 +1,108 @@
+//! A Rust host's own way to know users, and its rules.
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Uri};
+
+use super::*;
+use crate::auth::{Authenticate, Principal, Refused};
+use crate::config::auth::{Algorithm, KeyConfig, KeyMaterial};
+use crate::config::{Authorize, HubOptions};
+use crate::hub::{Caller, Methods};
+
+/// Users are known by a header, as behind a proxy that has asked them.
+struct ByHeader;
+
+impl Authenticate for ByHeader {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a Uri,
+        headers: &'a HeaderMap,
+    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+        Box::pin(async move {
+            match headers.get("x-user").and_then(|value| value.to_str().ok()) {
+                None => Ok(None),
+                Some("mallory") => Err(Refused::Other("nobody of that name".to_owned())),
+                Some(name) => {
+                    let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
+                    Ok(Some(Arc::new(Principal { roles, ..Principal::named(name) })))
+                }
+            }
+        })
+    }
+}
+
+fn hub() -> Methods {
+    Methods::new()
+        .method("Me", |caller: Caller| async move {
+            let principal = caller.principal().and_then(|principal| principal.user.clone());
+            assert_eq!(principal.as_ref(), caller.user_id());
+            Ok(caller.user_id().map(|user| user.as_str().to_owned()))
+        })
+        .method("Secret", |_: Caller| async { Ok(7) })
+        .authorize("secret", Authorize::user().role("admin"))
+}
+
+#[tokio::test]
+async fn a_host_knows_its_users_in_its_own_way() {
+    let builder = Server::builder(config())
+        .hub("/chat", "chat", hub(), HubOptions::default())
+        .hub("/admins", "admins", hub(), HubOptions::default())
+        .authorize("/Admins/", Authorize::user().role("admin"))
+        .authorize("/chat", Authorize::user())
+        .authenticate(ByHeader);
+    let server = start(builder).await;
+    let asked = async |path: &str, user: &str| {
+        let text = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{user}content-length: 0\r\nconnection: close\r\n\r\n");
+        server.ask(&text).await
+    };
+    for (path, user, status) in [
+        ("/chat/negotiate", "", "401"),
+        ("/chat/negotiate", "x-user: ann\r\n", "200"),
+        ("/chat/negotiate", "x-user: mallory\r\n", "401"),
+        ("/admins/negotiate", "x-user: ann\r\n", "403"),
+        ("/admins/negotiate", "x-user: root\r\n", "200"),
+    ] {
+        let answer = asked(path, user).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{path} {user}: {answer}");
+    }
+    let told = "www-authenticate: Bearer error=\"invalid_token\", error_description=\"nobody of that name\"\r\n";
+    assert!(asked("/chat/negotiate", "x-user: mallory\r\n").await.contains(told));
+
+    // Its polls: the handshake, then two calls.
+    for (user, secret) in
+        [("ann", r#""error":"Failed to invoke 'Secret' because user is unauthorized""#), ("root", r#""result":7"#)]
+    {
+        let header = format!("x-user: {user}\r\n");
+        let negotiated = asked("/chat/negotiate?negotiateVersion=1", &header).await;
+        let body = negotiated.split_once("\r\n\r\n").unwrap().1;
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let target = format!("/chat?id={}", body["connectionToken"].as_str().unwrap());
+        let poll = format!("GET {target} HTTP/1.1\r\nhost: a\r\n{header}connection: close\r\n\r\n");
+        server.ask(&poll).await;
+        let calls = "{\"protocol\":\"json\",\"version\":1}\u{1e}\
+                     {\"type\":1,\"invocationId\":\"1\",\"target\":\"Me\",\"arguments\":[]}\u{1e}\
+                     {\"type\":1,\"invocationId\":\"2\",\"target\":\"Secret\",\"arguments\":[]}\u{1e}";
+        let head = format!("POST {target} HTTP/1.1\r\nhost: a\r\n{header}content-length: {}\r\n", calls.len());
+        server.ask(&format!("{head}connection: close\r\n\r\n{calls}")).await;
+        let mut seen = String::new();
+        while !seen.contains("\"invocationId\":\"2\"") {
+            seen += &server.ask(&poll).await;
+        }
+        assert!(seen.contains(&format!("\"result\":\"{user}\"")) && seen.contains(secret), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_kept_do_not_start() {
+    let rule = Authorize::user;
+    let builder = || Server::builder(config()).hub("/chat", "chat", hub(), HubOptions::default());
+    let error = builder().authorize("/chat", rule()).build().await.unwrap_err().to_string();
+    assert!(error.contains("/chat is guarded, but there are no keys"), "{error}");
+    let error = builder().authenticate(ByHeader).authorize("/chta", rule()).build().await.unwrap_err().to_string();
+    assert!(error.contains("no hub and no raw connection at /chta"), "{error}");
+    let mut wrong = config();
+    let material = KeyMaterial::Secret("hunter2".to_owned());
+    wrong.auth.keys = vec![KeyConfig { algorithm: Algorithm::RS256, material }];
+    let error = Server::builder(wrong).build().await.unwrap_err().to_string();
+    assert!(error.contains("auth.keys[0]: RS256 takes") && !error.contains("hunter2"), "{error}");
+}

@@ -1,0 +1,136 @@
+//! Which of a client's messages have been received, as stateful reconnect counts them: what it sends again after a
+//! loss is told from what is new, and it learns what it need not keep (reference/signalr-protocol.md 4.13).
+
+use std::sync::Mutex;
+use std::sync::{MutexGuard, PoisonError};
+
+use crate::protocol::ProtocolError;
+
+/// The incoming half of one connection with stateful reconnect. Written by the connection's own task; the sweep asks
+/// it once a second for the Ack that is due.
+///
+/// Every trackable message counts ([`crate::protocol::HubMessage::is_trackable`]), also one that nobody wants: clients
+/// count it too. The reference forgets items of unknown streams, and is off by one from then on (FINDINGS 1, 4.13).
+#[derive(Debug)]
+pub struct Received(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// The id of the next message.
+    next: i64,
+    /// The highest id seen.
+    latest: i64,
+    /// What the client was told last.
+    acked: i64,
+    /// Something came twice: the client may have lost the Ack for it.
+    repeated: bool,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self(Mutex::new(State { next: 1, latest: 0, acked: 0, repeated: false }))
+    }
+}
+
+impl Received {
+    /// A trackable message has come. False: it has come before and must not be dispatched again.
+    pub fn count(&self) -> bool {
+        let mut state = self.lock();
+        let id = state.next;
+        state.next = id.saturating_add(1);
+        let new = id > state.latest;
+        if new {
+            state.latest = id;
+        } else {
+            state.repeated = true;
+        }
+        new
+    }
+
+    /// The client says which id its next message has. One that it cannot have reached ends the connection. Lower ones
+    /// are obeyed, whatever they are and whenever they come, as in the reference.
+    pub fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
+        let mut state = self.lock();
+        if id > state.next {
+            return Err(ProtocolError {
+                exception: "InvalidOperationException",
+                detail: "Sequence ID greater than amount of messages we've received.".to_owned(),
+            });
+        }
+        state.next = id;
+        Ok(())
+    }
+
+    /// The id to acknowledge, if there is something to acknowledge; it counts as told.
+    pub fn due(&self) -> Option<i64> {
+        let mut state = self.lock();
+        let due = state.latest > state.acked || state.repeated;
+        state.acked = state.latest;
+        state.repeated = false;
+        due.then_some(state.latest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_came_is_acknowledged_once() {
+        let received = Received::default();
+        assert_eq!(received.due(), None);
+        assert!(received.count() && received.count());
+        assert_eq!((received.due(), received.due()), (Some(2), None));
+        assert!(received.count());
+        assert_eq!(received.due(), Some(3));
+    }
+
+    #[test]
+    fn what_is_sent_again_is_new_only_behind_what_was_seen() {
+        let received = Received::default();
+        assert!(received.count() && received.count());
+        received.sequence(2).unwrap();
+        assert!(!received.count());
+        assert!(received.count());
+        assert_eq!(received.due(), Some(3));
+    }
+
+    #[test]
+    fn an_ack_that_may_be_lost_is_repeated() {
+        let received = Received::default();
+        received.count();
+        assert_eq!(received.due(), Some(1));
+        received.sequence(1).unwrap();
+        assert!(!received.count());
+        assert_eq!((received.due(), received.due()), (Some(1), None));
+    }
+
+    #[test]
+    fn a_sequence_beyond_what_came_is_an_error() {
+        let received = Received::default();
+        let error = received.sequence(2).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "InvalidOperationException: Sequence ID greater than amount of messages we've received."
+        );
+        received.sequence(1).unwrap();
+        received.count();
+        received.sequence(2).unwrap();
+    }
+
+    #[test]
+    fn nonsense_below_costs_the_client_only_its_own_messages() {
+        let received = Received::default();
+        assert!(received.count());
+        received.sequence(-1).unwrap();
+        assert!(!received.count() && !received.count() && !received.count());
+        assert!(received.count());
+        received.sequence(i64::MIN).unwrap();
+        assert!(!received.count());
+    }
+}

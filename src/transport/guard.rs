@@ -1,0 +1,96 @@
+//! Who may use an endpoint: every request of a connection is asked who it is, before anything else is looked at
+//! (reference/signalr-protocol.md 5; FINDINGS 2, HTTP: 401 comes before 405 and before 404).
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::answers::plain;
+use crate::auth::{Authenticate, Principal, Refused, policy};
+use crate::config::Authorize;
+
+/// How an endpoint knows its users, and which of them it lets in.
+#[derive(Clone, Default)]
+pub(super) struct Guard {
+    /// None: nobody is asked, whatever tokens they bring.
+    pub(super) authenticator: Option<Arc<dyn Authenticate>>,
+    /// None: anonymous clients may come too.
+    pub(super) policy: Option<Arc<Authorize>>,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asks = self.authenticator.is_some();
+        f.debug_struct("Guard").field("asks", &asks).field("policy", &self.policy).finish()
+    }
+}
+
+/// Who sent a request, as a part of it.
+#[derive(Clone)]
+struct Who(Arc<Principal>);
+
+impl Guard {
+    /// Asks who sends a request, and notes it there. An error is the answer to the request: empty bodies, as clients
+    /// show them to their users.
+    pub(super) async fn admit(&self, request: &mut Request) -> Result<(), Response> {
+        let principal = self.ask(request.uri(), request.headers()).await?;
+        if let Some(rule) = &self.policy
+            && !policy::permits(rule, principal.as_deref())
+        {
+            return Err(match principal {
+                None => unauthorized("Bearer"),
+                Some(_) => forbidden(),
+            });
+        }
+        if let Some(principal) = principal {
+            request.extensions_mut().insert(Who(principal));
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Response> {
+        let Some(authenticator) = &self.authenticator else { return Ok(None) };
+        authenticator.authenticate(uri, headers).await.map_err(|refused| {
+            // What is told to the client; never the token.
+            tracing::debug!(reason = refused.description(), "a token was refused");
+            match refused {
+                Refused::KeysMissing => {
+                    let text = "The server has no keys yet to check tokens with";
+                    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                    answer
+                }
+                refused => unauthorized(&refused.challenge()),
+            }
+        })
+    }
+}
+
+/// Who sent a request that was admitted; None for an anonymous one.
+pub(super) fn principal(extensions: &http::Extensions) -> Option<Arc<Principal>> {
+    extensions.get::<Who>().map(|who| who.0.clone())
+}
+
+fn unauthorized(challenge: &str) -> Response {
+    let mut answer = bare(StatusCode::UNAUTHORIZED);
+    let challenge = HeaderValue::from_str(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+/// Somebody who is known and may not.
+pub(super) fn forbidden() -> Response {
+    bare(StatusCode::FORBIDDEN)
+}
+
+/// Without a body, and without a type of it.
+fn bare(status: StatusCode) -> Response {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
+}
