@@ -39,7 +39,10 @@ struct Options {
     /// Whether clients see what went wrong inside.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     detailed: bool,
-    /// Whether clients may ask for stateful reconnect.
+    /// Seconds between two pings of the server.
+    #[arg(long, default_value_t = 15.0)]
+    keepalive: f64,
+    /// Whether a client may resume its connection on a new socket.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     stateful: bool,
 }
@@ -54,6 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config { listen: options.listen, backplane, ..Config::default() };
     let hub_options = HubOptions {
         detailed_errors: options.detailed,
+        keep_alive_interval: Duration::try_from_secs_f64(options.keepalive)?,
         allow_stateful_reconnects: options.stateful,
         ..HubOptions::default()
     };

@@ -147,20 +147,30 @@ class Hubplane(Server):
 
 
 class Farmer(Server):
-    """examples/farm.rs: a program that uses the library."""
+    """examples/farm.rs: a program that uses the library; the hub of ASP.NET Core's test server."""
 
-    def __init__(self, redis, prefix="", *flags):
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--redis", redis.connection, *flags]
-        super().__init__("farm", command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
+    def __init__(self, redis=None, prefix="", *flags, name="farm"):
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--keepalive", 1, "--stateful", "true", *flags]
+        command += ["--redis", redis.connection] if redis else []
+        super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
+        self.base = f"http://127.0.0.1:{self.said[1]}"
+
+
+class Conformance(Server):
+    """examples/conformance: what the test suites of clients ask of a server."""
+
+    def __init__(self, *flags):
+        command = [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", *flags]
+        super().__init__("conformance", command, r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 
 
 class Aspnet(Server):
     """The real ASP.NET Core server of the peers."""
 
-    def __init__(self, peers, name="aspnet", redis=None, prefix=""):
+    def __init__(self, peers, name="aspnet", redis=None, prefix="", stateful=False):
         port = free_port()
-        command = [pathlib.Path(peers) / "aspnet-server.sh", "--port", port, "--keepalive", "1"]
+        command = [pathlib.Path(peers) / "aspnet-server.sh", "--port", port, "--keepalive", "1", "--stateful", str(stateful).lower()]
         command += ["--redis", redis.connection] if redis else []
         super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{port}"

@@ -33,7 +33,7 @@ once() { # stamp, inputs...; the command comes on the following words after --
   local sum
   sum=$(cat "${inputs[@]}" | sha256sum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && return
-  "$@"
+  "$@" || return
   echo "$sum" >"$stamp"
 }
 mkdir -p target
@@ -48,6 +48,17 @@ for folder in tests/clients/js tests/clients/browser tests/clients/balancers exa
   [ -d $folder/node_modules ] || rm -f "target/${folder//\//-}.stamp"
   once "target/${folder//\//-}.stamp" $folder/package-lock.json -- npm_ci $folder
 done
+
+# The Java client; what needs it is skipped where it cannot be had.
+java_client() {
+  if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
+    apt-get -qq install -y --no-install-recommends default-jdk-headless maven >/dev/null || return
+  fi
+  mvn -B -q -f tests/clients/java/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/java/lib" &&
+    javac -encoding UTF-8 -d target/java/out -cp 'target/java/lib/*' tests/clients/java/Client.java
+}
+[ -f target/java/out/Client.class ] || rm -f target/java.stamp
+once target/java.stamp tests/clients/java/pom.xml tests/clients/java/Client.java -- java_client || echo "skipped: the Java client cannot be installed" >&2
 
 cargo build --locked --bins --examples
 exec python3 tests/suites.py "$@"

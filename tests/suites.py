@@ -18,8 +18,9 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
-from processes import (CLEAN, PYTHON, ROOT, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
-from lines import Driver, Failed, Mismatch, check, commands  # noqa: E402
+from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from kinds import command  # noqa: E402
+from lines import Driver, Failed, Mismatch, check  # noqa: E402
 
 TESTS = ROOT / "tests"
 LIMIT = 1200  # seconds that one program of a suite may take
@@ -113,19 +114,35 @@ def probes(suite, _peers):
     groups = ("", "keep_alive_interval=1s", "client_timeout_interval=2s", "maximum_receive_message_size=1000")
     for options in groups:
         settings = {f"HUB_DEFAULTS__{key.upper()}": value for key, value in [options.split("=")] if key} if options else {}
-        server, result = suite.add(Hubplane(**settings)), pathlib.Path(suite.servers[-1].folder) / "result.json"
-        slow = ["--slow"] if os.environ.get("SLOW") else []
-        code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", "/chat", "--options", options, "--json", result, *slow)
-        if not result.exists():
-            suite.fail(f"probes with {options or 'no options'} ended with {code}")
-            continue
-        verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
-        if not verdicts:
-            suite.fail(f"no probe with {options}")
-        suite.passed += sum(verdict != "different" for verdict in verdicts)
-        suite.failed += verdicts.count("different")
-        suite.notes += [f"{verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
-        server.close()
+        played(suite, Hubplane(**settings), "/chat", options)
+    for hub in ("/testhub", "/testhub-nowebsockets", "/authorizedhub", "/echo"):
+        played(suite, Conformance(), hub)
+
+
+def played(suite, server, hub, options=""):
+    """The probes of one hub against one server."""
+    result = pathlib.Path(suite.add(server).folder) / "result.json"
+    slow = ["--slow"] if os.environ.get("SLOW") else []
+    code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", hub, "--options", options, "--json", result, *slow)
+    if not result.exists():
+        return suite.fail(f"probes of {hub} with {options or 'no options'} ended with {code}")
+    verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
+    if not verdicts:
+        suite.fail(f"no probe of {hub} with {options}")
+    suite.passed += sum(verdict != "different" for verdict in verdicts)
+    suite.failed += verdicts.count("different")
+    suite.notes += [f"{hub} {verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
+    server.close()
+
+
+def pysignalr(suite, _peers):
+    """pysignalr's own tests against examples/conformance"""
+    server = suite.add(Conformance())
+    code, text = suite.run(TESTS / "clients" / "pysignalr-suite.sh", env={"SIGNALR_HOST": server.base.split("//")[1]})
+    passed = re.findall(r"(\d+) passed", text)
+    suite.passed += int(passed[-1]) if passed else 0
+    if code or not passed:
+        suite.fail(f"pysignalr's tests ended with {code}")
 
 
 def clients(kinds):
@@ -157,7 +174,7 @@ def reconnects(suite, folder):
     port = server.base.rsplit(":", 1)[1]
     server.env["HUBPLANE_LISTEN"] = f"127.0.0.1:{port}"
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
-    drivers = {kind: Driver(command) for kind, command in commands(kinds, folder, sys.executable).items()}
+    drivers = {kind: Driver(command(kind, folder, PYTHON, TARGET / "java")) for kind in kinds}
     try:
         for signum, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
             held = {}
@@ -182,12 +199,12 @@ def reconnects(suite, folder):
 def stateful(suite, folder):
     """real clients whose socket is cut ten times in a row under load go on over another: nothing lost, nothing twice, order kept"""
     redis = suite.add(Redis())
-    one, two = (suite.add(Farmer(redis, "stateful", "--stateful", "true")) for _ in "ab")
+    one, two = (suite.add(Farmer(redis, "stateful")) for _ in "ab")
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
-    for second in (one, two):
+    for second, protocol in ((one, "json"), (two, "messagepack")):
         chosen = [flag for kind in kinds for flag in ("--client", kind)]
         peer = ["--peers", folder] if folder else []
-        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, *chosen, *peer)
+        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, "--protocol", protocol, *chosen, *peer)
 
 
 def farm(suite, folder):
@@ -224,9 +241,27 @@ def balancers(suite, _peers):
     suite.counted("sh", TESTS / "clients" / "balancers.sh", env={**replicas(suite, **QUICK), "KEEP_ALIVE": "1"})
 
 
+def core_of_the_matrix(suite, _peers):
+    """the core of the matrix (tests/matrix.py): ten clients in every scenario, on one node and on two with Redis"""
+    suite.counted(sys.executable, TESTS / "matrix.py", "--core")
+    for text in suite.output[-1].splitlines():
+        if text.startswith("skipped "):
+            print(f"matrix: {text}")
+
+
+def cors(suite, _peers):
+    """pages of other origins in Chromium: listed, foreign, any, subdomains"""
+    port = free_port()
+    rules = {"LISTED": f"http://localhost:{port}", "ANY": "*", "SUBDOMAINS": f"http://*.localhost:{port}", "NONE": None}
+    bases = {name: suite.add(Hubplane(name.lower(), **({"CORS_ORIGINS": origins} if origins else {}))).base for name, origins in rules.items()}
+    env = {**bases, "PAGE_PORT": str(port), "CHROMIUM": shutil.which("chromium")}
+    suite.counted("node", TESTS / "clients" / "browser" / "cors.js", env=env)
+
+
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm, "browser": browser, "balancers": balancers,
+    "pysignalr": pysignalr, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm,
+    "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
 }
 
 

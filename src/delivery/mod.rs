@@ -86,8 +86,7 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions, watchers) = Default::default();
-        let faults = faults::Faults::default();
+        let (registry, commands, questions, watchers, faults) = Default::default();
         Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults }
     }
 

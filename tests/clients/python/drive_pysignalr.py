@@ -1,46 +1,21 @@
 """pysignalr, driven by JSON lines: one command a line on standard input, one answer or event a line on standard output.
 
-The commands are those of the .NET client's driver (connect, handle, invoke, send, state, stop, start); ../lines.py speaks them.
+The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, upload, stop, start); ../lines.py speaks them.
 pysignalr knows WebSockets alone, and its public id is the one it connects with (negotiate version 0).
 """
 import asyncio
-import base64
-import json
 import logging
-import sys
 from urllib.parse import parse_qs, urlsplit
 
 from pysignalr.client import SignalRClient
 from pysignalr.protocol.json import JSONProtocol
 from pysignalr.protocol.messagepack import MessagepackProtocol
 
+from lines import answer, answers, from_line, heard, say, serve, to_line
+
 logging.disable(logging.CRITICAL)
 PROTOCOLS = {"json": JSONProtocol, "messagepack": MessagepackProtocol}
 connections = {}
-
-
-def say(line):
-    print(json.dumps(line), flush=True)
-
-
-def from_line(value):
-    """A value of a command, as a client would hold it."""
-    if isinstance(value, list):
-        return [from_line(item) for item in value]
-    if isinstance(value, dict):
-        if list(value) == ["$bytes"]:
-            return base64.b64decode(value["$bytes"])
-        return {key: from_line(item) for key, item in value.items()}
-    return value
-
-
-def to_line(value):
-    """A value a client got, as JSON can carry it."""
-    if isinstance(value, (list, tuple)):
-        return [to_line(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): to_line(item) for key, item in value.items()}
-    return {"$bytes": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 class Connection:
@@ -50,12 +25,17 @@ class Connection:
         self.command, self.name, self.handlers, self.task = command, command.get("on", ""), [], None
 
     async def start(self):
-        protocol = PROTOCOLS[self.command.get("protocol", "json")]()
-        self.client = SignalRClient(self.command["url"], protocol=protocol, headers=dict(self.command.get("headers") or {}), retry_count=1)
+        protocol, headers = PROTOCOLS[self.command.get("protocol", "json")](), dict(self.command.get("headers") or {})
+        if token := self.command.get("token"):
+            headers["Authorization"] = f"Bearer {token}"  # its access_token_factory is asked only after it has connected
+        self.client = SignalRClient(self.command["url"], protocol=protocol, headers=headers, retry_count=20 if self.command.get("reconnect") else 1,
+                                    retry_sleep=0.1, retry_multiplier=1.1)
         opened = asyncio.get_running_loop().create_future()
 
         async def on_open():
-            if not opened.done():
+            if opened.done():
+                say({"event": "reconnected", "on": self.name, "connectionId": self.id()})
+            else:
                 opened.set_result(None)
 
         async def on_error(_):
@@ -86,7 +66,8 @@ class Connection:
 
     def listen(self, handler):
         async def got(args):
-            say({"event": "message", "on": self.name, "method": handler["method"], "args": [to_line(arg) for arg in args]})
+            heard(self.name, handler["method"], args)
+            return answer(handler, args) if answers(handler) else None
 
         self.client.on(handler["method"], got)
 
@@ -102,6 +83,30 @@ class Connection:
         if message.error:
             raise RuntimeError(message.error)
         return to_line(message.result)
+
+    async def stream(self, command, args):
+        done, count = asyncio.get_running_loop().create_future(), 0
+
+        async def item(value):
+            nonlocal count
+            count += 1
+            say({"id": command["id"], "item": to_line(value)})
+
+        async def completed(_):
+            done.set_result(None)
+
+        async def failed(message):
+            done.set_exception(RuntimeError(message.error))
+
+        await self.client.stream(command["method"], args, item, completed, failed)
+        await asyncio.wait_for(done, 30)
+        return count
+
+    async def upload(self, command):
+        """An upload of this client is a call without an answer."""
+        async with self.client.client_stream(command["method"]) as stream:
+            for item in command["uploads"][0]:
+                await stream.send(from_line(item))
 
     async def stop(self):
         ws = self.client._transport._ws
@@ -128,6 +133,11 @@ async def execute(command):
     if op == "send":
         await connection.client.send(command["method"], args)
         return {"ok": True}
+    if op == "stream":
+        return {"result": await connection.stream(command, args)}
+    if op == "upload":
+        await connection.upload(command)
+        return {"result": None}
     if op == "stop":
         await connection.stop()
         return {"ok": True}
@@ -136,22 +146,4 @@ async def execute(command):
     raise ValueError(f'no operation "{op}"')
 
 
-async def run(command):
-    try:
-        say({"id": command["id"], **await execute(command)})
-    except Exception as error:
-        say({"id": command["id"], "error": str(error), "type": type(error).__name__})
-
-
-async def main():
-    reader = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    tasks = set()
-    while line := await reader.readline():
-        if line.strip():
-            task = asyncio.create_task(run(json.loads(line)))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-
-asyncio.run(main())
+asyncio.run(serve(execute))

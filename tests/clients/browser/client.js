@@ -1,0 +1,68 @@
+// The official JavaScript client in headless Chromium, driven by JSON lines on standard input and output: what
+// ../js/client.js is in node. Each connection lives on a page of its server's own origin, which the test makes up; with
+// `page` in the connect command, on a page of that origin. CHROMIUM names the browser (/usr/bin/chromium).
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
+const built = (name, file) => find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`);
+const SCRIPTS = [built("signalr10", "signalr"), built("messagepack10", "signalr-protocol-msgpack"), find.resolve("./driver.js")];
+const ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+  // A page that the test makes up is from nowhere, which may not call the loopback.
+  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,LocalNetworkAccessChecksWebRTC"];
+const PATH = "/page-of-the-test";
+const START = `
+  const execute = signalRDriver({
+    signalR, MessagePackHubProtocol: signalR.protocols.msgpack.MessagePackHubProtocol, say: (value) => saying(JSON.stringify(value)),
+  });
+  globalThis.run = async (command) => {
+    try {
+      return { id: command.id, ...await execute(command) };
+    } catch (error) {
+      return { id: command.id, error: String(error?.message ?? error), type: error?.name };
+    }
+  };`;
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: ARGS });
+const context = await browser.newContext();
+const text = (await Promise.all(SCRIPTS.map((script) => readFile(script, "utf8")))).concat(START).join("\n;\n");
+const say = (line) => process.stdout.write(`${line}\n`);
+const pages = new Map(), homes = new Map();
+
+await context.exposeFunction("saying", say);
+await context.route((url) => url.pathname === PATH, (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html>" }));
+
+async function open(origin) {
+  const page = await context.newPage();
+  await page.goto(origin + PATH);
+  await page.addScriptTag({ content: text });
+  return page;
+}
+
+async function execute(command) {
+  if (command.op === "connect") {
+    const origin = command.page ?? new URL(command.url).origin;
+    if (!pages.has(origin)) pages.set(origin, open(origin));
+    homes.set(command.on, pages.get(origin));
+  }
+  return await (await homes.get(command.on)).evaluate((command) => run(command), command);
+}
+
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    if (!line) return;
+    const command = JSON.parse(line);
+    try {
+      say(JSON.stringify(await execute(command)));
+    } catch (error) {
+      say(JSON.stringify({ id: command.id, error: String(error.message), type: error.name }));
+    }
+  })
+  .on("close", async () => {
+    await browser.close();
+    process.exit(0);
+  });

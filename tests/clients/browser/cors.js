@@ -1,0 +1,156 @@
+// Pages of other origins, in Chromium, with the official client: who may talk to a server is what its `cors_origins` say.
+//
+//   PAGE_PORT=3000 LISTED=http://127.0.0.1:8080 ANY=http://127.0.0.1:8081 SUBDOMAINS=http://127.0.0.1:8082 NONE=http://127.0.0.1:8083 node cors.js
+//
+// cors_origins of the four: LISTED has `http://localhost:PAGE_PORT`, ANY `*`, SUBDOMAINS `http://*.localhost:PAGE_PORT`, NONE
+// nothing. The pages come from PAGE_PORT and another port; Chromium takes every name below
+// `localhost` for the loopback. CHROMIUM names the browser. Last line: "N passed, N failed"; exit code 1 on failure.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const { LISTED, ANY, SUBDOMAINS, NONE } = process.env;
+const PORT = Number(process.env.PAGE_PORT);
+const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
+const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
+const built = (name, file) => readFile(find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`));
+const files = {
+  "/signalr.js": await built("signalr10", "signalr"),
+  "/msgpack.js": await built("messagepack10", "signalr-protocol-msgpack"),
+  "/": `<!doctype html><title>A page of another origin</title><script src="/signalr.js"></script><script src="/msgpack.js"></script>`,
+};
+
+async function site(port) {
+  const server = createServer((request, response) => {
+    const body = files[request.url];
+    response.writeHead(body ? 200 : 404, { "content-type": request.url.endsWith(".js") ? "text/javascript" : "text/html" }).end(body);
+  });
+  await new Promise((done) => server.listen(port, "127.0.0.1", done));
+  return server;
+}
+
+// On the page: connects, is answered, hears a broadcast of its own, stops. What went wrong, or null.
+const talk = async ({ url, transport, protocol, withCredentials, token }) => {
+  const options = { transport: signalR.HttpTransportType[transport] };
+  if (withCredentials !== undefined) options.withCredentials = withCredentials;
+  if (token) options.accessTokenFactory = () => token;
+  const builder = new signalR.HubConnectionBuilder().withUrl(url, options).configureLogging(signalR.LogLevel.None);
+  if (protocol === "messagepack") builder.withHubProtocol(new signalR.protocols.msgpack.MessagePackHubProtocol());
+  const connection = builder.build();
+  const heard = new Promise((done) => connection.on("ReceiveMessage", (user, text) => user === url && done(text)));
+  try {
+    await connection.start();
+  } catch (error) {
+    return error.message;
+  }
+  const echo = await connection.invoke("Echo", "é");
+  await connection.invoke("SendMessage", url, "all");
+  const text = await Promise.race([heard, new Promise((done) => setTimeout(done, 5000, "nothing within 5 s"))]);
+  await connection.stop();
+  return echo === "é" && text === "all" ? null : `echo ${echo}, heard ${text}`;
+};
+
+const sites = [await site(PORT), await site(0)];
+const otherPort = sites[1].address().port;
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+let passed = 0, failed = 0;
+
+async function test(title, body) {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(20_000);
+  const requests = [];
+  context.on("request", (request) => requests.push(request));
+  try {
+    await body({ context, requests });
+    passed++;
+    console.log(`ok      ${title}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
+  } finally {
+    await context.close();
+  }
+}
+
+async function from(context, origin, options) {
+  const page = await context.newPage();
+  await page.goto(`${origin}/`);
+  return await page.evaluate(talk, { transport: "WebSockets", protocol: "json", ...options, url: `${options.server}/chat` });
+}
+
+const NEGOTIATE = /^Failed to complete negotiation with the server: TypeError: Failed to fetch/;
+const listed = `http://localhost:${PORT}`;
+
+try {
+  for (const transport of TRANSPORTS) {
+    for (const protocol of transport === "ServerSentEvents" ? ["json"] : ["json", "messagepack"]) {
+      await test(`a listed origin, with credentials, ${transport}, ${protocol}`, async ({ context }) => {
+        assert.equal(await from(context, listed, { server: LISTED, transport, protocol }), null);
+      });
+    }
+    await test(`a listed origin, with a token, ${transport}`, async ({ context }) => {
+      // It goes in the Authorization header of requests, which needs the preflight's leave, and in the query of the rest.
+      assert.equal(await from(context, listed, { server: LISTED, transport, protocol: "json", token: "a.b.c" }), null);
+    });
+    await test(`any origin, without credentials, ${transport}`, async ({ context }) => {
+      assert.equal(await from(context, listed, { server: ANY, transport, withCredentials: false }), null);
+    });
+    await test(`any origin, with credentials, ${transport}: fails at negotiate`, async ({ context }) => {
+      assert.match(await from(context, listed, { server: ANY, transport }), NEGOTIATE);
+    });
+    await test(`a foreign origin, ${transport}: fails at negotiate, and asks for nothing else`, async ({ context, requests }) => {
+      assert.match(await from(context, `http://127.0.0.1:${PORT}`, { server: LISTED, transport }), NEGOTIATE);
+      const paths = requests.filter((request) => request.url().startsWith(LISTED)).map((request) => new URL(request.url()).pathname);
+      assert.deepEqual([...new Set(paths)], ["/chat/negotiate"]);
+    });
+  }
+
+  await test("a foreign origin, without credentials: fails at negotiate", async ({ context }) => {
+    assert.match(await from(context, `http://127.0.0.1:${PORT}`, { server: LISTED, withCredentials: false }), NEGOTIATE);
+  });
+  await test("a listed host on another port is another origin", async ({ context }) => {
+    assert.match(await from(context, `http://localhost:${otherPort}`, { server: LISTED }), NEGOTIATE);
+  });
+  await test("a server without cors_origins: fails at negotiate, with credentials and without", async ({ context }) => {
+    assert.match(await from(context, listed, { server: NONE }), NEGOTIATE);
+    assert.match(await from(context, listed, { server: NONE, withCredentials: false }), NEGOTIATE);
+  });
+
+  await test("subdomains: each that ends so, however deep", async ({ context }) => {
+    for (const transport of TRANSPORTS) {
+      assert.equal(await from(context, `http://app.localhost:${PORT}`, { server: SUBDOMAINS, transport }), null);
+    }
+    assert.equal(await from(context, `http://deep.app.localhost:${PORT}`, { server: SUBDOMAINS }), null);
+  });
+  await test("subdomains: not the domain itself, no other port, no other name", async ({ context }) => {
+    for (const origin of [`http://localhost:${PORT}`, `http://app.localhost:${otherPort}`, `http://127.0.0.1:${PORT}`]) {
+      assert.match(await from(context, origin, { server: SUBDOMAINS }), NEGOTIATE, origin);
+    }
+  });
+
+  await test("a balancer's cookie goes along on every request of a listed origin, and on none without credentials", async ({ context, requests }) => {
+    const server = SUBDOMAINS.replace("127.0.0.1", "api.site.localhost"); // of one site with the page: browsers keep others' cookies back
+    await context.addCookies([{ name: "node", value: "a", domain: "api.site.localhost", path: "/" }]);
+    for (const [transport, withCredentials, cookie] of [["LongPolling", true, "node=a"], ["ServerSentEvents", true, "node=a"], ["LongPolling", false, undefined]]) {
+      requests.length = 0;
+      assert.equal(await from(context, `http://app.site.localhost:${PORT}`, { server, transport, withCredentials }), null);
+      const ours = requests.filter((request) => request.url().startsWith(server) && request.method() !== "OPTIONS" && !request.failure());
+      const cookies = await Promise.all(ours.map(async (request) => (await request.response()) && (await request.allHeaders()).cookie));
+      assert.ok(cookies.length >= 4, `${cookies.length} requests`);
+      assert.deepEqual([...new Set(cookies)], [cookie], `${transport}: ${ours.map((request) => `${request.method()} ${request.url()}`)}`);
+    }
+  });
+} finally {
+  await browser.close();
+  for (const server of sites) server.close();
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
