@@ -140,9 +140,16 @@ struct Shared {
 impl CloseSignal {
     /// Asks the connection to end. Later calls change nothing.
     pub fn close(&self, reason: CloseReason) {
-        if self.0.reason.set(reason).is_ok() {
+        self.close_first(reason);
+    }
+
+    /// As [`CloseSignal::close`]; true: nobody had asked before.
+    pub fn close_first(&self, reason: CloseReason) -> bool {
+        let first = self.0.reason.set(reason).is_ok();
+        if first {
             self.0.told.notify_waiters();
         }
+        first
     }
 
     /// The reason, once there is one.

@@ -39,7 +39,7 @@ pub type Snapshot = Arc<[Arc<Member>]>;
 pub enum Pushed {
     /// It is queued, or the connection is ending and wants nothing more.
     Yes,
-    /// The member was too slow and is being closed.
+    /// The member was too slow and is being closed; told once.
     TooSlow,
     /// The message has no form in the member's protocol; the text says why.
     NoForm(String),
@@ -48,12 +48,15 @@ pub enum Pushed {
 impl Member {
     /// Queues a message; a member whose queue is full is closed, alone.
     pub fn push(&self, frame: &Frame) -> Pushed {
+        // What a full queue could not take may be followed by a smaller message that would fit: it must not arrive
+        // without the one before it.
+        if self.close.reason().is_some() {
+            return Pushed::Yes;
+        }
         match self.outbox.push(frame) {
             Ok(()) | Err(PushError::Finished) => Pushed::Yes,
-            Err(PushError::Full) => {
-                self.close.close(CloseReason::SlowClient);
-                Pushed::TooSlow
-            }
+            Err(PushError::Full) if self.close.close_first(CloseReason::SlowClient) => Pushed::TooSlow,
+            Err(PushError::Full) => Pushed::Yes,
             Err(PushError::Value(error)) => Pushed::NoForm(error.to_string()),
         }
     }

@@ -5,7 +5,7 @@ pub mod received;
 use bytes::BytesMut;
 
 use crate::protocol::handshake::{self, HandshakeError};
-use crate::protocol::{HubMessage, Protocol, ProtocolError};
+use crate::protocol::{Decoder, HubMessage, Protocol, ProtocolError};
 
 /// One client's incoming bytes, from its handshake on.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub struct Session {
     buffer: BytesMut,
     /// Most bytes of one message; None is no limit.
     limit: Option<usize>,
-    /// JSON until the handshake says otherwise.
-    protocol: Protocol,
+    /// For JSON until the handshake says otherwise.
+    decoder: Decoder,
 }
 
 /// What a handshake is checked against.
@@ -46,7 +46,7 @@ const HIGHEST_VERSION: i32 = 2;
 impl Session {
     /// A client from which nothing has come.
     pub fn new(limit: Option<usize>) -> Self {
-        Self { buffer: BytesMut::new(), limit, protocol: Protocol::Json }
+        Self { buffer: BytesMut::new(), limit, decoder: Decoder::new(Protocol::Json, limit) }
     }
 
     /// Where what comes is appended.
@@ -69,13 +69,13 @@ impl Session {
         if request.version > HIGHEST_VERSION {
             return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
-        self.protocol = protocol;
+        self.decoder = Decoder::new(protocol, self.limit);
         Ok(Some(Handshaken { protocol, version: request.version }))
     }
 
     /// The next whole message. None: more bytes are needed. After an error the connection must end.
     pub fn poll(&mut self) -> Result<Option<HubMessage>, ProtocolError> {
-        let message = self.protocol.decode(&mut self.buffer, self.limit)?;
+        let message = self.decoder.decode(&mut self.buffer)?;
         if message.is_none() && self.buffer.is_empty() {
             // An idle client keeps no memory here; a reader brings its own.
             self.buffer = BytesMut::new();

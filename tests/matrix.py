@@ -98,8 +98,8 @@ class Servers:
             self.two = [self.keep(Aspnet(folder, name, redis, prefix, stateful=True)) for name in ("a", "b")]
             self.side = self.one
         else:
-            self.one, self.two = self.keep(Farmer()), [self.keep(Farmer(redis, prefix, name)) for name in ("a", "b")]
-            self.side = self.keep(Conformance())
+            self.one, self.two = self.keep(Farmer()), [self.keep(Farmer(redis, prefix, name=name)) for name in ("a", "b")]
+            self.side = self.keep(Conformance("--keep-alive", 1))
 
     def keep(self, server):
         self.all.append(server)

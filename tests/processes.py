@@ -149,18 +149,19 @@ class Hubplane(Server):
 class Farmer(Server):
     """examples/farm.rs: a program that uses the library; the hub of ASP.NET Core's test server."""
 
-    def __init__(self, redis=None, prefix="", name="farm"):
-        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--keepalive", 1, "--stateful", "true"]
+    def __init__(self, redis=None, prefix="", *flags, name="farm"):
+        command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--keepalive", 1, "--stateful", "true", *flags]
         command += ["--redis", redis.connection] if redis else []
         super().__init__(name, command + (["--prefix", prefix] if prefix else []), r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 
 
 class Conformance(Server):
-    """examples/conformance: the hubs that the clients' own tests ask for."""
+    """examples/conformance: what the test suites of clients ask of a server."""
 
-    def __init__(self):
-        super().__init__("conformance", [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", "--keep-alive", 1], r"ready (\d+)")
+    def __init__(self, *flags):
+        command = [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", *flags]
+        super().__init__("conformance", command, r"ready (\d+)")
         self.base = f"http://127.0.0.1:{self.said[1]}"
 
 

@@ -18,7 +18,7 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
-from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
+from processes import (CLEAN, PYTHON, ROOT, TARGET, Aspnet, Conformance, Farmer, Hubplane, Redis, end, free_port, guard, living, peers, spawn)  # noqa: E402
 from kinds import command  # noqa: E402
 from lines import Driver, Failed, Mismatch, check  # noqa: E402
 
@@ -114,19 +114,35 @@ def probes(suite, _peers):
     groups = ("", "keep_alive_interval=1s", "client_timeout_interval=2s", "maximum_receive_message_size=1000")
     for options in groups:
         settings = {f"HUB_DEFAULTS__{key.upper()}": value for key, value in [options.split("=")] if key} if options else {}
-        server, result = suite.add(Hubplane(**settings)), pathlib.Path(suite.servers[-1].folder) / "result.json"
-        slow = ["--slow"] if os.environ.get("SLOW") else []
-        code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", "/chat", "--options", options, "--json", result, *slow)
-        if not result.exists():
-            suite.fail(f"probes with {options or 'no options'} ended with {code}")
-            continue
-        verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
-        if not verdicts:
-            suite.fail(f"no probe with {options}")
-        suite.passed += sum(verdict != "different" for verdict in verdicts)
-        suite.failed += verdicts.count("different")
-        suite.notes += [f"{verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
-        server.close()
+        played(suite, Hubplane(**settings), "/chat", options)
+    for hub in ("/testhub", "/testhub-nowebsockets", "/authorizedhub", "/echo"):
+        played(suite, Conformance(), hub)
+
+
+def played(suite, server, hub, options=""):
+    """The probes of one hub against one server."""
+    result = pathlib.Path(suite.add(server).folder) / "result.json"
+    slow = ["--slow"] if os.environ.get("SLOW") else []
+    code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", hub, "--options", options, "--json", result, *slow)
+    if not result.exists():
+        return suite.fail(f"probes of {hub} with {options or 'no options'} ended with {code}")
+    verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
+    if not verdicts:
+        suite.fail(f"no probe of {hub} with {options}")
+    suite.passed += sum(verdict != "different" for verdict in verdicts)
+    suite.failed += verdicts.count("different")
+    suite.notes += [f"{hub} {verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
+    server.close()
+
+
+def pysignalr(suite, _peers):
+    """pysignalr's own tests against examples/conformance"""
+    server = suite.add(Conformance())
+    code, text = suite.run(TESTS / "clients" / "pysignalr-suite.sh", env={"SIGNALR_HOST": server.base.split("//")[1]})
+    passed = re.findall(r"(\d+) passed", text)
+    suite.passed += int(passed[-1]) if passed else 0
+    if code or not passed:
+        suite.fail(f"pysignalr's tests ended with {code}")
 
 
 def clients(kinds):
@@ -178,6 +194,17 @@ def reconnects(suite, folder):
     finally:
         for driver in drivers.values():
             driver.end()
+
+
+def stateful(suite, folder):
+    """real clients whose socket is cut ten times in a row under load go on over another: nothing lost, nothing twice, order kept"""
+    redis = suite.add(Redis())
+    one, two = (suite.add(Farmer(redis, "stateful")) for _ in "ab")
+    kinds = ("js10", *(DOTNET[:2] if folder else ()))
+    for second, protocol in ((one, "json"), (two, "messagepack")):
+        chosen = [flag for kind in kinds for flag in ("--client", kind)]
+        peer = ["--peers", folder] if folder else []
+        suite.counted(sys.executable, TESTS / "clients" / "stateful.py", "--base", one.base, "--base2", second.base, "--protocol", protocol, *chosen, *peer)
 
 
 def farm(suite, folder):
@@ -234,8 +261,8 @@ def cors(suite, _peers):
 
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-    "dotnet": clients(DOTNET), "reconnects": reconnects, "farm": farm, "browser": browser, "cors": cors, "balancers": balancers,
-    "matrix": core_of_the_matrix,
+    "pysignalr": pysignalr, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm,
+    "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
 }
 
 

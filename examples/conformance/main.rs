@@ -14,6 +14,8 @@
 //! | `/chatHub`, `/authHub` | signalrcore's hubs (`others.rs`); tokens by `POST /users/authenticate` |
 //! | `/redirect`, `/echoredirect`, `/bad-negotiate`, `/clientresult/ID` | answers that their tests look at (`pages.rs`) |
 
+#![allow(clippy::print_stdout, reason = "it tells its port")]
+
 mod others;
 mod pages;
 mod test_hub;

@@ -70,7 +70,7 @@ fn read_hub(
     let allowed_groups = read_allowed_groups(reader, &mut table);
     let mut steps = |reader: &mut Reader, key: &str| {
         let given = table.remove(key);
-        read_hook(reader, given, table.key(key)).unwrap_or_default()
+        read_hook(reader, given, &table.key(key)).unwrap_or_default()
     };
     let on_connected = steps(reader, "on_connected");
     let on_disconnected = steps(reader, "on_disconnected");

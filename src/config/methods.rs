@@ -45,22 +45,14 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
     let params = read_params(reader, &mut table);
     let authorize = read_authorize(reader, &mut table, checked);
     let allowed_groups = read_allowed_groups(reader, &mut table);
+    let uploads = table.has("upload") || table.has("each");
     let upload = read_upload(reader, &mut table, &params);
-    let given = table.remove("do");
-    let mut scope = Scope { reader, names: params.clone(), may_ask: true };
-    let steps = scope.steps(given, table.key("do"));
-    let key = table.key("returns");
-    let returns = table.remove("returns").and_then(|node| {
-        let value = scope.expression(&node, &key);
-        scope.reader.note(key.clone(), node.to_string(), node.origin);
-        value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
-    });
-    let key = table.key("streams");
-    let given = table.remove("streams");
+    let (key, given) = (table.key("streams"), table.remove("streams"));
     let is_streaming = given.is_some();
     let streams = given.and_then(|node| {
-        scope.reader.note(key.clone(), node.to_string(), node.origin.clone());
-        if returns.is_some() || upload.is_some() {
+        reader.note(key.clone(), node.to_string(), node.origin.clone());
+        let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+        if uploads || table.has("returns") {
             return scope.wrong(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
         }
         match scope.recipient(&node, &key)? {
@@ -68,8 +60,17 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
             _ => scope.wrong(&key, &node, "must be a group, as in \"group:{room}\""),
         }
     });
+    let given = table.remove("do");
+    let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+    let steps = scope.steps(given, &table.key("do"));
+    let key = table.key("returns");
+    let returns = table.remove("returns").and_then(|node| {
+        let value = scope.expression(&node, &key);
+        scope.reader.note(key.clone(), node.to_string(), node.origin);
+        value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
+    });
     // Steps that were wrong have been reported; only a list that holds none is empty.
-    let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && upload.is_none() && !is_streaming;
+    let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && !uploads && !is_streaming;
     if is_table && idle {
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));
@@ -95,7 +96,7 @@ fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Opt
             reader.note(upload_key.clone(), upload.to_string(), upload.origin.clone());
             let mut scope = Scope { reader, names: params.to_vec(), may_ask: true };
             let item = scope.new_name(&upload, &upload_key);
-            let each = scope.steps(Some(each), each_key);
+            let each = scope.steps(Some(each), &each_key);
             Some(UploadConfig { item: item?, each: each? })
         }
     }
@@ -134,17 +135,17 @@ fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
 }
 
 /// The steps of a hook; None if something in them is wrong.
-pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
     Scope { reader, names: Vec::new(), may_ask: false }.steps(node, path)
 }
 
 impl Scope<'_> {
     /// A list of steps; None if something in it is wrong.
-    fn steps(&mut self, node: Option<Node>, path: String) -> Option<Vec<Step>> {
+    fn steps(&mut self, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
         let Some(node) = node else { return Some(Vec::new()) };
-        self.reader.note(path.clone(), node.to_string(), node.origin.clone());
+        self.reader.note(path.to_owned(), node.to_string(), node.origin.clone());
         let Value::List(items) = &node.value else {
-            return self.wrong(&path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
+            return self.wrong(path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
         };
         let steps: Vec<Option<Step>> =
             items.iter().enumerate().map(|(index, item)| self.step(item, &format!("{path}[{index}]"))).collect();

@@ -46,6 +46,11 @@ impl Table {
         Some(self.entries.remove(index).node)
     }
 
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// All that is left.
     pub(super) fn into_entries(self) -> Vec<Entry> {
         self.entries

@@ -21,7 +21,8 @@ pub struct MethodConfig {
     pub allowed_groups: Option<Vec<GroupPattern>>,
     /// The stream that a client uploads with the call.
     pub upload: Option<UploadConfig>,
-    /// What it does, in order, after the upload has ended; the first step that fails ends it.
+    /// What it does, in order, after the upload has ended, and when the group is heard already; the first step that
+    /// fails ends it.
     pub steps: Vec<Step>,
     /// What it returns; None is a void method, which completes with null.
     pub returns: Option<Expression>,

@@ -56,7 +56,7 @@ impl HubHost {
             match member.liveness.check(now, keep_alive, timeout) {
                 Due::Nothing => {}
                 Due::Ping => {
-                    member.push(&frame::ping());
+                    self.delivery.push(member, &frame::ping());
                 }
                 Due::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
             }

@@ -162,8 +162,8 @@ impl Invocations {
         })
     }
 
-    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the
-    /// mode of the call, the upload streams. None: the caller has been told what is wrong.
+    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode of the
+    /// call, the upload streams. None: the caller has been told what is wrong.
     async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Option<Admitted> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
         let Some(shape) = self.answerer.host.hub.method(&target) else {
@@ -210,12 +210,7 @@ impl Invocations {
         }
     }
 
-    /// Whether the caller may call a method.
-    fn permits(&self, shape: &MethodShape) -> bool {
-        shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal()))
-    }
-
-    /// Checks who calls, and the mode of a call, and opens its upload streams: items sent right behind the call find them.
+    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find them.
     fn open_streams(
         &mut self,
         shape: &MethodShape,
@@ -226,7 +221,7 @@ impl Invocations {
     ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), String> {
         let target = &call.target;
         // After binding, before everything else (section 4.1); the text is never detailed.
-        if !self.permits(shape) {
+        if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
             return Err(format!("Failed to invoke '{target}' because user is unauthorized"));
         }
         match (shape.streams, streaming) {

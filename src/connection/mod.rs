@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | this one | a connection from its handshake to its end |
 //! | [`host`] | a hub with everything its connections need; the sweep that pings and times out |
+//! | `ahead` | reading on for Acks while a message is waited for |
 //! | `invocations` | calls in flight: which are let in, how many run, streams |
 //! | `answer` | what a call answers |
 //! | `uploads` | the streams a client is uploading |
 
+mod ahead;
 mod answer;
 pub mod host;
 mod invocations;
@@ -34,6 +36,7 @@ use crate::session::received::Received;
 use crate::session::{HandshakeRules, Handshaken, STATEFUL_VERSION, Session};
 use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
+use ahead::Ahead;
 pub use host::{HubHost, UserIdProvider};
 use invocations::Invocations;
 
@@ -54,7 +57,9 @@ pub struct Peer {
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves one client from its handshake to its end. A connection that may go on over another socket (stateful
-/// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice. When it returns, the Close message (where one is due) has been
+/// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice.
+///
+/// When it returns, the Close message (where one is due) has been
 /// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
 /// caller's. Calls that still run, and the hub's `disconnected`, go on in a task of [`HubHost::tasks`].
 pub async fn serve<S: Source, K: Sink>(
@@ -259,40 +264,55 @@ impl Connection {
         calls: &mut Invocations,
     ) -> CloseReason {
         let mut socket = 0;
+        let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
             member.liveness.busy();
             loop {
                 // A client that sends without a pause must not keep its thread for itself.
                 tokio::task::coop::consume_budget().await;
-                match session.poll() {
+                let message = match ahead.poll(session) {
                     Err(error) => return CloseReason::Protocol(error),
                     Ok(None) => break,
-                    Ok(Some(message)) => {
-                        self.host.metrics.received(&message);
-                        let received = member.received.as_ref().filter(|_| message.is_trackable());
-                        if received.is_some_and(|received| !received.count()) {
-                            continue;
-                        }
-                        tokio::select! {
-                            ended = self.dispatch(message, member, calls) => if let Some(reason) = ended { return reason },
-                            reason = self.peer.close.closed() => return reason,
-                        }
-                    }
+                    Ok(Some(message)) => message,
+                };
+                self.host.metrics.received(&message);
+                let counted = member.received.as_ref().filter(|_| message.is_trackable());
+                if counted.is_some_and(|received| !received.count()) {
+                    continue;
+                }
+                let dispatched = self.dispatch(message, member, calls);
+                tokio::pin!(dispatched);
+                let lost = || self.outbox.detach(socket, Instant::now());
+                let ended = tokio::select! {
+                    biased;
+                    ended = &mut dispatched => ended,
+                    reason = self.peer.close.closed() => return reason,
+                    () = ahead.read(session, source, &self.outbox, lost), if member.received.is_some() => tokio::select! {
+                        ended = dispatched => ended,
+                        reason = self.peer.close.closed() => return reason,
+                    },
+                };
+                if let Some(reason) = ended {
+                    return reason;
                 }
             }
             member.liveness.idle(Instant::now());
-            let received = loop {
-                tokio::select! {
-                    received = source.recv(session.buffer()) => break received,
-                    reason = self.peer.close.closed() => return reason,
-                    () = calls.progress() => {}
-                }
+            let received = match ahead.take_end() {
+                Some(end) => Err(end),
+                None => loop {
+                    tokio::select! {
+                        received = source.recv(session.buffer()) => break received,
+                        reason = self.peer.close.closed() => return reason,
+                        () = calls.progress() => {}
+                    }
+                },
             };
             match received {
                 Ok(()) => {}
                 Err(SourceEnd::Closed) => {
                     return session.end().map_or_else(CloseReason::Protocol, |()| CloseReason::ClientClosed);
                 }
+                // No end yet: the client may come again.
                 Err(SourceEnd::Lost) if member.received.is_some() => {
                     self.outbox.detach(socket, Instant::now());
                     session.cut();

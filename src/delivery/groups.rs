@@ -65,7 +65,8 @@ impl Delivery {
     /// Puts a connection into a group. Done when the subscription is confirmed, so that a send after it is heard;
     /// while the backplane is away a connection of this node joins at once and is subscribed later.
     ///
-    /// A connection of another node, or of none, is asked for by command: [`SendError::AckTimeout`] after 30 s.
+    /// A connection of another node is asked for by command; [`SendError::AckTimeout`] after 30 s where none has it.
+    /// A node that stands alone passes over connections it does not have.
     pub async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
         if self.join_here(connection, group).await {
             return Ok(());
@@ -121,7 +122,12 @@ impl Delivery {
             group: group.clone(),
             connection: connection.clone(),
         };
-        self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
+        let heard = self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
+        if heard == 0 && !self.backplane.echoes() {
+            // There is no other node that could have it: unknown connections are passed over
+            // (reference/signalr-protocol.md 4.12).
+            return Ok(());
+        }
         match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(SendError::AckTimeout),

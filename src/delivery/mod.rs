@@ -5,10 +5,12 @@
 //! | --- | --- |
 //! | this one | sends |
 //! | [`groups`] | joining and leaving, here and by command to other nodes |
+//! | `faults` | what is wrong with what arrives, told once a kind |
 //! | [`inbound`] | what arrives from other nodes |
 //! | [`watch`] | what is sent to a group, heard by a stream |
 //! | [`results`] | asking one client and awaiting its answer |
 
+mod faults;
 pub mod groups;
 pub mod inbound;
 pub mod results;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
+use self::faults::Fault;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
 use crate::frame::{self, Frame};
 use crate::ids::{ConnectionId, HubName, NodeId};
@@ -39,6 +42,7 @@ pub struct Delivery {
     questions: results::Questions,
     watchers: watch::Watchers,
     metrics: HubMetrics,
+    faults: faults::Faults,
 }
 
 /// Why a send or a group change failed.
@@ -82,8 +86,8 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions, watchers) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics }
+        let (registry, commands, questions, watchers, faults) = Default::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -236,7 +240,8 @@ impl Delivery {
         }
     }
 
-    fn push(&self, member: &Member, frame: &Frame) -> Pushed {
+    /// Gives a frame to one member that is connected here; one that is too slow is closed, counted and told of.
+    pub fn push(&self, member: &Member, frame: &Frame) -> Pushed {
         let pushed = member.push(frame);
         match &pushed {
             Pushed::Yes => {}
@@ -245,20 +250,24 @@ impl Delivery {
                 tracing::warn!(hub = %self.hub, connection = %member.id, "closing a client that reads too slowly: its queue is full");
             }
             // Only a message of a foreign node can get here: ours are checked before they are sent.
-            Pushed::NoForm(why) => {
-                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out");
+            Pushed::NoForm(why) if self.faults.is_new(Fault::NoForm) => {
+                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
             }
+            Pushed::NoForm(_) => {}
         }
         pushed
     }
 }
 
-/// Whether the values have a form in each of these protocols.
+/// Whether the values have a form in each of these protocols, and none is too deep for its receivers.
 fn check(arguments: &[RawValue], protocols: &[Protocol]) -> Result<(), SendError> {
     for value in arguments {
-        if protocols.iter().any(|protocol| *protocol != value.protocol()) {
-            value.check_portable().map_err(SendError::Value)?;
-        }
+        let foreign = protocols.iter().any(|protocol| *protocol != value.protocol());
+        let checked = if foreign { value.check_portable() } else { value.check_depth() };
+        checked.map_err(SendError::Value)?;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

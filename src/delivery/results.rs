@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::faults::Fault;
 use super::{Delivery, SendError};
 use crate::backplane::{BackplaneError, Channel, Envelope, ReplyTo};
 use crate::frame::Frame;
@@ -193,9 +194,13 @@ impl Delivery {
 
     /// An answer that came over the backplane.
     pub(super) fn answered_elsewhere(&self, protocol: &str, message: &Bytes) {
+        let told = |fault, what: &str| {
+            if self.faults.is_new(fault) {
+                tracing::warn!(hub = %self.hub, "a client result of another node {what}; its asker will time out, as will others");
+            }
+        };
         let Some(protocol) = Protocol::from_name(protocol) else {
-            tracing::error!(hub = %self.hub, protocol, "a client result came in a protocol that this server does not speak; its asker will time out");
-            return;
+            return told(Fault::UnknownProtocol, "came in a protocol that this server does not speak");
         };
         match protocol.decode(&mut BytesMut::from(&message[..]), None) {
             Ok(Some(HubMessage::Completion { id, outcome, .. })) => {
@@ -205,8 +210,8 @@ impl Delivery {
                     let _ = self.resolve(&id, question, outcome);
                 }
             }
-            Ok(_) => tracing::warn!(hub = %self.hub, "what came as a client result is no Completion"),
-            Err(error) => tracing::warn!(hub = %self.hub, %error, "a client result of another node cannot be read"),
+            Ok(_) => told(Fault::NoCompletion, "is no Completion"),
+            Err(_) => told(Fault::Unreadable, "cannot be read"),
         }
     }
 

@@ -73,7 +73,12 @@ impl Declared {
 
 impl Hub for Declared {
     fn method(&self, target: &str) -> Option<MethodShape> {
-        self.methods.get(target).map(|method| MethodShape::plain(method.params.len()).guarded(method.authorize.clone()))
+        self.methods.get(target).map(|method| MethodShape {
+            parameters: Some(method.params.len()),
+            streams: method.streams.is_some(),
+            uploads: usize::from(method.upload.is_some()),
+            policy: method.authorize.clone(),
+        })
     }
 
     // `check` stays as it is: any value fits a parameter.
@@ -99,16 +104,18 @@ impl Hub for Declared {
                     run.steps(&upload.each, &mut values).await?;
                 }
             }
+            let messages = match &method.streams {
+                None => None,
+                Some(group) => {
+                    let group = run.scene(&values).watched(group)?;
+                    Some(watching::watch(caller.delivery(), caller.connection_id(), group).await)
+                }
+            };
             run.steps(&method.steps, &mut values).await?;
-            let scene = run.scene(&values);
-            if let Some(group) = &method.streams {
-                let group = scene.watched(group)?;
-                let messages = watching::watch(caller.delivery(), caller.connection_id(), group).await;
-                return Ok(Reply::Stream(messages));
-            }
-            Ok(match &method.returns {
-                Some(returns) => Reply::Value(scene.value(returns)?),
-                None => Reply::Empty,
+            Ok(match (messages, &method.returns) {
+                (Some(messages), _) => Reply::Stream(messages),
+                (None, Some(returns)) => Reply::Value(run.scene(&values).value(returns)?),
+                (None, None) => Reply::Empty,
             })
         })
     }

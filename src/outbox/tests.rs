@@ -1,4 +1,5 @@
 //! The bounds of the queue, who waits for room and who does not, and its end.
+#![allow(clippy::unwrap_used)]
 
 use futures_util::FutureExt;
 

@@ -75,7 +75,7 @@ impl Out for Nothing {
     fn write(&mut self, _: impl FnOnce(&mut Vec<u8>)) {}
 }
 
-fn too_deep() -> ValueError {
+pub(super) fn too_deep() -> ValueError {
     ValueError(format!("the value is nested deeper than {MAX_VALUE_DEPTH} levels"))
 }
 

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use super::json::scan::{Kind, Scanner};
 use super::json::text;
 use super::msgpack::token::{Reader, Token};
-use super::{Protocol, transcode};
+use super::transcode::MAX_VALUE_DEPTH;
+use super::{MAX_DEPTH, Protocol, transcode};
 
 /// One well-formed value in the encoding of one protocol.
 ///
@@ -148,6 +149,18 @@ impl RawValue {
     /// Whether it has a form in both protocols, found by a scan that converts nothing (design.md section 7, "Values").
     pub fn check_portable(&self) -> Result<(), ValueError> {
         transcode::check(&self.bytes, self.protocol)
+    }
+}
+
+impl RawValue {
+    /// Whether it is nested no deeper than what a message may carry, in whichever protocol. What a client sent is;
+    /// what is built around it may not be.
+    pub fn check_depth(&self) -> Result<(), ValueError> {
+        let fits = match self.protocol {
+            Protocol::Json => Scanner::new(&self.bytes).value(MAX_DEPTH - MAX_VALUE_DEPTH).is_ok(),
+            Protocol::MessagePack => Reader::new(&self.bytes).skip(MAX_VALUE_DEPTH).is_ok(),
+        };
+        if fits { Ok(()) } else { Err(transcode::too_deep()) }
     }
 }
 

@@ -3,9 +3,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,10 +31,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Most bytes of a request's head, as the reference's web server has it for the headers; beyond it 431.
 const MOST_HEAD: usize = 32 * 1024;
 
-/// Binds an address; port 0 takes any.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// Binds an address; port 0 takes any. A peer that takes none of what is sent to it for longer than `patience` loses
+/// its connection: HTTP itself has no such bound, and an event stream or a poll's answer could stay for ever.
+pub(super) fn listen(address: SocketAddr, patience: Duration) -> Result<TcpListener, ServeError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Every accepted socket has it from the listener. Other systems know no such option.
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(patience))?;
+        #[cfg(not(target_os = "linux"))]
+        let _ = patience;
         // Else a restart would have to wait for the connections of the last run. Windows means something else by it.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
@@ -122,47 +132,127 @@ async fn serve(
     head_timeout: Duration,
     stop: CancellationToken,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_header_size(MOST_HEAD)
-        .max_buf_size(2 * MOST_HEAD);
-    let service = service_fn(move |request| {
-        let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(request, remote).await) }
-    });
-    let mut io = TokioIo::new(stream);
+    let visit = Visit { remote, site, head_timeout, stop };
     let mut idle_until = Instant::now() + IDLE;
+    let mut left = Left { io: TokioIo::new(stream), head: Bytes::new() };
     loop {
-        // Waits for the first byte by itself: the head's time begins with it.
-        tokio::select! {
-            () = stop.cancelled() => return,
-            readable = timeout_at(idle_until, io.inner().readable()) => if !matches!(readable, Ok(Ok(()))) {
-                return;
+        let round = if left.head.is_empty() {
+            // Waits for the first byte by itself: the head's time begins with it.
+            tokio::select! {
+                () = visit.stop.cancelled() => return,
+                readable = timeout_at(idle_until, left.io.inner().readable()) => if !matches!(readable, Ok(Ok(()))) {
+                    return;
+                }
             }
+            visit.round(left.io).await.map(|(io, head, answered)| (Left { io, head }, answered))
+        } else {
+            visit.round(Begun(left)).await.map(|(begun, head, answered)| (Left { head, ..begun.0 }, answered))
+        };
+        let Some((timed_out, answered)) = round else { return };
+        if !timed_out.head.is_empty() && !answered {
+            const SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            // A peer that does not take these few bytes at once need not have them.
+            let _ = timed_out.io.inner().try_write(SLOW);
+            return;
         }
-        let mut connection = http.serve_connection(io, service.clone()).with_upgrades();
+        // The HTTP server's timer runs between requests too. Nothing came: the connection is idle, and may be. Or a
+        // head has begun since the last answer, perhaps a moment ago: it has its own time from here.
+        left = timed_out;
+        idle_until = Instant::now() + IDLE.saturating_sub(head_timeout);
+    }
+}
+
+/// What all requests on one connection share.
+struct Visit {
+    remote: SocketAddr,
+    site: Arc<Site>,
+    head_timeout: Duration,
+    stop: CancellationToken,
+}
+
+impl Visit {
+    /// Serves requests. Some: until none came whole within the head's time. The bytes of one that began, and whether
+    /// requests were answered before it.
+    async fn round<I>(&self, io: I) -> Option<(I, Bytes, bool)>
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let answered = Arc::new(AtomicBool::new(false));
+        let service = service_fn(|request| {
+            answered.store(true, Ordering::Relaxed);
+            let (site, remote) = (self.site.clone(), self.remote);
+            async move { Ok::<_, Infallible>(site.answer(request, remote).await) }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.head_timeout)
+            .max_header_size(MOST_HEAD)
+            .max_buf_size(2 * MOST_HEAD);
+        let mut connection = http.serve_connection(io, service).with_upgrades();
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,
-            () = stop.cancelled() => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            () = self.stop.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
         };
-        let Err(error) = outcome else { return };
+        let error = outcome.err()?;
         if !error.is_timeout() {
-            tracing::debug!(%remote, %error, "an HTTP connection ended early");
-            return;
+            tracing::debug!(remote = %self.remote, %error, "an HTTP connection ended early");
+            return None;
         }
-        // The HTTP server's timer runs between requests too. Nothing came: the connection is idle, and may be.
-        let Some(parts) = connection.into_parts() else { return };
-        if !parts.read_buf.is_empty() {
-            const SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            // A peer that does not take these few bytes at once need not have them.
-            let _ = parts.io.inner().try_write(SLOW);
-            return;
+        let parts = connection.into_parts()?;
+        Some((parts.io, parts.read_buf, answered.load(Ordering::Relaxed)))
+    }
+}
+
+/// A connection between two rounds.
+struct Left {
+    io: TokioIo<TcpStream>,
+    /// What has been read of a head.
+    head: Bytes,
+}
+
+/// Reads once more what has been read of a head, then from the socket.
+struct Begun(Left);
+
+impl hyper::rt::Read for Begun {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.head.is_empty() {
+            return Pin::new(&mut self.0.io).poll_read(context, buffer);
         }
-        io = parts.io;
-        idle_until = Instant::now() + IDLE.saturating_sub(head_timeout);
+        let size = self.0.head.len().min(buffer.remaining());
+        buffer.put_slice(&self.0.head.split_to(size));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Begun {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.io).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.io).poll_write_vectored(context, slices)
     }
 }

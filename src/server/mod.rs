@@ -124,9 +124,17 @@ impl Server {
     /// Binds `listen` of the configuration. Raises the soft limit of open files to the hard one.
     pub fn bind(self) -> Result<Bound, ServeError> {
         limits::raise_open_files();
-        let listener = front::listen(self.config.listen)?;
+        let listener = front::listen(self.config.listen, self.patience())?;
         let address = listener.local_addr().unwrap_or(self.config.listen);
         Ok(Bound { server: self, listener, address })
+    }
+
+    /// How long a socket may take nothing of what is sent to it: no shorter than any bound of a hub's own, which tell
+    /// why they close.
+    fn patience(&self) -> Duration {
+        let options = self.hosts.iter().map(|hub| &hub.host.options);
+        let bounds = options.flat_map(|hub| [hub.client_timeout_interval, hub.transport_send_timeout]);
+        bounds.max().unwrap_or_default().max(self.config.request_timeout)
     }
 
     /// Binds and runs until `shutdown` has ended and all clients have been sent away, or `shutdown_timeout` is over.

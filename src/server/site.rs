@@ -36,7 +36,9 @@ pub(super) struct Site {
 
 /// Adds headers to the answer of a request for a URI.
 #[derive(Clone)]
-pub(super) struct HeaderHook(pub(super) Arc<dyn Fn(&Uri, &mut HeaderMap) + Send + Sync>);
+pub(super) struct HeaderHook(pub(super) Arc<AddHeaders>);
+
+type AddHeaders = dyn Fn(&Uri, &mut HeaderMap) + Send + Sync;
 
 impl fmt::Debug for HeaderHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
 
+#[cfg(target_os = "linux")]
+mod deaf;
 mod farewell;
 #[cfg(unix)]
 mod open_files;
@@ -209,6 +211,29 @@ async fn a_slow_head_is_408_and_an_idle_connection_is_no_slow_head() {
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer:?}");
     idle.send("GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert!(idle.rest().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_head_that_begins_on_an_idle_connection_has_its_own_time() {
+    let window = Duration::from_millis(400);
+    let server = start(Server::builder(Config { request_timeout: window, ..config() })).await;
+    let (mut late, mut slow) = (server.connect().await, server.connect().await);
+    for client in [&mut late, &mut slow] {
+        client.send("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client.read_to("ok\n").await;
+    }
+    let began = Instant::now();
+    sleep_until(began + window * 3 / 4).await;
+    for client in [&mut late, &mut slow] {
+        client.send("GET /healthz HT").await;
+    }
+    sleep_until(began + window * 5 / 4).await;
+    late.send("TP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let answer = late.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    // One that does not come whole in that time either is refused.
+    let answer = slow.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer:?}");
 }
 
 #[tokio::test]

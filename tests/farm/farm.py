@@ -4,7 +4,7 @@
     python3 farm.py --full aspnet=http://127.0.0.1:5000 --full rust=http://127.0.0.1:5001 --chat replica=http://127.0.0.1:5002 \\
                     [--stranger other=http://127.0.0.1:5003] [--context aspnet]
 
-A `--full` node offers one method per kind of send (SendAll ... SendUsers, AddToGroup, RemoveFromGroup) beside the chat and takes the user
+A `--full` node offers one method per kind of send (SendAll ... SendUsers, AddToGroup, RemoveFromGroup, Ask) beside the chat and takes the user
 from the query's `user`; a `--chat` node offers the declared chat only; a `--stranger` uses another channel prefix and must hear nothing;
 `--context` names a full node that also takes `POST /send` and `POST /group`. One JSON and one MessagePack client sit on each node.
 One line a failed cell; then one line of counts. Exit code 0 when nothing failed.
@@ -37,6 +37,8 @@ class Farm:
                 client = driver.connect(f"{url}/chat?user={name}", transport="WebSockets", protocol=protocol)
                 client.label, client.node, client.kind, client.protocol = f"{name}/{protocol}", name, kind, protocol
                 (self.strangers if kind == "stranger" else self.clients)[client.label] = client
+        for client in self.clients.values():
+            driver.ask("handle", client.name, method="Answer", count=1, echo=True, refuse="refused")
         # Who comes is told to those who were there: the first has heard of all others when all are subscribed.
         first, *later = self.clients.values()
         for client in later:
@@ -184,6 +186,21 @@ def group_changes(farm, sender):
                 yield name, f"{type(failure).__name__.lower()}: {failure}"
 
 
+def questions(farm, sender):
+    """Client results: every client is asked by every node, and its answer, error or absence comes back."""
+    for client in farm.clients.values():
+        try:
+            check("the answer", value("question"), sender.invoke("Ask", client.id, value("question")))
+            refused = sender.error_of("Ask", client.id, "refuse")
+            check("the error", lambda text: text.endswith("HubException: Error: refused"), refused)
+            yield f"Ask {client.label}", None
+        except (Failed, Mismatch) as failure:
+            yield f"Ask {client.label}", f"{type(failure).__name__.lower()}: {failure}"
+    missing = sender.error_of("Ask", "A" * 22, 1)
+    check("a question to nobody", lambda text: text.startswith("An unexpected error occurred invoking 'Ask' on the server."), missing)
+    yield "Ask nobody", None
+
+
 def context_sends(farm, url):
     """Sends from outside of any hub."""
     def post(path, body=None, **query):
@@ -250,6 +267,7 @@ def main():
             if sender.kind == "full":
                 report(sender.label, lazily(lambda: play(farm, sender, rooms(farm, sender))))
                 report(sender.label, group_changes(farm, sender))
+                report(sender.label, questions(farm, sender))
         for name in args.context:
             sender = next(c for c in farm.clients.values() if c.node == name)
             report(name, lazily(lambda: play(farm, sender, context_sends(farm, dict(args.full)[name]))))

@@ -270,6 +270,44 @@ fn clients_that_connect_and_never_read() {
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
+/// A client of event streams or polls that has shaken hands, asks for what comes, and never reads it.
+fn silent(server: &Server, headers: &[(&str, &str)]) -> Stream {
+    let negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").text();
+    let negotiated: Value = serde_json::from_str(&negotiated).unwrap();
+    let path = format!("/chat?id={}", negotiated["connectionToken"].as_str().unwrap());
+    let mut stream = Stream::connect(server.address);
+    stream.write(&http::request(&format!("GET {path}"), headers, b""));
+    http::head(&mut stream, within(PATIENCE)).unwrap();
+    let post = http::ask(server.address, &format!("POST {path}"), b"{\"protocol\":\"json\",\"version\":1}\x1e");
+    assert_eq!(post.status, 200);
+    if headers.is_empty() {
+        stream.write(&http::request(&format!("GET {path}"), headers, b""));
+    }
+    stream
+}
+
+#[test]
+fn event_streams_and_polls_that_are_never_read() {
+    let server = Server::setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "65536").start().ready();
+    let mut witness = Client::ws(server.address);
+    let accept = [("Accept", "text/event-stream")];
+    let silent = [silent(&server, &accept), silent(&server, &accept), silent(&server, &[]), silent(&server, &[])];
+    let text = "x".repeat(30_000);
+    let slow = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
+    let mut worst = Duration::ZERO;
+    for number in 0..400 {
+        let begun = Instant::now();
+        witness.ok("SendMessage", json!([number.to_string(), text]));
+        witness.expect("ReceiveMessage", json!([number.to_string(), text]));
+        worst = worst.max(begun.elapsed());
+        witness.forget();
+    }
+    assert!(worst < Duration::from_secs(3), "a client that does not read held the others up for {worst:?}");
+    until("the silent clients are closed", PATIENCE * 2, || (slow() == 4.0).then_some(()));
+    drop(silent);
+    assert_eq!(witness.ok("Echo", json!([1])), json!(1));
+}
+
 #[test]
 fn requests_that_are_none() {
     let mut house = House::new();

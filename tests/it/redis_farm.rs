@@ -133,3 +133,21 @@ fn detailed_errors_say_why() {
     let expected = "An unexpected error occurred invoking 'SendMessage' on the server. RedisConnectionException: ";
     assert!(error.starts_with(expected) && error.len() > expected.len(), "{error}");
 }
+
+#[test]
+fn foreign_messages_that_a_client_cannot_get_are_told_once() {
+    let redis = Redis::start();
+    let server = Server::on(&redis);
+    let mut clients: Vec<_> = (0..3).map(|_| Client::ws(server.address)).collect();
+    redis.subscribed("chat:all", 1);
+    // Only a MessagePack form, which is none: there is nothing that JSON clients could be given.
+    let payload = b"\x92\x90\x81\xabmessagepack\xc4\x01\xc1";
+    for _ in 0..5 {
+        redis.publish("chat:all", payload);
+    }
+    clients[0].ok("SendMessage", json!(["a", "still well"]));
+    for client in &mut clients {
+        client.expect("ReceiveMessage", json!(["a", "still well"]));
+    }
+    assert_eq!(server.logged("has no form in this client's protocol"), 1, "{}", server.log());
+}

@@ -1,5 +1,6 @@
-// The demo chat. It uses only what the built-in hub declares: JoinRoom, LeaveRoom, SendToRoom and Echo; the events
-// UserConnected, UserDisconnected, Notice and ReceiveMessage. SendMessage of other clients is shown as well.
+// The demo chat. It uses only what the built-in hub declares: JoinRoom, LeaveRoom, SendToRoom, Echo, the streams WatchRoom
+// and SendLines; the events UserConnected, UserDisconnected, Notice and ReceiveMessage, and the question of AskClient.
+// SendMessage of other clients is shown as well.
 //
 // The hub hands a message to the room as it came, without its sender. So a name travels inside the text, the way a
 // person would write it, and any client can read along:    SendToRoom("lobby", "Ada: Hello")
@@ -28,6 +29,7 @@ function open(via) {
   connection.onstate = (state, detail) => mine === connection && showState(state, detail);
   connection.on("ReceiveMessage", (first, message) => receive(first, message));
   connection.on("Notice", (text) => notice(String(text)));
+  connection.on("Question", (question) => `${name || "Somebody"} was asked: ${question}`);
   connection.on("UserConnected", (id) => cameOnline(id));
   connection.on("UserDisconnected", (id) => event("", id, " went offline"));
   start(mine, 0);
@@ -59,6 +61,7 @@ async function showState(state, { error, retryIn } = {}) {
   $("connection-id").textContent = connection.connectionId ?? "none";
   $("summary").textContent = up ? `${NAMES[connection.transport]}, ${connection.protocol}` : STATES[state];
   $("composer").querySelector("button").disabled = !up;
+  $("upload").disabled = !up || !room;
   if (!up) $("latency").textContent = "none yet";
   if (up || error) $("notice").hidden = up;
   if (error) {
@@ -70,6 +73,7 @@ async function showState(state, { error, retryIn } = {}) {
   if (!up) return;
   measure();
   if (room) await enter(); // a new connection is in no room yet
+  watch(); // and watches none
 }
 
 async function measure() {
@@ -102,10 +106,12 @@ async function join(newName, newRoom) {
   $("room-title").textContent = room;
   $("me").textContent = `You are ${name}`;
   showJoin(false);
+  $("upload").disabled = connection.state !== "connected";
   if (moved) $("log").replaceChildren();
   if (!moved || connection.state !== "connected") return; // showState enters it
   if (left) connection.invoke("LeaveRoom", left).catch(() => {});
   await enter();
+  watch();
 }
 
 async function say(text) {
@@ -127,6 +133,37 @@ function receive(first, value) {
   if (first !== room) return message(String(first), text);
   const [, who, said] = /^([^:]{1,24}): (.*)$/s.exec(text) ?? [null, "Somebody", text];
   message(who, said);
+}
+
+// Streams ----------------------------------------------------------------------------------------------------------
+
+let watching; // { cancel } of the room's stream
+
+// From the server: everything that is sent to the room, as items { target, arguments }.
+function watch() {
+  watching?.cancel();
+  watching = undefined;
+  if (!$("watch").checked || !room || connection.state !== "connected") return;
+  const stream = (watching = connection.stream("WatchRoom", [room], (item) => {
+    if (stream !== watching) return;
+    const line = element("li", "", `${item.target}(${item.arguments.map((value) => JSON.stringify(value)).join(", ")})`);
+    $("stream").prepend(line);
+    if ($("stream").childElementCount > 5) $("stream").lastElementChild.remove();
+  }));
+  stream.done.catch((error) => stream === watching && connection.state === "connected" && event(error.message));
+}
+
+// To the server: five lines, one after the other; the hub sends each on as it comes.
+async function count() {
+  const lines = async function* () {
+    for (const line of ["one", "two", "three", "four", "five"]) {
+      yield `${name}: ${line}`;
+      await new Promise((resolve) => setTimeout(resolve, 400));
+    }
+  };
+  $("upload").disabled = true;
+  await connection.upload("SendLines", [room], lines()).catch((error) => event(error.message));
+  $("upload").disabled = connection.state !== "connected";
 }
 
 // "ID joined ROOM"; the same person's arrival on the server, a moment ago, becomes part of this line.
@@ -232,6 +269,11 @@ $("composer").addEventListener("submit", (submit) => {
   say(text);
 });
 
+$("watch").addEventListener("change", () => {
+  $("stream").replaceChildren();
+  watch();
+});
+$("upload").addEventListener("click", count);
 $("change").addEventListener("click", () => showJoin(true));
 $("retry").addEventListener("click", () => {
   if (connection.state === "reconnecting") connection.retryNow();

@@ -1,16 +1,19 @@
 // A small SignalR client: negotiate, WebSockets, Server-Sent Events, long polling, the JSON hub protocol, automatic
-// reconnect. It does what the demo page needs and is meant to be read; applications use the official
-// @microsoft/signalr, which also streams, speaks MessagePack and resumes connections.
+// reconnect, streams. It does what the demo page needs and is meant to be read; applications use the official
+// @microsoft/signalr, which also speaks MessagePack and resumes connections.
 //
 //   const connection = new Connection("/chat", { transport: "LongPolling" });   // transport: optional, else the best
 //   connection.on("ReceiveMessage", (user, text) => ...);
 //   connection.onstate = (state, detail) => ...;      // see `state` below; detail: { error, retryIn }
 //   await connection.start();
 //   await connection.invoke("SendMessage", "Ada", "Hello");
+//   const stream = connection.stream("WatchRoom", ["lobby"], (item) => ...);   // stream.done, stream.cancel()
+//   await connection.upload("SendLines", ["lobby"], lines);                     // lines: any (async) iterable
 //   await connection.stop();
 
 const RECORD_END = "\x1e"; // every JSON hub message ends with it
-const INVOCATION = 1, COMPLETION = 3, PING = 6, CLOSE = 7; // message types
+const INVOCATION = 1, STREAM_ITEM = 2, COMPLETION = 3, STREAM_INVOCATION = 4, CANCEL_INVOCATION = 5; // message types
+const PING = 6, CLOSE = 7;
 const HANDSHAKE_TIMEOUT = 15_000, POLL_TIMEOUT = 100_000; // milliseconds, like all times here
 
 export class Connection {
@@ -29,7 +32,7 @@ export class Connection {
   #options;
   #link = null; // the open transport: { send(text), close() }
   #handlers = new Map(); // event in lower case -> functions
-  #calls = new Map(); // invocation id -> { resolve, reject }
+  #calls = new Map(); // invocation id -> { resolve, reject, onitem }
   #nextId = 0;
   #stopped = true;
   #timer = null; // keep-alive and server timeout
@@ -50,7 +53,10 @@ export class Connection {
     this.#options = { retryDelays: [0, 2000, 10_000, 30_000], keepAlive: 15_000, serverTimeout: 30_000, ...options };
   }
 
-  /** Calls `handler(...args)` for each event of that name; names match without regard to case. */
+  /**
+   * Calls `handler(...args)` for each event of that name; names match without regard to case. Where the server asks
+   * for a result, the first handler's is the answer.
+   */
   on(event, handler) {
     const key = event.toLowerCase();
     this.#handlers.set(key, [...(this.#handlers.get(key) ?? []), handler]);
@@ -81,10 +87,31 @@ export class Connection {
 
   /** Calls a hub method and waits for its result. */
   invoke(method, ...args) {
+    return this.#call({ type: INVOCATION, target: method, arguments: args });
+  }
+
+  /** Calls a hub method that streams. `done` settles when the stream ends; `cancel()` ends it. */
+  stream(method, args, onitem) {
     const invocationId = String(this.#nextId++);
+    const done = this.#call({ type: STREAM_INVOCATION, invocationId, target: method, arguments: args }, onitem);
+    return { done, cancel: () => this.#write({ type: CANCEL_INVOCATION, invocationId }).catch(() => {}) };
+  }
+
+  /** Calls a hub method with a stream of items and waits for its result. */
+  async upload(method, args, items) {
+    const id = String(this.#nextId++);
+    const result = this.#call({ type: INVOCATION, target: method, arguments: args, streamIds: [id] });
+    result.catch(() => {}); // who awaits it below may come late
+    for await (const item of items) await this.#write({ type: STREAM_ITEM, invocationId: id, item });
+    await this.#write({ type: COMPLETION, invocationId: id });
+    return result;
+  }
+
+  #call(message, onitem) {
+    const invocationId = message.invocationId ?? String(this.#nextId++);
     return new Promise((resolve, reject) => {
-      this.#calls.set(invocationId, { resolve, reject });
-      this.#write({ type: INVOCATION, invocationId, target: method, arguments: args }).catch((error) => {
+      this.#calls.set(invocationId, { resolve, reject, onitem });
+      this.#write({ ...message, invocationId }).catch((error) => {
         this.#calls.delete(invocationId);
         reject(error);
       });
@@ -191,7 +218,11 @@ export class Connection {
   }
 
   #receive(message) {
-    if (message.type === INVOCATION) {
+    if (message.type === INVOCATION && message.invocationId !== undefined) {
+      this.#answer(message);
+    } else if (message.type === STREAM_ITEM) {
+      this.#calls.get(message.invocationId)?.onitem?.(message.item);
+    } else if (message.type === INVOCATION) {
       for (const handler of this.#handlers.get(message.target.toLowerCase()) ?? []) {
         queueMicrotask(() => handler(...message.arguments)); // one that throws stops nobody else
       }
@@ -205,6 +236,19 @@ export class Connection {
       this.#lost(error, message.allowReconnect === true);
       link.close();
     } // Pings count by having arrived; other types are not for this client.
+  }
+
+  // The server asks this client.
+  async #answer({ invocationId, target, arguments: args }) {
+    const [handler] = this.#handlers.get(target.toLowerCase()) ?? [];
+    const answer = { type: COMPLETION, invocationId };
+    try {
+      if (!handler) throw new Error("Client didn't provide a result.");
+      answer.result = (await handler(...args)) ?? null;
+    } catch (error) {
+      answer.error = error.message;
+    }
+    this.#write(answer).catch(() => {}); // who asked is told by the lost connection
   }
 
   // The link is gone: reconnect, unless this side stopped or the server's Close message said not to.

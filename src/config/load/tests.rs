@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod guard;
+mod options;
 mod problems;
 mod secrets;
 mod steps;

@@ -1,5 +1,6 @@
 //! A connection from its handshake to its end, over wires made of channels: no socket, and time that only moves
 //! when everything waits.
+#![allow(clippy::unwrap_used)]
 
 mod calls;
 mod declared;

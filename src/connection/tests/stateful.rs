@@ -375,3 +375,38 @@ async fn pings_are_neither_kept_nor_counted() {
     client.come_again().await;
     assert_eq!(client.all().await, [sequence(1)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn acks_are_heard_behind_a_message_that_waits() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    assert_eq!(client.all().await, [answer(1)]);
+    client.send(r#"{"type":1,"invocationId":"2","target":"Hold","arguments":[],"streamIds":["s"]}"#).await;
+    // Nobody reads the upload: behind its buffer of ten the reader waits.
+    for _ in 0..15 {
+        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
+    }
+    client.send(r#"{"type":8,"sequenceId":1}"#).await;
+    client.echo(3).await;
+    assert!(client.all().await.is_empty());
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(2)]);
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":null}"#.to_owned(), answer(3)]);
+    client.send(&sequence(19)).await;
+    client.echo(4).await;
+    assert_eq!(client.all().await, [answer(4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_noticed_behind_a_message_that_waits() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
+    client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
+    assert!(client.all().await.is_empty());
+    client.cut().await;
+    node.host.sweep(Instant::now() + Duration::from_secs(16));
+    assert_eq!(client.served.await.unwrap(), CloseReason::Expired);
+}

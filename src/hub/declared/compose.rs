@@ -28,7 +28,10 @@ impl Scene<'_> {
                 let protocol = self.protocol(expression).unwrap_or(Protocol::Json);
                 let mut out = Vec::new();
                 self.write(expression, protocol, &mut out)?;
-                Ok(RawValue::from_scanned(protocol, out.into()))
+                let value = RawValue::from_scanned(protocol, out.into());
+                // An argument may be as deep as a message can carry it, and here something stands around it.
+                value.check_depth().map_err(|ValueError(reason)| failed(reason))?;
+                Ok(value)
             }
         }
     }

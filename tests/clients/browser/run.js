@@ -156,6 +156,24 @@ try {
     });
   }
 
+  await test("streams both ways", async ({ context, room }) => {
+    const ada = await demo(context, pageA, { name: "Ada", room });
+    const grace = await demo(context, pageB, { name: "Grace", room });
+    await grace.locator(".streams label").click();
+    await grace.waitForTimeout(300); // on two servers the subscription takes a moment
+    await ada.click("#upload");
+    for (const line of ["one", "five"]) {
+      await hears(grace, line);
+      await grace.locator("#stream li", { hasText: `ReceiveMessage("${room}", "Ada: ${line}")` }).waitFor();
+    }
+    assert.equal(await grace.locator("#stream li").count(), 5);
+    await ada.waitForSelector("#upload:enabled");
+    await grace.locator(".streams label").click();
+    await say(ada, "unwatched");
+    await hears(grace, "unwatched");
+    assert.equal(await grace.locator("#stream li").count(), 0);
+  });
+
   await test("who comes and goes is told", async ({ context, room }) => {
     const ada = await demo(context, pageA, { name: "Ada", room });
     const grace = await demo(context, pageB, { name: "Grace", room });

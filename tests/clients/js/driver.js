@@ -32,11 +32,13 @@
     const streams = new Map();
     const pause = ms => new Promise(done => setTimeout(done, ms));
 
-    function handle(name, connection, { method, answer, echo, fail, count, delay }) {
+    // `refuse`: echoes, but fails with this text when it is asked for "refuse".
+    function handle(name, connection, { method, answer, echo, fail, refuse, count, delay }) {
       const asked = answer !== undefined || echo || fail !== undefined;
       connection.on(method, (...args) => {
         say({ event: 'message', on: name, method, args: (count ? args.slice(0, count) : args).map(toLine) });
         if (fail !== undefined) throw new Error(fail);
+        if (refuse !== undefined && args[0] === 'refuse') throw new Error(refuse);
         if (!asked) return undefined;
         const value = echo ? args[0] : fromLine(answer);
         return delay ? pause(delay).then(() => value) : value;

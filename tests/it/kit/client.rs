@@ -50,6 +50,17 @@ pub(crate) enum Message {
         target: String,
         arguments: Value,
     },
+    /// An invocation that wants an answer.
+    Question {
+        id: String,
+        target: String,
+        arguments: Value,
+    },
+    /// An item of a stream.
+    Item {
+        id: String,
+        item: Value,
+    },
     Completion {
         id: String,
         result: Result<Value, String>,
@@ -183,6 +194,73 @@ impl Client {
     #[track_caller]
     pub(crate) fn send(&mut self, target: &str, arguments: Value) {
         self.call(target, arguments, false);
+    }
+
+    /// Begins a call whose completion is waited for later; its id.
+    #[track_caller]
+    pub(crate) fn begin(&mut self, target: &str, arguments: Value) -> String {
+        self.call(target, arguments, true).unwrap()
+    }
+
+    /// Waits for the completion of a call.
+    #[track_caller]
+    pub(crate) fn completion(&mut self, id: &str) -> Result<Value, String> {
+        let found = self.wait(&format!("the completion of {id}"), |message| match message {
+            Message::Completion { id: of, result } if of == id => Some(result.clone()),
+            _ => None,
+        });
+        self.heard.retain(|message| !matches!(message, Message::Completion { id: of, .. } if of == id));
+        found
+    }
+
+    /// Waits for a question with this argument; its id.
+    #[track_caller]
+    pub(crate) fn question(&mut self, target: &str, argument: &Value) -> String {
+        self.wait(&format!("the question {target}({argument})"), |message| match message {
+            Message::Question { id, target: t, arguments } if t == target && arguments[0] == *argument => {
+                Some(id.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Answers a question, or completes an upload.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, id: &str, result: Result<Value, &str>) {
+        match self.protocol {
+            Protocol::Json => {
+                let message = match result {
+                    Ok(value) => json!({ "type": 3, "invocationId": id, "result": value }),
+                    Err(text) => json!({ "type": 3, "invocationId": id, "error": text }),
+                };
+                self.put((message.to_string() + "\u{1e}").as_bytes(), ws::TEXT);
+            }
+            Protocol::MessagePack => {
+                let message = match result {
+                    Ok(value) => json!([3, {}, id, 3, value]),
+                    Err(text) => json!([3, {}, id, 1, text]),
+                };
+                self.put(&framed(&rmp_serde::to_vec(&message).unwrap()), ws::BINARY);
+            }
+        }
+    }
+
+    /// Begins a stream; its id.
+    #[track_caller]
+    pub(crate) fn stream(&mut self, target: &str, arguments: Value) -> String {
+        self.calls += 1;
+        let id = self.calls.to_string();
+        match self.protocol {
+            Protocol::Json => {
+                let message = json!({ "type": 4, "invocationId": id, "target": target, "arguments": arguments });
+                self.put((message.to_string() + "\u{1e}").as_bytes(), ws::TEXT);
+            }
+            Protocol::MessagePack => {
+                let message = json!([4, {}, id, target, arguments, []]);
+                self.put(&framed(&rmp_serde::to_vec(&message).unwrap()), ws::BINARY);
+            }
+        }
+        id
     }
 
     /// Waits until it was called so.
@@ -357,6 +435,14 @@ fn invoked(message: &Message, target: &str, arguments: &Value) -> bool {
     matches!(message, Message::Invocation { target: t, arguments: a } if t == target && a == arguments)
 }
 
+fn called(id: &Value, target: &Value, arguments: &Value) -> Message {
+    let (target, arguments) = (text(target), arguments.clone());
+    match id {
+        Value::Null => Message::Invocation { target, arguments },
+        id => Message::Question { id: text(id), target, arguments },
+    }
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
 }
@@ -364,7 +450,8 @@ fn text(value: &Value) -> String {
 fn from_json(message: &Value) -> Message {
     let error = message.get("error").map(text);
     match message["type"].as_u64() {
-        Some(1) => Message::Invocation { target: text(&message["target"]), arguments: message["arguments"].clone() },
+        Some(1) => called(&message["invocationId"], &message["target"], &message["arguments"]),
+        Some(2) => Message::Item { id: text(&message["invocationId"]), item: message["item"].clone() },
         Some(3) => {
             let result = error.map_or_else(|| Ok(message["result"].clone()), Err);
             Message::Completion { id: text(&message["invocationId"]), result }
@@ -377,7 +464,8 @@ fn from_json(message: &Value) -> Message {
 
 fn from_messagepack(message: &Value) -> Message {
     match message[0].as_u64() {
-        Some(1) => Message::Invocation { target: text(&message[3]), arguments: message[4].clone() },
+        Some(1) => called(&message[2], &message[3], &message[4]),
+        Some(2) => Message::Item { id: text(&message[2]), item: message[3].clone() },
         Some(3) => {
             let result = match message[3].as_u64() {
                 Some(1) => Err(text(&message[4])),

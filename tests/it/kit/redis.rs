@@ -96,6 +96,13 @@ impl Redis {
             .unwrap()
     }
 
+    /// A connection that hears every channel, until it is dropped.
+    pub(crate) fn monitor(&self) -> Stream {
+        let mut stream = Stream::connect(self.address);
+        stream.write(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n");
+        stream
+    }
+
     /// Publishes any bytes; how many heard them.
     pub(crate) fn publish(&self, channel: &str, payload: &[u8]) -> usize {
         self.command_bytes(&[b"PUBLISH", channel.as_bytes(), payload]).trim_start_matches(':').parse().unwrap()

@@ -167,6 +167,107 @@ fn wrong_methods_say_what_would_be_right() {
 }
 
 #[test]
+fn streams_uploads_and_questions_become_data() {
+    let loaded = file(
+        r#"
+        [hubs.a.methods.Watch]
+        params = ["g"]
+        streams = "group:room-{g}"
+        [hubs.a.methods.Import]
+        params = ["g"]
+        upload = "item"
+        each = [{ ask = "Check", to = "caller", args = ["{item}"], as = "verdict" }, { join = "{verdict}" }]
+        do = [{ ask = "{g}", to = "connection:{g}", timeout = "5s", as = "answer" }]
+        returns = "{answer}"
+        "#,
+    )
+    .unwrap();
+    let param = |index| hole(Placeholder::Param(index));
+    let [watch, import] = loaded.config.hubs[0].methods.as_slice() else { panic!("two methods") };
+    let group = Template(vec![Part::Text("room-".to_owned()), Part::Placeholder(Placeholder::Param(0))]);
+    assert_eq!((&watch.streams, &watch.steps, &watch.upload), (&Some(group), &vec![], &None));
+    let upload = import.upload.as_ref().unwrap();
+    assert_eq!(upload.item, "item");
+    assert_eq!(
+        upload.each,
+        [
+            Step::Ask {
+                method: words("Check"),
+                to: Recipient::Caller,
+                args: vec![Expression::Text(param(1))],
+                timeout: Duration::from_secs(30),
+                name: Some("verdict".to_owned()),
+            },
+            Step::Join { group: param(2) },
+        ]
+    );
+    let ask = Step::Ask {
+        method: param(0),
+        to: Recipient::Connection(param(0)),
+        args: vec![],
+        timeout: Duration::from_secs(5),
+        name: Some("answer".to_owned()),
+    };
+    assert_eq!(import.steps, [ask]);
+    assert_eq!(import.returns, Some(Expression::Text(param(1))), "the item is not there any more");
+}
+
+#[test]
+fn wrong_streams_uploads_and_questions_say_what_would_be_right() {
+    let m = "[hubs.a.methods.M]\n";
+    for (method, expected) in [
+        ("streams = \"all\"", "2: hubs.a.methods.M.streams = \"all\": must be a group, as in \"group:{room}\""),
+        (
+            "streams = \"group:g\"\nreturns = 1",
+            "2: hubs.a.methods.M.streams = \"group:g\": stands alone: a method that streams has neither `returns` nor `upload`",
+        ),
+        (
+            "streams = \"group:{answer}\"\ndo = [{ ask = \"A\", to = \"caller\", as = \"answer\" }]",
+            "2: hubs.a.methods.M.streams = \"group:{answer}\": has an unknown placeholder {answer}; known here: {connection_id}, {user_id}, {hub}",
+        ),
+        ("upload = \"item\"", "2: hubs.a.methods.M.upload = \"item\": needs `each`: the steps for each item"),
+        (
+            "each = [{ join = \"g\" }]",
+            "2: hubs.a.methods.M.each = [{ join = \"g\" }]: needs `upload`: the name of an item, as in upload = \"item\"",
+        ),
+        (
+            "upload = \"hub\"\neach = []",
+            "2: hubs.a.methods.M.upload = \"hub\": \"hub\" is a built-in placeholder; call the parameter something else",
+        ),
+        (
+            "upload = \"x\"\neach = []\nreturns = \"{x}\"",
+            "4: hubs.a.methods.M.returns = \"{x}\": has an unknown placeholder {x}; known here: {connection_id}, {user_id}, {hub}",
+        ),
+        ("do = [{ ask = \"A\" }]", "2: hubs.a.methods.M.do[0] = { ask = \"A\" }: needs `to`: caller or connection:C"),
+        (
+            "do = [{ ask = \"A\", to = \"all\" }]",
+            "2: hubs.a.methods.M.do[0].to = \"all\": must be one client: caller or connection:C",
+        ),
+        (
+            "do = [{ ask = \"A\", to = \"caller\", timeout = \"0s\" }]",
+            "2: hubs.a.methods.M.do[0].timeout = \"0s\": must be longer than zero",
+        ),
+        (
+            "do = [{ ask = \"A\", to = \"caller\", as = \"a\" }, { ask = \"A\", to = \"caller\", as = \"a\" }]",
+            "2: hubs.a.methods.M.do[1].as = \"a\": \"a\" stands there twice; each parameter needs its own name",
+        ),
+        (
+            "do = [{ ask = \"A\", to = \"caller\", args = [\"{a}\"], as = \"a\" }]",
+            "2: hubs.a.methods.M.do[0].args = \"{a}\": has an unknown placeholder {a}; known here: {connection_id}, {user_id}, {hub}",
+        ),
+        (
+            "do = [{ send = \"A\", to = \"all\", as = \"a\" }]",
+            "2: hubs.a.methods.M.do[0] = { send = \"A\", to = \"all\", as = \"a\" }: `as` belongs to `ask`, not to `send`",
+        ),
+    ] {
+        assert_eq!(problems(file(&format!("{m}{method}"))), [format!("hubplane.toml:{expected}")], "{method}");
+    }
+    let hook = "[hubs.a]\non_connected = [{ ask = \"A\", to = \"caller\" }]";
+    let text = "hubplane.toml:2: hubs.a.on_connected[0] = { ask = \"A\", to = \"caller\" }: may not ask: a client is not heard while it comes, and no more when it has gone";
+    assert_eq!(problems(file(hook)), [text]);
+}
+
+#[test]
 fn all_problems_come_at_once() {
     let found = problems(file(
         "listen = 1\nlisten2 = 1\n[hubs.a]\npath = \"x\"\n[hubs.a.methods.M]\ndo = [{ join = \"{x}\" }, { leave = \"{y}\" }]\n[hubs.b]\nprotocols = []",

@@ -118,3 +118,16 @@ fn what_has_no_form_in_the_other_protocol_fails() {
     let error = value(&[json("1"), pack(b"\xd4\x05\0")], &list).unwrap_err();
     assert!(matches!(&error, HubError::Failed { exception, .. } if exception == "HubException"), "{error}");
 }
+
+#[test]
+fn what_is_built_too_deep_fails() {
+    let list = |inner| Expression::List(vec![inner]);
+    for (deep, protocol) in [
+        (json(&("[".repeat(61) + &"]".repeat(61))), "json"),
+        (pack(&[vec![0x91; 60], vec![0x90]].concat()), "messagepack"),
+    ] {
+        assert!(value(&[deep.clone()], &list(text("{a}"))).is_ok(), "{protocol}");
+        let error = value(&[deep], &list(list(text("{a}")))).unwrap_err();
+        assert!(error.to_string().contains("nested deeper than 62 levels"), "{protocol}: {error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! What a send and a group change promise on one node.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::*;
+use crate::backplane::{InboundReceiver, memory};
+use crate::close::{CloseReason, CloseSignal};
+use crate::frame::{Encoding, Framing};
+use crate::liveness::Liveness;
+use crate::metrics::{Format, Metrics};
+use crate::outbox::Outbox;
+
+/// A hub on a node that stands alone.
+struct Alone {
+    delivery: Delivery,
+    /// Its one member.
+    member: Arc<Member>,
+    metrics: Metrics,
+    _inbound: InboundReceiver,
+}
+
+async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
+    let metrics = Metrics::default();
+    let (backplane, inbound) = memory::single();
+    let delivery =
+        Delivery::new(HubName::from("chat"), NodeId::from("node"), protocols.to_vec(), backplane, metrics.hub("chat"));
+    let encoding = Encoding { protocol: protocols[0], framing: Framing::Raw };
+    let member = Arc::new(Member {
+        id: "me".into(),
+        user: None,
+        outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages))),
+        close: CloseSignal::default(),
+        liveness: Liveness::new(Instant::now(), false),
+        received: None,
+    });
+    delivery.connect(member.clone()).await;
+    Alone { delivery, member, metrics, _inbound: inbound }
+}
+
+fn nested(depth: usize) -> RawValue {
+    RawValue::from_scanned(Protocol::Json, Bytes::from("[".repeat(depth) + &"]".repeat(depth)))
+}
+
+#[tokio::test]
+async fn what_is_too_deep_for_a_message_is_refused_by_a_hub_of_one_protocol_too() {
+    for protocols in [&[Protocol::Json][..], &[Protocol::MessagePack], &Protocol::ALL] {
+        let Alone { delivery, _inbound, .. } = alone(protocols, 9).await;
+        delivery.send(&Target::all(), "M", vec![nested(62)]).await.unwrap();
+        let error = delivery.send(&Target::all(), "M", vec![nested(63)]).await.unwrap_err();
+        assert!(matches!(error, SendError::Value(_)), "{protocols:?}: {error}");
+    }
+    let Alone { delivery, _inbound, .. } = alone(&[Protocol::MessagePack], 9).await;
+    let packed = RawValue::from_scanned(Protocol::MessagePack, Bytes::from([vec![0x91; 62], vec![0x90]].concat()));
+    assert!(delivery.send(&Target::all(), "M", vec![packed]).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_change_of_nobody_ends_at_once_on_a_node_that_stands_alone() {
+    let Alone { delivery, _inbound, .. } = alone(&Protocol::ALL, 9).await;
+    delivery.listen().await;
+    let began = Instant::now();
+    assert_eq!(delivery.join(&"gone".into(), &"room".into()).await, Ok(()));
+    assert_eq!(delivery.leave(&"gone".into(), &"room".into()).await, Ok(()));
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_slow_client_is_told_of_once_and_gets_nothing_behind_what_it_missed() {
+    let Alone { delivery, member, metrics, _inbound } = alone(&[Protocol::Json], 1).await;
+    for number in ["1", "2", "3"] {
+        delivery.send(&Target::all(), number, vec![]).await.unwrap();
+    }
+    assert_eq!(member.close.reason(), Some(&CloseReason::SlowClient));
+    let mut batch = Vec::new();
+    member.outbox.next(&mut batch).await;
+    assert_eq!(batch.len(), 1);
+    // Room again, but number two is missing.
+    delivery.send(&Target::all(), "4", vec![]).await.unwrap();
+    assert!(member.outbox.is_empty());
+    let text = metrics.page(Format::Prometheus);
+    assert!(text.lines().any(|line| line.starts_with("signalr_outbox_overflows") && line.ends_with(" 1")), "{text}");
+}
+
+#[test]
+fn each_kind_of_fault_is_told_once() {
+    let faults = faults::Faults::default();
+    for fault in [Fault::NoForm, Fault::UnknownProtocol, Fault::NoCompletion, Fault::Unreadable] {
+        assert!(faults.is_new(fault), "{fault:?}");
+        assert!(!faults.is_new(fault), "{fault:?}");
+    }
+}

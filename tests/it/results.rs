@@ -1,0 +1,119 @@
+//! Declared methods that ask clients and stream groups, on one node and on two that share a Redis.
+
+use serde_json::json;
+
+use crate::kit::{Client, Message, Protocol, Redis, Server, Transport};
+
+const CONFIG: &str = r#"
+[hubs.chat]
+detailed_errors = true
+[hubs.chat.methods.Ask]
+params = ["id", "question"]
+do = [{ ask = "Answer", to = "connection:{id}", args = ["{question}"], timeout = "2s", as = "answer" }]
+returns = { answer = "{answer}" }
+[hubs.chat.methods.Say]
+params = ["room", "text"]
+do = [{ send = "Said", to = "group:{room}", args = ["{text}"] }]
+[hubs.chat.methods.Watch]
+params = ["room"]
+streams = "group:{room}"
+do = [{ send = "Said", to = "group:{room}", args = ["ready"] }]
+[hubs.chat.methods.SendMessage]
+params = ["user", "message"]
+do = [{ send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] }]
+"#;
+
+/// A client of the first node and one of the last, who speak different protocols.
+fn pair(servers: &[Server]) -> (Client, Client) {
+    let asker = Client::connect(servers[0].address, Transport::WebSockets, Protocol::Json);
+    let last = servers.last().unwrap();
+    (asker, Client::connect(last.address, Transport::LongPolling, Protocol::MessagePack))
+}
+
+fn ask(servers: &[Server], disconnected: &str) {
+    let (mut asker, mut asked) = pair(servers);
+    let base = "An unexpected error occurred invoking 'Ask' on the server. HubException: ";
+    let deep = json!({ "list": [1, null, "h\u{e9}"], "n": 1.5 });
+    let call = asker.begin("Ask", json!([asked.id, 1]));
+    let question = asked.question("Answer", &json!(1));
+    asked.answer(&question, Ok(deep.clone()));
+    assert_eq!(asker.completion(&call), Ok(json!({ "answer": deep })));
+
+    let call = asker.begin("Ask", json!([asked.id, 2]));
+    let question = asked.question("Answer", &json!(2));
+    asked.answer(&question, Err("Error: from callback"));
+    assert_eq!(asker.completion(&call), Err(format!("{base}Error: from callback")));
+
+    let error = asker.invoke("Ask", json!(["nobody", 3]));
+    assert_eq!(error, Err(format!("{base}Connection 'nobody' does not exist.")));
+
+    let call = asker.begin("Ask", json!([asked.id, 4]));
+    asked.question("Answer", &json!(4));
+    assert_eq!(asker.completion(&call), Err(format!("{base}Invocation canceled by the server.")));
+
+    let call = asker.begin("Ask", json!([asked.id, 5]));
+    asked.question("Answer", &json!(5));
+    let text = disconnected.replace("ID", &asked.id);
+    asked.leave();
+    assert_eq!(asker.completion(&call), Err(format!("{base}{text}")));
+}
+
+#[test]
+fn clients_of_the_same_node_are_asked() {
+    ask(&[Server::setup().config(CONFIG).start().ready()], "Connection 'ID' disconnected.");
+}
+
+#[test]
+fn clients_of_another_node_are_asked() {
+    let redis = Redis::start();
+    let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());
+    ask(&servers, "Connection disconnected.");
+}
+
+/// A monitor counts as a subscriber of every channel: the question seems to be heard. The time-out ends the wait.
+#[test]
+fn a_monitor_makes_no_question_hang() {
+    let redis = Redis::start();
+    let server = Server::setup().config(CONFIG).redis(&redis).start().ready();
+    let mut asker = Client::ws(server.address);
+    let _monitor = redis.monitor();
+    redis.subscribed("nobody:at:all", 1);
+    let error = asker.invoke("Ask", json!(["nobody", 1])).unwrap_err();
+    assert!(error.ends_with("HubException: Invocation canceled by the server."), "{error}");
+}
+
+fn watch(servers: &[Server], by: Protocol) {
+    let (mut speaker, _) = pair(servers);
+    let mut watcher = Client::connect(servers.last().unwrap().address, Transport::WebSockets, by);
+    let stream = watcher.stream("Watch", json!(["room"]));
+    // Its own first words are heard: the group is listened to when the steps run.
+    for text in [json!("ready"), json!([{ "deep": 1 }])] {
+        if text != json!("ready") {
+            speaker.ok("Say", json!(["room", text]));
+        }
+        let expected = json!({ "target": "Said", "arguments": [text] });
+        watcher.wait(&expected.to_string(), |message| match message {
+            Message::Item { id, item } if *id == stream && *item == expected => Some(()),
+            _ => None,
+        });
+    }
+    speaker.ok("Say", json!(["another room", "no"]));
+    watcher.ok("SendMessage", json!(["a", "end"]));
+    watcher.expect("ReceiveMessage", json!(["a", "end"]));
+    assert_eq!(watcher.count("Said", &json!(["ready"])), 0, "a watcher is no member");
+}
+
+#[test]
+fn a_group_is_watched_on_one_node() {
+    let servers = [Server::setup().config(CONFIG).start().ready()];
+    watch(&servers, Protocol::Json);
+    watch(&servers, Protocol::MessagePack);
+}
+
+#[test]
+fn a_group_is_watched_across_nodes() {
+    let redis = Redis::start();
+    let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());
+    watch(&servers, Protocol::Json);
+    watch(&servers, Protocol::MessagePack);
+}

@@ -1,0 +1,359 @@
+//! Stateful reconnect on real sockets: cuts and returns, what is bounded, and what ends a connection for good.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::settle;
+use crate::kit::http::{self, Response, ask};
+use crate::kit::server::Setup;
+use crate::kit::stream::{Stop, Stream};
+use crate::kit::ws::{self, Ws};
+use crate::kit::{Client, PATIENCE, QUIET, Redis, Server, within};
+
+fn setup() -> Setup {
+    Server::setup().env("HUB_DEFAULTS__ALLOW_STATEFUL_RECONNECTS", "true")
+}
+
+/// The answer to a request for a WebSocket that is not to be had.
+fn refused(address: SocketAddr, target: &str) -> Response {
+    let mut stream = Stream::connect(address);
+    let headers = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    stream.write(&http::request(&format!("GET {target}"), &headers, b""));
+    http::respond(&mut stream, within(PATIENCE)).unwrap()
+}
+
+/// A client that numbers and acknowledges as the official ones do.
+struct Resuming {
+    id: String,
+    address: SocketAddr,
+    target: String,
+    ws: Option<Ws>,
+    /// The id of what comes next, and the highest that came.
+    next: i64,
+    latest: i64,
+    /// What the server has not acknowledged; the id of the first.
+    unacknowledged: VecDeque<String>,
+    first: i64,
+    /// Until the server's Sequence has come nothing else counts.
+    awaits_sequence: bool,
+    heard: Vec<Value>,
+}
+
+impl Resuming {
+    #[track_caller]
+    fn connect(address: SocketAddr) -> Self {
+        let answer = ask(address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"");
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answer["useStatefulReconnect"], true, "{answer}");
+        let target = format!("/chat?id={}", answer["connectionToken"].as_str().unwrap());
+        let mut ws = Ws::open(address, &target);
+        ws.send(ws::TEXT, b"{\"protocol\":\"json\",\"version\":2}\x1e");
+        assert_eq!(ws.recv(within(PATIENCE)).unwrap().payload, b"{}\x1e");
+        Self {
+            id: answer["connectionId"].as_str().unwrap().to_owned(),
+            address,
+            target,
+            ws: Some(ws),
+            next: 1,
+            latest: 0,
+            unacknowledged: VecDeque::new(),
+            first: 1,
+            awaits_sequence: false,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Sends a message that counts, as far as there is a socket.
+    fn say(&mut self, message: Value) {
+        let record = message.to_string() + "\u{1e}";
+        if let Some(ws) = &mut self.ws {
+            drop(ws.try_send(ws::TEXT, record.as_bytes()));
+        }
+        self.unacknowledged.push_back(record);
+    }
+
+    fn echo(&mut self, id: usize) {
+        self.say(json!({ "type": 1, "invocationId": id.to_string(), "target": "Echo", "arguments": [id] }));
+    }
+
+    /// The socket ends without a close frame: with what was read as its end, or reset where something was not.
+    fn cut(&mut self) {
+        self.ws = None;
+    }
+
+    #[track_caller]
+    fn come_again(&mut self) {
+        let mut ws = Ws::open(self.address, &self.target);
+        let sequence = json!({ "type": 9, "sequenceId": self.first }).to_string();
+        let again: String = self.unacknowledged.iter().map(String::as_str).collect();
+        ws.send(ws::TEXT, format!("{sequence}\u{1e}{again}").as_bytes());
+        self.ws = Some(ws);
+        self.awaits_sequence = true;
+    }
+
+    /// Takes in what one frame brings.
+    #[track_caller]
+    fn take_in(&mut self, payload: &[u8]) {
+        for record in std::str::from_utf8(payload).unwrap().split_terminator('\u{1e}') {
+            let message: Value = serde_json::from_str(record).unwrap();
+            match message["type"].as_i64().unwrap() {
+                9 => {
+                    let id = message["sequenceId"].as_i64().unwrap();
+                    assert!(self.awaits_sequence && id <= self.next, "{record} at {}", self.next);
+                    (self.next, self.awaits_sequence) = (id, false);
+                }
+                _ if self.awaits_sequence => panic!("before the Sequence: {record}"),
+                8 => {
+                    let id = message["sequenceId"].as_i64().unwrap();
+                    while self.first <= id {
+                        self.unacknowledged.pop_front().unwrap();
+                        self.first += 1;
+                    }
+                }
+                1..=5 => {
+                    if self.next > self.latest {
+                        self.latest = self.next;
+                        self.heard.push(message);
+                    }
+                    self.next += 1;
+                }
+                _ => self.heard.push(message),
+            }
+        }
+    }
+
+    /// Reads until something has come that makes it true.
+    #[track_caller]
+    fn until(&mut self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
+        let deadline = within(PATIENCE);
+        while !done(&self.heard) {
+            let frame = self.ws.as_mut().unwrap().recv(deadline);
+            let frame = frame.unwrap_or_else(|stop| panic!("{what}: {stop:?}; {:?}", self.heard.last()));
+            self.take_in(&frame.payload);
+        }
+    }
+
+    /// Reads what comes until nothing does for a moment.
+    fn rest(&mut self) {
+        loop {
+            match self.ws.as_mut().unwrap().recv(within(QUIET)) {
+                Ok(frame) => self.take_in(&frame.payload),
+                Err(Stop::Quiet) => return,
+                Err(stop) => panic!("{stop:?}"),
+            }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let ack = json!({ "type": 8, "sequenceId": self.latest }).to_string() + "\u{1e}";
+        if let Some(ws) = &mut self.ws {
+            drop(ws.try_send(ws::TEXT, ack.as_bytes()));
+        }
+    }
+
+    /// The answer to another request for a WebSocket with its id.
+    fn refused(&self) -> Response {
+        refused(self.address, &self.target)
+    }
+
+    fn said_by(&self, who: &str) -> Vec<Value> {
+        let said = self.heard.iter().filter(|message| message["target"] == "ReceiveMessage");
+        said.filter(|message| message["arguments"][0] == who).map(|message| message["arguments"][1].clone()).collect()
+    }
+
+    fn answers(&self) -> Vec<Value> {
+        self.heard.iter().filter(|message| message["type"] == 3).map(|message| message["result"].clone()).collect()
+    }
+}
+
+/// A client is cut ten times while it calls and sends, and another one, perhaps on another node, sends too.
+#[track_caller]
+fn ten_cuts(one: &Server, two: &Server) {
+    let (mut client, mut other) = (Resuming::connect(one.address), Client::ws(two.address));
+    let came = json!([other.id]);
+    client.until("the other's coming", |heard| heard.iter().any(|message| message["arguments"] == came));
+    let (mut theirs, mut ours) = (0, 0);
+    let mut work = |client: &mut Resuming, other: &mut Client, count| {
+        for _ in 0..count {
+            other.send("SendMessage", json!(["other", theirs]));
+            client.echo(ours);
+            client.say(json!({ "type": 1, "target": "SendMessage", "arguments": ["client", ours] }));
+            (theirs, ours) = (theirs + 1, ours + 1);
+        }
+        (theirs, ours)
+    };
+    for round in 0..10 {
+        let before = client.heard.len();
+        work(&mut client, &mut other, 50);
+        client.until("some of it", |heard| heard.len() > before + 30);
+        if round % 3 == 1 {
+            client.acknowledge();
+        }
+        client.cut();
+        work(&mut client, &mut other, 20);
+        client.come_again();
+    }
+    let (theirs, ours) = work(&mut client, &mut other, 1);
+    client.until("everything", |heard| heard.len() > theirs + 2 * ours);
+    client.rest();
+    let all = |count: usize| (0..count).map(Value::from).collect::<Vec<_>>();
+    assert_eq!(client.said_by("other"), all(theirs));
+    assert_eq!(client.said_by("client"), all(ours));
+    assert_eq!(client.answers(), all(ours));
+    settle(&mut [&mut other]);
+    for number in 0..ours {
+        assert_eq!(other.count_now("ReceiveMessage", &json!(["client", number])), 1, "{number}");
+    }
+    assert_eq!(other.count_now("UserDisconnected", &json!([client.id])), 0);
+}
+
+#[test]
+fn ten_cuts_under_load_lose_nothing() {
+    let server = setup().start().ready();
+    ten_cuts(&server, &server);
+}
+
+#[test]
+fn ten_cuts_under_load_lose_nothing_that_comes_over_redis() {
+    let redis = Redis::start();
+    let [one, two] = [(); 2].map(|()| setup().redis(&redis).start().ready());
+    ten_cuts(&one, &two);
+}
+
+#[test]
+fn a_socket_that_is_cut_is_replaced() {
+    let server = setup().start().ready();
+    let mut client = Resuming::connect(server.address);
+    for id in 1..=3 {
+        client.echo(id);
+    }
+    client.until("three answers", |heard| heard.len() == 3);
+    client.cut();
+    client.echo(4);
+    client.come_again();
+    client.until("the fourth", |heard| heard.len() == 4);
+    assert_eq!(client.answers(), [1, 2, 3, 4]);
+    client.acknowledge();
+    // A reset: something has not been read.
+    client.echo(5);
+    std::thread::sleep(QUIET);
+    client.cut();
+    client.come_again();
+    client.until("the fifth", |heard| heard.len() == 5);
+    client.rest();
+    assert_eq!(client.answers(), [1, 2, 3, 4, 5]);
+    assert_eq!(server.metric("signalr_resumes_total", &["hub=\"chat\""]) as u64, 2);
+}
+
+#[test]
+fn a_silent_socket_is_taken_over_at_once_and_the_new_one_lives() {
+    let server = setup().start().ready();
+    let mut client = Resuming::connect(server.address);
+    client.echo(1);
+    client.until("an answer", |heard| heard.len() == 1);
+    let silent = client.ws.take();
+    let start = Instant::now();
+    client.come_again();
+    client.echo(2);
+    client.until("the next answer", |heard| heard.len() == 2);
+    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+    client.rest();
+    assert_eq!(client.answers(), [1, 2]);
+    assert_eq!(silent.unwrap().read_out(within(PATIENCE)).1, "close 1000", "the old one is told");
+}
+
+#[test]
+fn who_stays_away_too_long_is_gone() {
+    let server = setup().env("HUB_DEFAULTS__DISCONNECT_TIMEOUT", "1s").start().ready();
+    let mut other = Client::ws(server.address);
+    let mut client = Resuming::connect(server.address);
+    client.cut();
+    other.expect("UserDisconnected", json!([client.id]));
+    let answer = client.refused();
+    assert_eq!((answer.status, answer.text().as_str()), (404, "No Connection with that ID"));
+}
+
+#[test]
+fn what_is_kept_for_who_is_away_is_bounded() {
+    let server = setup().env("HUB_DEFAULTS__STATEFUL_RECONNECT_BUFFER_SIZE", "2000").start().ready();
+    let mut other = Client::ws(server.address);
+    let mut client = Resuming::connect(server.address);
+    client.cut();
+    for _ in 0..50 {
+        other.ok("SendMessage", json!(["other", "x".repeat(100)]));
+    }
+    other.expect("UserDisconnected", json!([client.id]));
+    assert_eq!(client.refused().status, 404);
+}
+
+#[test]
+fn who_never_acknowledges_is_closed_alone() {
+    let server = setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "20000").start().ready();
+    let mut other = Client::ws(server.address);
+    let mut client = Resuming::connect(server.address);
+    let mut sent = 0;
+    while client.heard.last().is_none_or(|message| message["type"] != 7) {
+        other.ok("SendMessage", json!(["other", "x".repeat(1000)]));
+        sent += 1;
+        // It reads everything, but that is not enough.
+        client.until("the message, or the end", |heard| {
+            heard.len() >= sent || heard.last().is_some_and(|m| m["type"] == 7)
+        });
+        assert!(sent < 30, "nothing bounds it");
+    }
+    assert!(sent > 15, "{sent}");
+    other.expect("UserDisconnected", json!([client.id]));
+    other.ok("SendMessage", json!(["other", "on"]));
+    assert_eq!(client.refused().status, 404);
+}
+
+#[test]
+fn a_close_frame_or_a_wrong_sequence_is_the_end() {
+    let server = setup().env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start().ready();
+    let mut client = Resuming::connect(server.address);
+    client.ws.as_mut().unwrap().send(ws::CLOSE, &1000_u16.to_be_bytes());
+    assert_eq!(client.ws.as_mut().unwrap().read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(client.refused().status, 404);
+
+    let mut client = Resuming::connect(server.address);
+    client.ws.as_mut().unwrap().send(ws::TEXT, b"{\"type\":9,\"sequenceId\":2}\x1e");
+    let (seen, end) = client.ws.as_mut().unwrap().read_out(within(PATIENCE));
+    let close = "{\"type\":7,\"error\":\"Connection closed with an error. InvalidOperationException: Sequence ID greater than amount of messages we've received.\",\"allowReconnect\":true}\u{1e}";
+    assert_eq!((seen.last().map(String::as_str), end.as_str()), (Some(close), "close 1000"));
+    assert_eq!(client.refused().status, 404);
+}
+
+#[test]
+fn without_a_grant_a_second_socket_is_refused_and_the_first_one_lives() {
+    let server = Server::setup().start().ready();
+    let answer = ask(server.address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"").text();
+    assert!(!answer.contains("useStatefulReconnect"), "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let target = format!("/chat?id={}", answer["connectionToken"].as_str().unwrap());
+    let mut client = Ws::shaken(server.address, &target, "json");
+    assert_eq!(refused(server.address, &target).status, 409);
+    client.send(ws::TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[1]}\x1e");
+    let answer = client.recv(within(PATIENCE)).unwrap().payload;
+    assert_eq!(answer, b"{\"type\":3,\"invocationId\":\"1\",\"result\":1}\x1e");
+}
+
+#[test]
+fn who_has_no_socket_does_not_hold_up_a_stop() {
+    let mut server = setup().start().ready();
+    let mut client = Resuming::connect(server.address);
+    client.echo(1);
+    client.until("an answer", |heard| heard.len() == 1);
+    client.cut();
+    let start = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.exit(PATIENCE), Some(0));
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
