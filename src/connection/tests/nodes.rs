@@ -18,6 +18,10 @@ async fn two() -> (Node, Node) {
             .method("Ask", |caller: Caller, id: String, question: RawValue| async move {
                 caller.clients().client(id).invoke::<RawValue>("Answer", (question,)).await
             })
+            .method("Tell", |caller: Caller, id: String, value: RawValue| async move {
+                caller.clients().client(id).send("Told", (value,)).await?;
+                Ok(())
+            })
             .method("Number", |caller: Caller, id: String| async move {
                 caller.clients().client(id).invoke::<i32>("Answer", ()).await
             });
@@ -101,4 +105,21 @@ async fn another_clients_answer_closes_that_client_and_leaves_the_question_open(
     assert!(asker.all().await.is_empty());
     asked.send(&answer).await;
     assert_eq!(asker.all().await, [r#"{"type":3,"invocationId":"1","result":1}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_send_to_connections_here_the_receivers_protocol_counts() {
+    let (one, two) = two().await;
+    let (mut here, there) = (one.join("here").await, two.join("there").await);
+    // No form in MessagePack, which another connection may speak.
+    let huge = "1e400";
+    here.send(&format!(r#"{{"type":1,"invocationId":"1","target":"Tell","arguments":["here",{huge}]}}"#)).await;
+    let told = here.all().await;
+    assert_eq!(
+        told,
+        [r#"{"type":1,"target":"Told","arguments":[1e400]}"#, r#"{"type":3,"invocationId":"1","result":null}"#]
+    );
+    here.send(&format!(r#"{{"type":1,"invocationId":"1","target":"Tell","arguments":["there",{huge}]}}"#)).await;
+    assert_eq!(here.all().await, [error("Tell", "JsonException: a number in the value is too large for MessagePack")]);
+    drop(there);
 }

@@ -223,3 +223,23 @@ fn failures_are_called_what_the_contract_calls_them() {
         assert_eq!((exception.as_str(), message), (expected, error.to_string()));
     }
 }
+
+#[tokio::test]
+async fn a_watched_group_is_heard_until_its_stream_is_dropped() {
+    let mut watch = method("Watch", &["room"], vec![send(vec![Recipient::Group(template(&["room"], "{room}"))])], None);
+    watch.streams = Some(template(&["room"], "{room}"));
+    let hub = hub(vec![watch], vec![]);
+    assert!(hub.method("watch").unwrap().streams);
+    let (caller, notes) = stage("me", None).await;
+    let reply = hub.invoke(caller.clone(), Call::new("Watch", vec![json(r#""r""#)])).await.unwrap();
+    let told = r#"send group r: {"type":1,"target":"Told","arguments":[]}"#;
+    assert_eq!(notes.take(), ["hear group r", told], "the steps run when the group is heard");
+    assert!(matches!(reply, Reply::Stream(_)));
+    drop(reply);
+    assert_eq!(notes.take(), ["forget group r"]);
+
+    // A step that fails leaves nothing behind either.
+    notes.go_down();
+    hub.invoke(caller, Call::new("Watch", vec![json(r#""r""#)])).await.unwrap_err();
+    assert_eq!(notes.take(), ["hear group r", "forget group r"]);
+}
