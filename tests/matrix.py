@@ -39,7 +39,7 @@ MEANING = """\
 `pass`, `FAIL`, `-` (the client does not have it), `defect N` (fails by the client's own defect, listed below). Each cell sums up several checks:
 
 - connect, invoke (null, numbers, Unicode, nested values, 20,000 characters, binary in MessagePack), send (to all, to others, bursts in order), groups;
-- stream (items, errors), cancel (the server's side hears of it), upload (400 items, an error; 40 over long polling), client result (value, error, nobody);
+- stream (items, errors), cancel (the server's side hears of it), upload (400 items over WebSockets, 40 elsewhere; an error), client result (value, error, nobody);
 - errors (unknown method, wrong arguments, hub errors, a message that is too large), stop and start again;
 - reconnect (the sockets are cut, the client comes again by itself), stateful (cut three times under load: nothing lost, doubled or out of order);
 - auth (a token, none, a wrong one), connecting without negotiate, living on keep-alives;
