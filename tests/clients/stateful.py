@@ -16,7 +16,8 @@ import threading
 import time
 import urllib.parse
 
-from lines import Driver, Failed, Mismatch, check, commands
+from kinds import command
+from lines import Driver, Failed, Mismatch, check
 
 CUTS = 10
 PATIENCE = 30
@@ -130,8 +131,8 @@ def stream(connection, items, *args):
         items.append(line["item"])
 
 
-def play(command, other_command, base, base2, protocol):
-    proxy, driver, other_driver = Proxy(base), Driver(command), Driver(other_command)
+def play(start, start_other, base, base2, protocol):
+    proxy, driver, other_driver = Proxy(base), Driver(start), Driver(start_other)
     try:
         client = driver.connect(f"{proxy.base}/chat", transport="WebSockets", stateful=True, protocol=protocol)
         other = other_driver.connect(f"{base2}/chat", transport="WebSockets", skipNegotiation=True)
@@ -196,11 +197,12 @@ def main():
     add("--peers", help="folder with the .NET clients")
     options = parser.parse_args()
     passed = failed = 0
-    other = commands(("js10",), None, sys.executable)["js10"]
-    for kind, command in commands(options.client, options.peers, sys.executable).items():
+    other = command("js10", None, sys.executable, None)
+    for kind in options.client:
+        start = command(kind, options.peers, sys.executable, None)
         for protocol in options.protocol or ("json", "messagepack"):
             try:
-                told = play(command, other, options.base, options.base2 or options.base, protocol)
+                told = play(start, other, options.base, options.base2 or options.base, protocol)
                 passed += 1
                 print(f"{kind} {protocol}: {told}")
             except (Mismatch, Failed, queue.Empty) as failure:
