@@ -86,6 +86,7 @@ impl Session {
     /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
     pub fn cut(&mut self) {
         self.buffer = BytesMut::new();
+        self.decoder.restart();
     }
 
     /// The transport ended in good order: an error if it ended within a message (section 4.9).
@@ -94,5 +95,24 @@ impl Session {
             return Ok(());
         }
         Err(ProtocolError::invalid_data("Connection terminated while reading a message."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use super::*;
+
+    #[test]
+    fn after_a_cut_the_next_bytes_begin_a_message() {
+        let mut session = Session::new(None);
+        session.buffer().extend_from_slice(b"{\"protocol\":\"json\",\"version\":2}\x1e");
+        let rules = HandshakeRules { protocols: &Protocol::ALL, carries_binary: true };
+        assert!(session.handshake(rules).unwrap().is_some());
+        session.buffer().extend_from_slice(b"{\"type\":1,\"target\":\"half of a long mess");
+        assert_eq!(session.poll(), Ok(None));
+        session.cut();
+        session.buffer().extend_from_slice(b"{\"type\":6}\x1e");
+        assert_eq!(session.poll(), Ok(Some(HubMessage::Ping)));
     }
 }

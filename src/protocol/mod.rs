@@ -93,6 +93,11 @@ impl Decoder {
         Self { protocol, limit, scanned: 0 }
     }
 
+    /// The buffer has been emptied by somebody else: what comes next begins a message.
+    pub fn restart(&mut self) {
+        self.scanned = 0;
+    }
+
     /// As [`Protocol::decode`]. Between calls `buffer` may only grow at its end.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<HubMessage>, ProtocolError> {
         match self.protocol {

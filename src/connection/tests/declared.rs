@@ -83,6 +83,19 @@ async fn a_group_is_streamed_until_the_cancel() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_too_deep_for_an_item_is_left_out() {
+    let node = node();
+    let (mut a, b) = (node.join("a").await, node.join("b").await);
+    watch(&a, "room-1").await;
+    a.all().await;
+    let deep = "[".repeat(62) + &"]".repeat(62);
+    call(&b, "Say", &format!(r#"["room-1",{deep}]"#)).await;
+    call(&b, "Say", r#"["room-1",2]"#).await;
+    let item = r#"{"type":2,"invocationId":"w","item":{"target":"Said","arguments":[2,{"from":"b"}]}}"#;
+    assert_eq!(a.all().await, [item]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_groups_that_may_be_joined_are_streamed() {
     let node = node();
     let mut a = node.join("a").await;

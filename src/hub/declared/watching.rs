@@ -40,7 +40,8 @@ pub(super) async fn watch(
     .boxed()
 }
 
-/// None: no call of a client's method, or one without a form in this protocol.
+/// None: no call of a client's method, or one that this protocol cannot carry so. It is left out: what somebody sends
+/// to the group ends nobody's stream.
 fn item(frame: &Frame, protocol: Protocol) -> Option<Result<RawValue, HubError>> {
     let bytes = frame.raw(protocol).ok()?;
     let Ok(Some(HubMessage::Invocation(invocation))) = protocol.decode(&mut BytesMut::from(&bytes[..]), None) else {
@@ -63,7 +64,12 @@ fn item(frame: &Frame, protocol: Protocol) -> Option<Result<RawValue, HubError>>
         end(&mut out, protocol, Kind::Table);
         Ok(())
     })();
-    Some(written.map(|()| RawValue::from_scanned(protocol, out.into())))
+    let item = match written {
+        Ok(()) => RawValue::from_scanned(protocol, out.into()),
+        Err(error) => return Some(Err(error)),
+    };
+    // An argument may be as deep as a message can carry it, and an item stands around it.
+    item.check_depth().is_ok().then_some(Ok(item))
 }
 
 fn entry(out: &mut Vec<u8>, protocol: Protocol, key: &str) -> Result<(), HubError> {
