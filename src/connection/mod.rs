@@ -59,9 +59,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Serves one client from its handshake to its end. A connection that may go on over another socket (stateful
 /// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice.
 ///
-/// When it returns, the Close message (where one is due) has been
-/// handed to `sink`, or the sink would not take it in time; what the transport has to say for farewell is the
-/// caller's. Calls that still run, and the hub's `disconnected`, go on in a task of [`HubHost::tasks`].
+/// When it returns, the Close message (where one is due) has been handed to `sink`, or the sink would not take it in
+/// time; what the transport has to say for farewell is the caller's. Calls that still run, and the hub's
+/// `disconnected`, go on in a task of [`HubHost::tasks`].
 pub async fn serve<S: Source, K: Sink>(
     host: &Arc<HubHost>,
     peer: Peer,
