@@ -139,6 +139,23 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     }
 }
 
+/// A connection that others can reach. One whose task ends without a farewell, which only a panic of our own does, is
+/// taken off the registry all the same: nobody sends to a ghost.
+struct Presence {
+    host: Arc<HubHost>,
+    id: ConnectionId,
+    ended: bool,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if !self.ended {
+            let (host, id) = (self.host.clone(), self.id.clone());
+            self.host.tasks.spawn(async move { host.delivery.disconnect(&id).await });
+        }
+    }
+}
+
 struct Connection {
     host: Arc<HubHost>,
     peer: Peer,
@@ -159,12 +176,14 @@ impl Connection {
             self.peer.close.clone(),
             self.host.delivery.clone(),
         );
+        let mut presence = Presence { host: self.host.clone(), id: member.id.clone(), ended: false };
         self.host.delivery.connect(member.clone()).await;
         if let Err(error) =
             answer::contain(async { self.host.hub.connected(caller.asking(Asking::WhileConnecting)).await }).await
         {
             tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
             self.host.delivery.disconnect(&member.id).await;
+            presence.ended = true;
             let (exception, message) = match error {
                 HubError::Hub(message) => ("HubException".to_owned(), message),
                 HubError::Binding(error) => (error.exception.to_owned(), error.detail),
@@ -180,6 +199,7 @@ impl Connection {
         // First nothing more is queued, then the hub is told: what it sends to everybody now is not for this client.
         self.outbox.finish(close_frame(&self.host, &reason).as_ref());
         self.host.tasks.spawn(farewell(self.host.clone(), caller, calls, reason.clone()));
+        presence.ended = true;
         reason
     }
 

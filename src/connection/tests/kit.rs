@@ -236,7 +236,9 @@ struct In(mpsc::Receiver<Bytes>);
 
 impl Source for In {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
-        into.extend_from_slice(&self.0.recv().await.ok_or(SourceEnd::Closed)?);
+        let bytes = self.0.recv().await.ok_or(SourceEnd::Closed)?;
+        assert_ne!(bytes, "PANIC", "a planted panic of the connection's own code");
+        into.extend_from_slice(&bytes);
         Ok(())
     }
 }

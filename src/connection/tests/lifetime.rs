@@ -134,3 +134,14 @@ async fn a_client_that_does_not_read_is_closed_alone() {
     assert_eq!(slow.close.reason(), Some(&CloseReason::SlowClient));
     assert_eq!(sender.close.reason(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
+    let node = Node::new(HubOptions::default());
+    let client = node.join("a").await;
+    client.send_bytes("PANIC".into()).await;
+    assert!(client.served.await.unwrap_err().is_panic());
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    assert!(node.host.delivery.registry().everybody().is_empty());
+}
