@@ -22,6 +22,15 @@ pub(super) struct Pipe {
     most: usize,
 }
 
+/// Nobody reads the pipe any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Already when the bytes came.
+    Before,
+    /// Since they were held back.
+    Meanwhile,
+}
+
 #[derive(Debug, Default)]
 struct State {
     buffer: BytesMut,
@@ -40,7 +49,8 @@ impl Pipe {
     }
 
     /// Appends bytes, waiting while the buffer is full. What has been appended stays when this is dropped half-way.
-    pub(super) async fn write(&self, mut bytes: Bytes) -> Result<(), Gone> {
+    pub(super) async fn write(&self, mut bytes: Bytes) -> Result<(), Closed> {
+        let mut closed = Closed::Before;
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
@@ -48,7 +58,7 @@ impl Pipe {
             {
                 let mut state = self.lock();
                 if state.closed {
-                    return Err(Gone);
+                    return Err(closed);
                 }
                 let room = self.most.saturating_sub(state.buffer.len()).min(bytes.len());
                 state.buffer.extend_from_slice(&bytes.split_to(room));
@@ -57,6 +67,7 @@ impl Pipe {
             if bytes.is_empty() {
                 return Ok(());
             }
+            closed = Closed::Meanwhile;
             drained.await;
         }
     }
@@ -130,8 +141,8 @@ mod tests {
         let mut write = Box::pin(pipe.write(Bytes::from_static(b"abcd")));
         assert!(write.as_mut().now_or_never().is_none());
         assert_eq!(&pipe.close()[..], b"ab");
-        assert_eq!(write.await, Err(Gone));
+        assert_eq!(write.await, Err(Closed::Meanwhile));
         assert_eq!(pipe.read(&mut BytesMut::new()).await, Err(Gone));
-        assert_eq!(pipe.write(Bytes::new()).await, Err(Gone));
+        assert_eq!(pipe.write(Bytes::new()).await, Err(Closed::Before));
     }
 }

@@ -15,6 +15,7 @@ use hyper::body::Body as _;
 use super::answers::{Refusal, plain};
 use super::endpoint::Endpoint;
 use super::link::Link;
+use super::pipe::Closed;
 use super::serving::required_id;
 use crate::close::CloseReason;
 
@@ -38,14 +39,24 @@ pub(super) async fn post(endpoint: &Arc<Endpoint>, request: Request) -> Response
 }
 
 /// Moves a body into the pipe piece by piece: what has come of one that is cut short counts.
+///
+/// The connection may end over what the body's own beginning brought, such as a message that is too large. Then the
+/// rest has no reader, and the POST succeeds as in the reference: the client hears why where it listens, not here.
 async fn take(link: &Link, mut body: Body) -> Result<(), Refusal> {
+    if link.inbound.is_closed() {
+        return Err(Refusal::Disposed);
+    }
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::BodyCutShort)?;
         if let Ok(data) = frame.into_data() {
-            link.inbound.write(data).await.map_err(|_| Refusal::Disposed)?;
+            match link.inbound.write(data).await {
+                Ok(()) => {}
+                Err(Closed::Before) if link.close.reason().is_some() => {}
+                Err(Closed::Before | Closed::Meanwhile) => return Err(Refusal::Disposed),
+            }
         }
     }
-    if link.inbound.is_closed() { Err(Refusal::Disposed) } else { Ok(()) }
+    Ok(())
 }
 
 /// Answers a DELETE at once; the connection ends behind it. A poll that waits is handed the hub's Close.
@@ -89,5 +100,57 @@ pub(super) async fn discard(endpoint: &Endpoint, request: Request) {
         && seen <= UNWANTED
     {
         seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+    use crate::ids::ConnectionId;
+
+    fn link(most: usize) -> Link {
+        let id = ConnectionId::from("c");
+        Link::new(id.clone(), (&id).into(), Some(most), false)
+    }
+
+    /// A body in two pieces; the connection ends between them.
+    fn ending(link: &Arc<Link>, reason: Option<CloseReason>) -> Body {
+        let link = link.clone();
+        let pieces = stream::iter(0..2).map(move |piece| {
+            if piece == 1 {
+                reason.clone().into_iter().for_each(|reason| link.close.close(reason));
+                link.inbound.close();
+            }
+            Ok::<_, std::convert::Infallible>(Bytes::from_static(b"piece"))
+        });
+        Body::from_stream(pieces)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_its_own_connection_is_accepted() {
+        let link = Arc::new(link(100));
+        assert!(take(&link, ending(&link, Some(CloseReason::Aborted))).await.is_ok());
+        assert!(matches!(take(&link, Body::from("later")).await, Err(Refusal::Disposed)));
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_rest_would_be_lost_is_refused() {
+        // A WebSocket took what was posted before.
+        let link = Arc::new(link(100));
+        assert!(matches!(take(&link, ending(&link, None)).await, Err(Refusal::Disposed)));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_held_back_is_refused_when_the_connection_ends() {
+        let link = link(2);
+        let taken = take(&link, Body::from("held back"));
+        tokio::pin!(taken);
+        assert!(futures_util::poll!(taken.as_mut()).is_pending());
+        link.close.close(CloseReason::Aborted);
+        link.inbound.close();
+        assert!(matches!(taken.await, Err(Refusal::Disposed)));
     }
 }
