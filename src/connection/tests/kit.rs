@@ -31,6 +31,8 @@ pub(super) struct TestHub {
     /// What the hooks were told.
     pub(super) told: Arc<Mutex<Vec<String>>>,
     pub(super) refuses: bool,
+    /// Whether the hooks ask their caller for a result; what comes of it is told.
+    pub(super) asks: bool,
 }
 
 pub(super) struct Gate(pub(super) Semaphore);
@@ -58,6 +60,7 @@ impl Hub for TestHub {
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(format!("connected {}", caller.connection_id()));
+            self.ask(&caller).await;
             if self.refuses { Err(HubError::failed("InvalidOperationException", "no")) } else { Ok(()) }
         })
     }
@@ -110,8 +113,18 @@ impl Hub for TestHub {
     fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
+            self.ask(&caller).await;
             Ok(())
         })
+    }
+}
+
+impl TestHub {
+    async fn ask(&self, caller: &Caller) {
+        if self.asks {
+            let answer = caller.clients().caller().invoke::<RawValue>("Question", ()).await;
+            self.told.lock().unwrap().push(answer.unwrap_err().to_string());
+        }
     }
 }
 
@@ -151,11 +164,15 @@ impl Node {
 
     /// A client that has said nothing yet.
     pub(super) fn connect(&self, id: &str) -> Client {
+        self.connect_over(TransportKind::WebSockets, id)
+    }
+
+    pub(super) fn connect_over(&self, transport: TransportKind, id: &str) -> Client {
         let (to_server, incoming) = mpsc::channel(16);
         let (outgoing, from_server) = mpsc::channel(16);
         let close = CloseSignal::default();
         let request = RequestInfo {
-            transport: TransportKind::WebSockets,
+            transport,
             uri: "/test".parse().unwrap(),
             headers: http::HeaderMap::new(),
             remote: None,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::kit::{Node, TestHub};
 use crate::close::CloseReason;
 use crate::config::HubOptions;
+use crate::protocol::TransportKind;
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_told_and_closed() {
@@ -144,4 +145,52 @@ async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert!(node.host.delivery.registry().everybody().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_refuses_a_client_says_why_where_details_are_told() {
+    let options = HubOptions { detailed_errors: true, ..HubOptions::default() };
+    let node = Node::with(options, TestHub { refuses: true, ..TestHub::default() });
+    let mut client = node.join("a").await;
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: no"}"#;
+    assert_eq!(client.all().await, [close]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messagepack_is_refused_where_only_text_travels() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.connect_over(TransportKind::ServerSentEvents, "a");
+    client.send(r#"{"protocol":"messagepack","version":1}"#).await;
+    let error = r#"{"error":"Cannot use the 'messagepack' protocol on the current transport. The transport does not support 'Binary' transfer format."}"#;
+    assert_eq!(client.all().await, [error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_get_no_answer_from_their_client() {
+    let node = Node::with(HubOptions::default(), TestHub { asks: true, ..TestHub::default() });
+    let mut client = node.join("a").await;
+    assert!(client.all().await.is_empty(), "no question is asked before the client is read");
+    client.leave();
+    client.served.await.unwrap();
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    let told = [
+        "connected a",
+        "InvalidOperationException: Client results inside OnConnectedAsync Hub methods are not allowed.",
+        "disconnected a None",
+        "IOException: Connection 'a' disconnected.",
+    ];
+    assert_eq!(node.told(), told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_times_out_while_a_call_runs_if_there_are_slots() {
+    let options = HubOptions { maximum_parallel_invocations_per_client: 2, ..HubOptions::default() };
+    let node = Node::new(options);
+    let mut client = node.join("a").await;
+    client.send("{\"type\":6}\u{1e}{\"type\":1,\"target\":\"Wait\",\"arguments\":[]}").await;
+    assert!(client.all().await.is_empty());
+    node.host.sweep(Instant::now() + Duration::from_secs(31));
+    assert_eq!(client.all().await.len(), 1);
+    assert_eq!(client.close.reason(), Some(&CloseReason::ClientTimeout));
 }
