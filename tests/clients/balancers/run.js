@@ -57,10 +57,10 @@ function skip(title, why) {
 }
 
 // Asks until it is true: what a balancer notices by its own checks takes a second or two.
-async function until(what, condition) {
-  const end = Date.now() + PATIENCE;
+async function until(what, condition, patience = PATIENCE) {
+  const end = Date.now() + patience;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not within ${PATIENCE / 1000} s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${what}`);
     await sleep(50);
   }
 }
@@ -307,9 +307,10 @@ async function testPlainNginx() {
       const reasons = [];
       connection.onreconnecting((error) => reasons.push(String(error)));
       await sleep(idle);
+      // Somebody who comes or goes meanwhile wakes the poll, and its time begins anew.
+      if (cutOff) await until("a poll is cut", () => /504/.test(reasons.join()), cut * 4000);
       await until("the connection answers", () => connection.invoke("Echo", 1).then((one) => one === 1, () => false));
-      if (cutOff) assert.match(reasons.join(), /504/);
-      else assert.deepEqual([connection.connectionId, reasons], [id, []], "it was cut");
+      if (!cutOff) assert.deepEqual([connection.connectionId, reasons], [id, []], "it was cut");
     });
   }
   await balancer.stop();
