@@ -202,7 +202,12 @@ async fn items_wait_for_acks_and_not_for_ever() {
     let start = Instant::now();
     assert_eq!(outbox.push_item(&third).await, Err(PushError::Full));
     assert_eq!(start.elapsed(), ACK_PATIENCE);
-    outbox.push_waiting(&third).await.unwrap();
+    // What was given up was not numbered: the next message is the fourth.
+    outbox.push_waiting(&message(4)).await.unwrap();
+    assert_eq!(resumed(&outbox, 1), [sequence(2), text(2), text(3)]);
+    outbox.acknowledge(3);
+    assert_eq!(drain(&outbox).unwrap(), [text(4)]);
+    assert_eq!(resumed(&outbox, 2), [sequence(4), text(4)]);
 }
 
 #[tokio::test(start_paused = true)]

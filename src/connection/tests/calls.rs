@@ -252,3 +252,34 @@ async fn a_full_upload_holds_the_reader_and_nothing_else() {
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [done("1"), r#"{"type":3,"invocationId":"2","result":2}"#.to_owned()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_breaks_by_a_plain_error_tells_it_with_details_only() {
+    for (detailed_errors, detail) in [(false, ""), (true, " InvalidOperationException: BOOM!")] {
+        let node = Node::new(HubOptions { detailed_errors, ..HubOptions::default() });
+        let mut client = node.join("a").await;
+        client.send(r#"{"type":4,"invocationId":"1","target":"Bursts","arguments":[]}"#).await;
+        let text = format!("An error occurred on the server while streaming results.{detail}");
+        assert_eq!(client.all().await, [r#"{"type":2,"invocationId":"1","item":"one"}"#.to_owned(), error("1", &text)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_ask_give_their_slots_free_however_many_there_are() {
+    let options = HubOptions { maximum_parallel_invocations_per_client: 2, ..HubOptions::default() };
+    let node = Node::new(options);
+    let mut client = node.join("a").await;
+    client.send(&call("1", "Wait", "[]")).await;
+    for id in ["2", "3", "4"] {
+        client.send(&call(id, "Ask", r#"["a"]"#)).await;
+    }
+    let question = |n: u8| format!(r#"{{"type":1,"invocationId":"s{n}","target":"Question","arguments":[]}}"#);
+    assert_eq!(client.all().await, [question(1), question(2), question(3)], "one slot is taken, three calls ask");
+    for n in [3, 1, 2] {
+        client.send(&format!(r#"{{"type":3,"invocationId":"s{n}","result":{n}}}"#)).await;
+    }
+    let answer = |id: u8, n: u8| format!(r#"{{"type":3,"invocationId":"{id}","result":{n}}}"#);
+    assert_eq!(client.all().await, [answer(4, 3), answer(2, 1), answer(3, 2)]);
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [done("1")]);
+}

@@ -52,7 +52,7 @@ impl Hub for TestHub {
             "echo" | "all" | "ask" => shape(1, false),
             "concat" | "hold" => upload,
             "fail" | "failhub" | "panic" | "wait" => shape(0, false),
-            "count" | "forever" | "breaks" => shape(0, true),
+            "count" | "forever" | "breaks" | "bursts" => shape(0, true),
             _ => None,
         }
     }
@@ -101,6 +101,11 @@ impl Hub for TestHub {
                     let items = (0..3).map(|n| Ok(RawValue::new(&n)?));
                     Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
                 }
+                "bursts" => {
+                    let items =
+                        [Ok(RawValue::text("one")), Err(HubError::failed("InvalidOperationException", "BOOM!"))];
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
                 "forever" => Ok(Reply::Stream(futures_util::stream::pending().boxed())),
                 _ => {
                     let items = [Ok(RawValue::text("one")), Err(HubError::hub("the stream broke"))];
@@ -112,6 +117,9 @@ impl Hub for TestHub {
 
     fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
+            // Whoever waits for the end of the connection is told before the hub is.
+            let closed = futures_util::FutureExt::now_or_never(caller.closed()).is_some();
+            assert!(closed, "the caller is closed when the hub hears of its end");
             self.told.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
             self.ask(&caller).await;
             Ok(())

@@ -194,3 +194,14 @@ async fn a_client_times_out_while_a_call_runs_if_there_are_slots() {
     assert_eq!(client.all().await.len(), 1);
     assert_eq!(client.close.reason(), Some(&CloseReason::ClientTimeout));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_pinged_before_the_handshake_is_answered() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.connect("a");
+    assert!(client.all().await.is_empty());
+    node.host.sweep(Instant::now() + Duration::from_secs(20));
+    assert!(client.all().await.is_empty());
+    client.send(r#"{"protocol":"json","version":1}"#).await;
+    assert_eq!(client.all().await, ["{}"]);
+}

@@ -410,3 +410,51 @@ async fn a_loss_is_noticed_behind_a_message_that_waits() {
     node.host.sweep(Instant::now() + Duration::from_secs(16));
     assert_eq!(client.served.await.unwrap(), CloseReason::Expired);
 }
+
+#[tokio::test(start_paused = true)]
+async fn pings_pass_while_what_comes_again_is_dropped() {
+    let node = Node::new(HubOptions { client_timeout_interval: Duration::from_secs(30), ..options() });
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    client.echo(2).await;
+    assert_eq!(client.all().await.len(), 2);
+    client.cut().await;
+    client.come_again().await;
+    client.send(&sequence(1)).await;
+    client.echo(1).await;
+    // Only a ping arms the client's clock: that it counts is seen by the clock running out.
+    client.send(r#"{"type":6}"#).await;
+    client.echo(2).await;
+    assert_eq!(client.all().await, [sequence(1), answer(1), answer(2)]);
+    node.host.sweep(Instant::now() + Duration::from_secs(31));
+    assert_eq!(client.served.await.unwrap(), CloseReason::ClientTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ack_that_is_due_while_messages_are_sent_again_follows_them() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    client.echo(2).await;
+    assert_eq!(client.all().await.len(), 2);
+    client.cut().await;
+    client.come_again().await;
+    // Due before the new socket has been written to.
+    node.host.sweep(Instant::now());
+    let ack = r#"{"type":8,"sequenceId":2}"#.to_owned();
+    let seen = client.all().await;
+    assert_eq!(seen[..3], [sequence(1), answer(1), answer(2)]);
+    node.host.sweep(Instant::now());
+    let seen: Vec<_> = seen[3..].iter().cloned().chain(client.all().await).collect();
+    assert_eq!(seen, [ack], "once, and behind what was sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_of_the_client_is_the_end_also_where_it_could_come_again() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.send(r#"{"type":7}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":7}"#]);
+    assert_eq!(client.served.await.unwrap(), CloseReason::ClientSentClose(None));
+    assert!(!client.resumption.is_open(), "a later socket finds nobody");
+}
