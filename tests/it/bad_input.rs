@@ -308,6 +308,50 @@ fn event_streams_and_polls_that_are_never_read() {
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
+/// A hub that tells nobody who comes and goes.
+const QUIET: &str = r#"
+[hubs.chat.methods.SendMessage]
+params = ["user", "message"]
+do = [ { send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] } ]
+
+[hubs.chat.methods.Echo]
+params = ["value"]
+returns = "{value}"
+"#;
+
+#[test]
+fn thousands_of_parked_polls() {
+    let server = Server::setup().config(QUIET).start().ready();
+    let mut witness = Client::ws(server.address);
+    let polls = (0..2000).map(|_| {
+        let negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").text();
+        let negotiated: Value = serde_json::from_str(&negotiated).unwrap();
+        let path = format!("/chat?id={}", negotiated["connectionToken"].as_str().unwrap());
+        let poll = http::request(&format!("GET {path}"), &[], b"");
+        let mut stream = Stream::connect(server.address);
+        stream.write(&poll);
+        assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+        let post = http::ask(server.address, &format!("POST {path}"), b"{\"protocol\":\"json\",\"version\":1}\x1e");
+        assert_eq!(post.status, 200);
+        stream.write(&poll);
+        assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().text(), "{}\u{1e}");
+        stream.write(&poll);
+        stream
+    });
+    let mut polls: Vec<_> = polls.collect();
+    let parked = || server.metric("signalr_connections", &["transport=\"long_polling\""]);
+    until("all polls are parked", PATIENCE, || (parked() == 2000.0).then_some(()));
+    let begun = Instant::now();
+    assert_eq!(witness.ok("Echo", json!(["meanwhile"])), json!("meanwhile"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "parked polls held a call up for {:?}", begun.elapsed());
+    witness.ok("SendMessage", json!(["a", "b"]));
+    witness.expect("ReceiveMessage", json!(["a", "b"]));
+    for stream in &mut polls {
+        let heard = http::respond(stream, within(PATIENCE)).unwrap().text();
+        assert_eq!(heard, "{\"type\":1,\"target\":\"ReceiveMessage\",\"arguments\":[\"a\",\"b\"]}\u{1e}");
+    }
+}
+
 #[test]
 fn requests_that_are_none() {
     let mut house = House::new();
