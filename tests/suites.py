@@ -145,6 +145,14 @@ def pysignalr(suite, _peers):
         suite.fail(f"pysignalr's tests ended with {code}")
 
 
+def conformance(suite, _peers):
+    """the official JavaScript client in node, in Chromium and in a web worker, against examples/conformance"""
+    server = suite.add(Conformance("--keep-alive", "1"))
+    env = {"BASE": server.base, "CHROMIUM": shutil.which("chromium")}
+    for runner in ("js", "browser"):
+        suite.counted("node", TESTS / "clients" / runner / "conformance.js", env=env)
+
+
 def clients(kinds):
     """Real clients against one node, two nodes on Redis, and a mixed farm."""
     def play(suite, folder):
@@ -261,8 +269,8 @@ def cors(suite, _peers):
 
 SUITES = {
     "rust": rust, "redis": redis_versions, "probes": probes, "js": clients(("js10", "js31")), "python": clients(("pysignalr",)),
-    "pysignalr": pysignalr, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful, "farm": farm,
-    "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
+    "pysignalr": pysignalr, "conformance": conformance, "dotnet": clients(DOTNET), "reconnects": reconnects, "stateful": stateful,
+    "farm": farm, "browser": browser, "cors": cors, "balancers": balancers, "matrix": core_of_the_matrix,
 }
 
 
