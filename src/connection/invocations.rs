@@ -253,30 +253,26 @@ impl Invocations {
 // === uploads ===
 
 impl Invocations {
-    /// An item of an upload stream; waits while the stream is full, and calls go on meanwhile. False: there is no
-    /// such stream.
-    pub(super) async fn item(&mut self, id: &InvocationId, item: RawValue) -> bool {
-        if !self.uploads.has(id) {
-            return false;
-        }
-        loop {
-            // The borrow of the streams ends with each turn: a call that returns closes its own.
-            tokio::select! {
-                found = self.uploads.item(id, item.clone()) => return found,
-                Some(ended) = self.running.next() => self.give_back(ended),
-                () = self.freed.notified() => self.slots.retain(|slot| !slot.is_given_up()),
-            }
-        }
+    /// An item of an upload stream; waits while the stream is full, and calls go on meanwhile. One of a stream that
+    /// nobody reads is passed over.
+    pub(super) async fn item(&mut self, id: &InvocationId, item: RawValue) {
+        let Some(stream) = self.uploads.get(id) else { return };
+        self.beside(stream.item(item)).await;
     }
 
-    /// The client ends an upload stream. False: there is no such stream.
+    /// The client ends an upload stream. `Err` gives the outcome back: there is no such stream.
     pub(super) async fn complete(&mut self, id: &InvocationId, outcome: Outcome) -> Result<(), Outcome> {
         let Some(stream) = self.uploads.take(id) else { return Err(outcome) };
-        let completed = stream.complete(Uploads::error_of(outcome));
-        tokio::pin!(completed);
+        self.beside(stream.complete(Uploads::error_of(outcome))).await;
+        Ok(())
+    }
+
+    /// Waits for room in a stream; calls go on meanwhile, and may be what makes the room.
+    async fn beside(&mut self, handing_over: impl Future<Output = ()>) {
+        tokio::pin!(handing_over);
         loop {
             tokio::select! {
-                () = &mut completed => return Ok(()),
+                () = &mut handing_over => return,
                 () = self.progress() => {}
             }
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::hub::Upload;
 use crate::hub::upload::Uploading;
 use crate::ids::InvocationId;
-use crate::protocol::{Outcome, RawValue};
+use crate::protocol::Outcome;
 
 /// Open upload streams by their id. A call's streams are closed when it returns; what comes for a closed stream is
 /// passed over.
@@ -47,20 +47,9 @@ impl Uploads {
         self.open.retain(|_, entry| entry.call != call);
     }
 
-    /// Hands an item on; waits while the stream is full. False: there is no such stream.
-    pub(super) async fn item(&self, id: &InvocationId, item: RawValue) -> bool {
-        match self.open.get(id) {
-            Some(entry) => {
-                entry.stream.item(item).await;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Whether a stream of that id is open.
-    pub(super) fn has(&self, id: &InvocationId) -> bool {
-        self.open.contains_key(id)
+    /// The stream of that id, if it is open.
+    pub(super) fn get(&self, id: &InvocationId) -> Option<Uploading> {
+        self.open.get(id).map(|entry| entry.stream.clone())
     }
 
     /// The client ends a stream. A result has no meaning there.

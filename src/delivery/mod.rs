@@ -155,36 +155,41 @@ impl Delivery {
     /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
     /// of this node does not need it.
     pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
-        if let Scope::Connections(ids) = &target.scope
-            && let Some(members) = ids.iter().map(|id| self.registry.connection(id)).collect::<Option<Vec<_>>>()
-        {
-            for member in &members {
-                check(&arguments, &[member.outbox.encoding().protocol])?;
-            }
-            let frame = frame::send(method, arguments);
-            for member in &members {
-                self.push(member, &frame);
-            }
-            return Ok(());
-        }
-        check(&arguments, &self.protocols)?;
-        let frame = frame::send(method, arguments);
+        let checked = |protocols: &[Protocol]| {
+            check(&arguments, protocols)?;
+            Ok::<_, SendError>(frame::send(method, arguments))
+        };
         match &target.scope {
-            Scope::All => self.publish([Channel::All], &target.except, &frame).await,
+            Scope::All => self.publish([Channel::All], &target.except, &checked(&self.protocols)?).await,
             Scope::Groups(names) => {
+                let frame = checked(&self.protocols)?;
                 if names.len() > 1 && names.iter().any(|name| name.as_str().is_empty()) {
                     return Err(SendError::EmptyGroup);
                 }
                 self.publish(names.iter().cloned().map(Channel::Group), &target.except, &frame).await
             }
-            Scope::Users(ids) => self.publish(ids.iter().cloned().map(Channel::User), &[], &frame).await,
+            Scope::Users(ids) => {
+                self.publish(ids.iter().cloned().map(Channel::User), &[], &checked(&self.protocols)?).await
+            }
             Scope::Connections(ids) => {
-                let (here, elsewhere): (Vec<_>, Vec<_>) =
-                    ids.iter().map(|id| self.registry.connection(id).ok_or(id)).partition(Result::is_ok);
-                for member in here.into_iter().flatten() {
-                    self.push(&member, &frame);
+                let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+                for id in ids {
+                    match self.registry.connection(id) {
+                        Some(member) => here.push(member),
+                        None => elsewhere.push(Channel::Connection(id.clone())),
+                    }
                 }
-                let elsewhere = elsewhere.into_iter().filter_map(Result::err).cloned().map(Channel::Connection);
+                let is_used = |protocol: &Protocol| {
+                    !elsewhere.is_empty() || here.iter().any(|member| member.outbox.encoding().protocol == *protocol)
+                };
+                let used: Vec<Protocol> = self.protocols.iter().copied().filter(is_used).collect();
+                if used.is_empty() {
+                    return Ok(());
+                }
+                let frame = checked(&used)?;
+                for member in &here {
+                    self.push(member, &frame);
+                }
                 self.publish(elsewhere, &[], &frame).await
             }
         }

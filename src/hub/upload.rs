@@ -21,8 +21,8 @@ pub struct Upload {
     ended: bool,
 }
 
-/// The connection's end of an [`Upload`].
-#[derive(Debug)]
+/// The connection's end of an [`Upload`]. Clones fill the same stream.
+#[derive(Clone, Debug)]
 pub(crate) struct Uploading(mpsc::Sender<Event>);
 
 #[derive(Debug)]
