@@ -55,6 +55,8 @@ export async function gate(base) {
       one.on("error", () => other.destroy()).on("close", () => other.destroy());
     }
   });
+  // The servers keep an idle connection for longer than any balancer; after Node's 5 s the balancers would go elsewhere.
+  server.keepAliveTimeout = 0;
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   self.port = server.address().port;
   self.close = () => (server.close(), server.closeAllConnections());
