@@ -4,6 +4,7 @@
 mod guard;
 mod options;
 mod problems;
+mod readme;
 mod secrets;
 mod steps;
 
