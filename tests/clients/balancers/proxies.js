@@ -1,5 +1,6 @@
 // Starts nginx and HAProxy with the shipped files, on loopback: listeners, replicas and paths are replaced, nothing else.
 import { spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -56,10 +57,12 @@ export async function nginx(ports, text) {
   const port = await freePort();
   text = replicas(text ?? (await readFile(new URL("nginx.conf", CONFIG), "utf8")), ports).replace("listen 8080", `listen 127.0.0.1:${port}`);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`);
-  text = text.replace("http {", `http {\naccess_log off;\n${temporary.join("\n")}`).replace(/worker_rlimit_nofile.*/, "").replace("65536", "1024");
+  text = text.replace("http {", `http {\n${temporary.join("\n")}`).replaceAll("/var/log/nginx", folder).replace(/worker_rlimit_nofile.*/, "").replace("65536", "1024");
   await writeFile(join(folder, "nginx.conf"), text);
   const settings = `daemon off; pid ${folder}/pid; ${process.getuid() === 0 ? "user root;" : ""}`;
-  return run("nginx", ["-e", "stderr", "-c", join(folder, "nginx.conf"), "-g", settings], port, folder);
+  const started = await run("nginx", ["-e", "stderr", "-c", join(folder, "nginx.conf"), "-g", settings], port, folder);
+  const logged = () => ["access.log", "error.log"].map((name) => readFileSync(join(folder, name), "utf8")).join("");
+  return { ...started, said: () => started.said() + logged() };
 }
 
 export async function haproxy(ports) {

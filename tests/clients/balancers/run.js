@@ -123,6 +123,14 @@ async function common(name, url, gates) {
   });
 }
 
+// When a replica is gone, so that errors are logged too.
+const quiet = (name, balancer) => test(`${name}: no token and no connection's secret is logged`, async () => {
+  await fetch(`${balancer.url}/chat?id=a-secret&access_token=a-secret`);
+  await fetch(`${balancer.url}/seen?access_token=a-secret`);
+  await until("the request is logged", () => balancer.said().includes("GET /seen"));
+  assert.ok(!balancer.said().includes("a-secret"), balancer.said());
+});
+
 async function testHaproxy() {
   if (!have("haproxy")) return skip("haproxy", "it is not installed");
   const gates = [await gate(BASE_A), await gate(BASE_B)];
@@ -196,6 +204,7 @@ async function testHaproxy() {
     }
   });
 
+  await quiet("haproxy", balancer);
   await balancer.stop();
   for (const { close } of gates) close();
 }
@@ -257,6 +266,7 @@ async function testNginx() {
     }
   });
 
+  await quiet("nginx", balancer);
   await balancer.stop();
   for (const { close } of gates) close();
 }
