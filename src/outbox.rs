@@ -255,6 +255,9 @@ impl Outbox {
         let waiting = state.bytes;
         if state.kept.as_mut().is_some_and(|kept| kept.detach(socket, now, waiting)) {
             state.drop_untrackable();
+            drop(state);
+            // Whoever waits for Acks waits for a socket now, and that has its own time.
+            self.drained.notify_waiters();
         }
     }
 
