@@ -149,13 +149,16 @@ pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
 }
 
 /// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
-/// (reference/signalr-protocol.md 1.7).
+/// (reference/signalr-protocol.md 1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
+/// stream"), and what stood behind it would be lost.
 pub fn server_sent_event(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 12);
     for line in payload.split(|byte| *byte == b'\n') {
-        out.put_slice(b"data: ");
-        out.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
-        out.put_slice(b"\r\n");
+        for part in line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r') {
+            out.put_slice(b"data: ");
+            out.put_slice(part);
+            out.put_slice(b"\r\n");
+        }
     }
     out.put_slice(b"\r\n");
     out.freeze()
