@@ -1,11 +1,16 @@
 //! What a send and a group change promise on one node.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::*;
-use crate::backplane::{InboundReceiver, memory};
+use crate::backplane::{GroupAction, Inbound, InboundReceiver, LinkState, memory};
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Framing};
 use crate::liveness::Liveness;
@@ -63,7 +68,7 @@ async fn a_group_change_of_nobody_ends_at_once_on_a_node_that_stands_alone() {
     let began = Instant::now();
     assert_eq!(delivery.join(&"gone".into(), &"room".into()).await, Ok(()));
     assert_eq!(delivery.leave(&"gone".into(), &"room".into()).await, Ok(()));
-    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
@@ -83,10 +88,86 @@ async fn a_slow_client_is_told_of_once_and_gets_nothing_behind_what_it_missed() 
     assert!(text.lines().any(|line| line.starts_with("signalr_outbox_overflows") && line.ends_with(" 1")), "{text}");
 }
 
+/// A Redis whose subscription connection is one line: confirmations come behind the messages that were sent before.
+#[derive(Debug, Default)]
+struct OneLine {
+    unconfirmed: Mutex<Vec<oneshot::Sender<()>>>,
+    acks: AtomicUsize,
+}
+
+impl Backplane for OneLine {
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    fn publish(&self, _: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
+        self.acks.fetch_add(usize::from(matches!(envelope, Envelope::Ack { .. })), Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(1)))
+    }
+
+    fn subscribe(&self, _: Vec<Topic>) -> BoxFuture<'static, ()> {
+        let (confirm, confirmed) = oneshot::channel();
+        self.unconfirmed.lock().unwrap().push(confirm);
+        Box::pin(async move { drop(confirmed.await) })
+    }
+
+    fn unsubscribe(&self, _: Vec<Topic>) {}
+
+    fn link(&self) -> watch::Receiver<LinkState> {
+        watch::channel(LinkState::Up).1
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// How many of so many joins that come in one burst are made and acknowledged.
+async fn acknowledged_of(burst: usize) -> usize {
+    let line = Arc::new(OneLine::default());
+    let Alone { member, metrics, _inbound, .. } = alone(&Protocol::ALL, 9).await;
+    let hub = HubName::from("chat");
+    let delivery =
+        Delivery::new(hub.clone(), NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
+    delivery.registry().add(member.clone());
+    let (sender, arrived) = mpsc::channel(64);
+    let router = tokio::spawn(inbound::Router::new([Arc::new(delivery)]).run(arrived));
+    let reading = async {
+        for number in 0..burst {
+            let envelope = Envelope::GroupCommand {
+                id: number as i32,
+                node: "other".into(),
+                action: GroupAction::Join,
+                group: number.to_string().into(),
+                connection: member.id.clone(),
+            };
+            let topic = Topic { hub: hub.clone(), channel: Channel::GroupCommands };
+            sender.send(Inbound { topic, envelope }).await.unwrap();
+        }
+        while sender.capacity() < sender.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        line.unconfirmed.lock().unwrap().drain(..).for_each(|confirm| confirm.send(()).unwrap());
+        while line.acks.load(Ordering::Relaxed) < burst.min(inbound::MOST_COMMANDS) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("what arrives does not wait for them");
+    drop(sender);
+    router.await.unwrap();
+    line.acks.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_group_commands_does_not_stop_what_confirms_them() {
+    assert_eq!(acknowledged_of(6000).await, 6000);
+    assert_eq!(acknowledged_of(inbound::MOST_COMMANDS + 3).await, inbound::MOST_COMMANDS, "there is a bound");
+}
+
 #[test]
 fn each_kind_of_fault_is_told_once() {
     let faults = faults::Faults::default();
-    for fault in [Fault::NoForm, Fault::UnknownProtocol, Fault::NoCompletion, Fault::Unreadable] {
+    for fault in [Fault::NoForm, Fault::UnknownProtocol, Fault::NoCompletion, Fault::Unreadable, Fault::TooMany] {
         assert!(faults.is_new(fault), "{fault:?}");
         assert!(!faults.is_new(fault), "{fault:?}");
     }
