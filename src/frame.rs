@@ -85,14 +85,17 @@ impl Frame {
 
     /// The bytes that go to a client of that encoding.
     pub fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
+        let made = match encoding.framing {
+            Framing::Raw => return self.raw(encoding.protocol),
+            Framing::WebSocket => &self.0.websocket[slot(encoding.protocol)],
+            Framing::ServerSentEvents => &self.0.event,
+        };
+        if let Some(bytes) = made.get() {
+            return Ok(bytes.clone());
+        }
         let raw = self.raw(encoding.protocol)?;
-        Ok(match encoding.framing {
-            Framing::Raw => raw,
-            Framing::WebSocket => self.0.websocket[slot(encoding.protocol)]
-                .get_or_init(|| websocket_frame(&raw, encoding.protocol == Protocol::MessagePack))
-                .clone(),
-            Framing::ServerSentEvents => self.0.event.get_or_init(|| server_sent_event(&raw)).clone(),
-        })
+        let binary = encoding.protocol == Protocol::MessagePack;
+        Ok(made.get_or_init(|| framed(encoding.framing, &raw, binary)).clone())
     }
 
     fn encode(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
