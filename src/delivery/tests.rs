@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::*;
-use crate::backplane::{GroupAction, Inbound, InboundReceiver, LinkState, memory};
+use crate::backplane::{GroupAction, Inbound, InboundReceiver, LinkState, ReplyTo, memory};
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Framing};
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics};
 use crate::outbox::Outbox;
+use crate::protocol::Outcome;
 
 /// A hub on a node that stands alone.
 struct Alone {
@@ -95,6 +97,12 @@ struct OneLine {
     acks: AtomicUsize,
 }
 
+impl OneLine {
+    fn confirm(&self) {
+        self.unconfirmed.lock().unwrap().drain(..).for_each(|confirm| confirm.send(()).unwrap());
+    }
+}
+
 impl Backplane for OneLine {
     fn echoes(&self) -> bool {
         true
@@ -147,7 +155,7 @@ async fn acknowledged_of(burst: usize) -> usize {
         while sender.capacity() < sender.max_capacity() {
             tokio::task::yield_now().await;
         }
-        line.unconfirmed.lock().unwrap().drain(..).for_each(|confirm| confirm.send(()).unwrap());
+        line.confirm();
         while line.acks.load(Ordering::Relaxed) < burst.min(inbound::MOST_COMMANDS) {
             tokio::task::yield_now().await;
         }
@@ -162,6 +170,43 @@ async fn acknowledged_of(burst: usize) -> usize {
 async fn a_burst_of_group_commands_does_not_stop_what_confirms_them() {
     assert_eq!(acknowledged_of(6000).await, 6000);
     assert_eq!(acknowledged_of(inbound::MOST_COMMANDS + 3).await, inbound::MOST_COMMANDS, "there is a bound");
+}
+
+#[tokio::test]
+async fn a_second_join_does_not_overtake_the_subscription_of_the_first() {
+    let line = Arc::new(OneLine::default());
+    let Alone { member, metrics, _inbound, .. } = alone(&Protocol::ALL, 9).await;
+    let hub = HubName::from("chat");
+    let delivery = Delivery::new(hub, NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
+    delivery.registry().add(member.clone());
+    let room = "room".into();
+    let mut joins = [(); 2].map(|()| Box::pin(delivery.join(&member.id, &room)));
+    for join in &mut joins {
+        assert_eq!(join.as_mut().now_or_never(), None);
+    }
+    line.confirm();
+    for join in joins {
+        assert_eq!(join.now_or_never(), Some(Ok(())));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_answers_is_not_asked_without_end() {
+    let Alone { delivery, member, _inbound, .. } = alone(&Protocol::ALL, usize::MAX).await;
+    let ask = |number: usize| {
+        let (id, channel) = (number.to_string().into(), "chat:internal:return:other".to_owned());
+        let reply_to = ReplyTo { invocation: id, channel };
+        delivery.pass_on(&member.id, &frame::send("Answer", vec![]), reply_to)
+    };
+    for number in 0..results::MOST_OPEN {
+        assert!(ask(number).is_none(), "it is asked");
+    }
+    assert!(ask(results::MOST_OPEN).is_some(), "the asker is told");
+    // An answer makes room.
+    assert!(delivery.answered(&member.id, &"7".into(), Outcome::Void).unwrap().is_some());
+    assert!(ask(results::MOST_OPEN).is_none());
+    assert_eq!(delivery.unanswered(&member).len(), results::MOST_OPEN);
+    assert!(delivery.answered(&member.id, &"8".into(), Outcome::Void).unwrap().is_none());
 }
 
 #[test]
