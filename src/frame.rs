@@ -85,14 +85,17 @@ impl Frame {
 
     /// The bytes that go to a client of that encoding.
     pub fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
+        let made = match encoding.framing {
+            Framing::Raw => return self.raw(encoding.protocol),
+            Framing::WebSocket => &self.0.websocket[slot(encoding.protocol)],
+            Framing::ServerSentEvents => &self.0.event,
+        };
+        if let Some(bytes) = made.get() {
+            return Ok(bytes.clone());
+        }
         let raw = self.raw(encoding.protocol)?;
-        Ok(match encoding.framing {
-            Framing::Raw => raw,
-            Framing::WebSocket => self.0.websocket[slot(encoding.protocol)]
-                .get_or_init(|| websocket_frame(&raw, encoding.protocol == Protocol::MessagePack))
-                .clone(),
-            Framing::ServerSentEvents => self.0.event.get_or_init(|| server_sent_event(&raw)).clone(),
-        })
+        let binary = encoding.protocol == Protocol::MessagePack;
+        Ok(made.get_or_init(|| framed(encoding.framing, &raw, binary)).clone())
     }
 
     fn encode(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
@@ -149,13 +152,16 @@ pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
 }
 
 /// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
-/// (reference/signalr-protocol.md 1.7).
+/// (reference/signalr-protocol.md 1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
+/// stream"), and what stood behind it would be lost.
 pub fn server_sent_event(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 12);
     for line in payload.split(|byte| *byte == b'\n') {
-        out.put_slice(b"data: ");
-        out.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
-        out.put_slice(b"\r\n");
+        for part in line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r') {
+            out.put_slice(b"data: ");
+            out.put_slice(part);
+            out.put_slice(b"\r\n");
+        }
     }
     out.put_slice(b"\r\n");
     out.freeze()

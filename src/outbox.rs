@@ -9,7 +9,7 @@
 mod retained;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +31,9 @@ const ACK_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Outbox {
     state: Mutex<State>,
+    /// How messages are framed until the handshake, and from then on.
+    first_encoding: Encoding,
+    encoding: OnceLock<Encoding>,
     /// Tells the writer that something waits, or that no more will come.
     filled: Notify,
     /// Tells a waiting answer that there is room.
@@ -43,7 +46,6 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<Waiting>,
     bytes: usize,
-    encoding: Encoding,
     /// What is not acknowledged, where the client acknowledges.
     kept: Option<Box<Retained>>,
     /// The latest pong that is owed; it overtakes the queue, and a newer one replaces it (RFC 6455, 5.5.3).
@@ -76,9 +78,11 @@ impl Outbox {
     /// An empty queue. `None` is no bound. The protocol of `encoding` is known after the handshake only: see
     /// [`Outbox::set_encoding`].
     pub fn new(encoding: Encoding, most_bytes: Option<usize>, most_messages: Option<usize>) -> Self {
-        let state = State { queue: VecDeque::new(), bytes: 0, encoding, kept: None, pong: None, finished: false };
+        let state = State { queue: VecDeque::new(), bytes: 0, kept: None, pong: None, finished: false };
         Self {
             state: Mutex::new(state),
+            first_encoding: encoding,
+            encoding: OnceLock::new(),
             filled: Notify::new(),
             drained: Notify::new(),
             most_bytes: most_bytes.unwrap_or(usize::MAX),
@@ -86,21 +90,20 @@ impl Outbox {
         }
     }
 
-    /// How messages are framed from now on.
+    /// How messages are framed from now on, as the handshake has settled it; a second word changes nothing.
     pub fn set_encoding(&self, encoding: Encoding) {
-        self.lock().encoding = encoding;
+        let _ = self.encoding.set(encoding);
     }
 
-    /// How messages are framed.
+    /// How messages are framed. Takes no lock.
     pub fn encoding(&self) -> Encoding {
-        self.lock().encoding
+        *self.encoding.get().unwrap_or(&self.first_encoding)
     }
 
     /// Queues a message. Never waits.
     pub fn push(&self, frame: &Frame) -> Result<(), PushError> {
-        let encoding = self.encoding();
         // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
-        let bytes = frame.framed(encoding).map_err(PushError::Value)?;
+        let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
         self.put(Waiting { bytes, trackable: frame.is_trackable() }, |_| true)
     }
 
@@ -207,8 +210,7 @@ impl Outbox {
     /// Takes nothing more; `last` is queued as the last message, whatever the bounds. What waits may still be
     /// written, and then [`Outbox::next`] ends.
     pub fn finish(&self, last: Option<&Frame>) {
-        let encoding = self.encoding();
-        let last = last.and_then(|frame| frame.framed(encoding).ok());
+        let last = last.and_then(|frame| frame.framed(self.encoding()).ok());
         let mut state = self.lock();
         if !state.finished {
             state.finished = true;
@@ -255,6 +257,9 @@ impl Outbox {
         let waiting = state.bytes;
         if state.kept.as_mut().is_some_and(|kept| kept.detach(socket, now, waiting)) {
             state.drop_untrackable();
+            drop(state);
+            // Whoever waits for Acks waits for a socket now, and that has its own time.
+            self.drained.notify_waiters();
         }
     }
 
@@ -267,14 +272,13 @@ impl Outbox {
     /// not acknowledged. Nothing else may be sent before. False: the connection is ending, and has no use for it.
     pub fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
         let mut state = self.lock();
-        let encoding = state.encoding;
         if state.finished {
             return false;
         }
         let Some(kept) = &mut state.kept else { return false };
         kept.attach(socket);
         let sequence = Frame::new(HubMessage::Sequence { sequence_id: kept.first() });
-        batch.extend(sequence.framed(encoding));
+        batch.extend(sequence.framed(self.encoding()));
         batch.extend(kept.sent());
         state.drop_untrackable();
         drop(state);

@@ -14,6 +14,8 @@ pub struct Session {
     buffer: BytesMut,
     /// Most bytes of one message; None is no limit.
     limit: Option<usize>,
+    /// How far the buffer was searched for the end of the handshake.
+    scanned: usize,
     /// For JSON until the handshake says otherwise.
     decoder: Decoder,
 }
@@ -46,7 +48,7 @@ const HIGHEST_VERSION: i32 = 2;
 impl Session {
     /// A client from which nothing has come.
     pub fn new(limit: Option<usize>) -> Self {
-        Self { buffer: BytesMut::new(), limit, decoder: Decoder::new(Protocol::Json, limit) }
+        Self { buffer: BytesMut::new(), limit, scanned: 0, decoder: Decoder::new(Protocol::Json, limit) }
     }
 
     /// Where what comes is appended.
@@ -56,7 +58,7 @@ impl Session {
 
     /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
     pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
-        let Some(request) = handshake::read_request(&mut self.buffer, self.limit)? else {
+        let Some(request) = handshake::read_request(&mut self.buffer, self.limit, &mut self.scanned)? else {
             return Ok(None);
         };
         let protocol = Protocol::from_name(&request.protocol).filter(|protocol| rules.protocols.contains(protocol));

@@ -5,12 +5,12 @@ use bytes::BytesMut;
 use hubplane::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let whole = read_request(&mut BytesMut::from(data), Some(256));
-    let mut buffer = BytesMut::new();
+    let whole = read_request(&mut BytesMut::from(data), Some(256), &mut 0);
+    let (mut buffer, mut scanned) = (BytesMut::new(), 0);
     let mut pieces = Ok(None);
     for piece in data.chunks(3) {
         buffer.extend_from_slice(piece);
-        pieces = read_request(&mut buffer, Some(256));
+        pieces = read_request(&mut buffer, Some(256), &mut scanned);
         if pieces != Ok(None) {
             break;
         }
@@ -19,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match whole {
         Ok(Some(got)) => {
             let mut again = BytesMut::from(&request(&got.protocol, got.version)[..]);
-            assert_eq!(read_request(&mut again, None), Ok(Some(got)));
+            assert_eq!(read_request(&mut again, None, &mut 0), Ok(Some(got)));
         }
         Ok(None) => {}
         Err(error) => {

@@ -14,6 +14,8 @@ pub(super) enum Fault {
     NoCompletion = 4,
     /// What came as a client result cannot be read.
     Unreadable = 8,
+    /// More group changes than can wait.
+    TooMany = 16,
 }
 
 /// Which kinds have been told of.

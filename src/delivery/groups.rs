@@ -87,9 +87,13 @@ impl Delivery {
         match self.registry.join(connection, group) {
             None => false,
             Some(newly) => {
-                if newly {
-                    self.backplane.subscribe(vec![self.topic(Channel::Group(group.clone()))]).await;
+                let topics = vec![self.topic(Channel::Group(group.clone()))];
+                let confirmed = self.backplane.subscribe(topics.clone());
+                if !newly {
+                    // Counted at the first join already, whose confirmation may still be on its way.
+                    self.backplane.unsubscribe(topics);
                 }
+                confirmed.await;
                 true
             }
         }

@@ -9,11 +9,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::Delivery;
+use super::faults::Fault;
 use crate::backplane::{Channel, Envelope, GroupAction, Inbound, InboundReceiver};
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
 
-/// Group commands that are being carried out at a time; beyond it, what arrives waits.
-const MOST_COMMANDS: usize = 1024;
+/// What may be under way at a time, for group commands to be taken. One more is left out, and whoever asked for it
+/// times out: it must not wait, since the confirmation that others wait for may stand behind it in the same line.
+pub(super) const MOST_COMMANDS: usize = 65_536;
 
 /// Gives what arrives to the hub it is for.
 #[derive(Debug, Default)]
@@ -34,16 +36,19 @@ impl Router {
         let mut jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         loop {
             tokio::select! {
-                inbound = arrived.recv(), if jobs.len() < MOST_COMMANDS => {
-                    let Some(inbound) = inbound else { return };
-                    jobs.extend(self.receive(inbound));
-                }
+                biased;
+                // First what is done, so that only what really waits is counted.
                 Some(()) = jobs.next() => {}
+                inbound = arrived.recv() => {
+                    let Some(inbound) = inbound else { return };
+                    jobs.extend(self.receive(inbound, jobs.len()));
+                }
             }
         }
     }
 
-    fn receive(&self, Inbound { topic, envelope }: Inbound) -> Option<Job> {
+    /// What is left to do for one that arrived, beside `under_way` others.
+    fn receive(&self, Inbound { topic, envelope }: Inbound, under_way: usize) -> Option<Job> {
         let delivery = self.hubs.get(&topic.hub)?;
         match envelope {
             Envelope::Deliver { except, frame, reply_to } => {
@@ -53,6 +58,12 @@ impl Router {
                 // Exceptions count on these two channels only (B.1).
                 let counts = matches!(topic.channel, Channel::All | Channel::Group(_));
                 delivery.deliver(&topic.channel, if counts { &except } else { &[] }, &frame);
+                None
+            }
+            Envelope::GroupCommand { .. } if under_way >= MOST_COMMANDS => {
+                if delivery.faults.is_new(Fault::TooMany) {
+                    tracing::warn!(hub = %delivery.hub, "too many group changes of other nodes wait for their subscriptions; one was left out and its asker will time out, as may others");
+                }
                 None
             }
             Envelope::GroupCommand { id, node, action, group, connection } => {

@@ -4,7 +4,7 @@
 //! One table holds every question that waits for an answer here: those this node asked, and those it passes on for
 //! another node to a client of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,13 @@ const NO_RESULT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubExce
 /// What an asker on another node is told of a client that left (B.4).
 const GONE: &str = "Connection disconnected.";
 
+/// How many questions may be open to a client when another node asks it one more. Those of other nodes stay open until
+/// the client answers or leaves, since nobody says when their askers gave up.
+pub(super) const MOST_OPEN: usize = 1024;
+
+/// What such an asker is told then.
+const SILENT: &str = "The client leaves too many questions unanswered.";
+
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     open: Mutex<Open>,
@@ -74,6 +81,41 @@ struct Open {
     /// The number of the last question to a client of this node; the first is 1.
     last: u64,
     waiting: HashMap<InvocationId, Question>,
+    /// Which of them each client of this node is to answer; no set is kept empty.
+    asked: HashMap<ConnectionId, HashSet<InvocationId>>,
+}
+
+impl Open {
+    fn add(&mut self, id: InvocationId, question: Question) {
+        drop(self.take(&id));
+        if let Some(connection) = &question.connection {
+            self.asked.entry(connection.clone()).or_default().insert(id.clone());
+        }
+        self.waiting.insert(id, question);
+    }
+
+    fn take(&mut self, id: &InvocationId) -> Option<Question> {
+        let question = self.waiting.remove(id)?;
+        if let Some(connection) = &question.connection
+            && let Some(asked) = self.asked.get_mut(connection)
+        {
+            asked.remove(id);
+            if asked.is_empty() {
+                self.asked.remove(connection);
+            }
+        }
+        Some(question)
+    }
+
+    /// All that a client was asked.
+    fn take_of(&mut self, connection: &ConnectionId) -> Vec<(InvocationId, Question)> {
+        let ids = self.asked.remove(connection).unwrap_or_default();
+        ids.into_iter().filter_map(|id| self.waiting.remove(&id).map(|question| (id, question))).collect()
+    }
+
+    fn count_of(&self, connection: &ConnectionId) -> usize {
+        self.asked.get(connection).map_or(0, HashSet::len)
+    }
 }
 
 #[derive(Debug)]
@@ -97,7 +139,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.questions.lock().waiting.remove(&self.id);
+        self.questions.lock().take(&self.id);
     }
 }
 
@@ -115,7 +157,7 @@ impl Questions {
             // Unique among all nodes: the client's own node puts it on its table beside its own.
             None => InvocationId::from(ConnectionId::random().as_str()),
         };
-        open.waiting.insert(id.clone(), Question { connection: connection.cloned(), asker: Asker::Here(sender) });
+        open.add(id.clone(), Question { connection: connection.cloned(), asker: Asker::Here(sender) });
         (Waiting { questions: self, id }, receiver)
     }
 
@@ -186,7 +228,7 @@ impl Delivery {
                     let detail = format!("Connection ID '{connection}' is not valid for invocation ID '{id}'.");
                     return Err(ProtocolError { exception: "InvalidOperationException", detail });
                 }
-                Some(_) => open.waiting.remove(id),
+                Some(_) => open.take(id),
             }
         };
         Ok(question.and_then(|question| self.resolve(id, question, outcome)))
@@ -204,7 +246,7 @@ impl Delivery {
         };
         match protocol.decode(&mut BytesMut::from(&message[..]), None) {
             Ok(Some(HubMessage::Completion { id, outcome, .. })) => {
-                let question = self.questions.lock().waiting.remove(&id);
+                let question = self.questions.lock().take(&id);
                 // Only questions of this node are asked elsewhere, so there is nothing to pass on.
                 if let Some(question) = question {
                     let _ = self.resolve(&id, question, outcome);
@@ -216,7 +258,7 @@ impl Delivery {
     }
 
     /// Another node asks a client of this one; the answer goes to the node that the return channel names. Some: the
-    /// client is leaving already, and this tells the asker.
+    /// client is leaving already, or has left too many questions open, and this tells the asker.
     pub(super) fn pass_on(
         &self,
         connection: &ConnectionId,
@@ -228,21 +270,25 @@ impl Delivery {
         let asker = Asker::Node(NodeId::from(node), member.outbox.encoding().protocol);
         let question = Question { connection: Some(connection.clone()), asker };
         let id = reply_to.invocation;
-        self.questions.lock().waiting.insert(id.clone(), question);
+        {
+            let mut open = self.questions.lock();
+            if open.count_of(connection) >= MOST_OPEN {
+                drop(open);
+                return self.resolve(&id, question, Outcome::Error(SILENT.to_owned()));
+            }
+            open.add(id.clone(), question);
+        }
         // Looked at after the question stands on the table: a client that begins to leave later fails it there.
         if member.close.reason().is_none() && self.push(&member, frame) == Pushed::Yes {
             return None;
         }
-        let question = self.questions.lock().waiting.remove(&id)?;
+        let question = self.questions.lock().take(&id)?;
         self.resolve(&id, question, Outcome::Error(GONE.to_owned()))
     }
 
     /// Fails every question to a connection that has gone.
     pub(super) fn unanswered(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
-        let questions: Vec<_> = {
-            let mut open = self.questions.lock();
-            open.waiting.extract_if(|_, question| question.connection.as_ref() == Some(&member.id)).collect()
-        };
+        let questions = self.questions.lock().take_of(&member.id);
         let mut left = Vec::new();
         for (id, question) in questions {
             match question.asker {

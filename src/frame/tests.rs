@@ -17,6 +17,14 @@ fn an_event_has_a_data_line_for_each_line() {
     assert_eq!(&server_sent_event(b"a\nb\r\nc")[..], b"data: a\r\ndata: b\r\ndata: c\r\n\r\n");
 }
 
+/// A lone CR ends a line of an event stream too (HTML, "Parsing an event stream"), and a client may send one between
+/// the tokens of an argument.
+#[test]
+fn a_lone_cr_does_not_cut_an_event_short() {
+    assert_eq!(&server_sent_event(b"{\r1}")[..], b"data: {\r\ndata: 1}\r\n\r\n");
+    assert_eq!(&server_sent_event(b"\r\r\na\r")[..], b"data: \r\ndata: \r\ndata: a\r\n\r\n");
+}
+
 #[test]
 fn a_message_is_encoded_once_and_shared() {
     let frame = send("M", vec![RawValue::text("x")]);

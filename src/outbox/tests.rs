@@ -221,6 +221,23 @@ async fn items_wait_for_a_socket_as_long_as_it_takes() {
     assert_eq!(waiting.await, Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_socket_breaks_is_not_held_to_its_acks() {
+    let outbox = keeping(0, 1000);
+    outbox.push_item(&message(1)).await.unwrap();
+    drain(&outbox);
+    let second = message(2);
+    let mut waiting = Box::pin(outbox.push_item(&second));
+    assert!(tokio::time::timeout(ACK_PATIENCE / 2, waiting.as_mut()).await.is_err());
+    outbox.detach(0, Instant::now());
+    assert!(tokio::time::timeout(ACK_PATIENCE * 2, waiting.as_mut()).await.is_err(), "nobody could acknowledge");
+    // With the next socket its time begins anew.
+    resumed(&outbox, 1);
+    assert!(tokio::time::timeout(ACK_PATIENCE / 2, waiting.as_mut()).await.is_err());
+    outbox.acknowledge(1);
+    assert_eq!(waiting.await, Ok(()));
+}
+
 #[test]
 fn the_end_without_a_socket_is_the_end() {
     let outbox = keeping(1000, 1000);

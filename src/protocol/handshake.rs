@@ -76,9 +76,13 @@ impl From<ProtocolError> for HandshakeError {
 // === the server's side ===
 
 /// Takes the request off `buffer`; what follows it stays. None: it is not whole yet. `limit` counts it with its
-/// separator, in bytes; None is no limit.
-pub fn read_request(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HandshakeRequest>, HandshakeError> {
-    let record = framing::take_record(buffer, limit, &mut 0).map_err(|_| HandshakeError::TooLarge)?;
+/// separator, in bytes; None is no limit. `scanned` as in [`framing::take_record`].
+pub fn read_request(
+    buffer: &mut BytesMut,
+    limit: Option<usize>,
+    scanned: &mut usize,
+) -> Result<Option<HandshakeRequest>, HandshakeError> {
+    let record = framing::take_record(buffer, limit, scanned).map_err(|_| HandshakeError::TooLarge)?;
     let Some(record) = record else { return Ok(None) };
     let (mut protocol, mut version) = (None, None);
     members(&record, |scanner, name| {

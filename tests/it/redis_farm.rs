@@ -30,6 +30,29 @@ fn prefixes_keep_farms_apart() {
     assert_eq!(a.count("ReceiveMessage", &json!(["b", "hello"])), 0);
 }
 
+/// Each join waits for its subscription, and what confirms it comes behind the commands.
+#[test]
+fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
+    const CROWD: u32 = 10_000;
+    let redis = Redis::start();
+    let server = Server::setup().redis(&redis).start().ready();
+    let mut client = Client::ws(server.address);
+    let command = |number: u32| {
+        // [id, server, join, group, connection] (reference/redis-backplane.md A.4).
+        let mut payload = b"\x95\xce".to_vec();
+        payload.extend(number.to_be_bytes());
+        payload.extend(b"\xa5other\x01\xaa");
+        payload.extend(format!("room-{number:05}").bytes());
+        payload.push(0xa0 | client.id.len() as u8);
+        payload.extend(client.id.bytes());
+        payload
+    };
+    redis.publish_all("chat:internal:groups", (0..CROWD).map(command));
+    redis.subscribed(&format!("chat:group:room-{:05}", CROWD - 1), 1);
+    client.ok("SendMessage", json!(["me", "heard"]));
+    client.expect("ReceiveMessage", json!(["me", "heard"]));
+}
+
 #[test]
 fn hubs_keep_apart() {
     let redis = Redis::start();

@@ -63,7 +63,10 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Reply>, BadReply> {
     {
         return Ok(Some(reply));
     }
-    redis::parse_redis_value(&frame).map(|value| Some(Reply::Value(value))).map_err(|error| BadReply(error.to_string()))
+    // Errors may repeat what was sent, which need not be text.
+    let text = (frame.first() == Some(&b'-')).then(|| String::from_utf8_lossy(&frame));
+    let value = redis::parse_redis_value(text.as_deref().map_or(&frame[..], str::as_bytes));
+    value.map(|value| Some(Reply::Value(value))).map_err(|error| BadReply(error.to_string()))
 }
 
 /// The line that begins at `at`, without its kind byte and its end; and where the next begins.
@@ -188,6 +191,12 @@ mod tests {
         assert!(matches!(&replies[2], Reply::Value(Value::ServerError(_))));
         assert!(matches!(&replies[3], Reply::Value(Value::Map(_))));
         assert!(matches!(&replies[4], Reply::Value(Value::Nil)));
+    }
+
+    #[test]
+    fn an_error_need_not_be_text() {
+        let replies = all(b"-ERR unknown command 'X', with args beginning with: '\x95\xff'\r\n:1\r\n");
+        assert!(matches!(&replies[..], [Reply::Value(Value::ServerError(_)), Reply::Value(Value::Int(1))]));
     }
 
     #[test]

@@ -138,9 +138,10 @@ async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), Troub
     Ok(())
 }
 
-/// Code and text of an error reply. Redis does not repeat a password in it.
+/// Code and text of an error reply. A command that is not known is repeated in it, and with it a password or a message:
+/// its arguments are left out.
 pub(super) fn server_error(error: &redis::ServerError) -> String {
-    match error.details() {
+    match error.details().map(|details| details.split(", with args").next().unwrap_or_default()) {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),
     }

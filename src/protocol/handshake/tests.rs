@@ -17,13 +17,13 @@ fn buffer(vector: &Value) -> BytesMut {
 }
 
 fn refused(bytes: &[u8]) -> HandshakeError {
-    read_request(&mut BytesMut::from(bytes), Some(32_768)).unwrap_err()
+    read_request(&mut BytesMut::from(bytes), Some(32_768), &mut 0).unwrap_err()
 }
 
 #[test]
 fn every_request_of_the_reference_is_read() {
     for vector in list("handshakeRequests") {
-        let request = read_request(&mut buffer(&vector), None).unwrap().unwrap();
+        let request = read_request(&mut buffer(&vector), None, &mut 0).unwrap().unwrap();
         assert_eq!(request.protocol, vector["protocol"].as_str().unwrap());
         assert_eq!(i64::from(request.version), vector["version"].as_i64().unwrap());
     }
@@ -32,7 +32,7 @@ fn every_request_of_the_reference_is_read() {
 #[test]
 fn every_invalid_request_is_refused_with_the_references_text() {
     for vector in list("handshakeRequestsInvalid") {
-        let error = read_request(&mut buffer(&vector), None).unwrap_err();
+        let error = read_request(&mut buffer(&vector), None, &mut 0).unwrap_err();
         let base = "An unexpected error occurred during connection handshake.";
         assert_eq!(error.text(false), base);
         assert_eq!(error.text(true), format!("{base} InvalidDataException: {}", vector["error"].as_str().unwrap()));
@@ -94,19 +94,20 @@ fn details_are_the_recorded_ones() {
 fn any_int32_is_a_version_here() {
     for version in [0, -1, 2, i32::MIN, i32::MAX] {
         let mut buffer = BytesMut::from(&request("json", version)[..]);
-        assert_eq!(read_request(&mut buffer, None).unwrap().unwrap().version, version);
+        assert_eq!(read_request(&mut buffer, None, &mut 0).unwrap().unwrap().version, version);
     }
 }
 
 #[test]
 fn a_request_may_come_in_pieces_and_with_company() {
-    let mut buffer = BytesMut::new();
+    let (mut buffer, mut scanned) = (BytesMut::new(), 0);
     for byte in request("messagepack", 1) {
-        assert_eq!(read_request(&mut buffer, None).unwrap(), None);
+        assert_eq!(read_request(&mut buffer, None, &mut scanned).unwrap(), None);
+        assert_eq!(scanned, buffer.len(), "nothing is searched twice");
         buffer.extend_from_slice(&[byte]);
     }
     buffer.extend_from_slice(b"\x02\x91\x06");
-    assert_eq!(read_request(&mut buffer, None).unwrap().unwrap().protocol, "messagepack");
+    assert_eq!(read_request(&mut buffer, None, &mut scanned).unwrap().unwrap().protocol, "messagepack");
     assert_eq!(buffer, &b"\x02\x91\x06"[..]);
 }
 
@@ -117,10 +118,13 @@ fn a_request_over_the_limit_is_canceled_with_or_without_its_end() {
             format!("{{\"protocol\":\"json\",\"version\":1,\"x\":\"{}\"}}{end}", "a".repeat(filler)).as_str(),
         )
     };
-    assert!(read_request(&mut sized(961, "\x1e"), Some(1000)).unwrap().is_some());
-    assert_eq!(read_request(&mut sized(962, "\x1e"), Some(1000)).unwrap_err().text(true), "Handshake was canceled.");
-    assert_eq!(read_request(&mut sized(963, ""), Some(1000)), Err(HandshakeError::TooLarge));
-    assert_eq!(read_request(&mut sized(962, ""), Some(1000)), Ok(None));
+    assert!(read_request(&mut sized(961, "\x1e"), Some(1000), &mut 0).unwrap().is_some());
+    assert_eq!(
+        read_request(&mut sized(962, "\x1e"), Some(1000), &mut 0).unwrap_err().text(true),
+        "Handshake was canceled."
+    );
+    assert_eq!(read_request(&mut sized(963, ""), Some(1000), &mut 0), Err(HandshakeError::TooLarge));
+    assert_eq!(read_request(&mut sized(962, ""), Some(1000), &mut 0), Ok(None));
 }
 
 #[test]

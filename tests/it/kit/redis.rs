@@ -80,14 +80,8 @@ impl Redis {
     }
 
     fn command_bytes(&self, words: &[&[u8]]) -> String {
-        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            bytes.extend(format!("${}\r\n", word.len()).into_bytes());
-            bytes.extend(*word);
-            bytes.extend(b"\r\n");
-        }
         let mut stream = Stream::connect(self.address);
-        stream.write(&bytes);
+        stream.write(&encoded(words));
         stream
             .take(within(PATIENCE), |held| {
                 let length = held.windows(2).position(|window| window == b"\r\n")?;
@@ -108,12 +102,34 @@ impl Redis {
         self.command_bytes(&[b"PUBLISH", channel.as_bytes(), payload]).trim_start_matches(':').parse().unwrap()
     }
 
+    /// Publishes many payloads in one go.
+    pub(crate) fn publish_all(&self, channel: &str, payloads: impl Iterator<Item = Vec<u8>>) {
+        let mut bytes = encoded(&[b"MULTI"]);
+        payloads.for_each(|payload| bytes.extend(encoded(&[b"PUBLISH", channel.as_bytes(), &payload])));
+        bytes.extend(encoded(&[b"EXEC"]));
+        let mut stream = Stream::connect(self.address);
+        stream.write(&bytes);
+        let done = |held: &[u8]| held.windows(2).any(|window| window == b"\n*").then_some(((), held.len()));
+        stream.take(within(PATIENCE), done).unwrap();
+    }
+
     /// Waits until so many connections have subscribed to this channel.
     pub(crate) fn subscribed(&self, channel: &str, count: usize) {
         until(&format!("{count} subscribers of {channel}"), Duration::from_secs(5), || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
         });
     }
+}
+
+/// A command as Redis reads it.
+fn encoded(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+        bytes.extend(*word);
+        bytes.extend(b"\r\n");
+    }
+    bytes
 }
 
 impl Drop for Redis {

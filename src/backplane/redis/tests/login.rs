@@ -31,6 +31,27 @@ async fn password_in_both_protocol_versions() {
     works(Node::on_redis(RedisOptions::parse(&url).unwrap(), "a").await).await;
 }
 
+/// An unknown command is answered with its arguments. Old servers do not know HELLO, and managed ones rename AUTH.
+#[tokio::test]
+async fn a_server_that_repeats_the_command_does_not_tell_the_password() {
+    for (command, protocol) in [("AUTH", "resp2"), ("HELLO", "resp3")] {
+        let redis = Redis::start(&["--rename-command", command, ""]).await;
+        let error = refused(redis.options(&format!("password=hunter2,protocol={protocol}"))).await;
+        assert!(error.contains(&format!("{command} was refused: ERR unknown command")), "{error}");
+        assert!(!error.contains("args"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_command_does_not_tell_the_message() {
+    let redis = Redis::start(&["--rename-command", "PUBLISH", ""]).await;
+    let node = Node::on_redis(redis.options(""), "a").await;
+    node.reaches(LinkState::Up).await;
+    let answer = node.say("hunter2").await;
+    let Err(BackplaneError::Refused(error)) = answer else { panic!("{answer:?}") };
+    assert!(error.starts_with("ERR unknown command") && error.ends_with(['\'', '`']), "{error}");
+}
+
 #[tokio::test]
 async fn a_user_with_the_least_rights() {
     let redis = Redis::start(&[]).await;
