@@ -283,7 +283,6 @@ impl Connection {
         member: &Member,
         calls: &mut Invocations,
     ) -> CloseReason {
-        let mut socket = 0;
         let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
             member.liveness.busy();
@@ -302,12 +301,11 @@ impl Connection {
                 }
                 let dispatched = self.dispatch(message, member, calls);
                 tokio::pin!(dispatched);
-                let lost = || self.outbox.detach(socket, Instant::now());
                 let ended = tokio::select! {
                     biased;
                     ended = &mut dispatched => ended,
                     reason = self.peer.close.closed() => return reason,
-                    () = ahead.read(session, source, &self.outbox, lost), if member.received.is_some() => tokio::select! {
+                    () = ahead.read(session, source, &self.outbox), if member.received.is_some() => tokio::select! {
                         ended = dispatched => ended,
                         reason = self.peer.close.closed() => return reason,
                     },
@@ -334,17 +332,16 @@ impl Connection {
                 }
                 // No end yet: the client may come again.
                 Err(SourceEnd::Lost) if member.received.is_some() => {
-                    self.outbox.detach(socket, Instant::now());
-                    session.cut();
+                    ahead.lost(session, &self.outbox);
                     // Nobody is there to be heard: what ends it now is the time without a socket.
                     member.liveness.busy();
-                    socket = loop {
+                    loop {
                         tokio::select! {
-                            newer = source.renewed() => break newer,
+                            () = ahead.renew(source) => break,
                             reason = self.peer.close.closed() => return reason,
                             () = calls.progress() => {}
                         }
-                    };
+                    }
                 }
                 Err(SourceEnd::Lost) => return CloseReason::TransportLost,
                 Err(SourceEnd::Violation(code)) => return CloseReason::Violation(code),
