@@ -111,6 +111,9 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     let mut batch: Vec<Bytes> = Vec::new();
     let mut socket = 0;
     loop {
+        // A hub that is busy enough brings the next message while one is written: the reader, and the thread, are not
+        // for the writer alone.
+        tokio::task::coop::consume_budget().await;
         tokio::select! {
             () = sink.ready() => {}
             () = outbox.ended() => return Gone,
