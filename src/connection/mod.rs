@@ -142,19 +142,29 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     }
 }
 
-/// A connection that others can reach. One whose task ends without a farewell, which only a panic of our own does, is
-/// taken off the registry all the same: nobody sends to a ghost.
+/// A connection that others can reach. One whose task ends without a farewell, which only a panic beside a call does (in
+/// our own code, or in what a hub answers at once), is taken off the registry all the same, and its hub is told: nobody
+/// sends to a ghost, or keeps its state.
 struct Presence {
     host: Arc<HubHost>,
-    id: ConnectionId,
+    caller: Caller,
+    /// Whether the hub's `connected` took it.
+    taken: bool,
     ended: bool,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.ended {
-            let (host, id) = (self.host.clone(), self.id.clone());
-            self.host.tasks.spawn(async move { host.delivery.disconnect(&id).await });
+        if self.ended {
+            return;
+        }
+        self.caller.abort();
+        let (host, caller) = (self.host.clone(), self.caller.clone());
+        if self.taken {
+            let error = Some("the connection's task broke".to_owned());
+            self.host.tasks.spawn(async move { gone(&host, &caller, error).await });
+        } else {
+            self.host.tasks.spawn(async move { host.delivery.disconnect(caller.connection_id()).await });
         }
     }
 }
@@ -179,7 +189,7 @@ impl Connection {
             self.peer.close.clone(),
             self.host.delivery.clone(),
         );
-        let mut presence = Presence { host: self.host.clone(), id: member.id.clone(), ended: false };
+        let mut presence = Presence { host: self.host.clone(), caller: caller.clone(), taken: false, ended: false };
         self.host.delivery.connect(member.clone()).await;
         if let Err(error) =
             answer::contain(async { self.host.hub.connected(caller.asking(Asking::WhileConnecting)).await }).await
@@ -194,6 +204,7 @@ impl Connection {
             };
             return CloseReason::ConnectedFailed(exception, message);
         }
+        presence.taken = true;
         let mut calls = Invocations::new(self.host.clone(), caller.clone(), self.outbox.clone());
         let reason = self.read(&mut session, &mut source, &member, &mut calls).await;
         // What the reader found counts only if nobody outside spoke before.
@@ -400,14 +411,16 @@ enum NoHandshake {
 /// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
 /// hub is told. Beside each other, as in the reference (section 4.11).
 async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
-    let told = async {
-        let disconnected = async { host.hub.disconnected(caller.clone(), reason.error()).await };
-        if let Err(error) = answer::contain(disconnected).await {
-            tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
-        }
-        host.delivery.disconnect(caller.connection_id()).await;
-    };
-    tokio::join!(told, calls.finish());
+    tokio::join!(gone(&host, &caller, reason.error()), calls.finish());
+}
+
+/// Tells the hub that a client has gone, and forgets the client.
+async fn gone(host: &HubHost, caller: &Caller, error: Option<String>) {
+    let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
+    if let Err(error) = answer::contain(disconnected).await {
+        tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
+    }
+    host.delivery.disconnect(caller.connection_id()).await;
 }
 
 #[cfg(test)]

@@ -152,6 +152,7 @@ async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert!(node.host.delivery.registry().everybody().is_empty());
+    assert_eq!(node.told(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
 }
 
 #[tokio::test(start_paused = true)]
