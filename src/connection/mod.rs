@@ -17,6 +17,7 @@ mod invocations;
 mod uploads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -191,9 +192,9 @@ impl Connection {
         );
         let mut presence = Presence { host: self.host.clone(), caller: caller.clone(), taken: false, ended: false };
         self.host.delivery.connect(member.clone()).await;
-        if let Err(error) =
-            answer::contain(async { self.host.hub.connected(caller.asking(Asking::WhileConnecting)).await }).await
-        {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let coming = caller.asking(Asking::WhileConnecting(is_over.clone()));
+        if let Err(error) = answer::contain(async { self.host.hub.connected(coming).await }).await {
             tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
             self.host.delivery.disconnect(&member.id).await;
             presence.ended = true;
@@ -205,6 +206,7 @@ impl Connection {
             return CloseReason::ConnectedFailed(exception, message);
         }
         presence.taken = true;
+        is_over.store(true, Ordering::Relaxed);
         let mut calls = Invocations::new(self.host.clone(), caller.clone(), self.outbox.clone());
         let reason = self.read(&mut session, &mut source, &member, &mut calls).await;
         // What the reader found counts only if nobody outside spoke before.

@@ -1,6 +1,7 @@
 //! One client: it can be sent to, and it can be asked (reference/signalr-protocol.md 4.8).
 
 use std::any::type_name;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::HubError;
@@ -57,7 +58,10 @@ impl Client {
         match &self.asking {
             Asking::Free => {}
             Asking::Call(slot) => slot.give_up(),
-            Asking::WhileConnecting => return Err(AskError::WhileConnecting),
+            Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
+                return Err(AskError::WhileConnecting);
+            }
+            Asking::WhileConnecting(_) => {}
         }
         let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
         self.audience.delivery().ask(id, method, arguments, self.timeout).await

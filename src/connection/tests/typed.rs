@@ -1,7 +1,7 @@
 //! Typed methods that stream, take uploads, and are cancelled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -191,4 +191,28 @@ async fn a_stream_that_runs_on_and_never_waits_lets_others_have_their_turn() {
     other.send(r#"{"type":1,"invocationId":"2","target":"Echo","arguments":[2]}"#).await;
     assert_eq!(other.next().await.as_deref(), Some(r#"{"type":3,"invocationId":"2","result":2}"#));
     assert!(taken.load(Ordering::Relaxed) < MANY, "the answer does not wait for the end of the stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
+    let kept: Arc<Mutex<Option<Caller>>> = Arc::default();
+    let keep = kept.clone();
+    let hub = Methods::new().on_connected(move |caller: Caller| {
+        let keep = keep.clone();
+        async move {
+            let early = caller.clients().caller().invoke::<i32>("Question", ()).await.unwrap_err();
+            assert!(early.to_string().contains("inside OnConnectedAsync"), "{early}");
+            *keep.lock().unwrap() = Some(caller);
+            Ok(())
+        }
+    });
+    let (backplane, _nothing_arrives) = memory::single();
+    let mut client = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await;
+    assert!(client.all().await.is_empty());
+    let caller = kept.lock().unwrap().take().unwrap();
+    let asking = tokio::spawn(async move { caller.clients().caller().invoke::<i32>("Question", ()).await });
+    let question = r#"{"type":1,"invocationId":"s1","target":"Question","arguments":[]}"#;
+    assert_eq!(client.next().await.as_deref(), Some(question));
+    client.send(r#"{"type":3,"invocationId":"s1","result":7}"#).await;
+    assert_eq!(asking.await.unwrap(), Ok(7));
 }
