@@ -94,6 +94,9 @@ impl Builder {
     }
 
     /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`.
+    ///
+    /// Browsers let any page open a WebSocket, whatever `cors_origins` says, and send cookies along: an authenticator
+    /// that goes by cookies must look at the header `Origin` too.
     #[must_use]
     pub fn authenticate(mut self, authenticator: impl Authenticate) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
