@@ -21,6 +21,32 @@
 //! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
 //! | 1 | [`protocol`], [`target`] | the hub protocol's bytes; whom a message is for |
 //! | 0 | [`ids`] | names as types |
+//!
+//! # As a library
+//!
+//! ```no_run
+//! use hubplane::config::{Config, HubOptions};
+//! use hubplane::hub::{Caller, Methods};
+//! use hubplane::server::Server;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let chat = Methods::new().method("SendMessage", |caller: Caller, user: String, message: String| async move {
+//!     caller.clients().all().send("ReceiveMessage", (user, message)).await?;
+//!     Ok(())
+//! });
+//! let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
+//!
+//! // Sends from outside of a call.
+//! if let Some(clients) = server.clients("/chat") {
+//!     tokio::spawn(async move { clients.all().send("Notice", ("up",)).await });
+//! }
+//! server.run_until_signal().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that can
+//! be put around them.
 
 pub mod ids;
 

@@ -13,9 +13,8 @@ use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
 use hubplane::auth::mint::{Wish, mint};
 use hubplane::config::AuthConfig;
-use hubplane::config::auth::{KeyConfig, KeyMaterial};
+use hubplane::config::auth::{Algorithm, KeyConfig, KeyMaterial};
 use hubplane::hub::{Clients, HubError};
-use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 /// The key that tokens are signed with. Everybody knows it: this server is for tests.

@@ -16,11 +16,11 @@ const files = {
 };
 
 createServer(async (request, response) => {
-  const { pathname } = new URL(request.url, "http://localhost");
-  if (pathname === "/settings.json") {
+  const [path] = request.url.split("?");
+  if (path === "/settings.json") {
     response.setHeader("content-type", "application/json").end(JSON.stringify({ hub }));
-  } else if (files[pathname]) {
-    const [file, type] = files[pathname];
+  } else if (files[path]) {
+    const [file, type] = files[path];
     response.setHeader("content-type", type).end(await readFile(new URL(file, import.meta.url)));
   } else {
     response.writeHead(404).end();

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use tokio::time::Instant;
+
 use crate::outbox::Outbox;
 use crate::protocol::{HubMessage, ProtocolError};
 use crate::session::Session;
@@ -25,6 +27,8 @@ pub(super) struct Ahead {
     most: usize,
     error: Option<ProtocolError>,
     end: Option<SourceEnd>,
+    /// The number of the socket that is read.
+    socket: u64,
 }
 
 impl Ahead {
@@ -32,7 +36,7 @@ impl Ahead {
     /// within it.
     pub(super) fn new(unacknowledged: usize) -> Self {
         let most = unacknowledged.saturating_add(MARGIN).min(MOST);
-        Self { messages: VecDeque::new(), bytes: 0, most, error: None, end: None }
+        Self { messages: VecDeque::new(), bytes: 0, most, error: None, end: None, socket: 0 }
     }
 
     /// The next message in order.
@@ -54,16 +58,28 @@ impl Ahead {
         self.end.take()
     }
 
-    /// Reads and lets Acks count until nothing more may be read, which is told; `lost` is called when the socket is.
-    /// May be dropped half-way.
-    pub(super) async fn read<S: Source>(
-        &mut self,
-        session: &mut Session,
-        source: &mut S,
-        outbox: &Outbox,
-        mut lost: impl FnMut(),
-    ) {
-        while self.bytes < self.most && self.end.is_none() && self.error.is_none() {
+    /// The socket is gone. What was half a message comes again over the next one; messages that were read whole have
+    /// their turn.
+    pub(super) fn lost(&self, session: &mut Session, outbox: &Outbox) {
+        outbox.detach(self.socket, Instant::now());
+        session.cut();
+    }
+
+    /// Waits for the next socket. May be dropped half-way.
+    pub(super) async fn renew<S: Source>(&mut self, source: &mut S) {
+        self.socket = source.renewed().await;
+        self.end = None;
+    }
+
+    /// Reads and lets Acks count until nothing more may be read, which is told. When the socket is lost it goes on with
+    /// the next one: that is where the Acks come then. May be dropped half-way.
+    pub(super) async fn read<S: Source>(&mut self, session: &mut Session, source: &mut S, outbox: &Outbox) {
+        while self.bytes < self.most && self.error.is_none() {
+            match self.end {
+                None => {}
+                Some(SourceEnd::Lost) => self.renew(source).await,
+                Some(SourceEnd::Closed | SourceEnd::Violation(_)) => return,
+            }
             // What was there before is decoded first: messages stay in order.
             self.decode(session, outbox);
             let had = session.buffer().len();
@@ -75,7 +91,7 @@ impl Ahead {
                 Err(end) => {
                     self.end = Some(end);
                     if end == SourceEnd::Lost {
-                        lost();
+                        self.lost(session, outbox);
                     }
                 }
             }

@@ -86,8 +86,12 @@ impl Answerer {
         loop {
             let error = match contain(async { stream.next().await.transpose() }).await {
                 Ok(None) => return Outcome::Void,
-                // Its reader has said that it wants no more.
-                Ok(Some(_)) if cancellation.is_cancelled() => continue,
+                // Its reader has said that it wants no more. No queue holds back a stream that never waits now: it must
+                // not keep its thread for itself, and nobody would notice that its time is over.
+                Ok(Some(_)) if cancellation.is_cancelled() => {
+                    tokio::task::coop::consume_budget().await;
+                    continue;
+                }
                 Ok(Some(item)) => {
                     let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
                     match self.outbox.push_item(&Frame::new(message)).await {

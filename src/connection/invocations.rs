@@ -69,7 +69,6 @@ impl Invocations {
         tokio::select! {
             Some(ended) = self.running.next() => self.give_back(ended),
             () = self.freed.notified() => self.slots.retain(|slot| !slot.is_given_up()),
-            else => std::future::pending().await,
         }
     }
 

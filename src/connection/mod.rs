@@ -17,6 +17,7 @@ mod invocations;
 mod uploads;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,6 +112,9 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     let mut batch: Vec<Bytes> = Vec::new();
     let mut socket = 0;
     loop {
+        // A hub that is busy enough brings the next message while one is written: the reader, and the thread, are not
+        // for the writer alone.
+        tokio::task::coop::consume_budget().await;
         tokio::select! {
             () = sink.ready() => {}
             () = outbox.ended() => return Gone,
@@ -139,19 +143,29 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     }
 }
 
-/// A connection that others can reach. One whose task ends without a farewell, which only a panic of our own does, is
-/// taken off the registry all the same: nobody sends to a ghost.
+/// A connection that others can reach. One whose task ends without a farewell, which only a panic beside a call does (in
+/// our own code, or in what a hub answers at once), is taken off the registry all the same, and its hub is told: nobody
+/// sends to a ghost, or keeps its state.
 struct Presence {
     host: Arc<HubHost>,
-    id: ConnectionId,
+    caller: Caller,
+    /// Whether the hub's `connected` took it.
+    taken: bool,
     ended: bool,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.ended {
-            let (host, id) = (self.host.clone(), self.id.clone());
-            self.host.tasks.spawn(async move { host.delivery.disconnect(&id).await });
+        if self.ended {
+            return;
+        }
+        self.caller.abort();
+        let (host, caller) = (self.host.clone(), self.caller.clone());
+        if self.taken {
+            let error = Some("the connection's task broke".to_owned());
+            self.host.tasks.spawn(async move { gone(&host, &caller, error).await });
+        } else {
+            self.host.tasks.spawn(async move { host.delivery.disconnect(caller.connection_id()).await });
         }
     }
 }
@@ -176,11 +190,11 @@ impl Connection {
             self.peer.close.clone(),
             self.host.delivery.clone(),
         );
-        let mut presence = Presence { host: self.host.clone(), id: member.id.clone(), ended: false };
+        let mut presence = Presence { host: self.host.clone(), caller: caller.clone(), taken: false, ended: false };
         self.host.delivery.connect(member.clone()).await;
-        if let Err(error) =
-            answer::contain(async { self.host.hub.connected(caller.asking(Asking::WhileConnecting)).await }).await
-        {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let coming = caller.asking(Asking::WhileConnecting(is_over.clone()));
+        if let Err(error) = answer::contain(async { self.host.hub.connected(coming).await }).await {
             tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
             self.host.delivery.disconnect(&member.id).await;
             presence.ended = true;
@@ -191,6 +205,8 @@ impl Connection {
             };
             return CloseReason::ConnectedFailed(exception, message);
         }
+        presence.taken = true;
+        is_over.store(true, Ordering::Relaxed);
         let mut calls = Invocations::new(self.host.clone(), caller.clone(), self.outbox.clone());
         let reason = self.read(&mut session, &mut source, &member, &mut calls).await;
         // What the reader found counts only if nobody outside spoke before.
@@ -283,7 +299,6 @@ impl Connection {
         member: &Member,
         calls: &mut Invocations,
     ) -> CloseReason {
-        let mut socket = 0;
         let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
             member.liveness.busy();
@@ -302,12 +317,11 @@ impl Connection {
                 }
                 let dispatched = self.dispatch(message, member, calls);
                 tokio::pin!(dispatched);
-                let lost = || self.outbox.detach(socket, Instant::now());
                 let ended = tokio::select! {
                     biased;
                     ended = &mut dispatched => ended,
                     reason = self.peer.close.closed() => return reason,
-                    () = ahead.read(session, source, &self.outbox, lost), if member.received.is_some() => tokio::select! {
+                    () = ahead.read(session, source, &self.outbox), if member.received.is_some() => tokio::select! {
                         ended = dispatched => ended,
                         reason = self.peer.close.closed() => return reason,
                     },
@@ -334,17 +348,16 @@ impl Connection {
                 }
                 // No end yet: the client may come again.
                 Err(SourceEnd::Lost) if member.received.is_some() => {
-                    self.outbox.detach(socket, Instant::now());
-                    session.cut();
+                    ahead.lost(session, &self.outbox);
                     // Nobody is there to be heard: what ends it now is the time without a socket.
                     member.liveness.busy();
-                    socket = loop {
+                    loop {
                         tokio::select! {
-                            newer = source.renewed() => break newer,
+                            () = ahead.renew(source) => break,
                             reason = self.peer.close.closed() => return reason,
                             () = calls.progress() => {}
                         }
-                    };
+                    }
                 }
                 Err(SourceEnd::Lost) => return CloseReason::TransportLost,
                 Err(SourceEnd::Violation(code)) => return CloseReason::Violation(code),
@@ -400,14 +413,16 @@ enum NoHandshake {
 /// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
 /// hub is told. Beside each other, as in the reference (section 4.11).
 async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
-    let told = async {
-        let disconnected = async { host.hub.disconnected(caller.clone(), reason.error()).await };
-        if let Err(error) = answer::contain(disconnected).await {
-            tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
-        }
-        host.delivery.disconnect(caller.connection_id()).await;
-    };
-    tokio::join!(told, calls.finish());
+    tokio::join!(gone(&host, &caller, reason.error()), calls.finish());
+}
+
+/// Tells the hub that a client has gone, and forgets the client.
+async fn gone(host: &HubHost, caller: &Caller, error: Option<String>) {
+    let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
+    if let Err(error) = answer::contain(disconnected).await {
+        tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
+    }
+    host.delivery.disconnect(caller.connection_id()).await;
 }
 
 #[cfg(test)]

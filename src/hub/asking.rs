@@ -16,8 +16,9 @@ pub(crate) enum Asking {
     Free,
     /// The call's slot is given free.
     Call(Arc<Slot>),
-    /// Not allowed: the hub's `connected` runs, and its client is not read yet.
-    WhileConnecting,
+    /// Not allowed while the hub's `connected` runs: its client is not read yet. Whoever keeps its caller may ask once
+    /// this is set.
+    WhileConnecting(Arc<AtomicBool>),
 }
 
 /// The slot of one running call.

@@ -1,6 +1,7 @@
 //! One client: it can be sent to, and it can be asked (reference/signalr-protocol.md 4.8).
 
 use std::any::type_name;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::HubError;
@@ -57,7 +58,10 @@ impl Client {
         match &self.asking {
             Asking::Free => {}
             Asking::Call(slot) => slot.give_up(),
-            Asking::WhileConnecting => return Err(AskError::WhileConnecting),
+            Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
+                return Err(AskError::WhileConnecting);
+            }
+            Asking::WhileConnecting(_) => {}
         }
         let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
         self.audience.delivery().ask(id, method, arguments, self.timeout).await
@@ -74,7 +78,7 @@ impl From<AskError> for HubError {
     }
 }
 
-/// The name users of .NET know a simple type by; of others the last part of its path.
+/// The name users of .NET know a simple type by; of others the last part of its path, without parameters.
 fn dotnet_name(name: &str) -> &str {
     match name {
         "bool" => "Boolean",
@@ -87,6 +91,27 @@ fn dotnet_name(name: &str) -> &str {
         "u32" => "UInt32",
         "u64" => "UInt64",
         "alloc::string::String" => "String",
-        other => other.rsplit("::").next().unwrap_or(other),
+        other if other.starts_with(['(', '[', '&']) => other,
+        other => other.split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_have_the_names_that_dotnet_users_know() {
+        for (name, expected) in [
+            (type_name::<i32>(), "Int32"),
+            (type_name::<String>(), "String"),
+            (type_name::<ConnectionId>(), "ConnectionId"),
+            (type_name::<Vec<String>>(), "Vec"),
+            (type_name::<Option<std::collections::BTreeMap<String, i32>>>(), "Option"),
+            (type_name::<(String, i32)>(), "(alloc::string::String, i32)"),
+            (type_name::<[u8; 2]>(), "[u8; 2]"),
+        ] {
+            assert_eq!(dotnet_name(name), expected);
+        }
     }
 }

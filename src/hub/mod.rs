@@ -49,7 +49,8 @@ use crate::protocol::{BindingError, RawValue, ValueError};
 /// hub's own maps, keyed by connection id.
 ///
 /// The methods return futures that the connection's own task drives: a call that blocks its thread blocks its
-/// caller alone for as long as the runtime has other threads. A panic ends the call with an error, not the server.
+/// caller alone for as long as the runtime has other threads. A panic in them ends the call with an error, not the
+/// server; one in `method` or `check`, which answer at once, ends the connection.
 pub trait Hub: Send + Sync + 'static {
     /// Describes a method before it is called; letter case of `target` does not count. None: there is no such
     /// method, and the caller is told so.
@@ -73,7 +74,7 @@ pub trait Hub: Send + Sync + 'static {
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
 
     /// A client has gone, once for each that `connected` took. `error` is None for an orderly end. What is sent to
-    /// the caller now is dropped.
+    /// the caller now is dropped. Calls of this client may still run.
     fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
         let _ = (caller, error);
         Box::pin(async { Ok(()) })

@@ -70,7 +70,8 @@ impl Builder {
     }
 
     /// Adds a hub. `backplane_name` is its name among the nodes, in metrics and logs; to share a farm with
-    /// ASP.NET Core it is the hub type's full name. The hubs of the configuration are there anyway.
+    /// ASP.NET Core it is the hub type's full name. `options` are all of its options: `[hub_defaults]` of a
+    /// configuration file is for the hubs declared there. Those are there anyway.
     #[must_use]
     pub fn hub(self, path: &str, backplane_name: &str, hub: impl Hub, options: HubOptions) -> Self {
         self.shared_hub(path, backplane_name, Arc::new(hub), options)
@@ -93,6 +94,9 @@ impl Builder {
     }
 
     /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`.
+    ///
+    /// Browsers let any page open a WebSocket, whatever `cors_origins` says, and send cookies along: an authenticator
+    /// that goes by cookies must look at the header `Origin` too.
     #[must_use]
     pub fn authenticate(mut self, authenticator: impl Authenticate) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
@@ -142,10 +146,9 @@ impl Builder {
 
     /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
     ///
-    /// Fails for paths and names that clash, for keys that cannot be used, for rules without a way to know users,
-    /// and for a backplane that refuses
-    /// to begin; a Redis that is merely away is waited for in the background, unless its connection string says
-    /// `abortConnect=true`.
+    /// Fails for paths and names that clash, for keys that cannot be used, for rules without a way to know users, and
+    /// for a backplane that refuses to begin; a Redis that is merely away is waited for in the background, unless its
+    /// connection string says `abortConnect=true`.
     pub async fn build(self) -> Result<Server, ServeError> {
         let Self { config, hubs, raw, user_id, authenticator, rules, routes, headers, any_origin } = self;
         let hubs = declared(&config).chain(hubs).collect::<Vec<_>>();

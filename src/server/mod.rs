@@ -96,12 +96,14 @@ impl Server {
         Builder::new(config)
     }
 
-    /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. None: no hub is there.
+    /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. To be taken before the server
+    /// runs; it is cheap to clone, and goes on while the server does. None: no hub is there.
     pub fn clients(&self, path: &str) -> Option<Clients> {
         Some(Clients::of(self.host(path)?.delivery.clone()))
     }
 
-    /// Who is in which group, from outside of a hub's methods, by the hub's path. None: no hub is there.
+    /// Who is in which group, from outside of a hub's methods, by the hub's path, as [`Server::clients`]. None: no hub
+    /// is there.
     pub fn groups(&self, path: &str) -> Option<Groups> {
         Some(Groups::of(self.host(path)?.delivery.clone()))
     }
@@ -121,7 +123,12 @@ impl Server {
         self.hosts.iter().map(|hub| (hub.path.as_str(), hub.host.name.as_str()))
     }
 
-    /// Binds `listen` of the configuration. Raises the soft limit of open files to the hard one.
+    /// Binds `listen` of the configuration; fails where that cannot be listened on. Raises the soft limit of open files
+    /// to the hard one.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
     pub fn bind(self) -> Result<Bound, ServeError> {
         limits::raise_open_files();
         let listener = front::listen(self.config.listen, self.patience())?;

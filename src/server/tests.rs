@@ -134,6 +134,26 @@ fn with_slow_route(config: Config) -> (Builder, Arc<Notify>, Arc<Notify>) {
 
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
 
+// === counting ===
+
+#[tokio::test]
+async fn a_connection_whose_task_breaks_is_counted_out() {
+    let builder = Server::builder(config())
+        .hub("/hub", "Hub", Nothing, crate::config::HubOptions::default())
+        .user_id(|_| panic!("a planted panic of the host's own code"));
+    let server = start(builder).await;
+    let mut client = server.connect().await;
+    let upgrade = "GET /hub HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.send(upgrade).await;
+    client.read_to("\r\n\r\n").await;
+    let handshake = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
+    client.bytes(&[&[0x81, 0x80 | handshake.len() as u8, 0, 0, 0, 0], handshake.as_bytes()].concat()).await;
+    let _ = client.0.read_to_end(&mut Vec::new()).await;
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.contains("\nsignalr_connections{hub=\"Hub\",transport=\"web_sockets\"} 0\n"), "{metrics}");
+}
+
 // === answering ===
 
 #[tokio::test]

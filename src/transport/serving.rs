@@ -67,33 +67,48 @@ pub(super) async fn run<S: Source, K: Sink>(
     source: S,
     sink: K,
 ) -> CloseReason {
-    let transport = request.transport;
-    opened(endpoint, transport);
+    let counted = Counted::new(endpoint, request.transport);
     let reason = match &endpoint.app {
         App::Hub(host) => {
-            let handover = link.handover.as_ref().filter(|_| transport == TransportKind::WebSockets);
+            let handover = link.handover.as_ref().filter(|_| request.transport == TransportKind::WebSockets);
             let resumption = handover.map(|handover| handover.resumption.clone());
             let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), resumption };
             serve(host, peer, outbox, source, sink).await
         }
         App::Raw(app) => raw::serve(app, request, &link.close, &outbox, source, sink).await,
     };
-    closed(endpoint, transport, &reason);
+    counted.out(&reason);
     reason
 }
 
-/// A connection begins to be served. Raw connections have no metrics.
-fn opened(endpoint: &Endpoint, transport: TransportKind) {
-    if let App::Hub(host) = &endpoint.app {
-        host.metrics.opened(transport);
-    }
-    tracing::debug!("connection opened");
+/// A connection among those that are there now. One whose task breaks counts as ended by the server's own code. Raw
+/// connections have no metrics.
+struct Counted<'a> {
+    endpoint: &'a Endpoint,
+    transport: TransportKind,
+    /// The label of why it ended.
+    reason: &'static str,
 }
 
-/// A connection has been served.
-fn closed(endpoint: &Endpoint, transport: TransportKind, reason: &CloseReason) {
-    if let App::Hub(host) = &endpoint.app {
-        host.metrics.closed(transport, reason.label());
+impl<'a> Counted<'a> {
+    fn new(endpoint: &'a Endpoint, transport: TransportKind) -> Self {
+        if let App::Hub(host) = &endpoint.app {
+            host.metrics.opened(transport);
+        }
+        tracing::debug!("connection opened");
+        Self { endpoint, transport, reason: CloseReason::Aborted.label() }
     }
-    tracing::debug!(reason = reason.label(), "connection closed");
+
+    fn out(mut self, reason: &CloseReason) {
+        self.reason = reason.label();
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let App::Hub(host) = &self.endpoint.app {
+            host.metrics.closed(self.transport, self.reason);
+        }
+        tracing::debug!(reason = self.reason, "connection closed");
+    }
 }

@@ -108,6 +108,8 @@ struct EventSource<'a> {
 impl Source for EventSource<'_> {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         tokio::select! {
+            // A POST that was accepted counts, whenever the stream is dropped.
+            biased;
             read = self.link.inbound.read(into) => read.map_err(|Gone| SourceEnd::Closed),
             () = self.batches.closed() => Err(SourceEnd::Closed),
         }
@@ -138,6 +140,29 @@ impl Sink for &mut EventSink {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ids::ConnectionId;
+
+    #[tokio::test]
+    async fn what_was_posted_is_read_before_the_end_of_the_stream() {
+        let id = ConnectionId::from("c");
+        for _ in 0..64 {
+            let link = Link::new(id.clone(), (&id).into(), None, false);
+            let (batches, body) = mpsc::channel(1);
+            let mut source = EventSource { link: &link, batches };
+            link.inbound.write(Bytes::from_static(b"accepted")).await.unwrap();
+            drop(body);
+            let mut into = BytesMut::new();
+            assert_eq!(source.recv(&mut into).await, Ok(()));
+            assert_eq!(&into[..], b"accepted");
+            assert_eq!(source.recv(&mut into).await, Err(SourceEnd::Closed));
         }
     }
 }

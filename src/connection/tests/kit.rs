@@ -257,7 +257,7 @@ impl Client {
     }
 }
 
-struct In(mpsc::Receiver<Bytes>);
+pub(super) struct In(pub(super) mpsc::Receiver<Bytes>);
 
 impl Source for In {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {

@@ -1,13 +1,20 @@
 //! Coming and going: handshakes, hooks, and what a client is told when its connection ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::kit::{Node, TestHub};
-use crate::close::CloseReason;
+use super::kit::{In, Node, TestHub};
+use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
+use crate::connection::{HubHost, Peer, serve};
+use crate::frame::{self, Framing};
+use crate::hub::RequestInfo;
 use crate::protocol::TransportKind;
+use crate::wire::{Gone, Sink};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_says_nothing_is_told_and_closed() {
@@ -145,6 +152,7 @@ async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert!(node.host.delivery.registry().everybody().is_empty());
+    assert_eq!(node.told(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,4 +212,54 @@ async fn nobody_is_pinged_before_the_handshake_is_answered() {
     assert!(client.all().await.is_empty());
     client.send(r#"{"protocol":"json","version":1}"#).await;
     assert_eq!(client.all().await, ["{}"]);
+}
+
+/// A wire on which every write brings the next message, as a busy hub does; after many it brings none, so that a test
+/// ends.
+struct Busy {
+    node: Arc<HubHost>,
+    to_server: mpsc::Sender<Bytes>,
+    sent: u32,
+}
+
+const MANY: u32 = 100_000;
+
+impl Sink for Busy {
+    async fn ready(&mut self) {}
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+        batch.clear();
+        self.sent += 1;
+        if self.sent == 10 {
+            self.to_server.try_send("{\"type\":7}\u{1e}".into()).unwrap();
+        }
+        if self.sent < MANY {
+            for member in self.node.delivery.registry().everybody().iter() {
+                member.push(&frame::ping());
+            }
+        } else {
+            self.node.delivery.registry().everybody()[0].close.close(CloseReason::SlowClient);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_read_however_much_there_is_to_write() {
+    let node = Node::new(HubOptions::default());
+    let (to_server, incoming) = mpsc::channel(16);
+    let request = RequestInfo {
+        transport: TransportKind::WebSockets,
+        uri: "/test".parse().unwrap(),
+        headers: http::HeaderMap::new(),
+        remote: None,
+        principal: None,
+    };
+    let (id, close) = ("a".into(), CloseSignal::default());
+    let peer = Peer { id, request: Arc::new(request), close, resumption: None };
+    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw));
+    let sink = Busy { node: host.clone(), to_server: to_server.clone(), sent: 0 };
+    let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), sink).await });
+    to_server.send("{\"protocol\":\"json\",\"version\":1}\u{1e}".into()).await.unwrap();
+    assert_eq!(served.await.unwrap(), CloseReason::ClientSentClose(None));
 }

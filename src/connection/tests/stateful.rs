@@ -98,8 +98,8 @@ fn options() -> HubOptions {
 async fn join(node: &Node, version: i32) -> Client {
     let (to_server, now) = mpsc::channel(64);
     let (out, from_server) = mpsc::channel(64);
-    let (sources, next_source) = mpsc::channel(1);
-    let (sinks, next_sink) = mpsc::channel(1);
+    let (sources, next_source) = mpsc::channel(2);
+    let (sinks, next_sink) = mpsc::channel(2);
     let (close, resumption) = (CloseSignal::default(), Resumption::default());
     let request = RequestInfo {
         transport: TransportKind::WebSockets,
@@ -397,6 +397,36 @@ async fn acks_are_heard_behind_a_message_that_waits() {
     client.send(&sequence(19)).await;
     client.echo(4).await;
     assert_eq!(client.all().await, [answer(4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
+    let node = Node::new(options());
+    let mut client = join(&node, 2).await;
+    client.echo(1).await;
+    assert_eq!(client.all().await, [answer(1)]);
+    client.send(r#"{"type":1,"invocationId":"2","target":"Hold","arguments":[],"streamIds":["s"]}"#).await;
+    for _ in 0..15 {
+        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
+    }
+    client.to_server.as_ref().unwrap().send("{\"type\":2,\"half".into()).await.unwrap();
+    client.cut().await;
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(1), answer(1)]);
+    // All of it comes again, and the Ack for what has just come again.
+    client.send(&sequence(3)).await;
+    for _ in 0..16 {
+        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
+    }
+    client.send(r#"{"type":8,"sequenceId":1}"#).await;
+    client.echo(3).await;
+    assert!(client.all().await.is_empty());
+    client.come_again().await;
+    assert_eq!(client.all().await, [sequence(2)], "the Ack counts though the reader waits");
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":null}"#.to_owned(), answer(3)]);
+    node.host.sweep(Instant::now());
+    assert_eq!(client.all().await, [r#"{"type":8,"sequenceId":19}"#], "nothing was lost or counted twice");
 }
 
 #[tokio::test(start_paused = true)]

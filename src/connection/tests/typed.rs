@@ -1,6 +1,7 @@
 //! Typed methods that stream, take uploads, and are cancelled.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -136,4 +137,82 @@ async fn who_listens_and_does_not_end_is_dropped_after_five_seconds() {
     assert!(client.all().await.is_empty());
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#]);
+}
+
+/// Many large items that are all there, then nothing, so that a test sees whoever takes them all and does not hang.
+fn flood(taken: &Arc<AtomicU32>) -> Methods {
+    let items = |taken: Arc<AtomicU32>| {
+        let item = RawValue::text(&"x".repeat(8000));
+        let items = std::iter::repeat_n(item, MANY as usize);
+        stream::iter(items.inspect(move |_| _ = taken.fetch_add(1, Ordering::Relaxed)).map(Ok)).chain(stream::pending())
+    };
+    let (plain, held) = (taken.clone(), taken.clone());
+    Methods::new()
+        .method("Echo", |_: Caller, value: i32| async move { Ok(value) })
+        .stream("Flood", move |_: Caller| std::future::ready(Ok(items(plain.clone()))))
+        .stream("HeldFlood", move |_: Caller, cancellation: Cancellation| {
+            std::future::ready(Ok(items(held.clone()).inspect(move |_| _ = cancellation.is_cancelled())))
+        })
+}
+
+const MANY: u32 = 100_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
+    let taken = Arc::new(AtomicU32::new(0));
+    let (backplane, _nothing_arrives) = memory::single();
+    let mut client = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n").join("a").await;
+    // Many times: whether the client's queue has room when the word comes is a matter of chance.
+    for _ in 0..50 {
+        taken.store(0, Ordering::Relaxed);
+        client.send(&stream_call("Flood", "[]", "[]")).await;
+        for _ in 0..20 {
+            client.next().await.unwrap();
+        }
+        client.send(r#"{"type":5,"invocationId":"1"}"#).await;
+        assert_eq!(client.all().await.pop().as_deref(), Some(r#"{"type":3,"invocationId":"1"}"#));
+        assert!(taken.load(Ordering::Relaxed) < MANY, "nobody waits for the rest");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_runs_on_and_never_waits_lets_others_have_their_turn() {
+    let taken = Arc::new(AtomicU32::new(0));
+    let (backplane, _nothing_arrives) = memory::single();
+    let node = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n");
+    let (mut client, mut other) = (node.join("a").await, node.join("b").await);
+    client.send(&stream_call("HeldFlood", "[]", "[]")).await;
+    client.next().await.unwrap();
+    client.send(r#"{"type":5,"invocationId":"1"}"#).await;
+    // What is taken from now on reaches nobody.
+    while taken.load(Ordering::Relaxed) < 1000 {
+        let _ = tokio::time::timeout(Duration::ZERO, client.next()).await;
+    }
+    other.send(r#"{"type":1,"invocationId":"2","target":"Echo","arguments":[2]}"#).await;
+    assert_eq!(other.next().await.as_deref(), Some(r#"{"type":3,"invocationId":"2","result":2}"#));
+    assert!(taken.load(Ordering::Relaxed) < MANY, "the answer does not wait for the end of the stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
+    let kept: Arc<Mutex<Option<Caller>>> = Arc::default();
+    let keep = kept.clone();
+    let hub = Methods::new().on_connected(move |caller: Caller| {
+        let keep = keep.clone();
+        async move {
+            let early = caller.clients().caller().invoke::<i32>("Question", ()).await.unwrap_err();
+            assert!(early.to_string().contains("inside OnConnectedAsync"), "{early}");
+            *keep.lock().unwrap() = Some(caller);
+            Ok(())
+        }
+    });
+    let (backplane, _nothing_arrives) = memory::single();
+    let mut client = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await;
+    assert!(client.all().await.is_empty());
+    let caller = kept.lock().unwrap().take().unwrap();
+    let asking = tokio::spawn(async move { caller.clients().caller().invoke::<i32>("Question", ()).await });
+    let question = r#"{"type":1,"invocationId":"s1","target":"Question","arguments":[]}"#;
+    assert_eq!(client.next().await.as_deref(), Some(question));
+    client.send(r#"{"type":3,"invocationId":"s1","result":7}"#).await;
+    assert_eq!(asking.await.unwrap(), Ok(7));
 }

@@ -110,6 +110,8 @@ impl WebSocketSource {
 
     /// Reads and decodes once.
     async fn read(&mut self, into: &mut BytesMut) {
+        // A peer may send what brings nothing (pongs, empty frames) as fast as it is read: it must not keep the thread.
+        tokio::task::coop::consume_budget().await;
         let (decoder, pongs) = (&mut self.decoder, &mut self.pongs);
         let mut decode = |bytes: &mut [u8]| match decoder.feed(bytes, into, pongs) {
             _ if bytes.is_empty() => Some(SourceEnd::Lost),
@@ -180,7 +182,7 @@ pub(super) struct WebSocketSink {
     send_timeout: Duration,
     close: CloseSignal,
     parted: Arc<AtomicBool>,
-    /// A write failed: there is nobody to say farewell to.
+    /// A write failed or was given up: there is nobody to say farewell to.
     broken: bool,
     next: Next,
 }
@@ -228,18 +230,20 @@ impl Sink for &mut WebSocketSink {
             return Err(Gone);
         }
         let (timeout, next) = (self.send_timeout, self.next.clone());
+        // Until all of it is out: nothing may follow a frame that is cut short, also when this is given up half-way.
+        self.broken = true;
         let written = tokio::select! {
             biased;
             written = write_all(&mut self.writer, batch, timeout) => written,
             () = next.waits() => Err(ErrorKind::ConnectionAborted.into()),
         };
+        self.broken = written.is_err();
         written.map_err(|error| {
             // A client whose side has ended already may come again over another socket.
             let may_come = self.next.handover.is_some() && self.parted.load(Ordering::Relaxed);
             if error.kind() == ErrorKind::TimedOut && !may_come {
                 self.close.close(CloseReason::SendTimeout);
             }
-            self.broken = true;
             Gone
         })
     }

@@ -1,11 +1,15 @@
 //! A WebSocket over something that is no TCP socket, as TLS will be: a pipe in memory.
 #![allow(clippy::unwrap_used)]
 
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::io::any;
 use super::socket::{WebSocketSink, WebSocketSource, part};
@@ -102,4 +106,67 @@ async fn no_pong_is_replaced_while_the_writer_keeps_up() {
     };
     let expected: Vec<u8> = (0..PINGS).flat_map(|number| [0x8a, 1, number]).collect();
     assert_eq!(pongs, expected);
+}
+
+const MANY: u32 = 10_000;
+
+/// A peer that sends pongs as fast as they are read; after many it is silent, so that a test ends.
+struct Pongs(Arc<AtomicU32>);
+
+impl AsyncRead for Pongs {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0.fetch_add(1, Ordering::Relaxed) >= MANY {
+            return Poll::Pending;
+        }
+        buffer.put_slice(&[0x8a, 0x80, 0, 0, 0, 0]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Pongs {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_peer_whose_frames_bring_nothing_leaves_others_their_turn() {
+    let read = Arc::new(AtomicU32::new(0));
+    let (reader, writer) = any(Pongs(read.clone()));
+    let mut source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
+    let sink = WebSocketSink::new(writer, &source, TIMEOUT, CloseSignal::default());
+    {
+        let (mut source, mut into) = (&mut source, BytesMut::new());
+        assert!(futures_util::poll!(pin!(source.recv(&mut into))).is_pending());
+        assert!(read.load(Ordering::Relaxed) < MANY, "the reader does not go on to the end of them");
+    }
+    // Nor while it waits for the peer's close frame.
+    read.store(0, Ordering::Relaxed);
+    tokio::task::yield_now().await;
+    assert!(futures_util::poll!(pin!(part(source, sink, Duration::from_secs(3600)))).is_pending());
+    assert!(read.load(Ordering::Relaxed) < MANY, "nor does the farewell");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_short_is_followed_by_nothing() {
+    let (ours, mut theirs) = tokio::io::duplex(8);
+    let (reader, writer) = any(ours);
+    let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
+    let mut sink = WebSocketSink::new(writer, &source, Duration::from_secs(3600), CloseSignal::default());
+    {
+        let (mut sink, mut batch) = (&mut sink, vec![Bytes::from_static(&[0; 100])]);
+        let mut sending = pin!(sink.send(&mut batch));
+        assert!(futures_util::poll!(sending.as_mut()).is_pending());
+    }
+    let mut rest = Vec::new();
+    tokio::join!(part(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
+    assert_eq!(rest, [0; 8], "no close frame in the middle of another one");
 }

@@ -1,19 +1,9 @@
 // The official JavaScript client in headless Chromium, driven by JSON lines on standard input and output: what
 // ../js/client.js is in node. Each connection lives on a page of its server's own origin, which the test makes up; with
 // `page` in the connect command, on a page of that origin. CHROMIUM names the browser (/usr/bin/chromium).
-import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { CLIENT, beside, launch } from "./chromium.js";
 
-const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
-const built = (name, file) => find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`);
-const SCRIPTS = [built("signalr10", "signalr"), built("messagepack10", "signalr-protocol-msgpack"), find.resolve("./driver.js")];
-const ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
-  // A page that the test makes up is from nowhere, which may not call the loopback.
-  "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,LocalNetworkAccessChecksWebRTC"];
 const PATH = "/page-of-the-test";
 const START = `
   const execute = signalRDriver({
@@ -27,9 +17,10 @@ const START = `
     }
   };`;
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: ARGS });
+// A page that the test makes up is from nowhere, which may not call the loopback.
+const browser = await launch("--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,LocalNetworkAccessChecksWebRTC");
 const context = await browser.newContext();
-const text = (await Promise.all(SCRIPTS.map((script) => readFile(script, "utf8")))).concat(START).join("\n;\n");
+const text = [...CLIENT, await beside("driver.js"), START].join("\n;\n");
 const say = (line) => process.stdout.write(`${line}\n`);
 const pages = new Map(), homes = new Map();
 

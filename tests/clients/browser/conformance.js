@@ -5,16 +5,9 @@
 // The server has no pages: they come from another port here, which is another origin of the same site, and the server takes
 // every origin. CHROMIUM names the browser. Last line: "N passed, N failed"; exit code 1 on failure.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { TRANSPORTS, counted, launch, protocols, site } from "./chromium.js";
 
 const { BASE } = process.env;
-const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
-const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
-const built = (name, file) => readFile(find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`));
 
 // Runs in a worker too, where there is no `document`.
 const talk = `
@@ -34,44 +27,16 @@ async function talk({ url, transport, protocol, asks }) {
 const worker = `
 importScripts("/signalr.js", "/msgpack.js", "/talk.js");
 onmessage = ({ data }) => talk(data).then(postMessage, (error) => postMessage({ error: String(error) }));`;
-const files = {
-  "/": `<!doctype html><title>A page</title><script src="/signalr.js"></script><script src="/msgpack.js"></script><script src="/talk.js"></script>`,
-  "/signalr.js": await built("signalr10", "signalr"),
-  "/msgpack.js": await built("messagepack10", "signalr-protocol-msgpack"),
-  "/talk.js": talk,
-  "/worker.js": worker,
-};
+const pages = await site({ "/talk.js": talk, "/worker.js": worker });
+const PAGE = `http://127.0.0.1:${pages.address().port}/`;
+const browser = await launch();
+const { test: run, end } = counted(browser);
 
-const site = createServer((request, response) => {
-  const body = files[request.url];
-  response.writeHead(body ? 200 : 404, { "content-type": `text/${request.url.endsWith(".js") ? "javascript" : "html"}; charset=utf-8` }).end(body);
+const test = (title, body) => run(title, async (context) => {
+  const page = await context.newPage();
+  await page.goto(PAGE);
+  await body(page);
 });
-await new Promise((done) => site.listen(0, "127.0.0.1", done));
-const PAGE = `http://127.0.0.1:${site.address().port}/`;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-let passed = 0, failed = 0;
-
-async function test(title, body) {
-  const context = await browser.newContext();
-  context.setDefaultTimeout(20_000);
-  try {
-    const page = await context.newPage();
-    await page.goto(PAGE);
-    await body(page);
-    passed++;
-    console.log(`ok      ${title}`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
-  } finally {
-    await context.close();
-  }
-}
 
 const inPage = (page, options) => page.evaluate((options) => talk(options), { url: `${BASE}/testhub`, protocol: "json", ...options });
 const inWorker = (page, options) => page.evaluate(async (options) => {
@@ -102,7 +67,7 @@ try {
     assert.match(answers[1], /Chrom/);
   });
   for (const transport of TRANSPORTS) {
-    for (const protocol of transport === "ServerSentEvents" ? ["json"] : ["json", "messagepack"]) {
+    for (const protocol of protocols(transport)) {
       await test(`a web worker is answered and hears a message, ${transport}, ${protocol}`, async (page) => {
         const answer = await inWorker(page, { transport, protocol, asks: [["Echo", "ü"], ["GetCookie", "testCookie"]] });
         assert.deepEqual(answer, { answers: ["ü", "testValue"], message: "é" });
@@ -111,7 +76,6 @@ try {
   }
 } finally {
   await browser.close();
-  site.close();
+  pages.close();
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed || !passed ? 1 : 0);
+end();

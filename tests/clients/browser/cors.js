@@ -6,31 +6,10 @@
 // nothing. The pages come from PAGE_PORT and another port; Chromium takes every name below
 // `localhost` for the loopback. CHROMIUM names the browser. Last line: "N passed, N failed"; exit code 1 on failure.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { TRANSPORTS, counted, launch, protocols, site } from "./chromium.js";
 
 const { LISTED, ANY, SUBDOMAINS, NONE } = process.env;
 const PORT = Number(process.env.PAGE_PORT);
-const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
-const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
-const built = (name, file) => readFile(find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`));
-const files = {
-  "/signalr.js": await built("signalr10", "signalr"),
-  "/msgpack.js": await built("messagepack10", "signalr-protocol-msgpack"),
-  "/": `<!doctype html><title>A page of another origin</title><script src="/signalr.js"></script><script src="/msgpack.js"></script>`,
-};
-
-async function site(port) {
-  const server = createServer((request, response) => {
-    const body = files[request.url];
-    response.writeHead(body ? 200 : 404, { "content-type": request.url.endsWith(".js") ? "text/javascript" : "text/html" }).end(body);
-  });
-  await new Promise((done) => server.listen(port, "127.0.0.1", done));
-  return server;
-}
 
 // On the page: connects, is answered, hears a broadcast of its own, stops. What went wrong, or null.
 const talk = async ({ url, transport, protocol, withCredentials, token }) => {
@@ -53,32 +32,16 @@ const talk = async ({ url, transport, protocol, withCredentials, token }) => {
   return echo === "é" && text === "all" ? null : `echo ${echo}, heard ${text}`;
 };
 
-const sites = [await site(PORT), await site(0)];
+const sites = [await site({}, PORT), await site()];
 const otherPort = sites[1].address().port;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-let passed = 0, failed = 0;
+const browser = await launch();
+const { test: run, end } = counted(browser);
 
-async function test(title, body) {
-  const context = await browser.newContext();
-  context.setDefaultTimeout(20_000);
+const test = (title, body) => run(title, async (context) => {
   const requests = [];
   context.on("request", (request) => requests.push(request));
-  try {
-    await body({ context, requests });
-    passed++;
-    console.log(`ok      ${title}`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
-  } finally {
-    await context.close();
-  }
-}
+  await body({ context, requests });
+});
 
 async function from(context, origin, options) {
   const page = await context.newPage();
@@ -91,7 +54,7 @@ const listed = `http://localhost:${PORT}`;
 
 try {
   for (const transport of TRANSPORTS) {
-    for (const protocol of transport === "ServerSentEvents" ? ["json"] : ["json", "messagepack"]) {
+    for (const protocol of protocols(transport)) {
       await test(`a listed origin, with credentials, ${transport}, ${protocol}`, async ({ context }) => {
         assert.equal(await from(context, listed, { server: LISTED, transport, protocol }), null);
       });
@@ -152,5 +115,4 @@ try {
   await browser.close();
   for (const server of sites) server.close();
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed > 0 ? 1 : 0);
+end();

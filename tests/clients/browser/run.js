@@ -11,7 +11,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { TRANSPORTS, counted, launch, protocols } from "./chromium.js";
 import { standIn } from "./stand-in.js";
 
 const BASE_A = process.env.BASE_A ?? "http://127.0.0.1:8080";
@@ -22,31 +22,20 @@ const PICTURES = process.argv.includes("--pictures");
 const PATIENCE = 10_000;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
-const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
 
-let passed = 0, failed = 0, rooms = 0;
+let rooms = 0;
 const cleanUp = [];
 
-async function test(title, body) {
-  if (process.env.ONLY && !title.includes(process.env.ONLY)) return;
-  const context = await browser.newContext({ viewport: DESKTOP });
-  context.setDefaultTimeout(PATIENCE);
+const test = (title, body) => run(title, async (context) => {
   const complaints = [];
   context.on("weberror", (error) => complaints.push(error.error().message));
   context.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
-  try {
-    await body({ context, room: `room-${process.pid}-${++rooms}`, complaints });
-    assert.deepEqual(complaints, [], "the pages complained");
-    passed++;
-    console.log(`ok      ${title}`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED  ${title}\n        ${String(error.stack ?? error).replaceAll("\n", "\n        ")}`);
-    for (const complaint of complaints) console.log(`        page: ${complaint}`);
-  } finally {
-    await context.close();
-  }
-}
+  await body({ context, room: `room-${process.pid}-${++rooms}`, complaints }).catch((error) => {
+    for (const complaint of complaints) error.stack += `\npage: ${complaint}`;
+    throw error;
+  });
+  assert.deepEqual(complaints, [], "the pages complained");
+});
 
 // A tab that has joined the room. Both kinds of page have the same element ids.
 async function tab(context, address, parameters) {
@@ -115,12 +104,8 @@ async function pictures() {
   }
 }
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
+const { test: run, fail, end } = counted(browser, { viewport: DESKTOP, patience: PATIENCE });
 cleanUp.push(() => browser.close());
 
 try {
@@ -140,8 +125,7 @@ try {
   }
 
   for (const protocol of ["json", "messagepack"]) {
-    for (const transport of TRANSPORTS) {
-      if (protocol === "messagepack" && transport === "ServerSentEvents") continue; // carries text only
+    for (const transport of TRANSPORTS.filter((transport) => protocols(transport).includes(protocol))) {
       await test(`examples/web, two tabs, ${transport}, ${protocol}`, async ({ context, room }) => {
         const ada = await example(context, BASE_A, { name: "Ada", room, transport, protocol });
         const grace = await example(context, BASE_B, { name: "Grace", room, transport, protocol });
@@ -294,10 +278,8 @@ try {
   }
   if (PICTURES) await pictures();
 } catch (error) {
-  failed++;
-  console.log(`FAILED  ${error.stack}`);
+  fail("outside of the tests", error);
 } finally {
   for (const step of cleanUp.reverse()) await step();
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed > 0 ? 1 : 0);
+end();
