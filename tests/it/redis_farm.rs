@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::kit::client::settle;
-use crate::kit::{Client, Protocol, Redis, Server, Transport, unique};
+use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, until};
 
 #[test]
 fn prefixes_keep_farms_apart() {
@@ -140,7 +140,7 @@ fn foreign_bytes_disturb_nothing() {
     // Once a kind of mistake, with the name of the channel it was first seen on.
     for server in [&one, &two] {
         for channel in ["chat:all", "chat:internal:groups"] {
-            let lines = server.logged(channel);
+            let lines = until("it is logged", PATIENCE, || Some(server.logged(channel)).filter(|lines| *lines > 0));
             assert!((1..=foreign.len()).contains(&lines), "{lines} log lines name {channel}");
         }
         assert!(server.logged("backplane channel") <= 2 * foreign.len(), "{}", server.log());
@@ -172,5 +172,5 @@ fn foreign_messages_that_a_client_cannot_get_are_told_once() {
     for client in &mut clients {
         client.expect("ReceiveMessage", json!(["a", "still well"]));
     }
-    assert_eq!(server.logged("has no form in this client's protocol"), 1, "{}", server.log());
+    server.expect_logged("has no form in this client's protocol", 1);
 }

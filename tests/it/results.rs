@@ -9,6 +9,10 @@ const CONFIG: &str = r#"
 detailed_errors = true
 [hubs.chat.methods.Ask]
 params = ["id", "question"]
+do = [{ ask = "Answer", to = "connection:{id}", args = ["{question}"], as = "answer" }]
+returns = { answer = "{answer}" }
+[hubs.chat.methods.AskBriefly]
+params = ["id", "question"]
 do = [{ ask = "Answer", to = "connection:{id}", args = ["{question}"], timeout = "2s", as = "answer" }]
 returns = { answer = "{answer}" }
 [hubs.chat.methods.Say]
@@ -47,9 +51,10 @@ fn ask(servers: &[Server], disconnected: &str) {
     let error = asker.invoke("Ask", json!(["nobody", 3]));
     assert_eq!(error, Err(format!("{base}Connection 'nobody' does not exist.")));
 
-    let call = asker.begin("Ask", json!([asked.id, 4]));
+    let call = asker.begin("AskBriefly", json!([asked.id, 4]));
     asked.question("Answer", &json!(4));
-    assert_eq!(asker.completion(&call), Err(format!("{base}Invocation canceled by the server.")));
+    let briefly = base.replace("'Ask'", "'AskBriefly'");
+    assert_eq!(asker.completion(&call), Err(format!("{briefly}Invocation canceled by the server.")));
 
     let call = asker.begin("Ask", json!([asked.id, 5]));
     asked.question("Answer", &json!(5));
@@ -78,7 +83,7 @@ fn a_monitor_makes_no_question_hang() {
     let mut asker = Client::ws(server.address);
     let _monitor = redis.monitor();
     redis.subscribed("nobody:at:all", 1);
-    let error = asker.invoke("Ask", json!(["nobody", 1])).unwrap_err();
+    let error = asker.invoke("AskBriefly", json!(["nobody", 1])).unwrap_err();
     assert!(error.ends_with("HubException: Invocation canceled by the server."), "{error}");
 }
 

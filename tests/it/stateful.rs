@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::kit::http::{self, Response, ask};
 use crate::kit::server::Setup;
 use crate::kit::stream::{Stop, Stream};
 use crate::kit::ws::{self, Ws};
-use crate::kit::{Client, PATIENCE, QUIET, Redis, Server, within};
+use crate::kit::{Client, PATIENCE, PROCESS, QUIET, Redis, Server, Watch, within};
 
 fn setup() -> Setup {
     Server::setup().env("HUB_DEFAULTS__ALLOW_STATEFUL_RECONNECTS", "true")
@@ -125,6 +125,7 @@ impl Resuming {
                     }
                     self.next += 1;
                 }
+                6 => {} // a Ping, when the machine is slow enough for one
                 _ => self.heard.push(message),
             }
         }
@@ -260,11 +261,11 @@ fn a_silent_socket_is_taken_over_at_once_and_the_new_one_lives() {
     client.echo(1);
     client.until("an answer", |heard| heard.len() == 1);
     let silent = client.ws.take();
-    let start = Instant::now();
+    let start = Watch::start();
     client.come_again();
     client.echo(2);
     client.until("the next answer", |heard| heard.len() == 2);
-    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+    start.within(Duration::from_secs(2), "the new socket serves");
     client.rest();
     assert_eq!(client.answers(), [1, 2]);
     assert_eq!(silent.unwrap().read_out(within(PATIENCE)).1, "close 1000", "the old one is told");
@@ -352,8 +353,8 @@ fn who_has_no_socket_does_not_hold_up_a_stop() {
     client.echo(1);
     client.until("an answer", |heard| heard.len() == 1);
     client.cut();
-    let start = Instant::now();
+    let start = Watch::start();
     server.signal("TERM");
-    assert_eq!(server.exit(PATIENCE), Some(0));
-    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    assert_eq!(server.exit(PROCESS), Some(0));
+    start.within(Duration::from_secs(5), "it ends");
 }

@@ -23,7 +23,9 @@ fn outbox() -> Arc<Outbox> {
     Arc::new(Outbox::new(Encoding { protocol: Protocol::Json, framing: Framing::WebSocket }, None, None))
 }
 
+/// For what is waited for; what must not run out has [`LONG`].
 const TIMEOUT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn any_stream_will_do() {
@@ -31,7 +33,7 @@ async fn any_stream_will_do() {
     let (reader, writer) = any(ours);
     let (outbox, close) = (outbox(), CloseSignal::default());
     let mut source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox.clone(), None);
-    let mut sink = WebSocketSink::new(writer, &source, TIMEOUT, close.clone());
+    let mut sink = WebSocketSink::new(writer, &source, LONG, close.clone());
 
     theirs.write_all(&[0x81, 0x83, 0, 0, 0, 0, b'a', b'b', b'c', 0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
     let mut into = BytesMut::new();
@@ -57,7 +59,7 @@ async fn any_stream_will_do() {
     assert_eq!((&mut source).recv(&mut into).await, Err(SourceEnd::Closed));
     assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(b"late")]).await, Err(Gone));
     let mut rest = Vec::new();
-    tokio::join!(part(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
+    tokio::join!(part(source, sink, LONG), async { theirs.read_to_end(&mut rest).await.unwrap() });
     assert_eq!(rest, [0x88, 2, 0x03, 0xe8]);
 }
 
@@ -102,7 +104,7 @@ async fn no_pong_is_replaced_while_the_writer_keeps_up() {
         pongs = writing => pongs,
         () = pinging => unreachable!(),
         _ = reading => unreachable!(),
-        () = tokio::time::sleep(Duration::from_secs(5)) => Vec::new(),
+        () = tokio::time::sleep(LONG) => Vec::new(),
     };
     let expected: Vec<u8> = (0..PINGS).flat_map(|number| [0x8a, 1, number]).collect();
     assert_eq!(pongs, expected);

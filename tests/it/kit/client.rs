@@ -276,6 +276,16 @@ impl Client {
         self.count_now(target, arguments)
     }
 
+    /// Whether it is called so before nothing more comes for a while.
+    pub(crate) fn hears_soon(&mut self, target: &str, arguments: &Value) -> bool {
+        while self.count_now(target, arguments) == 0 {
+            if matches!(self.heard.last(), Some(Message::End(_))) || self.step(within(QUIET)).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// How often it has been called so, in what was read up to now.
     pub(crate) fn count_now(&self, target: &str, arguments: &Value) -> usize {
         self.heard.iter().filter(|message| invoked(message, target, arguments)).count()

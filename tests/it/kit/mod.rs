@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod stream;
+pub(crate) mod watch;
 pub(crate) mod ws;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +16,13 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Message, Protocol, Transport};
 pub(crate) use redis::Redis;
 pub(crate) use server::Server;
+pub(crate) use watch::Watch;
 
-/// How long anything may take before a test gives up.
+/// How long a process may take to start or to end: nothing else ends that wait.
+pub(crate) const PROCESS: Duration = Duration::from_secs(60);
+
+/// How long anything else may take before a test gives up: less than the time-outs of a server that is set up as usual (15 s and more),
+/// so that none of them passes for what a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long what must not come is given to come, after something that was sent later has been seen.

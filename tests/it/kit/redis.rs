@@ -1,11 +1,11 @@
 //! A real `redis-server` of a test's own, to be killed, paused and started again. The environment's `REDIS_SERVER` names another binary.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::stream::Stream;
-use super::{PATIENCE, signal, until, within};
+use super::{PATIENCE, PROCESS, signal, until, within};
 
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -14,10 +14,17 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// A port for one, where nothing listens yet.
+    /// A port for one, where nothing listens yet. It is below the range that the system gives to connections and to listeners
+    /// on port 0, so that nobody else has it when Redis comes, or comes again.
     pub(crate) fn absent() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { address: listener.local_addr().unwrap(), child: None }
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let start = (std::process::id() % 900) as u16;
+        loop {
+            let port = 22_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1000;
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Self { address: (Ipv4Addr::LOCALHOST, port).into(), child: None };
+            }
+        }
     }
 
     pub(crate) fn start() -> Self {
@@ -45,7 +52,11 @@ impl Redis {
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         self.child = Some(child);
-        until("redis-server answers", PATIENCE, || TcpStream::connect(self.address).ok());
+        until("redis-server answers", PROCESS, || {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "redis-server on {} ended: {ended:?}", self.address);
+            TcpStream::connect(self.address).ok()
+        });
         assert_eq!(self.command(&["PING"]), "+PONG");
     }
 
@@ -115,7 +126,7 @@ impl Redis {
 
     /// Waits until so many connections have subscribed to this channel.
     pub(crate) fn subscribed(&self, channel: &str, count: usize) {
-        until(&format!("{count} subscribers of {channel}"), Duration::from_secs(5), || {
+        until(&format!("{count} subscribers of {channel}"), PATIENCE, || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
         });
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::http::{self, Response};
 use super::redis::Redis;
-use super::{PATIENCE, signal, unique, until};
+use super::{PATIENCE, PROCESS, QUIET, signal, unique, until};
 
 /// How a server is to be started.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Setup {
     pub(crate) fn start(self) -> Server {
         let (mut server, urls) = self.spawn();
         while server.address.port() == 0 {
-            match urls.recv_timeout(PATIENCE) {
+            match urls.recv_timeout(PROCESS) {
                 Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
                 Err(_) => panic!("no URL on stdout; its log:\n{}", server.log()),
             }
@@ -61,7 +61,7 @@ impl Setup {
     #[track_caller]
     pub(crate) fn ends(self) -> (Option<i32>, String) {
         let (mut server, _urls) = self.spawn();
-        let code = server.exit(PATIENCE);
+        let code = server.exit(PROCESS);
         (code, server.log())
     }
 
@@ -140,7 +140,7 @@ impl Server {
     /// Waits for `/readyz`.
     #[track_caller]
     pub(crate) fn ready(self) -> Self {
-        self.expect_ready(200, PATIENCE);
+        self.expect_ready(200, PROCESS);
         self
     }
 
@@ -172,6 +172,24 @@ impl Server {
     /// How many log lines have this in them.
     pub(crate) fn logged(&self, part: &str) -> usize {
         self.log().lines().filter(|line| line.contains(part)).count()
+    }
+
+    /// Waits until so many log lines have this in them, and for a moment more; then there are no others. What a server logs comes over a
+    /// pipe of its own, behind what its clients see.
+    #[track_caller]
+    pub(crate) fn expect_logged(&self, part: &str, times: usize) {
+        let patience = Instant::now() + PATIENCE;
+        while self.logged(part) < times && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(QUIET);
+        assert_eq!(self.logged(part), times, "log lines with {part:?}:\n{}", self.log());
+    }
+
+    /// Waits until a metric without labels, or the sum of those with any, has this value.
+    #[track_caller]
+    pub(crate) fn expect_metric(&self, name: &str, value: f64) {
+        until(&format!("{name} is {value}"), PATIENCE, || (self.metric(name, &[]) == value).then_some(()));
     }
 
     pub(crate) fn signal(&self, name: &str) {

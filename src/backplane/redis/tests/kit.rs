@@ -18,7 +18,7 @@ use crate::ids::{HubName, NodeId};
 use crate::protocol::Protocol;
 
 /// Longer than anything here may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Redis {
     child: Child,
@@ -29,7 +29,7 @@ pub(super) struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub(super) async fn start(args: &[&str]) -> Self {
-        let redis = Self::start_on(free_port(), args);
+        let mut redis = Self::start_on(free_port(), args);
         redis.answers().await;
         redis
     }
@@ -41,9 +41,10 @@ impl Redis {
     }
 
     /// Waits until it says anything at all, be it that a login is needed.
-    pub(super) async fn answers(&self) {
+    pub(super) async fn answers(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self.try_command(&[&["PING"]]).await.is_none() {
+            assert!(!self.has_ended(), "redis-server on port {} has ended by itself", self.port);
             assert!(Instant::now() < deadline, "redis-server on port {} did not answer", self.port);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
