@@ -67,5 +67,6 @@ fn streams(hub: Methods) -> Methods {
 }
 
 fn thrown(message: Option<String>) -> HubError {
-    HubError::failed("InvalidOperationException", message.unwrap_or_default())
+    let standard = || "Operation is not valid due to the current state of the object.".to_owned();
+    HubError::failed("InvalidOperationException", message.unwrap_or_else(standard))
 }

@@ -302,6 +302,11 @@ fn a_published_set_is_used_by_kid_and_algorithm() {
     // In vain: what is known stays.
     ring.put(None);
     assert!(checker.check(&named["RS256 of other-rsa"], at(NOW)).is_ok());
+    // A token that names another key is not tried with this one, so that new keys are asked for.
+    let renamed = file!("jwks.json").replace("\"kid\": \"", "\"kid\": \"not-");
+    ring.put(Some(KeySet::published(renamed.as_bytes()).unwrap().0));
+    assert!(checker.check(&plain["RS256"], at(NOW)).is_ok());
+    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(Refused::KeyNotFound));
 }
 
 #[test]

@@ -173,6 +173,8 @@ impl Invocations {
             self.answerer.reject(id, &target, Outcome::Error(text)).await;
             return None;
         };
+        // From here on it is called as its hub calls it, in every text (FINDINGS 2).
+        let target = self.answerer.host.hub.name(&target).map(str::to_owned).unwrap_or(target);
         let bound = arguments.and_then(|arguments| {
             let call = Call { target: target.clone(), arguments, uploads: Vec::new(), cancellation: self.gone.clone() };
             match shape.parameters {

@@ -81,6 +81,10 @@ impl Hub for Declared {
         })
     }
 
+    fn name(&self, target: &str) -> Option<&str> {
+        self.methods.name(target)
+    }
+
     // `check` stays as it is: any value fits a parameter.
 
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {

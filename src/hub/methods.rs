@@ -175,6 +175,10 @@ impl Hub for Methods {
         self.methods.get(target).map(|method| method.shape.clone())
     }
 
+    fn name(&self, target: &str) -> Option<&str> {
+        self.methods.name(target)
+    }
+
     fn check(&self, call: &Call) -> Result<(), BindingError> {
         // An unknown method is an error of another kind, told by `method`.
         self.methods.get(&call.target).map_or(Ok(()), |method| method.function.check(&call.arguments))

@@ -56,6 +56,13 @@ pub trait Hub: Send + Sync + 'static {
     /// method, and the caller is told so.
     fn method(&self, target: &str) -> Option<MethodShape>;
 
+    /// A method's name as the hub declares it. That is what a client's errors call it, in whatever case it called
+    /// the method (FINDINGS 2), and what [`Call::target`] is. None: the name as the client wrote it.
+    fn name(&self, target: &str) -> Option<&str> {
+        let _ = target;
+        None
+    }
+
     /// Whether the arguments fit, without calling anything. Asked only where an error is certain and its text
     /// depends on it: the reference binds before it checks the mode of the call (section 4.1).
     fn check(&self, call: &Call) -> Result<(), BindingError> {

@@ -7,7 +7,8 @@ use std::collections::hash_map::Entry;
 /// of each, without any language's rules.
 #[derive(Debug)]
 pub(super) struct MethodTable<T> {
-    methods: Vec<T>,
+    /// Each with its name as declared.
+    methods: Vec<(String, T)>,
     /// Names as declared: what clients mostly write, found without building a key.
     exact: HashMap<String, usize>,
     folded: HashMap<String, usize>,
@@ -27,12 +28,21 @@ impl<T> MethodTable<T> {
         };
         vacant.insert(self.methods.len());
         self.exact.insert(name.to_owned(), self.methods.len());
-        self.methods.push(method);
+        self.methods.push((name.to_owned(), method));
         true
     }
 
     /// The method that a client means by `target`.
     pub(super) fn get(&self, target: &str) -> Option<&T> {
+        self.entry(target).map(|(_, method)| method)
+    }
+
+    /// Its name as declared.
+    pub(super) fn name(&self, target: &str) -> Option<&str> {
+        self.entry(target).map(|(name, _)| name.as_str())
+    }
+
+    fn entry(&self, target: &str) -> Option<&(String, T)> {
         let index = self.exact.get(target).or_else(|| self.folded.get(&fold(target)))?;
         self.methods.get(*index)
     }
@@ -40,7 +50,7 @@ impl<T> MethodTable<T> {
     /// The method of that name, to change it.
     pub(super) fn get_mut(&mut self, target: &str) -> Option<&mut T> {
         let index = self.exact.get(target).or_else(|| self.folded.get(&fold(target)))?;
-        self.methods.get_mut(*index)
+        self.methods.get_mut(*index).map(|(_, method)| method)
     }
 
     /// The names as declared, in no order.
@@ -83,6 +93,7 @@ mod tests {
         let table = table(&["SendMessage", "Größe"]);
         for target in ["SendMessage", "sendmessage", "SENDMESSAGE", "sENDmESSAGE"] {
             assert_eq!(table.get(target).map(String::as_str), Some("SendMessage"), "{target}");
+            assert_eq!(table.name(target), Some("SendMessage"), "{target}");
         }
         assert_eq!(table.get("GRÖßE").map(String::as_str), Some("Größe"));
     }

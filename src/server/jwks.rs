@@ -137,3 +137,64 @@ async fn get(uri: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'st
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use std::future::pending;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A place that answers each request with these bytes, and then with spaces without end if it is to go on.
+    async fn place(answer: &'static str, goes_on: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                while goes_on && stream.write_all(&[b' '; 65536]).await.is_ok() {}
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn what_is_no_set_of_keys_is_refused() {
+        for (answer, goes_on, part) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true, "length limit"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n", true, "length limit"),
+            ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", false, "500"),
+            ("HTTP/1.1 302 There\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n", false, "302"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", false, "not JSON"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"keys\":[]}", false, "no key"),
+            ("SSH-2.0-OpenSSH\r\n", false, ""),
+            ("", false, ""),
+        ] {
+            let error = timeout(PATIENCE, fetch(&place(answer, goes_on).await)).await.unwrap().unwrap_err();
+            assert!(error.contains(part), "{answer}: {error}");
+        }
+        assert!(fetch("http://127.0.0.1:1/keys").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_says_nothing_is_not_waited_for_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let silent = tokio::spawn(async move {
+            let _taken = listener.accept().await;
+            pending::<()>().await;
+        });
+        let ring = Arc::new(Keyring::default());
+        let kept = tokio::spawn(keep(url, ring.clone()));
+        assert!(ring.renew(2 * PATIENCE).await, "it was tried, and given up");
+        assert!(ring.current().is_none());
+        silent.abort();
+        kept.abort();
+    }
+}

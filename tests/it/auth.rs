@@ -286,7 +286,7 @@ fn a_guarded_method_is_for_those_who_may() {
     assert_eq!(call(&mut root, 1, "delete", &json!(["x"]))["result"], "x");
     for kind in [1, 4] {
         let answer = call(&mut ann, kind, "DELETE", &json!(["x"]));
-        assert_eq!(answer["error"], "Failed to invoke 'DELETE' because user is unauthorized");
+        assert_eq!(answer["error"], "Failed to invoke 'Delete' because user is unauthorized");
     }
     // Binding comes first, the mode of the call afterwards.
     let answer = call(&mut ann, 1, "Delete", &json!([]));

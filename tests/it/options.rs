@@ -1,19 +1,40 @@
-//! Options of a hub whose effect shows on the wire, each set in `[hub_defaults]` and in the hub's own table. The others have
-//! their tests where the mechanism is: `src/connection/tests`, `src/transport/tests`, `auth.rs`, `bad_input.rs`.
+//! Options of a hub, each set in `[hub_defaults]` and in the hub's own table, and what of each shows on the wire.
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::kit::client::negotiate;
-use crate::kit::{Client, Message, PATIENCE, Server, Watch, http, within, ws};
+use crate::kit::server::Setup;
+use crate::kit::stream::{Stop, Stream};
+use crate::kit::{Client, Message, PATIENCE, QUIET, Redis, Server, http, until, within, ws};
+
+const METHODS: &str = r#"
+[hubs.chat.methods.Echo]
+params = ["value"]
+returns = "{value}"
+[hubs.chat.methods.Fail]
+params = ["group"]
+do = [{ join = "{group}" }]
+[hubs.chat.methods.SendMessage]
+params = ["user", "message"]
+do = [{ send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] }]
+[hubs.chat.methods.AskForEach]
+params = ["client"]
+upload = "item"
+each = [{ ask = "Question", to = "connection:{client}", args = ["{item}"] }]
+"#;
+
+/// A server that has these lines in either table.
+fn both(options: &str) -> [Setup; 2] {
+    ["[hub_defaults]", "[hubs.chat]"].map(|place| Server::setup().config(&format!("{place}\n{options}\n{METHODS}")))
+}
 
 /// Runs the check on a server that has these lines in either table.
 fn in_both(options: &str, check: impl Fn(&Server)) {
-    let hub = "[hubs.chat.methods.Echo]\nparams = [\"value\"]\nreturns = \"{value}\"\n";
-    let fail = "[hubs.chat.methods.Fail]\nparams = [\"group\"]\ndo = [{ join = \"{group}\" }]\n";
-    for place in ["[hub_defaults]", "[hubs.chat]"] {
-        check(&Server::setup().config(&format!("{place}\n{options}\n{hub}{fail}")).start().ready());
+    for setup in both(options) {
+        check(&setup.start().ready());
     }
 }
 
@@ -109,4 +130,201 @@ fn allow_stateful_reconnects() {
         let line = "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true";
         assert!(http::ask(server.address, line, b"").text().contains("\"useStatefulReconnect\":true"));
     });
+}
+
+#[test]
+fn stream_buffer_capacity() {
+    in_both("stream_buffer_capacity = 2", |server| {
+        let (mut asked, mut client) = (Client::ws(server.address), Client::ws(server.address));
+        let call = json!({ "type": 1, "invocationId": "up", "target": "AskForEach", "arguments": [asked.id], "streamIds": ["s"] });
+        let items = (0..10).map(|item| json!({ "type": 2, "invocationId": "s", "item": item }));
+        let sent: String = std::iter::once(call).chain(items).map(|message| format!("{message}\u{1e}")).collect();
+        client.put(sent.as_bytes(), ws::TEXT);
+        let echo = client.begin("Echo", json!(["behind the items"]));
+        let echoed = json!("behind the items");
+        let is_answered = |client: &mut Client| client.answers(&echo);
+        for item in 0..10 {
+            let question = asked.question("Question", &json!(item));
+            // Item 9 is read when item 7 is asked for: two wait behind it.
+            if item == 6 {
+                assert!(!is_answered(&mut client), "more than two items waited");
+            }
+            if item == 7 {
+                assert_eq!(client.completion(&echo), Ok(echoed.clone()));
+            }
+            asked.answer(&question, Ok(json!(null)));
+        }
+        client.put(b"{\"type\":3,\"invocationId\":\"s\"}\x1e", ws::TEXT);
+        assert_eq!(client.completion("up"), Ok(Value::Null));
+    });
+}
+
+#[test]
+fn maximum_parallel_invocations_per_client() {
+    for (most, answered) in [(2, true), (1, false)] {
+        for setup in both(&format!("maximum_parallel_invocations_per_client = {most}")) {
+            let redis = Redis::start();
+            let server = setup.redis(&redis).start().ready();
+            let mut client = Client::ws(server.address);
+            redis.pause();
+            // A join waits for Redis, and has a slot meanwhile.
+            let join = client.begin("Fail", json!(["a group"]));
+            let echo = client.begin("Echo", json!([1]));
+            if answered {
+                assert_eq!(client.completion(&echo), Ok(json!(1)));
+                assert!(!client.answers(&join));
+                redis.resume();
+            } else {
+                assert!(!client.answers(&echo));
+                redis.resume();
+                assert_eq!(client.completion(&echo), Ok(json!(1)));
+            }
+            assert_eq!(client.completion(&join), Ok(Value::Null));
+        }
+    }
+}
+
+#[test]
+fn disconnect_timeout() {
+    in_both("disconnect_timeout = \"1s\"", |server| {
+        let (_, token) = negotiate(server.address, "/chat");
+        let began = Instant::now();
+        until("the connection is forgotten", PATIENCE, || {
+            (http::ask(server.address, &format!("DELETE /chat?id={token}"), b"").status == 404).then_some(())
+        });
+        assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn long_polling_poll_timeout() {
+    in_both("long_polling_poll_timeout = \"300ms\"", |server| {
+        let (_, token) = negotiate(server.address, "/chat");
+        for _ in 0..3 {
+            let answer = http::ask(server.address, &format!("GET /chat?id={token}"), b"");
+            assert_eq!((answer.status, answer.body.len()), (200, 0));
+        }
+    });
+}
+
+#[test]
+fn incoming_buffer_size() {
+    in_both("incoming_buffer_size = 100", |server| {
+        let (_, token) = negotiate(server.address, "/chat");
+        let mut post = Stream::connect(server.address);
+        post.write(&http::request(&format!("POST /chat?id={token}"), &[], &[b' '; 2000]));
+        // Nobody reads what is posted before the first poll.
+        assert_eq!(http::head(&mut post, within(QUIET)).unwrap_err(), Stop::Quiet);
+        assert_eq!(http::ask(server.address, &format!("GET /chat?id={token}"), b"").status, 200);
+        assert_eq!(http::respond(&mut post, within(PATIENCE)).unwrap().status, 200);
+    });
+}
+
+#[test]
+fn transport_send_timeout() {
+    in_both("transport_send_timeout = \"1s\"\noutgoing_buffer_size = 0\noutgoing_buffer_messages = 0", |server| {
+        let silent = ws::Ws::shaken(server.address, "/chat", "json");
+        let mut sender = Client::ws(server.address);
+        let text = "x".repeat(30_000);
+        for _ in 0..500 {
+            sender.ok("SendMessage", json!(["a", text]));
+            sender.forget();
+        }
+        let began = Instant::now();
+        until("the client that does not read is closed", PATIENCE, || {
+            (server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]) == 1.0).then_some(())
+        });
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        drop(silent);
+    });
+}
+
+#[test]
+fn websocket_close_timeout() {
+    in_both("websocket_close_timeout = \"500ms\"", |server| {
+        let mut ws = ws::Ws::shaken(server.address, "/chat", "json");
+        ws.send(ws::TEXT, b"{\"type\":7}\x1e");
+        assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+        // The close frame is not answered.
+        let began = Instant::now();
+        assert_ne!(ws.read_out(within(PATIENCE)).1, "quiet");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    });
+}
+
+/// A client that polls has nothing in the kernel's buffers: what comes between two polls waits here.
+fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
+    let address = server.address;
+    let (id, token) = negotiate(address, "/chat");
+    let poll = || http::ask(address, &format!("GET /chat?id={token}"), b"");
+    assert_eq!(poll().status, 200);
+    let hello = b"{\"protocol\":\"json\",\"version\":1}\x1e";
+    assert_eq!(http::ask(address, &format!("POST /chat?id={token}"), hello).status, 200);
+    assert_eq!(poll().text(), "{}\u{1e}", "{id}");
+    let mut sender = Client::ws(address);
+    for _ in 0..messages {
+        sender.ok("SendMessage", json!(["a", text]));
+    }
+    let last = poll();
+    if last.text().matches("ReceiveMessage").count() == messages { 200 } else { poll().status }
+}
+
+#[test]
+fn outgoing_buffer_size() {
+    let text = "x".repeat(10_000);
+    in_both("outgoing_buffer_size = 50000", |server| {
+        assert_eq!(between_polls(server, 4, &text), 200);
+        assert_eq!(between_polls(server, 6, &text), 204);
+        assert_eq!(server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]), 1.0);
+    });
+}
+
+#[test]
+fn outgoing_buffer_messages() {
+    in_both("outgoing_buffer_messages = 5", |server| {
+        assert_eq!(between_polls(server, 5, "x"), 200);
+        assert_eq!(between_polls(server, 6, "x"), 204);
+        assert_eq!(server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]), 1.0);
+    });
+}
+
+#[test]
+fn stateful_reconnect_buffer_size() {
+    in_both("allow_stateful_reconnects = true\nstateful_reconnect_buffer_size = 5000", |server| {
+        let line = "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true";
+        let answer: Value = serde_json::from_slice(&http::ask(server.address, line, b"").body).unwrap();
+        let mut ws = ws::Ws::open(server.address, &format!("/chat?id={}", answer["connectionToken"].as_str().unwrap()));
+        ws.send(ws::TEXT, b"{\"protocol\":\"json\",\"version\":2}\x1e");
+        assert_eq!(ws.recv(within(PATIENCE)).unwrap().payload, b"{}\x1e");
+        let mut sender = Client::ws(server.address);
+        drop(ws);
+        for _ in 0..40 {
+            sender.ok("SendMessage", json!(["a", "x".repeat(1000)]));
+        }
+        // Long before `disconnect_timeout`.
+        let ended = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]) == 1.0;
+        until("the client that is away is given up", PATIENCE, || ended().then_some(()));
+    });
+}
+
+#[test]
+fn close_on_authentication_expiration() {
+    let keys = r#"[{ algorithm = "HS256", secret = "the secret of these tests, 32 bytes or more" }]"#;
+    in_both(
+        &format!("close_on_authentication_expiration = true\n[auth]\nkeys = {keys}\nclock_skew = \"0s\""),
+        |server| {
+            let output = Command::new(env!("CARGO_BIN_EXE_hubplane"))
+                .args(["token", "--user", "ann", "--expires", "2s"])
+                .current_dir(std::env::temp_dir())
+                .env_clear()
+                .env("HUBPLANE_AUTH__KEYS", keys)
+                .output()
+                .unwrap();
+            let token = String::from_utf8(output.stdout).unwrap();
+            let mut ws = ws::Ws::shaken(server.address, &format!("/chat?access_token={}", token.trim_end()), "json");
+            let (texts, end) = ws.read_out(within(PATIENCE));
+            assert_eq!(texts.last().map(String::as_str), Some("{\"type\":7,\"allowReconnect\":true}\u{1e}"));
+            assert_eq!(end, "close 1000");
+        },
+    );
 }

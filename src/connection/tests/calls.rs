@@ -251,6 +251,10 @@ async fn a_full_upload_holds_the_reader_and_nothing_else() {
     assert!(client.all().await.is_empty(), "the third item waits, and what is behind it");
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [done("1"), r#"{"type":3,"invocationId":"2","result":2}"#.to_owned()]);
+    // The client has not ended the stream, the method has: its id is free.
+    client.send(r#"{"type":1,"invocationId":"3","target":"Hold","arguments":[],"streamIds":["x"]}"#).await;
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [done("3")]);
 }
 
 #[tokio::test(start_paused = true)]

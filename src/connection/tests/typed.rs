@@ -85,6 +85,112 @@ async fn streams_end_and_fail_before_the_first_item() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn errors_call_a_method_as_its_hub_does() {
+    let mut client = client().await;
+    let wrong = "An unexpected error occurred invoking 'Total' on the server. HubException: Client sent 0 stream(s), Hub method expects 2.";
+    for (kind, target, arguments, text) in [
+        (
+            1,
+            "cOUNT",
+            "[1,2]",
+            "The client attempted to invoke the streaming 'Count' method with a non-streaming invocation.",
+        ),
+        (
+            4,
+            "tOTAL",
+            "[1]",
+            "The client attempted to invoke the non-streaming 'Total' method with a streaming invocation.",
+        ),
+        (1, "tOTAL", "[1]", wrong),
+        (1, "tOTAL", "[]", "Failed to invoke 'Total' due to an error on the server."),
+        (4, "cOUNT", "[2,1]", "An unexpected error occurred invoking 'Count' on the server. HubException: backwards"),
+        (
+            1,
+            "nOPE",
+            "[]",
+            "Failed to invoke 'nOPE' due to an error on the server. HubException: Method does not exist.",
+        ),
+    ] {
+        let call = format!(r#"{{"type":{kind},"invocationId":"1","target":"{target}","arguments":{arguments}}}"#);
+        client.send(&call).await;
+        assert_eq!(client.all().await, [format!(r#"{{"type":3,"invocationId":"1","error":"{text}"}}"#)], "{target}");
+    }
+}
+
+/// Tells when it is dropped.
+struct Told(Arc<Mutex<Vec<&'static str>>>, &'static str);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(self.1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_streams_and_uploads_ends_when_it_leaves() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = |what| {
+        let told = told.clone();
+        move || Told(told.clone(), what)
+    };
+    let (silent, polite, upload) = (teller("silent"), teller("polite"), teller("upload"));
+    let hub = Methods::new()
+        .stream("Silent", move |_: Caller| {
+            let guard = silent();
+            async move {
+                Ok(stream::pending::<Result<i32, HubError>>().map(move |item| {
+                    let _ = &guard;
+                    item
+                }))
+            }
+        })
+        .stream("Polite", move |_: Caller, cancellation: Cancellation| {
+            let guard = polite();
+            async move {
+                let end = async move {
+                    cancellation.cancelled().await;
+                    drop(guard);
+                    None::<Result<i32, HubError>>
+                };
+                Ok(stream::once(end).filter_map(std::future::ready).boxed())
+            }
+        })
+        .method("Reads", move |_: Caller, mut first: Upload, mut second: Upload| {
+            let guard = upload();
+            async move {
+                assert_eq!(first.next().await, Some(Ok(RawValue::text("item"))));
+                for upload in [&mut first, &mut second] {
+                    let error = upload.next().await.unwrap().unwrap_err().to_string();
+                    assert!(error.contains("The underlying connection was closed."), "{error}");
+                }
+                drop(guard);
+                Ok(())
+            }
+        });
+    let (backplane, _nothing_arrives) = memory::single();
+    let node = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n");
+    let mut client = node.join("a").await;
+    for record in [
+        r#"{"type":4,"invocationId":"1","target":"Silent","arguments":[]}"#,
+        r#"{"type":4,"invocationId":"2","target":"Polite","arguments":[]}"#,
+        r#"{"type":1,"invocationId":"3","target":"Reads","arguments":[],"streamIds":["u","v"]}"#,
+        r#"{"type":2,"invocationId":"u","item":"item"}"#,
+    ] {
+        client.send(record).await;
+    }
+    assert!(client.all().await.is_empty());
+    assert!(told.lock().unwrap().is_empty());
+    client.leave();
+    client.served.await.unwrap();
+    node.host.tasks.close();
+    let ended = tokio::time::timeout(Duration::from_secs(60), node.host.tasks.wait()).await;
+    assert!(ended.is_ok(), "something still runs");
+    let mut told = told.lock().unwrap().clone();
+    told.sort_unstable();
+    assert_eq!(told, ["polite", "silent", "upload"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_item_without_a_form_ends_its_stream_by_an_error() {
     let mut client = client().await;
     client.send(&stream_call("NoForm", "[]", "[]")).await;

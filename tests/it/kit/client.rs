@@ -213,6 +213,12 @@ impl Client {
         found
     }
 
+    /// Whether a call has been answered, when nothing more comes for a while.
+    pub(crate) fn answers(&mut self, id: &str) -> bool {
+        while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
+        self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
+    }
+
     /// Waits for a question with this argument; its id.
     #[track_caller]
     pub(crate) fn question(&mut self, target: &str, argument: &Value) -> String {
