@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kit::client::negotiate;
 use crate::kit::server::Setup;
 use crate::kit::stream::{Stop, Stream};
-use crate::kit::{Client, Message, PATIENCE, QUIET, Redis, Server, http, until, within, ws};
+use crate::kit::{Client, Message, PATIENCE, QUIET, Redis, Server, Watch, http, until, within, ws};
 
 const METHODS: &str = r#"
 [hubs.chat.methods.Echo]
