@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
@@ -96,7 +96,7 @@ impl Shared {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let protocols = self.hubs.get(&topic.hub).map_or(&Protocol::ALL[..], Vec::as_slice);
-        let mut payload = BytesMut::new();
+        let mut payload = Vec::new();
         wire::encode(&envelope, protocols, Some((&self.node, id)), &mut payload)?;
         let channel = self.channel(topic);
         let (caller, receiver) = oneshot::channel();

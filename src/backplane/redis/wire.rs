@@ -4,12 +4,13 @@
 //! Ours is the fifth item of an invocation: `[node, id]`, the node that published and its number for the message. A
 //! node knows its own echo by it and needs to read nothing else.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::pack::{self, Reader};
+use super::pack::{Reader, binary};
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo};
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, InvocationId, NodeId};
+use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, ValueError};
 
 /// Bytes on one of our channels that are no envelope.
@@ -30,7 +31,7 @@ pub fn encode(
     envelope: &Envelope,
     protocols: &[Protocol],
     origin: Option<(&NodeId, u64)>,
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
 ) -> Result<(), ValueError> {
     match envelope {
         Envelope::Deliver { except, frame, reply_to } => {
@@ -41,27 +42,27 @@ pub fn encode(
             invocation(except, &parts, reply_to.as_ref(), origin, out);
         }
         Envelope::GroupCommand { id, node, action, group, connection } => {
-            pack::array(out, 5);
-            pack::integer(out, *id);
-            pack::text(out, node.as_str());
-            pack::unsigned(
+            write::array(out, 5);
+            write::integer(out, i64::from(*id));
+            write::text(out, node.as_str());
+            write::unsigned(
                 out,
                 match action {
                     GroupAction::Join => 1,
                     GroupAction::Leave => 2,
                 },
             );
-            pack::text(out, group.as_str());
-            pack::text(out, connection.as_str());
+            write::text(out, group.as_str());
+            write::text(out, connection.as_str());
         }
         Envelope::Ack { id } => {
-            pack::array(out, 1);
-            pack::integer(out, *id);
+            write::array(out, 1);
+            write::integer(out, i64::from(*id));
         }
         Envelope::Completion { protocol, message } => {
-            pack::array(out, 2);
-            pack::text(out, protocol);
-            pack::binary(out, message);
+            write::array(out, 2);
+            write::text(out, protocol);
+            binary(out, message);
         }
     }
     Ok(())
@@ -73,10 +74,10 @@ fn invocation(
     parts: &[(&str, Bytes)],
     reply_to: Option<&ReplyTo>,
     origin: Option<(&NodeId, u64)>,
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
 ) {
     out.reserve(64 + except.len() * 24 + parts.iter().map(|(_, bytes)| bytes.len() + 24).sum::<usize>());
-    pack::array(
+    write::array(
         out,
         match (reply_to, origin) {
             (_, Some(_)) => 5,
@@ -84,30 +85,30 @@ fn invocation(
             (None, None) => 2,
         },
     );
-    pack::array(out, except.len());
+    write::array(out, except.len());
     for id in except {
-        pack::text(out, id.as_str());
+        write::text(out, id.as_str());
     }
-    pack::map(out, parts.len());
+    write::map(out, parts.len());
     for (name, bytes) in parts {
-        pack::text(out, name);
-        pack::binary(out, bytes);
+        write::text(out, name);
+        binary(out, bytes);
     }
     match reply_to {
         Some(reply) => {
-            pack::text(out, reply.invocation.as_str());
-            pack::text(out, &reply.channel);
+            write::text(out, reply.invocation.as_str());
+            write::text(out, &reply.channel);
         }
         None if origin.is_some() => {
-            pack::nil(out);
-            pack::nil(out);
+            out.push(write::NIL);
+            out.push(write::NIL);
         }
         None => {}
     }
     if let Some((node, id)) = origin {
-        pack::array(out, 2);
-        pack::text(out, node.as_str());
-        pack::unsigned(out, id);
+        write::array(out, 2);
+        write::text(out, node.as_str());
+        write::unsigned(out, id);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Golden bytes: the reference's own test vectors, and what two real ASP.NET Core nodes published.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::backplane::redis::channels;
@@ -22,9 +22,9 @@ fn text(value: &Value) -> &str {
 }
 
 fn encoded(envelope: &Envelope) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     encode(envelope, &Protocol::ALL, None, &mut out).unwrap();
-    out.freeze()
+    out.into()
 }
 
 fn cases(kind: &str) -> Vec<Value> {
@@ -97,9 +97,9 @@ fn our_own_item_rides_behind() {
     for reply_to in [None, Some(reply)] {
         let frame = Frame::encoded([(Protocol::Json, part.clone())]);
         let envelope = Envelope::Deliver { except: Vec::new(), frame, reply_to: reply_to.clone() };
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         encode(&envelope, &[Protocol::Json], Some((&node, 300)), &mut out).unwrap();
-        let out = out.freeze();
+        let out = Bytes::from(out);
         assert!(out.ends_with(&bytes("92a26e31cd012c")), "[node, id]");
         assert_eq!(out[0], 0x95);
         assert_eq!(origin(&out), Some(("n1", 300)));
