@@ -20,7 +20,7 @@ use clap::{ArgAction, Parser};
 use futures_util::{StreamExt, stream};
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
 use hubplane::hub::{Caller, HubError, Items, Methods, RequestInfo, Upload};
-use hubplane::ids::{ConnectionId, UserId};
+use hubplane::ids::UserId;
 use hubplane::protocol::RawValue;
 use hubplane::server::Server;
 
@@ -168,11 +168,11 @@ fn sends(hub: Methods) -> Methods {
 /// Membership of any connection; one of another node costs a command and its acknowledgement.
 fn groups(hub: Methods) -> Methods {
     hub.method("AddToGroup", |caller: Caller, connection: String, group: String| async move {
-        caller.groups().add(&ConnectionId::from(connection), group).await?;
+        caller.groups().add(connection, group).await?;
         Ok(())
     })
     .method("RemoveFromGroup", |caller: Caller, connection: String, group: String| async move {
-        caller.groups().remove(&ConnectionId::from(connection), group).await?;
+        caller.groups().remove(connection, group).await?;
         Ok(())
     })
 }

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 /// Where a client's bytes come from. One reader, who may drop a `recv` half-way and call again: nothing is lost.
 pub trait Source: Send {
     /// Waits for bytes and appends them to `into`: any split, any number of messages at a time. At most some
-    /// 64 KiB a call, so that what is buffered stays bounded. After an `Err` it is not called again.
+    /// 64 KiB a call, so that what is buffered stays bounded. After an `Err` it is not called again, unless
+    /// [`Source::renewed`] has given another socket.
     fn recv(&mut self, into: &mut BytesMut) -> impl Future<Output = Result<(), SourceEnd>> + Send;
 
     /// Waits for another socket of the same client and reads that one from now on; gives its number. While one waits,

@@ -22,6 +22,8 @@ use crate::protocol::{BindingError, Invocation, Outcome, Protocol, ProtocolError
 /// The calls of one connection.
 pub(super) struct Invocations {
     answerer: Answerer,
+    /// The plain call that waits for a slot.
+    waiting: Option<Admitted>,
     /// Everything that runs.
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// The slots of plain calls that run; those given up do not count.
@@ -55,6 +57,7 @@ impl Invocations {
     pub(super) fn new(host: Arc<HubHost>, caller: Caller, outbox: Arc<Outbox>) -> Self {
         Self {
             answerer: Answerer { host, caller, outbox },
+            waiting: None,
             running: FuturesUnordered::new(),
             slots: Vec::new(),
             freed: Arc::default(),
@@ -84,10 +87,12 @@ impl Invocations {
         }
     }
 
-    /// Drives what is in flight to its end. Streams are cancelled, since their reader has gone, and uploads fail.
+    /// Drives what is in flight to its end, a call that waits for its slot too: it was accepted. Streams are cancelled,
+    /// since their reader has gone, and uploads fail.
     pub(super) async fn finish(mut self) {
         self.uploads = Uploads::default();
         self.gone.cancel();
+        self.start().await;
         while !self.running.is_empty() {
             self.progress().await;
         }
@@ -99,12 +104,20 @@ impl Invocations {
 impl Invocations {
     /// A plain call. Waits for a free slot, then lets the call run and returns. Calls with upload streams take none.
     pub(super) async fn invoke(&mut self, invocation: Invocation) {
-        let Some(Admitted { shape, id, call, uploading }) = self.admit(invocation, false).await else { return };
+        self.waiting = self.admit(invocation, false).await;
+        self.start().await;
+    }
+
+    /// Lets the call that waits run once there is a slot for it. Dropped half-way it waits on.
+    async fn start(&mut self) {
+        let takes_none = |admitted: &Admitted| admitted.shape.uploads > 0;
+        let most = self.answerer.host.options.maximum_parallel_invocations_per_client;
+        while self.slots.len() >= most && !self.waiting.as_ref().is_none_or(takes_none) {
+            self.progress().await;
+        }
+        let Some(Admitted { shape, id, call, uploading }) = self.waiting.take() else { return };
         let mut answerer = self.answerer.clone();
         let slot = if shape.uploads == 0 {
-            while self.slots.len() >= self.answerer.host.options.maximum_parallel_invocations_per_client {
-                self.progress().await;
-            }
             let slot = Arc::new(Slot::new(self.freed.clone()));
             self.slots.push(slot.clone());
             answerer.caller = answerer.caller.asking(Asking::Call(slot.clone()));

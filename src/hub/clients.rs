@@ -142,13 +142,17 @@ impl Groups {
 
     /// Puts a connection into a group, on whichever node it is. Done when what is sent to the group afterwards
     /// reaches it. A connection of another node that does not answer within 30 s is an error.
-    pub async fn add(&self, connection: &ConnectionId, group: impl Into<GroupName>) -> Result<(), SendError> {
-        self.delivery.join(connection, &group.into()).await
+    pub async fn add(&self, connection: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<(), SendError> {
+        self.delivery.join(&connection.into(), &group.into()).await
     }
 
     /// Takes a connection out of a group; no error where it was not in it.
-    pub async fn remove(&self, connection: &ConnectionId, group: impl Into<GroupName>) -> Result<(), SendError> {
-        self.delivery.leave(connection, &group.into()).await
+    pub async fn remove(
+        &self,
+        connection: impl Into<ConnectionId>,
+        group: impl Into<GroupName>,
+    ) -> Result<(), SendError> {
+        self.delivery.leave(&connection.into(), &group.into()).await
     }
 }
 
@@ -160,14 +164,14 @@ mod tests {
     #[tokio::test]
     async fn every_choice_is_its_target() {
         let clients = caller("me", None).await.clients();
-        let me = || [ConnectionId::from("me")];
+        let (me, one) = (|| [ConnectionId::from("me")], ConnectionId::from("a"));
         let ids = || ["a", "b"].map(ConnectionId::from);
         let cases = [
             (clients.all(), Target::all()),
             (clients.all_except(["a", "b"]), Target::all().except(ids())),
             (clients.caller().audience, Target::connection("me")),
             (clients.others(), Target::all().except(me())),
-            (clients.client("a").audience, Target::connection("a")),
+            (clients.client(&one).audience, Target::connection("a")),
             (clients.clients(vec!["a".to_owned(), "b".to_owned()]), Scope::Connections(ids().into()).into()),
             (clients.group("g"), Target::group("g")),
             (clients.groups(["g", "h"]), Scope::Groups(vec!["g".into(), "h".into()]).into()),

@@ -4,7 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
-//! | [`clients`] | [`Clients`], [`Groups`]: SignalR's send surface |
+//! | [`clients`] | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
 //! | `asking` | what a call gives up while it asks |
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
@@ -34,7 +34,7 @@ use futures_util::stream::BoxStream;
 
 pub use caller::{Caller, RequestInfo};
 pub use client::Client;
-pub use clients::{Clients, Groups};
+pub use clients::{Audience, Clients, Groups};
 pub use declared::Declared;
 pub use methods::{MethodFn, Methods};
 pub use parameters::{Cancellation, Items, Parameter};

@@ -214,6 +214,22 @@ async fn nobody_is_pinged_before_the_handshake_is_answered() {
     assert_eq!(client.all().await, ["{}"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_its_slot_runs_though_its_client_is_sent_away() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    for _ in 0..2 {
+        client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
+    }
+    assert!(client.all().await.is_empty());
+    client.close.close(CloseReason::Terminated);
+    assert_eq!(client.served.await.unwrap(), CloseReason::Terminated);
+    node.gate.0.add_permits(2);
+    node.host.tasks.close();
+    node.host.tasks.wait().await;
+    assert_eq!(node.told().iter().filter(|what| *what == "waited").count(), 2);
+}
+
 /// A wire on which every write brings the next message, as a busy hub does; after many it brings none, so that a test
 /// ends.
 struct Busy {

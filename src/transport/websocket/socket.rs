@@ -34,8 +34,8 @@ pub(super) struct WebSocketSource {
     /// Bytes that came right behind the HTTP request.
     early: BytesMut,
     pongs: BytesMut,
-    /// How often the rest of the task has its turn before the next read: the outbox keeps one pong, so the writer
-    /// must get at it before another replaces it.
+    /// How often others have their turn before the next read: the outbox keeps one pong, so the writer must get at it
+    /// before another replaces it.
     turns: u8,
     /// Where pongs are owed.
     outbox: Arc<Outbox>,
@@ -110,8 +110,6 @@ impl WebSocketSource {
 
     /// Reads and decodes once.
     async fn read(&mut self, into: &mut BytesMut) {
-        // A peer may send what brings nothing (pongs, empty frames) as fast as it is read: it must not keep the thread.
-        tokio::task::coop::consume_budget().await;
         let (decoder, pongs) = (&mut self.decoder, &mut self.pongs);
         let mut decode = |bytes: &mut [u8]| match decoder.feed(bytes, into, pongs) {
             _ if bytes.is_empty() => Some(SourceEnd::Lost),
@@ -165,6 +163,9 @@ impl Source for &mut WebSocketSource {
             if into.len() > had {
                 return Ok(());
             }
+            // A peer may send what brings nothing (pongs, empty frames) as fast as it is read: it must not keep the
+            // thread.
+            self.turns = self.turns.max(1);
         }
     }
 
@@ -295,6 +296,8 @@ async fn answered(source: &mut WebSocketSource) {
         seen += nothing.len();
         nothing.clear();
         source.pongs.clear();
+        // Else a peer that sends and sends would keep the time from running out.
+        tokio::task::yield_now().await;
     }
 }
 
