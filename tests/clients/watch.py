@@ -16,6 +16,13 @@ def tick():
         overslept += max(0.0, time.monotonic() - before - 2 * TICK)
 
 
+def pause(seconds):
+    """Gives others so much time; what the machine takes of it is given again."""
+    watch = Watch()
+    while (left := seconds + watch.lost() - watch.elapsed()) > 0:
+        time.sleep(left)
+
+
 class Watch:
     def __init__(self):
         global ticker
