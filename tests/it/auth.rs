@@ -61,7 +61,7 @@ fn server() -> Server {
 fn command(arguments: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(arguments)
-        .current_dir(std::env::temp_dir())
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
         .env_clear()
         .env("HUBPLANE_AUTH__KEYS", KEYS)
         .output()
@@ -525,7 +525,7 @@ fn the_token_command_says_what_is_missing() {
     }
     let keyless = Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(["token", "--user", "a"])
-        .current_dir(std::env::temp_dir())
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
         .env_clear()
         .output()
         .unwrap();
