@@ -417,7 +417,10 @@ fn published_keys_are_waited_for_used_and_exchanged() {
     let named = |name: &str| tokens["named"][name].as_str().unwrap().to_owned();
 
     server.expect_ready(503, PATIENCE);
-    assert_eq!(server.get("/readyz").text(), "{\"ready\":false,\"reasons\":[\"no token keys\"]}");
+    // Its address is told a moment before it has started.
+    until("it has started, without keys", PATIENCE, || {
+        (server.get("/readyz").text() == "{\"ready\":false,\"reasons\":[\"no token keys\"]}").then_some(())
+    });
     let answer = ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "");
     assert_eq!((answer.status, answer.text().as_str()), (503, "The server has no keys yet to check tokens with"));
     assert_eq!(ask(&server, "POST /secure/negotiate", None, "").status, 401);
