@@ -1,5 +1,6 @@
 """The processes that suites need: started on free ports, waited for by what they say, and ended whatever happens."""
 import atexit
+import itertools
 import os
 import pathlib
 import re
@@ -57,13 +58,23 @@ def spawn(command, **options):
     return process
 
 
+ports = itertools.count(os.getpid() % 1900)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port for a server that starts, or starts again, in a while. It is below the range that the system gives to connections and to
+    listeners on port 0, so that nobody gets it meanwhile; above all not a client that calls while nobody listens there."""
+    while True:
+        port = 24000 + next(ports) % 2000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
-def until(what, holds, patience=20):
+def until(what, holds, patience=60):
     limit = time.monotonic() + patience
     while True:
         if result := holds():

@@ -6,6 +6,18 @@ cd "$(dirname "$0")/.."
 exec </dev/null
 case ${1:-} in --list | --help) exec python3 tests/suites.py "$1" ;; esac
 
+export CARGO_NET_RETRY=10
+# What fetches something is tried three times: a network, or who answers there, may fail for a moment. Tests never are.
+again() {
+  local pause
+  for pause in 5 20; do
+    "$@" && return
+    echo "this failed, and is tried again in $pause s: $*" >&2
+    sleep $pause
+  done
+  "$@"
+}
+
 missing=()
 need() { command -v "$1" >/dev/null || missing+=("$2"); }
 need redis-server redis-server
@@ -16,12 +28,13 @@ need node nodejs
 need npm npm
 need python3 python3
 need cc build-essential
+need openssl openssl
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # the packages' own services stay stopped
-  apt-get -qq update
-  apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+  fetched() { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null; }
+  again fetched
 fi
 
 # Installs again only when what is asked for has changed.
@@ -39,10 +52,10 @@ once() { # stamp, inputs...; the command comes on the following words after --
 mkdir -p target
 venv() {
   [ -x target/venv/bin/pip ] || python3 -m venv target/venv
-  target/venv/bin/pip -q --disable-pip-version-check install -r tests/clients/python/requirements.txt -r tests/clients/python/servers.txt
+  again target/venv/bin/pip -q --disable-pip-version-check --timeout 60 install -r tests/clients/python/requirements.txt -r tests/clients/python/servers.txt
 }
 once target/venv.stamp tests/clients/python/requirements.txt tests/clients/python/servers.txt -- venv
-npm_ci() { (cd "$1" && npm ci --silent); }
+npm_ci() { (cd "$1" && again npm ci --no-audit --no-fund --loglevel=error); }
 for folder in tests/clients/js tests/clients/browser tests/clients/balancers examples/web; do
   [ -f $folder/package-lock.json ] || continue
   [ -d $folder/node_modules ] || rm -f "target/${folder//\//-}.stamp"
@@ -52,13 +65,14 @@ done
 # The Java client; what needs it is skipped where it cannot be had.
 java_client() {
   if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
-    apt-get -qq install -y --no-install-recommends default-jdk-headless maven >/dev/null || return
+    again apt-get -qq install -y --no-install-recommends default-jdk-headless maven >/dev/null || return
   fi
-  mvn -B -q -f tests/clients/java/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/java/lib" &&
+  again mvn -B -q -f tests/clients/java/pom.xml dependency:copy-dependencies -DoutputDirectory="$PWD/target/java/lib" &&
     javac -encoding UTF-8 -d target/java/out -cp 'target/java/lib/*' tests/clients/java/Client.java
 }
 [ -f target/java/out/Client.class ] || rm -f target/java.stamp
 once target/java.stamp tests/clients/java/pom.xml tests/clients/java/Client.java -- java_client || echo "skipped: the Java client cannot be installed" >&2
 
+again cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')" # of other systems nothing
 cargo build --locked --bins --examples
 exec python3 tests/suites.py "$@"

@@ -4,6 +4,8 @@ import socket
 import struct
 import threading
 import time
+import urllib.error
+import urllib.request
 
 from kinds import KINDS, WS
 from lines import Failed, Mismatch
@@ -131,6 +133,24 @@ class Gate:
     def close(self):
         self.cut()
         self.listener.close()
+
+
+def alone(*bases):
+    """Waits until nobody is connected to these servers. One that does not tell (ASP.NET Core) gets a moment."""
+    limit = time.monotonic() + 30
+    for base in set(bases):
+        while True:
+            try:
+                with urllib.request.urlopen(f"{base}/metrics", timeout=30) as answer:
+                    text = answer.read().decode()
+            except urllib.error.HTTPError:
+                break
+            if not sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("signalr_connections{")):
+                break
+            if time.monotonic() > limit:
+                raise Mismatch(f"{base}: somebody is still connected")
+            time.sleep(0.02)
+    time.sleep(QUIET)
 
 
 def word():

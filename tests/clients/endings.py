@@ -4,7 +4,7 @@ import threading
 import time
 import urllib.request
 
-from cell import QUIET, holding, word
+from cell import alone, holding, word
 from kinds import LP
 from lines import Failed, Mismatch, check
 
@@ -32,7 +32,7 @@ def resumes(cell):
     """Stateful reconnect: sockets are cut under load, and nothing is lost, doubled or out of order."""
     # The JavaScript client does not count what comes right behind the answer to its handshake, and takes as many messages twice
     # later, from every server: nobody else may come or go while it connects.
-    time.sleep(QUIET)
+    alone(*cell.bases)
     gate = cell.gate()
     a = cell.connect(base=gate.base, stateful=True)
     b = cell.second()
@@ -72,7 +72,7 @@ def resumes(cell):
 
 def authorises(cell):
     """A hub that wants a token: with one, without, and with one that is not right."""
-    with urllib.request.urlopen(f"{cell.side}/generateJwtToken", timeout=5) as answer:
+    with urllib.request.urlopen(f"{cell.side}/generateJwtToken", timeout=30) as answer:
         token = answer.read().decode()
     token = json.loads(token) if token.startswith('"') else token
     a = cell.connect(base=cell.side, path="/authorizedhub", token=token)

@@ -10,8 +10,15 @@ work=target/pysignalr-suite
 mkdir -p $work
 [ -x $work/venv/bin/python ] || python3 -m venv $work/venv
 python=$PWD/$work/venv/bin/python
-pip() { "$python" -m pip -q --disable-pip-version-check "$@"; }
-pip install pytest pytest-asyncio requests hatchling "pysignalr==$version"
+# Tried three times, since the network may fail for a moment; the tests are not.
+pip() {
+  for pause in 5 20 ""; do
+    "$python" -m pip -q --disable-pip-version-check --timeout 60 "$@" && return
+    [ -n "$pause" ] && sleep "$pause"
+  done
+  return 1
+}
+pip install pytest==9.2.0 pytest-asyncio==1.5.0 requests==2.34.2 hatchling==1.33.0 "pysignalr==$version"
 if [ ! -d "$work/pysignalr-$version" ]; then
   pip download --no-deps --no-binary pysignalr --no-build-isolation -d $work "pysignalr==$version"
   tar xzf "$work/pysignalr-$version.tar.gz" -C $work

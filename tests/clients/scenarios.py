@@ -167,9 +167,9 @@ def too_large(cell):
 
 
 def keeps_alive(cell):
-    a = cell.connect(serverTimeout=2500)  # the server pings every second; a client that hears nothing for 2.5 s ends
-    time.sleep(4)
-    check("Echo after four silent seconds", "here", a.invoke("Echo", "here"))
+    a = cell.connect(serverTimeout=4000)  # the server pings every second or two; a client that hears nothing for 4 s ends
+    time.sleep(6)
+    check("Echo after six silent seconds", "here", a.invoke("Echo", "here"))
     check("endings", [], [e for e in a.events if e["event"] == "closed"])
 
 

@@ -23,6 +23,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
 from kinds import command  # noqa: E402
 from lines import Driver, Failed, Mismatch, check  # noqa: E402
+from watch import Watch  # noqa: E402
 
 ACK = 1.0  # seconds that a group change on another node may take
 QUIET = 0.4  # what was never to come has this long to come
@@ -87,7 +88,7 @@ def play(farm, sender, sends):
     for what, tag, receivers, event in waiting:
         try:
             for client in receivers:
-                client.expect(*event(tag, client), patience=5)
+                client.expect(*event(tag, client))
         except Mismatch as mismatch:
             heard_by[tag] = str(mismatch)
     farm.settle(sender)
@@ -168,11 +169,10 @@ def group_changes(farm, sender):
     for client in farm.others(sender):
         group = f"moved by {sender.label} {client.label}"
         for method in ("AddToGroup", "RemoveFromGroup"):
-            name, started = f"{method} {client.label}", time.monotonic()
+            name, watch = f"{method} {client.label}", Watch()
             try:
                 sender.call(method, client.id, group)
-                took = time.monotonic() - started
-                if took > ACK:
+                if took := watch.over(ACK):
                     raise Mismatch(f"expected an acknowledgement within {ACK:g} s, it took {took:.1f} s")
                 tag = next(tags) + "-"
                 sender.call("SendGroup", group, value(tag))
@@ -207,7 +207,7 @@ def context_sends(farm, url):
         request = urllib.request.Request(f"{url}{path}?{urllib.parse.urlencode(query)}", method="POST",
                                          data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
         try:
-            urllib.request.urlopen(request, timeout=5).close()
+            urllib.request.urlopen(request, timeout=30).close()
         except OSError as error:
             raise Failed(str(error)) from error
 

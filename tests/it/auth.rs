@@ -61,7 +61,7 @@ fn server() -> Server {
 fn command(arguments: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(arguments)
-        .current_dir(std::env::temp_dir())
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
         .env_clear()
         .env("HUBPLANE_AUTH__KEYS", KEYS)
         .output()
@@ -417,7 +417,10 @@ fn published_keys_are_waited_for_used_and_exchanged() {
     let named = |name: &str| tokens["named"][name].as_str().unwrap().to_owned();
 
     server.expect_ready(503, PATIENCE);
-    assert_eq!(server.get("/readyz").text(), "{\"ready\":false,\"reasons\":[\"no token keys\"]}");
+    // Its address is told a moment before it has started.
+    until("it has started, without keys", PATIENCE, || {
+        (server.get("/readyz").text() == "{\"ready\":false,\"reasons\":[\"no token keys\"]}").then_some(())
+    });
     let answer = ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "");
     assert_eq!((answer.status, answer.text().as_str()), (503, "The server has no keys yet to check tokens with"));
     assert_eq!(ask(&server, "POST /secure/negotiate", None, "").status, 401);
@@ -525,7 +528,7 @@ fn the_token_command_says_what_is_missing() {
     }
     let keyless = Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(["token", "--user", "a"])
-        .current_dir(std::env::temp_dir())
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
         .env_clear()
         .output()
         .unwrap();

@@ -11,12 +11,19 @@ const CONFIG = new URL("../../../config/", import.meta.url);
 export const have = (program) => spawnSync(program, ["-v"], { env: PATH }).status === 0;
 const PATH = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
+let ports = process.pid % 900;
+
+// Below the range that the system gives to connections and to listeners on port 0: nobody takes it before who it is for.
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 26_000 + (ports++ % 1000), server = createServer();
+    const free = await new Promise((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 // Replaces `replicaN:8080` by the ports given, and drops the lines of replicas that there are none for.
@@ -40,7 +47,7 @@ async function run(program, args, port, folder) {
       socket.on("error", () => resolve(false));
     });
     if (up) break;
-    if (child.exitCode !== null || attempt > 100) throw new Error(`${program} does not start: ${said}`);
+    if (child.exitCode !== null || attempt > 1000) throw new Error(`${program} does not start: ${said}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const stop = async () => {

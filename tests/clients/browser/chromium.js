@@ -44,7 +44,7 @@ export async function site(scripts = {}, port = 0) {
  * a page may take for anything. ONLY=TEXT runs those with this text in their title. `end` prints "N passed, N failed" and
  * ends the process, with 1 where one failed or none ran.
  */
-export function counted(browser, { patience = 20_000, ...options } = {}) {
+export function counted(browser, { patience = 60_000, ...options } = {}) {
   let passed = 0, failed = 0;
   const fail = (title, error) => {
     failed++;

@@ -20,7 +20,7 @@ async function talk({ url, transport, protocol, asks }) {
   const answers = [];
   for (const [method, argument] of asks) answers.push(await connection.invoke(method, argument));
   await connection.invoke("InvokeWithString", "é");
-  const message = await Promise.race([heard, new Promise((done) => setTimeout(done, 5000, "nothing within 5 s"))]);
+  const message = await Promise.race([heard, new Promise((done) => setTimeout(done, 30_000, "nothing within 30 s"))]);
   await connection.stop();
   return { answers, message };
 }`;
@@ -44,7 +44,7 @@ const inWorker = (page, options) => page.evaluate(async (options) => {
   const answer = new Promise((done, fail) => {
     worker.onmessage = ({ data }) => done(data);
     worker.onerror = (event) => fail(new Error(event.message));
-    setTimeout(fail, 15_000, new Error("the worker says nothing"));
+    setTimeout(fail, 60_000, new Error("the worker says nothing"));
   });
   worker.postMessage(options);
   return await answer.finally(() => worker.terminate());

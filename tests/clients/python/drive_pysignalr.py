@@ -46,7 +46,7 @@ class Connection:
         for handler in self.handlers:
             self.listen(handler)
         self.task = asyncio.create_task(self.live(opened))
-        await asyncio.wait_for(opened, 10)
+        await asyncio.wait_for(opened, 30)
         return self.id()
 
     def id(self):
