@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
 use super::steps::Template;
@@ -121,9 +123,20 @@ impl KeyConfig {
             _ => (DecodingKey::from_rsa_pem(bytes), "an RSA"),
         };
         let key = key.map_err(|_| format!("is not {kind} public key in PEM, as {name} needs it"))?;
+        if self.algorithm == Algorithm::ES256 && names_another_curve(pem) {
+            return Err("is not on the curve P-256, which ES256 needs".to_owned());
+        }
         check_public(&key, self.algorithm)?;
         Ok(key)
     }
+}
+
+/// Whether an EC key is on another curve than P-256. That of secp256k1 has points of the same length, and would never
+/// fit a token. What cannot be read here is left to whoever can.
+fn names_another_curve(pem: &str) -> bool {
+    const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(body).is_ok_and(|der| !der.windows(P256.len()).any(|part| part == P256))
 }
 
 /// Whether a public key is one that `algorithm` can be used with. ring refuses the others only when a token comes.

@@ -100,3 +100,27 @@ impl Delivery {
         watch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::memory;
+    use crate::ids::NodeId;
+    use crate::metrics::HubMetrics;
+    use crate::protocol::Protocol;
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_watch_that_has_ended() {
+        let (backplane, _nothing_arrives) = memory::single();
+        let protocols = vec![Protocol::Json];
+        let delivery = Delivery::new("chat".into(), NodeId::from("node"), protocols, backplane, HubMetrics::default());
+        let delivery = Arc::new(delivery);
+        let watchers = || delivery.watchers.lock().groups.values().map(Vec::len).collect::<Vec<_>>();
+        let one = delivery.watch("room".into(), &"a".into()).await;
+        let two = delivery.watch("room".into(), &"b".into()).await;
+        drop(one);
+        assert_eq!(watchers(), [1]);
+        drop(two);
+        assert!(watchers().is_empty());
+    }
+}

@@ -127,8 +127,13 @@ fn of_a_thousand_messages_those_not_acknowledged_come_again() {
     let batch = resumed(&outbox, 1);
     assert_eq!(batch.len(), 1 + 1000 - 437);
     assert_eq!((&batch[0], &batch[1]), (&sequence(438), &text(438)));
-    outbox.acknowledge(1000);
-    assert_eq!(resumed(&outbox, 2), [sequence(1001)]);
+    // What cannot be meant acknowledges nothing, and what is too high no more than was sent.
+    for nonsense in [0, -1, i64::MIN, 400] {
+        outbox.acknowledge(nonsense);
+        assert_eq!(resumed(&outbox, 2)[0], sequence(438), "{nonsense}");
+    }
+    outbox.acknowledge(i64::MAX);
+    assert_eq!(resumed(&outbox, 3), [sequence(1001)]);
 }
 
 #[test]

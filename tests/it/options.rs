@@ -172,7 +172,6 @@ fn maximum_parallel_invocations_per_client() {
             let echo = client.begin("Echo", json!([1]));
             if answered {
                 assert_eq!(client.completion(&echo), Ok(json!(1)));
-                assert!(!client.answers(&join));
                 redis.resume();
             } else {
                 assert!(!client.answers(&echo));
@@ -266,7 +265,19 @@ fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
         sender.ok("SendMessage", json!(["a", text]));
     }
     let last = poll();
-    if last.text().matches("ReceiveMessage").count() == messages { 200 } else { poll().status }
+    if last.text().matches("ReceiveMessage").count() < messages {
+        return poll().status;
+    }
+    // Else what the next one hears would be too much for this one.
+    assert_eq!(http::ask(address, &format!("DELETE /chat?id={token}"), b"").status, 202);
+    last.status
+}
+
+/// One client has been closed because it does not take what waits for it.
+#[track_caller]
+fn given_up(server: &Server) {
+    let closed = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
+    until("one client is given up", PATIENCE, || (closed() == 1.0).then_some(()));
 }
 
 #[test]
@@ -275,7 +286,7 @@ fn outgoing_buffer_size() {
     in_both("outgoing_buffer_size = 50000", |server| {
         assert_eq!(between_polls(server, 4, &text), 200);
         assert_eq!(between_polls(server, 6, &text), 204);
-        assert_eq!(server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]), 1.0);
+        given_up(server);
     });
 }
 
@@ -284,7 +295,7 @@ fn outgoing_buffer_messages() {
     in_both("outgoing_buffer_messages = 5", |server| {
         assert_eq!(between_polls(server, 5, "x"), 200);
         assert_eq!(between_polls(server, 6, "x"), 204);
-        assert_eq!(server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]), 1.0);
+        given_up(server);
     });
 }
 
@@ -302,8 +313,7 @@ fn stateful_reconnect_buffer_size() {
             sender.ok("SendMessage", json!(["a", "x".repeat(1000)]));
         }
         // Long before `disconnect_timeout`.
-        let ended = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]) == 1.0;
-        until("the client that is away is given up", PATIENCE, || ended().then_some(()));
+        given_up(server);
     });
 }
 

@@ -34,6 +34,10 @@ upload = "line"
 each = [{ send = "Line", to = "caller", args = ["{room}", "{line}"] }]
 do = [{ send = "Done", to = "caller" }]
 returns = "imported into {room}"
+[hubs.test.methods.JoinEach]
+upload = "room"
+each = [{ join = "{room}" }, { send = "Joined", to = "caller", args = ["{room}"] }]
+do = [{ send = "Done", to = "caller" }]
 [hubs.test.methods.Ask]
 params = ["id", "question"]
 do = [
@@ -142,6 +146,20 @@ async fn steps_run_for_each_item_of_an_upload() {
     a.send(r#"{"type":3,"invocationId":"u","error":"no more"}"#).await;
     let error = r#"{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Import' on the server. HubException: no more"}"#;
     assert_eq!(a.all().await, [error]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_fails_for_an_item_ends_the_method() {
+    let node = node();
+    let mut a = node.join("a").await;
+    a.send(r#"{"type":1,"invocationId":"1","target":"JoinEach","arguments":[],"streamIds":["u"]}"#).await;
+    for room in ["room-1", "lobby", "room-2"] {
+        a.send(&format!(r#"{{"type":2,"invocationId":"u","item":"{room}"}}"#)).await;
+    }
+    a.send(r#"{"type":3,"invocationId":"u"}"#).await;
+    let joined = r#"{"type":1,"target":"Joined","arguments":["room-1"]}"#;
+    let error = r#"{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'JoinEach' on the server. HubException: the caller may not join that group (allowed_groups)"}"#;
+    assert_eq!(a.all().await, [joined, error]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::kit::*;
@@ -152,6 +153,28 @@ async fn posts_are_applied_whole_and_held_back_when_nobody_takes_them() {
 }
 
 #[tokio::test]
+async fn a_post_waits_for_one_that_has_begun() {
+    let server = serve_default().await;
+    let token = server.polling().await;
+    let target = format!("/echo?id={token}");
+    let mut first = server.client().await;
+    first.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\naaa").as_bytes()).await;
+    assert_eq!(server.ask("GET", &target, "").await.body, "aaa");
+    let mut second = server.client().await;
+    second.request("POST", &target, &[], "bbb").await;
+    // Whoever would not wait has been answered when a later request has.
+    for _ in 0..10 {
+        assert_eq!(server.ask("POST", "/echo?id=none", "").await.status, 404);
+    }
+    first.send(b"AAA").await;
+    let mut all = String::new();
+    while all.len() < 6 {
+        all.push_str(&server.ask("GET", &target, "").await.body);
+    }
+    assert_eq!((all.as_str(), first.answer().await.status, second.answer().await.status), ("AAAbbb", 200, 200));
+}
+
+#[tokio::test]
 async fn what_has_come_of_a_post_that_is_cut_short_counts() {
     let server = serve_default().await;
     let token = server.polling().await;
@@ -159,7 +182,8 @@ async fn what_has_come_of_a_post_that_is_cut_short_counts() {
     let mut post = server.client().await;
     post.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf").as_bytes()).await;
     assert_eq!(server.ask("GET", &target, "").await.body, "half");
-    drop(post);
+    post.socket.shutdown().await.unwrap();
+    assert_eq!(post.answer().await.short(), (400, TEXT, ""));
     assert_eq!(server.ask("POST", &target, "whole").await.status, 200);
     assert_eq!(server.ask("GET", &target, "").await.body, "whole");
 }

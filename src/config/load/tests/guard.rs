@@ -15,6 +15,7 @@ fn guarded(text: &str) -> Result<Loaded, Invalid> {
         ("short.pem", include_str!("../../../../tests/keys/short-rsa.pub.pem")),
         ("p256.pem", include_str!("../../../../tests/keys/p256.pub.pem")),
         ("p384.pem", include_str!("../../../../tests/keys/p384.pub.pem")),
+        ("k256.pem", include_str!("../../../../tests/keys/k256.pub.pem")),
         ("ed.pem", include_str!("../../../../tests/keys/ed25519.pub.pem")),
     ];
     Given { files: &files, ..Given::default() }.load()
@@ -168,6 +169,10 @@ fn what_is_wrong_is_said_and_no_key_with_it() {
         ),
         (
             "keys = [{ algorithm = \"ES256\", file = \"p384.pem\" }]",
+            "auth.keys[0].file: is not on the curve P-256, which ES256 needs".to_owned(),
+        ),
+        (
+            "keys = [{ algorithm = \"ES256\", file = \"k256.pem\" }]",
             "auth.keys[0].file: is not on the curve P-256, which ES256 needs".to_owned(),
         ),
         (
