@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use hubplane::config::environment;
-use hubplane::config::load::{Flags, Invalid, Loaded, Sources, load};
+use hubplane::config::load::{CheckConnection, Flags, Invalid, Loaded, Sources, load};
 use hubplane::config::mask::mask;
 
 /// The exit code of a wrong configuration (EX_CONFIG of sysexits.h).
@@ -117,7 +117,13 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(EX_USAGE);
         }
     };
-    let loaded = read(&cli.flags.into());
+    let check = &hubplane::backplane::redis::check_connection;
+    // A server tells the notes on its connection itself when it starts.
+    let only_problems = |connection: &str| check(connection).map(|_notes| Vec::new());
+    let loaded = match cli.command {
+        None | Some(Command::Serve) => read(&cli.flags.into(), &only_problems),
+        Some(_) => read(&cli.flags.into(), check),
+    };
     match cli.command {
         None | Some(Command::Serve) => match loaded {
             Ok(loaded) => serve::serve(loaded),
@@ -133,12 +139,12 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// The whole configuration, from the sources of this process.
-fn read(flags: &Flags) -> Result<Loaded, Invalid> {
+fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded, Invalid> {
     load(&Sources {
         flags,
         environment: &environment::of_process(),
         read: &|path| std::fs::read_to_string(path),
-        check_connection: &hubplane::backplane::redis::check_connection,
+        check_connection,
     })
 }
 

@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::ProtocolError;
+use super::{Protocol, ProtocolError};
 
 /// Ends each JSON message, and both handshake messages (section 2.1).
 pub const RECORD_SEPARATOR: u8 = 0x1e;
@@ -57,6 +57,23 @@ pub fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
     }
     buffer.advance(prefix);
     Ok(Some(buffer.split_to(length).freeze()))
+}
+
+/// Whether `bytes` are whole messages by their framing, and each begins as a message does. What is inside is not read.
+pub fn holds_whole_messages(protocol: Protocol, bytes: &[u8]) -> bool {
+    match protocol {
+        Protocol::Json => bytes.first() == Some(&b'{') && bytes.last() == Some(&RECORD_SEPARATOR),
+        Protocol::MessagePack => {
+            let mut rest = bytes;
+            while let Ok(Some((prefix, length))) = read_prefix(rest) {
+                match rest.get(prefix..prefix + length) {
+                    Some([0x90..=0x9f | 0xdc | 0xdd, ..]) => rest = &rest[prefix + length..],
+                    _ => return false,
+                }
+            }
+            !bytes.is_empty() && rest.is_empty()
+        }
+    }
 }
 
 /// The length of the prefix and the length it says. None: the prefix is not whole.

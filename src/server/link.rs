@@ -30,7 +30,7 @@ pub(super) async fn join(
         options.channel_prefix.clone_from(prefix);
     }
     for note in &options.notes {
-        tracing::info!("backplane connection: {note}");
+        tracing::warn!("backplane.connection: {note}");
     }
     let joined = RedisBackplane::connect_counted(options, node, hubs, metrics.clone()).await;
     let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;

@@ -106,6 +106,12 @@ fn a_connection_string_is_checked_with_the_rest() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.stderr.starts_with("warning: --redis: backplane.connection: ") && ran.stderr.contains("syncTimeout"));
     assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+
+    // At the start it is told once. Nobody listens at port 1, and abortConnect=true ends the run.
+    let connection = "127.0.0.1:1,connectRetry=1,abortConnect=true,syncTimeout=500";
+    let ran = hubplane(&directory, &[], &["--redis", connection, "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.stderr.matches("'syncTimeout'").count(), 1, "{ran:?}");
 }
 
 #[test]

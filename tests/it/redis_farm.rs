@@ -14,9 +14,16 @@ fn prefixes_keep_farms_apart() {
         .env("BACKPLANE__CONNECTION", format!("{},channelPrefix=One", redis.connection()))
         .start()
         .ready();
+    // The key of the configuration wins over the one in the string.
+    let in_both = Server::setup()
+        .env("BACKPLANE__CONNECTION", format!("{},channelPrefix=Other", redis.connection()))
+        .env("BACKPLANE__CHANNEL_PREFIX", "One")
+        .start()
+        .ready();
     let (mut a, mut b, mut c) = (Client::ws(one.address), Client::ws(other.address), Client::ws(in_string.address));
+    let mut d = Client::ws(in_both.address);
     a.expect("UserConnected", json!([c.id]));
-    for client in [&mut a, &mut b, &mut c] {
+    for client in [&mut a, &mut b, &mut c, &mut d] {
         client.ok("JoinRoom", json!(["room"]));
     }
     a.ok("SendMessage", json!(["a", "hello"]));
@@ -24,7 +31,9 @@ fn prefixes_keep_farms_apart() {
     b.ok("SendMessage", json!(["b", "hello"]));
     c.expect("ReceiveMessage", json!(["a", "hello"]));
     c.expect("ReceiveMessage", json!(["room", "hello"]));
-    settle(&mut [&mut a, &mut c]);
+    d.expect("ReceiveMessage", json!(["a", "hello"]));
+    d.expect("ReceiveMessage", json!(["room", "hello"]));
+    settle(&mut [&mut a, &mut c, &mut d]);
     assert_eq!(b.count("ReceiveMessage", &json!(["a", "hello"])), 0);
     assert_eq!(b.count("ReceiveMessage", &json!(["room", "hello"])), 0);
     assert_eq!(a.count("ReceiveMessage", &json!(["b", "hello"])), 0);

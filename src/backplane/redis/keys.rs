@@ -117,10 +117,11 @@ pub(super) fn read(text: &str, draft: &mut Draft) {
     }
 }
 
+/// No `=` and no URL in the text: the mask of secrets, which everything printed goes through, would take them for one.
 fn possible_secret(place: usize) -> String {
     format!(
-        "Item {place} follows a password and is neither HOST:PORT nor a known KEY=VALUE; it is not shown, since it may be a \
-         part of it. A password that holds a comma can be given in a URL, with %2C: redis://:PASSWORD@HOST:PORT."
+        "Item {place} follows a password and is neither HOST:PORT nor a known option; it is not shown, since it may be a part \
+         of it. A password that holds a comma goes into a redis URL, the comma written as %2C."
     )
 }
 

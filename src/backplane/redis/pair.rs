@@ -106,9 +106,8 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn no_answer(pulse: &Pulse) -> String {
-    format!("Redis does not answer (asyncTimeout {:?})", pulse.patience())
-}
+/// No time in it: silence is given up after three seconds, whatever a longer `asyncTimeout` says.
+const NO_ANSWER: &str = "Redis does not answer";
 
 async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut) -> String {
     let mut pulse = Pulse::new(shared);
@@ -147,7 +146,7 @@ async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut
                         drop(state);
                         shared.publish_wakes.notify_one();
                     }
-                    Verdict::Dead => return no_answer(&pulse),
+                    Verdict::Dead => return NO_ANSWER.to_owned(),
                 }
             }
             Err(reason) => return reason,
@@ -248,7 +247,7 @@ impl<'a> Hearing<'a> {
                 self.shared.topics_wake.notify_one();
                 Ok(())
             }
-            Verdict::Dead => Err(no_answer(pulse)),
+            Verdict::Dead => Err(NO_ANSWER.to_owned()),
         }
     }
 

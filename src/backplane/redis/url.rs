@@ -71,7 +71,8 @@ fn host(rest: &str, draft: &mut Draft) {
                 draft.set("password", &password);
             }
             (Some(_), None) => draft.problems.push(
-                "The URL has a login without a colon; write redis://:PASSWORD@HOST or redis://USER:PASSWORD@HOST."
+                // Without the scheme: the mask of secrets would take the example for one.
+                "The URL has a login without a colon; write :PASSWORD@HOST or USER:PASSWORD@HOST behind the slashes."
                     .to_owned(),
             ),
             _ => draft.problems.push("The URL's login is no percent-encoded UTF-8.".to_owned()),

@@ -98,3 +98,27 @@ fn a_body_that_will_be_too_long_is_not_waited_for() {
 fn a_longer_prefix_than_needed_is_read() {
     assert_eq!(take_prefixed(&mut BytesMut::from(&b"\x83\x00abc"[..]), None).unwrap().unwrap(), "abc");
 }
+
+#[test]
+fn whole_messages_are_told_from_pieces() {
+    use Protocol::{Json, MessagePack};
+    for (protocol, bytes, whole) in [
+        (Json, &b"{\"type\":6}\x1e"[..], true),
+        (Json, b"{\"type\":6}\x1e{\"type\":6}\x1e", true),
+        (Json, b"{\"type\":6}", false),
+        (Json, b"x\x1e", false),
+        (Json, b"\x1e", false),
+        (Json, b"", false),
+        (MessagePack, b"\x02\x91\x06", true),
+        (MessagePack, b"\x02\x91\x06\x82\x00\x91\x06", true),
+        (MessagePack, b"\x03\x91\x06", false),
+        (MessagePack, b"\x02\x91\x06\x02", false),
+        (MessagePack, b"\x02\xc0\x06", false),
+        (MessagePack, b"\x00", false),
+        (MessagePack, b"\xff\xff\xff\xff\x07\x91", false),
+        (MessagePack, b"\xff\xff\xff\xff\x0f\x91", false),
+        (MessagePack, b"", false),
+    ] {
+        assert_eq!(holds_whole_messages(protocol, bytes), whole, "{bytes:x?}");
+    }
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::config::mask::mask;
 
 fn tcp(host: &str, port: u16) -> Endpoint {
     Endpoint::Tcp { host: host.to_owned(), port }
@@ -126,8 +127,13 @@ fn what_is_refused_says_what_would_be_right() {
         ("h:0", "Item 1 is neither"),
         ("two words", "Item 1 is neither"),
         ("h,!", "Item 2 is neither"),
+        ("h,password=hun,ter2", "%2C"),
+        ("redis://hunter2@h", ":PASSWORD@HOST or USER:PASSWORD@HOST"),
     ] {
-        assert!(problems(text).contains(problem), "{text}: {}", problems(text));
+        let problems = problems(text);
+        assert!(problems.contains(problem), "{text}: {problems}");
+        // What the configuration prints goes through the mask; our own words are to come out of it whole.
+        assert_eq!(mask(&problems), problems, "{text}");
     }
     assert_eq!(problems("h,a=1,b=2,ssl=x").lines().count(), 3, "all at once");
 }

@@ -23,6 +23,10 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
         b"\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\xdd\xff\xff\xff\xff",
         b"\xc1",
+        // Well-formed envelopes of what would break every client's stream.
+        b"\x92\x90\x81\xa4json\xc4\x01x",
+        b"\x92\x90\x81\xa4json\xc4\x0a{\"type\":6}",
+        b"\x92\x90\x82\xa4json\xc4\x0b{\"type\":6}\x1e\xabmessagepack\xc4\x03\x05\x91\x06",
     ];
     for _ in 0..3 {
         for channel in ["all", "internal:groups", "internal:ack:a", "internal:return:a"] {
@@ -43,6 +47,7 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
     let warnings: Vec<_> = log.lines().into_iter().filter(|line| line.contains("WARN")).collect();
     assert!(warnings.iter().any(|line| line.contains("PreChat:Hub:all") && line.contains("no array in Invocation")));
     assert!(warnings.iter().any(|line| line.contains("insufficient items in GroupCommand")));
+    assert!(warnings.iter().any(|line| line.contains("no whole hub message in Invocation")));
     assert!(warnings.iter().any(|line| line.contains("in Ack")));
     assert!(warnings.iter().any(|line| line.contains("in CompletionMessage")));
     let mut kinds = warnings.clone();

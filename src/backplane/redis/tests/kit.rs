@@ -16,6 +16,7 @@ use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Inbound, In
 use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
 use crate::protocol::Protocol;
+use crate::protocol::framing::write_prefix;
 
 /// Longer than anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -219,16 +220,28 @@ pub(super) fn says(text: &str) -> Envelope {
     Envelope::Deliver { except: vec!["not me".into()], frame: frame(text), reply_to: None }
 }
 
+/// A message that consists of the text, framed as the hub protocols frame one.
 pub(super) fn frame(text: &str) -> Frame {
-    Frame::encoded(Protocol::ALL.map(|protocol| (protocol, Bytes::from(format!("{}:{text}", protocol.name())))))
+    Frame::encoded(Protocol::ALL.map(|protocol| (protocol, framed(protocol, text))))
+}
+
+fn framed(protocol: Protocol, text: &str) -> Bytes {
+    match protocol {
+        Protocol::Json => format!("{{{text}}}\u{1e}").into(),
+        Protocol::MessagePack => {
+            let (prefix, used) = write_prefix(text.len() + 1);
+            [&prefix[..used], &[0x91][..], text.as_bytes()].concat().into()
+        }
+    }
 }
 
 pub(super) fn said(inbound: &Inbound) -> String {
     let Envelope::Deliver { frame, except, .. } = &inbound.envelope else { panic!("no message: {inbound:?}") };
     assert_eq!(except.len(), 1);
     let json = frame.raw(Protocol::Json).unwrap();
-    let text = std::str::from_utf8(&json).unwrap().strip_prefix("json:").unwrap().to_owned();
-    assert_eq!(&frame.raw(Protocol::MessagePack).unwrap()[..], format!("messagepack:{text}").as_bytes());
+    let text = std::str::from_utf8(&json).unwrap();
+    let text = text.strip_prefix('{').and_then(|text| text.strip_suffix("}\u{1e}")).unwrap().to_owned();
+    assert_eq!(frame.raw(Protocol::MessagePack).unwrap(), framed(Protocol::MessagePack, &text));
     text
 }
 

@@ -92,7 +92,7 @@ fn completions() {
 
 #[test]
 fn our_own_item_rides_behind() {
-    let (node, part) = (NodeId::from("n1"), Bytes::from_static(b"{}"));
+    let (node, part) = (NodeId::from("n1"), Bytes::from_static(b"{}\x1e"));
     let reply = ReplyTo { invocation: "i".into(), channel: "H:internal:return:n".to_owned() };
     for reply_to in [None, Some(reply)] {
         let frame = Frame::encoded([(Protocol::Json, part.clone())]);
