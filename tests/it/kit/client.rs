@@ -213,9 +213,23 @@ impl Client {
         found
     }
 
+    /// Waits for the first answer of all that were not looked at; the id of its call.
+    #[track_caller]
+    pub(crate) fn first_answered(&mut self) -> String {
+        self.wait("an answer", |message| match message {
+            Message::Completion { id, .. } => Some(id.clone()),
+            _ => None,
+        })
+    }
+
+    /// Reads until nothing more comes for a while.
+    pub(crate) fn settle(&mut self) {
+        while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
+    }
+
     /// Whether a call has been answered, when nothing more comes for a while.
     pub(crate) fn answers(&mut self, id: &str) -> bool {
-        while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
+        self.settle();
         self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
     }
 
@@ -278,7 +292,7 @@ impl Client {
 
     /// How often it has been called so, when nothing more comes for a while.
     pub(crate) fn count(&mut self, target: &str, arguments: &Value) -> usize {
-        while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
+        self.settle();
         self.count_now(target, arguments)
     }
 
