@@ -218,7 +218,7 @@ impl Bound {
                 host.delivery.listen().await;
             }
             phase.advance(Phase::Ready);
-            tracing::info!(%address, "ready");
+            tracing::info!(%address, "serving");
             std::future::pending::<()>().await;
         };
         let died = tokio::select! {

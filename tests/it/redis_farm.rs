@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::kit::client::settle;
-use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, until};
+use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, until, within};
 
 #[test]
 fn prefixes_keep_farms_apart() {
@@ -39,6 +39,43 @@ fn prefixes_keep_farms_apart() {
     assert_eq!(a.count("ReceiveMessage", &json!(["b", "hello"])), 0);
 }
 
+const JOIN: u8 = 1;
+const LEAVE: u8 = 2;
+
+/// What the node `other` asks for: [id, server, action, group, connection] (reference/redis-backplane.md A.4).
+fn group_command(id: u32, action: u8, group: &str, connection: &str) -> Vec<u8> {
+    let mut payload = b"\x95\xce".to_vec();
+    payload.extend(id.to_be_bytes());
+    payload.extend(b"\xa5other");
+    payload.push(action);
+    for text in [group, connection] {
+        payload.push(0xa0 | u8::try_from(text.len()).unwrap());
+        payload.extend(text.bytes());
+    }
+    payload
+}
+
+#[test]
+fn group_commands_are_carried_out_and_acknowledged() {
+    let redis = Redis::start();
+    let server = Server::setup().redis(&redis).start().ready();
+    let client = Client::ws(server.address);
+    let mut monitor = redis.monitor();
+    for (id, action, members) in [(7, JOIN, 1), (8, LEAVE, 0)] {
+        redis.publish("chat:internal:groups", &group_command(id, action, "room", &client.id));
+        // reference/redis-backplane.md A.5
+        let mut ack = b"$23\r\nchat:internal:ack:other\r\n$2\r\n\x91".to_vec();
+        ack.push(u8::try_from(id).unwrap());
+        monitor
+            .take(within(PATIENCE), |held| {
+                let at = held.windows(ack.len()).position(|window| window == ack)?;
+                Some(((), at + ack.len()))
+            })
+            .unwrap();
+        redis.subscribed("chat:group:room", members + 1); // the monitor counts
+    }
+}
+
 /// Each join waits for its subscription, and what confirms it comes behind the commands.
 #[test]
 fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
@@ -46,19 +83,10 @@ fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
     let redis = Redis::start();
     let server = Server::setup().redis(&redis).start().ready();
     let mut client = Client::ws(server.address);
-    let command = |number: u32| {
-        // [id, server, join, group, connection] (reference/redis-backplane.md A.4).
-        let mut payload = b"\x95\xce".to_vec();
-        payload.extend(number.to_be_bytes());
-        payload.extend(b"\xa5other\x01\xaa");
-        payload.extend(format!("room-{number:05}").bytes());
-        payload.push(0xa0 | client.id.len() as u8);
-        payload.extend(client.id.bytes());
-        payload
-    };
+    let command = |number: u32| group_command(number, JOIN, &format!("room-{number:05}"), &client.id);
     redis.publish_all("chat:internal:groups", (0..CROWD).map(command));
     let last = format!("chat:group:room-{:05}", CROWD - 1);
-    until("the last room is heard", PATIENCE, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
+    until("the last room is heard", 6 * PATIENCE, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
     client.ok("SendMessage", json!(["me", "heard"]));
     client.expect("ReceiveMessage", json!(["me", "heard"]));
 }

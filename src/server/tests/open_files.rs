@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::{Server, Shutdown, config};
 
@@ -28,11 +29,11 @@ fn running_out_pauses_accepting_and_nothing_else() {
         .find_map(|line| line.unwrap().rsplit_once("listening on ").map(|(_, address)| address.parse().unwrap()))
         .unwrap();
 
-    let mut first = TcpStream::connect(address).unwrap();
+    let mut first = patient(address);
     assert!(ask(&mut first).starts_with("HTTP/1.1 200"));
     let waiting: Vec<_> = (0..2 * MOST).map(|_| TcpStream::connect(address).unwrap()).collect();
     // The system has taken this one in, the server cannot.
-    let mut last = TcpStream::connect(address).unwrap();
+    let mut last = patient(address);
     last.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     assert!(ask(&mut first).starts_with("HTTP/1.1 200"));
     last.set_nonblocking(true).unwrap();
@@ -43,6 +44,13 @@ fn running_out_pauses_accepting_and_nothing_else() {
 
     drop(server.stdin.take());
     assert!(server.wait().unwrap().success());
+}
+
+/// A client that does not wait for ever.
+fn patient(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
 }
 
 fn ask(stream: &mut TcpStream) -> String {

@@ -105,6 +105,8 @@ impl Redis {
     pub(crate) fn monitor(&self) -> Stream {
         let mut stream = Stream::connect(self.address);
         stream.write(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n");
+        let confirmed = b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n";
+        stream.take(within(PATIENCE), |held| held.starts_with(confirmed).then_some(((), confirmed.len()))).unwrap();
         stream
     }
 
