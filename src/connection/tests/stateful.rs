@@ -376,6 +376,13 @@ async fn pings_are_neither_kept_nor_counted() {
     assert_eq!(client.all().await, [sequence(1)]);
 }
 
+/// Uploads items to a call of `Hold`, which reads none: behind the buffer of ten the server's reader waits.
+async fn upload(client: &mut Client, items: usize) {
+    for _ in 0..items {
+        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn acks_are_heard_behind_a_message_that_waits() {
     let node = Node::new(options());
@@ -383,10 +390,7 @@ async fn acks_are_heard_behind_a_message_that_waits() {
     client.echo(1).await;
     assert_eq!(client.all().await, [answer(1)]);
     client.send(r#"{"type":1,"invocationId":"2","target":"Hold","arguments":[],"streamIds":["s"]}"#).await;
-    // Nobody reads the upload: behind its buffer of ten the reader waits.
-    for _ in 0..15 {
-        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
-    }
+    upload(&mut client, 15).await;
     client.send(r#"{"type":8,"sequenceId":1}"#).await;
     client.echo(3).await;
     assert!(client.all().await.is_empty());
@@ -406,18 +410,14 @@ async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
     client.echo(1).await;
     assert_eq!(client.all().await, [answer(1)]);
     client.send(r#"{"type":1,"invocationId":"2","target":"Hold","arguments":[],"streamIds":["s"]}"#).await;
-    for _ in 0..15 {
-        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
-    }
+    upload(&mut client, 15).await;
     client.to_server.as_ref().unwrap().send("{\"type\":2,\"half".into()).await.unwrap();
     client.cut().await;
     client.come_again().await;
     assert_eq!(client.all().await, [sequence(1), answer(1)]);
     // All of it comes again, and the Ack for what has just come again.
     client.send(&sequence(3)).await;
-    for _ in 0..16 {
-        client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
-    }
+    upload(&mut client, 16).await;
     client.send(r#"{"type":8,"sequenceId":1}"#).await;
     client.echo(3).await;
     assert!(client.all().await.is_empty());
