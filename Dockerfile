@@ -5,7 +5,9 @@ FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 # The dependencies alone first: this layer stays as long as Cargo.toml and Cargo.lock do.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+# The manifest names the test kit, which is not built here.
+COPY tests/kit/Cargo.toml tests/kit/
+RUN mkdir src tests/kit/src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs tests/kit/src/lib.rs \
  && cargo build --release --locked && rm -r src
 COPY config config
 COPY src src

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::kit::client::framed;
+use crate::kit::hub::framed;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{BINARY, TEXT, Ws};
 use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, Watch, http, until, within};

@@ -128,7 +128,7 @@ fn the_map_names_what_is_there() {
 
 #[test]
 fn files_say_what_they_are_for() {
-    for folder in ["src", "tests/it", "examples"] {
+    for folder in ["src", "tests/it", "tests/kit", "examples"] {
         if Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).exists() {
             for (path, text) in files(folder) {
                 let head = text.lines().next().unwrap_or_default();
@@ -145,7 +145,7 @@ fn files_say_what_they_are_for() {
 #[test]
 fn files_can_be_read_in_one_sitting() {
     let mut lengths = Vec::new();
-    for (folder, counts) in [("src", true), ("tests/it", false)] {
+    for (folder, counts) in [("src", true), ("tests/it", false), ("tests/kit", false)] {
         for (path, text) in files(folder) {
             let length = text.lines().count();
             assert!(length <= MOST_LINES, "{folder}/{}: {length} lines, at most {MOST_LINES}", path.display());

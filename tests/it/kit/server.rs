@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http::{self, Response};
-use super::redis::Redis;
-use super::{PATIENCE, PROCESS, QUIET, signal, unique, until};
+use testkit::http::{self, Response};
+use testkit::{PATIENCE, PROCESS, QUIET, Redis, metrics, signal, unique, until};
 
 /// How a server is to be started.
 #[derive(Debug, Default)]
@@ -156,12 +155,7 @@ impl Server {
 
     /// The sum of all samples of a metric whose line has all these parts.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.get("/metrics").text();
-        let fits = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && labels.iter().all(|part| line.contains(part))
-        };
-        text.lines().filter(fits).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        metrics::sum(&self.get("/metrics").text(), name, labels)
     }
 
     /// What it has written to stderr.

@@ -7,6 +7,4 @@ mod login;
 mod outage;
 mod pair;
 mod tls;
-#[path = "../../../../tests/it/kit/watch.rs"]
-mod watch;
 mod wire;

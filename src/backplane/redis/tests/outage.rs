@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use testkit::Watch;
+
 use super::kit::{Log, Node, Redis, free_port, says};
-use super::watch::Watch;
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 

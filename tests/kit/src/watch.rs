@@ -12,32 +12,35 @@ const TICK: Duration = Duration::from_millis(10);
 /// What the ticker overslept, in milliseconds, since the first watch began.
 static OVERSLEPT: AtomicU64 = AtomicU64::new(0);
 
+/// A stopwatch that knows how long the machine stood still.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     begun: Instant,
     overslept: u64,
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
+    /// Begins to measure.
+    pub fn start() -> Self {
         static TICKER: Once = Once::new();
         TICKER.call_once(|| drop(thread::spawn(tick)));
         Self { begun: Instant::now(), overslept: OVERSLEPT.load(Ordering::Relaxed) }
     }
 
-    pub(crate) fn elapsed(&self) -> Duration {
+    /// What has passed, standstills included.
+    pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Fails when more than this has passed since the start.
     #[track_caller]
-    pub(crate) fn within(&self, limit: Duration, what: &str) {
+    pub fn within(&self, limit: Duration, what: &str) {
         self.took(self.elapsed(), limit, what);
     }
 
     /// Fails when more than this had passed when so much had.
     #[track_caller]
-    pub(crate) fn took(&self, took: Duration, limit: Duration, what: &str) {
+    pub fn took(&self, took: Duration, limit: Duration, what: &str) {
         if took <= limit {
             return;
         }

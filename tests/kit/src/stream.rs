@@ -4,11 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// Why nothing more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// The deadline has come; later reads may succeed.
     Quiet,
     /// The peer has ended its direction in good order.
@@ -17,14 +17,18 @@ pub(crate) enum Stop {
     Reset,
 }
 
+/// A blocking TCP connection.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     tcp: TcpStream,
-    pub(crate) held: Vec<u8>,
+    /// What has come and was not taken yet.
+    pub held: Vec<u8>,
 }
 
 impl Stream {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
+    /// Connects to who is expected to be there.
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         tcp.set_nodelay(true).unwrap();
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -32,18 +36,18 @@ impl Stream {
     }
 
     /// Writes all of it, or says that the peer does not take it.
-    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.tcp.write_all(bytes)
     }
 
     /// Writes to a peer that is expected to take it.
     #[track_caller]
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         self.try_write(bytes).unwrap();
     }
 
     /// Waits for more bytes.
-    pub(crate) fn fill(&mut self, deadline: Instant) -> Result<(), Stop> {
+    pub fn fill(&mut self, deadline: Instant) -> Result<(), Stop> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.tcp.set_read_timeout(Some(left)).unwrap();
         let mut chunk = [0; 65536];
@@ -61,11 +65,7 @@ impl Stream {
     }
 
     /// Reads until `parse` finds something whole at the front and says how long it is.
-    pub(crate) fn take<T>(
-        &mut self,
-        deadline: Instant,
-        parse: impl Fn(&[u8]) -> Option<(T, usize)>,
-    ) -> Result<T, Stop> {
+    pub fn take<T>(&mut self, deadline: Instant, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Result<T, Stop> {
         loop {
             if let Some((value, length)) = parse(&self.held) {
                 self.held.drain(..length);

@@ -3,23 +3,47 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::stream::{Stop, Stream};
-use super::{PATIENCE, http, within};
+use crate::http::{self, Response};
+use crate::hub::handshake;
+use crate::stream::{Stop, Stream};
+use crate::{PATIENCE, within};
 
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
+/// The opcode of text.
+pub const TEXT: u8 = 1;
+/// The opcode of binary data.
+pub const BINARY: u8 = 2;
+/// The opcode of a close frame.
+pub const CLOSE: u8 = 8;
+/// The opcode of a ping.
+pub const PING: u8 = 9;
+/// The opcode of a pong.
+pub const PONG: u8 = 10;
 
+/// The headers that ask for a WebSocket, with the key of RFC 6455's example (section 1.3).
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// What the server must answer that key with.
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A frame as it came, or a message whose fragments are put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) fin: bool,
-    pub(crate) opcode: u8,
-    pub(crate) payload: Vec<u8>,
+pub struct Frame {
+    /// Whether it is the last fragment of its message.
+    pub fin: bool,
+    /// What it is.
+    pub opcode: u8,
+    /// The payload, unmasked.
+    pub payload: Vec<u8>,
 }
 
+/// A WebSocket on a blocking connection.
 #[derive(Debug)]
-pub(crate) struct Ws {
+pub struct Ws {
     stream: Stream,
     parts: Option<Frame>,
 }
@@ -27,47 +51,43 @@ pub(crate) struct Ws {
 impl Ws {
     /// Opens a WebSocket; the target is path and query.
     #[track_caller]
-    pub(crate) fn open(address: SocketAddr, target: &str) -> Self {
+    pub fn open(address: SocketAddr, target: &str) -> Self {
         let mut stream = Stream::connect(address);
-        let headers = [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        stream.write(&http::request(&format!("GET {target}"), &headers, b""));
-        let (status, head) = http::head(&mut stream, within(PATIENCE)).unwrap();
-        assert_eq!(status, 101, "{head}");
-        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        let answer = upgrade(&mut stream, target, &[]);
+        assert_eq!(answer.status, 101, "{}", answer.head);
+        assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT), "{}", answer.head);
         Self { stream, parts: None }
     }
 
     /// Opens one without negotiating and shakes hands.
     #[track_caller]
-    pub(crate) fn shaken(address: SocketAddr, path: &str, protocol: &str) -> Self {
+    pub fn shaken(address: SocketAddr, path: &str, protocol: &str) -> Self {
         let mut ws = Self::open(address, path);
-        ws.send(TEXT, format!("{{\"protocol\":\"{protocol}\",\"version\":1}}\u{1e}").as_bytes());
+        ws.send(TEXT, &handshake(protocol, 1));
         let answer = ws.recv(within(PATIENCE)).unwrap();
         assert_eq!(String::from_utf8_lossy(&answer.payload), "{}\u{1e}");
         ws
     }
 
+    /// Sends a whole message to a peer that is expected to take it.
     #[track_caller]
-    pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
+    pub fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.try_send(opcode, payload).unwrap();
     }
 
-    pub(crate) fn try_send(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
+    /// Sends a whole message, or says that the peer does not take it.
+    pub fn try_send(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
         self.stream.try_write(&frame(0x80 | opcode, payload))
     }
 
-    /// The next frame's payload, fragments joined; pings are answered.
-    pub(crate) fn recv(&mut self, deadline: Instant) -> Result<Frame, Stop> {
+    /// The next message or close frame, fragments put together; pings are answered.
+    pub fn recv(&mut self, deadline: Instant) -> Result<Frame, Stop> {
         loop {
             let frame = self.stream.take(deadline, parse)?;
             match frame.opcode {
-                PING => drop(self.try_send(10, &frame.payload)),
-                10 => {}
+                // The peer may be gone by now: reading says so.
+                PING => drop(self.try_send(PONG, &frame.payload)),
+                PONG => {}
                 CLOSE => return Ok(frame),
                 0 => {
                     let parts = self.parts.as_mut().expect("a continuation of nothing");
@@ -83,7 +103,7 @@ impl Ws {
     }
 
     /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
-    pub(crate) fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
+    pub fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {
             match self.recv(deadline) {
@@ -96,15 +116,23 @@ impl Ws {
 }
 
 /// `close CODE` of a close frame's payload.
-pub(crate) fn close_text(payload: &[u8]) -> String {
+pub fn close_text(payload: &[u8]) -> String {
     match payload {
         [high, low, ..] => format!("close {}", u16::from_be_bytes([*high, *low])),
         _ => "close".to_owned(),
     }
 }
 
-/// A masked frame, as clients send them; the mask is zero, which leaves the payload as it is.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+/// Asks for a WebSocket, with these headers besides; the head of the answer.
+#[track_caller]
+pub fn upgrade(stream: &mut Stream, target: &str, headers: &[(&str, &str)]) -> Response {
+    stream.write(&http::request(&format!("GET {target}"), &[&UPGRADE[..], headers].concat(), b""));
+    stream.take(within(PATIENCE), http::parse_head).unwrap()
+}
+
+/// A masked frame, as clients send them. `first`: the opcode, 0x80 with the last fragment.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [1, 2, 3, 4];
     let mut bytes = vec![first];
     match payload.len() {
         length @ 0..126 => bytes.push(0x80 | length as u8),
@@ -117,13 +145,13 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
             bytes.extend((length as u64).to_be_bytes());
         }
     }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
+    bytes.extend(MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     bytes
 }
 
-/// A server's frame, unmasked, if it is whole.
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+/// The frame of a server at the front of these bytes, and its length, if it is whole.
+pub fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server must not mask");
     assert_eq!(first & 0x70, 0, "reserved bits");

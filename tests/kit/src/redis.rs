@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::stream::Stream;
-use super::{PATIENCE, PROCESS, signal, until, within};
+use crate::stream::Stream;
+use crate::{PATIENCE, PROCESS, signal, until, within};
 
+/// A `redis-server`, which ends with this value.
 #[derive(Debug)]
-pub(crate) struct Redis {
+pub struct Redis {
     address: SocketAddr,
     child: Option<Child>,
 }
@@ -16,7 +17,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// A port for one, where nothing listens yet. It is below the range that the system gives to connections and to listeners
     /// on port 0, so that nobody else has it when Redis comes, or comes again.
-    pub(crate) fn absent() -> Self {
+    pub fn absent() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let start = (std::process::id() % 900) as u16;
         loop {
@@ -27,14 +28,16 @@ impl Redis {
         }
     }
 
-    pub(crate) fn start() -> Self {
+    /// Starts one and waits until it answers.
+    #[track_caller]
+    pub fn start() -> Self {
         let mut redis = Self::absent();
         redis.run();
         redis
     }
 
     /// Starts it and waits until it answers.
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         assert!(self.child.is_none());
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let child = Command::new(&program)
@@ -60,12 +63,13 @@ impl Redis {
         assert_eq!(self.command(&["PING"]), "+PONG");
     }
 
-    pub(crate) fn connection(&self) -> String {
+    /// How it is reached, as a connection string.
+    pub fn connection(&self) -> String {
         format!("{},abortConnect=false", self.address)
     }
 
     /// `kill -9`.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -77,16 +81,17 @@ impl Redis {
     }
 
     /// SIGSTOP: it keeps its sockets and answers nothing.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         signal("STOP", self.pid());
     }
 
-    pub(crate) fn resume(&self) {
+    /// SIGCONT: it goes on.
+    pub fn resume(&self) {
         signal("CONT", self.pid());
     }
 
     /// A command, and the first line of its answer.
-    pub(crate) fn command(&self, words: &[&str]) -> String {
+    pub fn command(&self, words: &[&str]) -> String {
         self.command_bytes(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
     }
 
@@ -102,7 +107,7 @@ impl Redis {
     }
 
     /// A connection that hears every channel, until it is dropped.
-    pub(crate) fn monitor(&self) -> Stream {
+    pub fn monitor(&self) -> Stream {
         let mut stream = Stream::connect(self.address);
         stream.write(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n");
         let confirmed = b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n";
@@ -111,12 +116,12 @@ impl Redis {
     }
 
     /// Publishes any bytes; how many heard them.
-    pub(crate) fn publish(&self, channel: &str, payload: &[u8]) -> usize {
+    pub fn publish(&self, channel: &str, payload: &[u8]) -> usize {
         self.command_bytes(&[b"PUBLISH", channel.as_bytes(), payload]).trim_start_matches(':').parse().unwrap()
     }
 
     /// Publishes many payloads in one go.
-    pub(crate) fn publish_all(&self, channel: &str, payloads: impl Iterator<Item = Vec<u8>>) {
+    pub fn publish_all(&self, channel: &str, payloads: impl Iterator<Item = Vec<u8>>) {
         let mut bytes = encoded(&[b"MULTI"]);
         payloads.for_each(|payload| bytes.extend(encoded(&[b"PUBLISH", channel.as_bytes(), &payload])));
         bytes.extend(encoded(&[b"EXEC"]));
@@ -127,7 +132,7 @@ impl Redis {
     }
 
     /// Waits until so many connections have subscribed to this channel.
-    pub(crate) fn subscribed(&self, channel: &str, count: usize) {
+    pub fn subscribed(&self, channel: &str, count: usize) {
         until(&format!("{count} subscribers of {channel}"), PATIENCE, || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
         });

@@ -7,71 +7,21 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::http::{self, ask};
-use super::stream::{Stop, Stream};
-use super::ws::{self, Ws};
-use super::{PATIENCE, QUIET, unique, within};
+use crate::http::{self, ask};
+use crate::hub::{Message, Protocol, handshake};
+use crate::stream::{Stop, Stream};
+use crate::ws::{self, Ws};
+use crate::{PATIENCE, QUIET, unique, within};
 
-const SEPARATOR: u8 = 0x1e;
-
+/// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub enum Transport {
+    /// A WebSocket.
     WebSockets,
+    /// An event stream, and POSTs.
     ServerSentEvents,
+    /// One GET after another, and POSTs. The next one is sent when something is waited for.
     LongPolling,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Json,
-    MessagePack,
-}
-
-impl Protocol {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Json => Self::MessagePack,
-            Self::MessagePack => Self::Json,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::MessagePack => "messagepack",
-        }
-    }
-}
-
-/// What a client has received.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Message {
-    Invocation {
-        target: String,
-        arguments: Value,
-    },
-    /// An invocation that wants an answer.
-    Question {
-        id: String,
-        target: String,
-        arguments: Value,
-    },
-    /// An item of a stream.
-    Item {
-        id: String,
-        item: Value,
-    },
-    Completion {
-        id: String,
-        result: Result<Value, String>,
-    },
-    Ping,
-    Close {
-        error: Option<String>,
-        reconnect: bool,
-    },
-    /// The transport's own ending: `close 1000`, `end of stream`, `204`, `fin`, `reset`.
-    End(String),
 }
 
 #[derive(Debug)]
@@ -81,9 +31,11 @@ enum Wire {
     Polls(Option<Stream>),
 }
 
+/// A client that has shaken hands. What it receives is kept until it is asked about or forgotten.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) id: String,
+pub struct Client {
+    /// The connection id.
+    pub id: String,
     address: SocketAddr,
     target: String,
     wire: Wire,
@@ -95,7 +47,7 @@ pub(crate) struct Client {
 
 /// The connection id and token of a negotiation.
 #[track_caller]
-pub(crate) fn negotiate(address: SocketAddr, path: &str) -> (String, String) {
+pub fn negotiate(address: SocketAddr, path: &str) -> (String, String) {
     let answer = ask(address, &format!("POST {path}/negotiate?negotiateVersion=1"), b"");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -106,7 +58,7 @@ pub(crate) fn negotiate(address: SocketAddr, path: &str) -> (String, String) {
 impl Client {
     /// Negotiates, connects to the chat and shakes hands.
     #[track_caller]
-    pub(crate) fn connect(address: SocketAddr, transport: Transport, protocol: Protocol) -> Self {
+    pub fn connect(address: SocketAddr, transport: Transport, protocol: Protocol) -> Self {
         let (id, token) = negotiate(address, "/chat");
         let target = format!("/chat?id={token}");
         let wire = match transport {
@@ -126,22 +78,23 @@ impl Client {
         };
         let mut client =
             Self { id, address, target, wire, protocol, calls: 0, inbox: VecDeque::new(), heard: Vec::new() };
-        let hello = json!({ "protocol": protocol.name(), "version": 1 }).to_string() + "\u{1e}";
-        client.put(hello.as_bytes(), ws::TEXT);
+        client.put(&handshake(protocol.name(), 1), ws::TEXT);
         let answer = client.piece(within(PATIENCE)).unwrap_or_else(|end| panic!("no handshake answer: {end:?}"));
         let rest =
             answer.strip_prefix(b"{}\x1e").unwrap_or_else(|| panic!("handshake: {}", String::from_utf8_lossy(&answer)));
-        client.take_in(rest);
+        client.inbox.extend(protocol.decode(rest));
         client
     }
 
-    pub(crate) fn ws(address: SocketAddr) -> Self {
+    /// One on a WebSocket that speaks JSON.
+    #[track_caller]
+    pub fn ws(address: SocketAddr) -> Self {
         Self::connect(address, Transport::WebSockets, Protocol::Json)
     }
 
     /// Sends bytes as they are.
     #[track_caller]
-    pub(crate) fn put(&mut self, bytes: &[u8], opcode: u8) {
+    pub fn put(&mut self, bytes: &[u8], opcode: u8) {
         match &mut self.wire {
             Wire::Ws(ws) => ws.send(opcode, bytes),
             Wire::Sse { .. } | Wire::Polls(_) => {
@@ -151,60 +104,57 @@ impl Client {
         }
     }
 
+    /// Sends a message, given in its JSON and in its MessagePack form.
+    #[track_caller]
+    fn say(&mut self, json: &Value, messagepack: &Value) {
+        let opcode = match self.protocol {
+            Protocol::Json => ws::TEXT,
+            Protocol::MessagePack => ws::BINARY,
+        };
+        self.put(&self.protocol.encode(json, messagepack), opcode);
+    }
+
     /// Sends an invocation; its id, when one is asked for.
     #[track_caller]
     fn call(&mut self, target: &str, arguments: Value, answered: bool) -> Option<String> {
         self.calls += 1;
         let id = answered.then(|| self.calls.to_string());
-        match self.protocol {
-            Protocol::Json => {
-                let mut message = json!({ "type": 1, "target": target, "arguments": arguments });
-                if let Some(id) = &id {
-                    message["invocationId"] = json!(id);
-                }
-                self.put((message.to_string() + "\u{1e}").as_bytes(), ws::TEXT);
-            }
-            Protocol::MessagePack => {
-                let body = rmp_serde::to_vec(&json!([1, {}, id, target, arguments, []])).unwrap();
-                self.put(&framed(&body), ws::BINARY);
-            }
+        let mut message = json!({ "type": 1, "target": target, "arguments": arguments });
+        if let Some(id) = &id {
+            message["invocationId"] = json!(id);
         }
+        self.say(&message, &json!([1, {}, id, target, arguments, []]));
         id
     }
 
     /// Calls and waits for the completion: the result, or the error's text.
     #[track_caller]
-    pub(crate) fn invoke(&mut self, target: &str, arguments: Value) -> Result<Value, String> {
+    pub fn invoke(&mut self, target: &str, arguments: Value) -> Result<Value, String> {
         let id = self.call(target, arguments, true).unwrap();
-        let found = self.wait(&format!("the completion of {target}"), |message| match message {
-            Message::Completion { id: of, result } if *of == id => Some(result.clone()),
-            _ => None,
-        });
-        self.heard.retain(|message| !matches!(message, Message::Completion { id: of, .. } if *of == id));
-        found
+        self.completion(&id)
     }
 
     /// Calls a method that succeeds.
     #[track_caller]
-    pub(crate) fn ok(&mut self, target: &str, arguments: Value) -> Value {
+    pub fn ok(&mut self, target: &str, arguments: Value) -> Value {
         self.invoke(target, arguments).unwrap_or_else(|error| panic!("{target}: {error}"))
     }
 
     /// Calls and waits for nothing.
     #[track_caller]
-    pub(crate) fn send(&mut self, target: &str, arguments: Value) {
+    pub fn send(&mut self, target: &str, arguments: Value) {
         self.call(target, arguments, false);
     }
 
     /// Begins a call whose completion is waited for later; its id.
     #[track_caller]
-    pub(crate) fn begin(&mut self, target: &str, arguments: Value) -> String {
+    pub fn begin(&mut self, target: &str, arguments: Value) -> String {
         self.call(target, arguments, true).unwrap()
     }
 
     /// Waits for the completion of a call.
     #[track_caller]
-    pub(crate) fn completion(&mut self, id: &str) -> Result<Value, String> {
+    pub fn completion(&mut self, id: &str) -> Result<Value, String> {
         let found = self.wait(&format!("the completion of {id}"), |message| match message {
             Message::Completion { id: of, result } if of == id => Some(result.clone()),
             _ => None,
@@ -215,7 +165,7 @@ impl Client {
 
     /// Waits for the first answer of all that were not looked at; the id of its call.
     #[track_caller]
-    pub(crate) fn first_answered(&mut self) -> String {
+    pub fn first_answered(&mut self) -> String {
         self.wait("an answer", |message| match message {
             Message::Completion { id, .. } => Some(id.clone()),
             _ => None,
@@ -223,19 +173,19 @@ impl Client {
     }
 
     /// Reads until nothing more comes for a while.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
     }
 
     /// Whether a call has been answered, when nothing more comes for a while.
-    pub(crate) fn answers(&mut self, id: &str) -> bool {
+    pub fn answers(&mut self, id: &str) -> bool {
         self.settle();
         self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
     }
 
     /// Waits for a question with this argument; its id.
     #[track_caller]
-    pub(crate) fn question(&mut self, target: &str, argument: &Value) -> String {
+    pub fn question(&mut self, target: &str, argument: &Value) -> String {
         self.wait(&format!("the question {target}({argument})"), |message| match message {
             Message::Question { id, target: t, arguments } if t == target && arguments[0] == *argument => {
                 Some(id.clone())
@@ -246,58 +196,42 @@ impl Client {
 
     /// Answers a question, or completes an upload.
     #[track_caller]
-    pub(crate) fn answer(&mut self, id: &str, result: Result<Value, &str>) {
-        match self.protocol {
-            Protocol::Json => {
-                let message = match result {
-                    Ok(value) => json!({ "type": 3, "invocationId": id, "result": value }),
-                    Err(text) => json!({ "type": 3, "invocationId": id, "error": text }),
-                };
-                self.put((message.to_string() + "\u{1e}").as_bytes(), ws::TEXT);
+    pub fn answer(&mut self, id: &str, result: Result<Value, &str>) {
+        match result {
+            Ok(value) => {
+                self.say(&json!({ "type": 3, "invocationId": id, "result": value }), &json!([3, {}, id, 3, value]));
             }
-            Protocol::MessagePack => {
-                let message = match result {
-                    Ok(value) => json!([3, {}, id, 3, value]),
-                    Err(text) => json!([3, {}, id, 1, text]),
-                };
-                self.put(&framed(&rmp_serde::to_vec(&message).unwrap()), ws::BINARY);
+            Err(text) => {
+                self.say(&json!({ "type": 3, "invocationId": id, "error": text }), &json!([3, {}, id, 1, text]));
             }
         }
     }
 
     /// Begins a stream; its id.
     #[track_caller]
-    pub(crate) fn stream(&mut self, target: &str, arguments: Value) -> String {
+    pub fn stream(&mut self, target: &str, arguments: Value) -> String {
         self.calls += 1;
         let id = self.calls.to_string();
-        match self.protocol {
-            Protocol::Json => {
-                let message = json!({ "type": 4, "invocationId": id, "target": target, "arguments": arguments });
-                self.put((message.to_string() + "\u{1e}").as_bytes(), ws::TEXT);
-            }
-            Protocol::MessagePack => {
-                let message = json!([4, {}, id, target, arguments, []]);
-                self.put(&framed(&rmp_serde::to_vec(&message).unwrap()), ws::BINARY);
-            }
-        }
+        let message = json!({ "type": 4, "invocationId": id, "target": target, "arguments": arguments });
+        self.say(&message, &json!([4, {}, id, target, arguments, []]));
         id
     }
 
     /// Waits until it was called so.
     #[track_caller]
-    pub(crate) fn expect(&mut self, target: &str, arguments: Value) {
+    pub fn expect(&mut self, target: &str, arguments: Value) {
         let what = format!("{target}{arguments}");
         self.wait(&what, |message| invoked(message, target, &arguments).then_some(()));
     }
 
     /// How often it has been called so, when nothing more comes for a while.
-    pub(crate) fn count(&mut self, target: &str, arguments: &Value) -> usize {
+    pub fn count(&mut self, target: &str, arguments: &Value) -> usize {
         self.settle();
         self.count_now(target, arguments)
     }
 
     /// Whether it is called so before nothing more comes for a while.
-    pub(crate) fn hears_soon(&mut self, target: &str, arguments: &Value) -> bool {
+    pub fn hears_soon(&mut self, target: &str, arguments: &Value) -> bool {
         while self.count_now(target, arguments) == 0 {
             if matches!(self.heard.last(), Some(Message::End(_))) || self.step(within(QUIET)).is_err() {
                 return false;
@@ -307,18 +241,18 @@ impl Client {
     }
 
     /// How often it has been called so, in what was read up to now.
-    pub(crate) fn count_now(&self, target: &str, arguments: &Value) -> usize {
+    pub fn count_now(&self, target: &str, arguments: &Value) -> usize {
         self.heard.iter().filter(|message| invoked(message, target, arguments)).count()
     }
 
     /// Drops what was heard up to now.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.heard.clear();
     }
 
     /// Waits for the first message that `find` takes, among those heard before too.
     #[track_caller]
-    pub(crate) fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
+    pub fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
         let deadline = within(PATIENCE);
         let mut looked = 0;
         loop {
@@ -338,7 +272,7 @@ impl Client {
 
     /// Waits for the connection's end: the Close message, if one came, and how the transport ended.
     #[track_caller]
-    pub(crate) fn ending(&mut self) -> (Option<Message>, String) {
+    pub fn ending(&mut self) -> (Option<Message>, String) {
         let end = self.wait("the connection's end", |message| match message {
             Message::End(how) => Some(how.clone()),
             _ => None,
@@ -347,7 +281,7 @@ impl Client {
     }
 
     /// Ends it in the manner of its transport, and reads nothing more.
-    pub(crate) fn leave(mut self) {
+    pub fn leave(mut self) {
         match &mut self.wire {
             Wire::Ws(ws) => {
                 drop(ws.try_send(ws::CLOSE, &1000u16.to_be_bytes()));
@@ -365,7 +299,7 @@ impl Client {
     fn step(&mut self, deadline: Instant) -> Result<(), Stop> {
         while self.inbox.is_empty() {
             match self.piece(deadline) {
-                Ok(piece) => self.take_in(&piece),
+                Ok(piece) => self.inbox.extend(self.protocol.decode(&piece)),
                 Err(Ended::Quiet) => return Err(Stop::Quiet),
                 Err(Ended::Over(how)) => self.inbox.push_back(Message::End(how)),
             }
@@ -420,28 +354,6 @@ impl Client {
             },
         }
     }
-
-    /// Reads hub messages; none may be torn over two pieces.
-    fn take_in(&mut self, piece: &[u8]) {
-        let mut rest = piece;
-        while !rest.is_empty() {
-            let message = match self.protocol {
-                Protocol::Json => {
-                    let end = rest.iter().position(|&byte| byte == SEPARATOR).expect("a whole message in a piece");
-                    let value = serde_json::from_slice(&rest[..end]).unwrap();
-                    rest = &rest[end + 1..];
-                    from_json(&value)
-                }
-                Protocol::MessagePack => {
-                    let (length, start) = varint(rest).expect("a length");
-                    let value = rmp_serde::from_slice(&rest[start..start + length]).unwrap();
-                    rest = &rest[start + length..];
-                    from_messagepack(&value)
-                }
-            };
-            self.inbox.push_back(message);
-        }
-    }
 }
 
 /// Why no piece comes.
@@ -465,73 +377,8 @@ fn invoked(message: &Message, target: &str, arguments: &Value) -> bool {
     matches!(message, Message::Invocation { target: t, arguments: a } if t == target && a == arguments)
 }
 
-fn called(id: &Value, target: &Value, arguments: &Value) -> Message {
-    let (target, arguments) = (text(target), arguments.clone());
-    match id {
-        Value::Null => Message::Invocation { target, arguments },
-        id => Message::Question { id: text(id), target, arguments },
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
-}
-
-fn from_json(message: &Value) -> Message {
-    let error = message.get("error").map(text);
-    match message["type"].as_u64() {
-        Some(1) => called(&message["invocationId"], &message["target"], &message["arguments"]),
-        Some(2) => Message::Item { id: text(&message["invocationId"]), item: message["item"].clone() },
-        Some(3) => {
-            let result = error.map_or_else(|| Ok(message["result"].clone()), Err);
-            Message::Completion { id: text(&message["invocationId"]), result }
-        }
-        Some(6) => Message::Ping,
-        Some(7) => Message::Close { error, reconnect: message["allowReconnect"] == json!(true) },
-        _ => panic!("{message}"),
-    }
-}
-
-fn from_messagepack(message: &Value) -> Message {
-    match message[0].as_u64() {
-        Some(1) => called(&message[2], &message[3], &message[4]),
-        Some(2) => Message::Item { id: text(&message[2]), item: message[3].clone() },
-        Some(3) => {
-            let result = match message[3].as_u64() {
-                Some(1) => Err(text(&message[4])),
-                Some(2) => Ok(Value::Null),
-                _ => Ok(message[4].clone()),
-            };
-            Message::Completion { id: text(&message[2]), result }
-        }
-        Some(6) => Message::Ping,
-        Some(7) => {
-            Message::Close { error: message[1].as_str().map(str::to_owned), reconnect: message[2] == json!(true) }
-        }
-        _ => panic!("{message}"),
-    }
-}
-
-/// A MessagePack hub message with its length in front.
-pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
-    let (mut bytes, mut length) = (Vec::new(), body.len());
-    while length > 127 {
-        bytes.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    bytes.extend(body);
-    bytes
-}
-
-fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
-    let end = bytes.iter().position(|byte| byte & 0x80 == 0)?;
-    let value = bytes[..=end].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
-    Some((value, end + 1))
-}
-
 /// Whatever was sent before has been heard by all of these: a later broadcast has, and what still had to come had a moment more.
-pub(crate) fn settle(clients: &mut [&mut Client]) {
+pub fn settle(clients: &mut [&mut Client]) {
     let mark = unique("mark");
     clients[0].ok("SendMessage", json!(["settle", mark]));
     for client in clients {

@@ -1,0 +1,115 @@
+//! HTTP/1.1 in bytes: requests as text, responses read whole or, for event streams, chunk by chunk.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::stream::{Stop, Stream};
+use crate::{PATIENCE, within};
+
+/// A response; one of which only the head was read has no body.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Status line and headers as they came, with the empty line that ends them.
+    pub head: String,
+    /// The body, with chunks put together.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header's value; names are case-insensitive.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+}
+
+/// The bytes of a request. The line is method and target.
+pub fn request(line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("{line} HTTP/1.1\r\nHost: localhost\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !line.starts_with("GET") {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
+    [(text + "\r\n").as_bytes(), body].concat()
+}
+
+/// The head of a response at the front of these bytes, and its length, if it is whole.
+pub fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
+    let length = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((Response { status, head, body: Vec::new() }, length))
+}
+
+/// The chunk of a chunked body at the front of these bytes, and its length with all around it, if it is whole. The last chunk is empty.
+pub fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let line = bytes.windows(2).position(|window| window == b"\r\n")?;
+    let size = std::str::from_utf8(&bytes[..line]).ok()?.split(';').next()?.trim();
+    let size = usize::from_str_radix(size, 16).ok()?;
+    let end = line + 2 + size;
+    (bytes.len() >= end + 2).then(|| (bytes[line + 2..end].to_vec(), end + 2))
+}
+
+/// The response at the front of these bytes, and its length, if it is whole. `ended`: no more bytes will come, which ends a body
+/// whose length nothing tells.
+pub fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
+    let (mut response, mut end) = parse_head(bytes)?;
+    if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+        loop {
+            let (chunk, length) = parse_chunk(&bytes[end..])?;
+            end += length;
+            if chunk.is_empty() {
+                break;
+            }
+            response.body.extend(chunk);
+        }
+    } else if let Some(length) = response.header("content-length").and_then(|value| value.parse::<usize>().ok()) {
+        response.body = bytes.get(end..end + length)?.to_vec();
+        end += length;
+    } else if response.status != 204 && response.status != 101 {
+        if !ended {
+            return None;
+        }
+        response.body = bytes[end..].to_vec();
+        end = bytes.len();
+    }
+    Some((response, end))
+}
+
+/// One request on a connection of its own.
+#[track_caller]
+pub fn ask(address: SocketAddr, line: &str, body: &[u8]) -> Response {
+    let mut stream = Stream::connect(address);
+    stream.write(&request(line, &[("Connection", "close")], body));
+    respond(&mut stream, within(PATIENCE)).unwrap()
+}
+
+/// The head of a response: status and header lines.
+pub fn head(stream: &mut Stream, deadline: Instant) -> Result<(u16, String), Stop> {
+    stream.take(deadline, parse_head).map(|response| (response.status, response.head))
+}
+
+/// A whole response.
+pub fn respond(stream: &mut Stream, deadline: Instant) -> Result<Response, Stop> {
+    match stream.take(deadline, |bytes| parse_response(bytes, false)) {
+        Err(Stop::Fin) => stream.take(deadline, |bytes| parse_response(bytes, true)),
+        other => other,
+    }
+}
+
+/// One chunk of a chunked body; the last is empty.
+pub fn chunk(stream: &mut Stream, deadline: Instant) -> Result<Vec<u8>, Stop> {
+    stream.take(deadline, parse_chunk)
+}
