@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use super::names::MethodTable;
 use super::parameters::{Inputs, Parameter};
 use super::values::IntoValue;
-use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use super::{Call, Caller, Hub, HubDefinitionError, HubError, MethodShape, Reply};
 use crate::config::Authorize;
 use crate::protocol::{BindingError, RawValue};
 
@@ -62,6 +62,8 @@ pub struct Methods {
     methods: MethodTable<Method>,
     connected: Option<Connected>,
     disconnected: Option<Disconnected>,
+    /// What is wrong so far; the server that is built with the hub asks for it.
+    invalid: HubDefinitionError,
 }
 
 type Connected = Box<dyn Fn(Caller) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
@@ -80,12 +82,8 @@ impl Methods {
         Self::default()
     }
 
-    /// Adds a method that returns once.
-    ///
-    /// # Panics
-    ///
-    /// When there is a method of that name already; letter case does not count.
-    #[track_caller]
+    /// Adds a method that returns once. Method names are case-insensitive; a second method of the same name is an error
+    /// of the server's `build` ([`Hub::validate`]).
     pub fn method<A: 'static, F: MethodFn<A>>(self, name: &str, function: F) -> Self
     where
         F::Output: IntoValue,
@@ -98,12 +96,7 @@ impl Methods {
     /// Its first error ends it; an error of the function itself is told before any item.
     ///
     /// The stream is asked for its next item when the client's queue has room. It is dropped when the client cancels
-    /// it or goes away; one that wants to know takes a [`super::Cancellation`].
-    ///
-    /// # Panics
-    ///
-    /// When there is a method of that name already; letter case does not count.
-    #[track_caller]
+    /// it or goes away; one that wants to know takes a [`super::Cancellation`]. Names are as for [`Methods::method`].
     pub fn stream<A: 'static, F: MethodFn<A>, T: IntoValue>(self, name: &str, function: F) -> Self
     where
         F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
@@ -112,27 +105,22 @@ impl Methods {
         self.add(name, Method { shape, function: Box::new(Streaming(function, PhantomData)) })
     }
 
-    #[track_caller]
     fn add(mut self, name: &str, method: Method) -> Self {
-        assert!(
-            self.methods.insert(name, method),
-            "the hub has a method '{name}' already (names that differ only in letter case are the same to clients)"
-        );
+        if !self.methods.insert(name, method) {
+            self.invalid.duplicate_method(name);
+        }
         self
     }
 
     /// Lets only those call a method who fulfil a rule. Others are answered
     /// `Failed to invoke 'X' because user is unauthorized`; the server must have a way to know its users.
     ///
-    /// # Panics
-    ///
-    /// When there is no method of that name yet.
-    #[track_caller]
+    /// The method must have been added before. A rule for a method that does not exist is an error of the server's
+    /// `build` ([`Hub::validate`]).
     pub fn authorize(mut self, name: &str, rule: Authorize) -> Self {
-        let method = self.methods.get_mut(name);
-        assert!(method.is_some(), "the hub has no method '{name}' yet: add it before its rule");
-        if let Some(method) = method {
-            method.shape.policy = Some(Arc::new(rule));
+        match self.methods.get_mut(name) {
+            Some(method) => method.shape.policy = Some(Arc::new(rule)),
+            None => self.invalid.unknown_method(name),
         }
         self
     }
@@ -171,6 +159,10 @@ impl fmt::Debug for Methods {
 // === being a hub ===
 
 impl Hub for Methods {
+    fn validate(&self) -> Result<(), HubDefinitionError> {
+        self.invalid.clone().into_result()
+    }
+
     fn method(&self, target: &str) -> Option<MethodShape> {
         self.methods.get(target).map(|method| method.shape.clone())
     }

@@ -10,6 +10,7 @@
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
 //! | [`parameters`] | what those take: arguments, [`Items`] of uploads, [`Cancellation`] |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
+//! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
 //! | [`declared`] | [`Declared`]: a hub made of configuration |
 //! | [`values`] | what methods take and return, and what clients are called with |
 //! | `names` | methods by name, without regard to letter case |
@@ -19,6 +20,7 @@ pub mod caller;
 pub mod client;
 pub mod clients;
 pub mod declared;
+mod definition;
 pub mod methods;
 mod names;
 pub mod parameters;
@@ -36,6 +38,7 @@ pub use caller::{Caller, RequestInfo};
 pub use client::Client;
 pub use clients::{Audience, Clients, Groups};
 pub use declared::Declared;
+pub use definition::HubDefinitionError;
 pub use methods::{MethodFn, Methods};
 pub use parameters::{Cancellation, Items, Parameter};
 pub use upload::Upload;
@@ -52,6 +55,11 @@ use crate::protocol::{BindingError, RawValue, ValueError};
 /// caller alone for as long as the runtime has other threads. A panic in them ends the call with an error, not the
 /// server; one in `method` or `check`, which answer at once, ends the connection.
 pub trait Hub: Send + Sync + 'static {
+    /// Whether the hub can be served. Asked once, when a server is built; an error is the server's.
+    fn validate(&self) -> Result<(), HubDefinitionError> {
+        Ok(())
+    }
+
     /// Describes a method before it is called; letter case of `target` does not count. None: there is no such
     /// method, and the caller is told so.
     fn method(&self, target: &str) -> Option<MethodShape>;

@@ -159,6 +159,7 @@ impl Builder {
             if !names.insert(hub.backplane_name.as_str()) {
                 return Err(ServeError::BackplaneName(hub.backplane_name.clone()));
             }
+            hub.hub.validate().map_err(|source| ServeError::Hub { name: hub.name.clone(), source })?;
         }
         for (path, _) in &raw {
             paths.claim(path, "a raw connection")?;

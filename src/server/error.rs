@@ -19,6 +19,14 @@ pub enum ServeError {
     /// Two hubs share a name on the backplane, and would hear each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
     BackplaneName(String),
+    /// A hub was put together wrongly, such as with two methods of one name.
+    #[error("the hub {name:?} cannot be served: {source}")]
+    Hub {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        source: crate::hub::HubDefinitionError,
+    },
     /// The backplane refuses to begin. The text holds no secret.
     #[error("the backplane cannot begin: {0}")]
     Backplane(String),

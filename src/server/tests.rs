@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Methods, Reply};
 
 #[cfg(target_os = "linux")]
 mod deaf;
@@ -385,4 +385,14 @@ async fn hubs_that_clash_are_refused() {
     let server = two("/other", "Other").await.unwrap();
     assert!(server.clients("/OTHER").is_some() && server.groups("/chat").is_some());
     assert!(server.clients("/nothing").is_none());
+}
+
+#[tokio::test]
+async fn a_hub_with_two_methods_of_one_name_is_refused() {
+    let hub = Methods::new().method("Send", |_: Caller| async { Ok(()) }).method("sEND", |_: Caller| async { Ok(()) });
+    let built = Server::builder(config()).hub("/chat", "Chat", hub, crate::config::HubOptions::default()).build().await;
+    assert_eq!(
+        built.unwrap_err().to_string(),
+        r#"the hub "Chat" cannot be served: there are two methods "sEND" (method names are case-insensitive)"#
+    );
 }

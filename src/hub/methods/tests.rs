@@ -124,12 +124,18 @@ async fn a_panic_waits_for_the_future() {
     let _ = future.await;
 }
 
-#[test]
-#[should_panic(expected = "the hub has a method 'ECHO' already")]
-fn a_name_given_twice_is_refused() {
-    let _ = Methods::new()
+#[tokio::test]
+async fn a_name_given_twice_and_a_rule_for_nothing_are_errors_of_the_hub() {
+    let hub = Methods::new()
         .method("Echo", |_: Caller, value: RawValue| async move { Ok(value) })
-        .method("ECHO", |_: Caller| async { Ok(()) });
+        .method("ECHO", |_: Caller| async { Ok(()) })
+        .authorize("Ecko", Authorize::user());
+    assert_eq!(
+        hub.validate().unwrap_err().to_string(),
+        "there are two methods \"ECHO\" (method names are case-insensitive); \
+         there is a rule for the method \"Ecko\", which was not added before it"
+    );
+    assert_eq!(Methods::new().method("Echo", |_: Caller| async { Ok(()) }).validate(), Ok(()));
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! Why a hub cannot be served: mistakes in how it was put together.
+
+use std::fmt;
+
+/// Mistakes in how a hub was put together, all that were found. A server with such a hub is not built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HubDefinitionError {
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Problem {
+    DuplicateMethod(String),
+    UnknownMethod(String),
+}
+
+impl HubDefinitionError {
+    pub(super) fn duplicate_method(&mut self, name: &str) {
+        self.problems.push(Problem::DuplicateMethod(name.to_owned()));
+    }
+
+    pub(super) fn unknown_method(&mut self, name: &str) {
+        self.problems.push(Problem::UnknownMethod(name.to_owned()));
+    }
+
+    /// `Ok` when nothing was found.
+    pub(super) fn into_result(self) -> Result<(), Self> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateMethod(name) => {
+                write!(f, "there are two methods {name:?} (method names are case-insensitive)")
+            }
+            Self::UnknownMethod(name) => {
+                write!(f, "there is a rule for the method {name:?}, which was not added before it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for HubDefinitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for HubDefinitionError {}
