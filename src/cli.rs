@@ -120,21 +120,16 @@ pub(crate) fn run() -> ExitCode {
     let check = &hubplane::backplane::redis::check_connection;
     // A server tells the notes on its connection itself when it starts.
     let only_problems = |connection: &str| check(connection).map(|_notes| Vec::new());
-    let loaded = match cli.command {
-        None | Some(Command::Serve) => read(&cli.flags.into(), &only_problems),
-        Some(_) => read(&cli.flags.into(), check),
-    };
+    let flags = cli.flags.into();
+    let loaded = || read(&flags, check);
     match cli.command {
-        None | Some(Command::Serve) => match loaded {
-            Ok(loaded) => serve::serve(loaded),
+        None | Some(Command::Serve) => serve::serve(|| read(&flags, &only_problems)),
+        Some(Command::Check) => check::check(loaded()),
+        Some(Command::Token(wanted)) => match loaded() {
+            Ok(loaded) => token::token(wanted, &loaded.config),
             Err(invalid) => refuse(&invalid),
         },
-        Some(Command::Check) => check::check(loaded),
-        Some(Command::Token(flags)) => match loaded {
-            Ok(loaded) => token::token(flags, &loaded.config),
-            Err(invalid) => refuse(&invalid),
-        },
-        Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded),
+        Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded()),
     }
 }
 

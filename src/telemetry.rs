@@ -12,7 +12,11 @@ use crate::config::LogFormat;
 /// An error says what is wrong: the filter, or that logging was started before. It never panics.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
-    let mut builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let mut builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Reporting a line that could not be written would panic: the report goes to stderr too.
+        .log_internal_errors(false);
     if !std::io::stderr().is_terminal() {
         // On a terminal the subscriber decides; it honours NO_COLOR.
         builder = builder.with_ansi(false);

@@ -4,15 +4,39 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use hubplane::config::load::Loaded;
+use hubplane::config::load::{Invalid, Loaded};
 use hubplane::config::{Config, HubConfig};
-use hubplane::server::Server;
+use hubplane::server::{ServeError, Server, Shutdown, Signals};
 use hubplane::telemetry;
 
-use super::{EX_CONFIG, complain, say};
+use super::{EX_CONFIG, complain, refuse, say};
 
-/// Runs the server until it is told to stop.
-pub(super) fn serve(loaded: Loaded) -> ExitCode {
+/// Runs the server until it is told to stop. Signals are caught before the configuration is read: none that comes
+/// while the server starts may end it without a word.
+pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, Invalid>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("error: cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        match Signals::catch() {
+            Ok(signals) => match read() {
+                Ok(loaded) => start(loaded, signals).await,
+                Err(invalid) => refuse(&invalid),
+            },
+            Err(error) => failed(&ServeError::Signals(error)),
+        }
+    });
+    // Dropping the runtime would wait for work that cannot be interrupted, such as looking up the name of a host.
+    runtime.shutdown_background();
+    code
+}
+
+/// Starts the log, and runs the server or stops starting it.
+async fn start(loaded: Loaded, signals: Signals) -> ExitCode {
     let Loaded { config, warnings, .. } = loaded;
     if let Err(error) = telemetry::init(&config.log, config.log_format) {
         complain(format_args!("error: log: {error}"));
@@ -21,33 +45,39 @@ pub(super) fn serve(loaded: Loaded) -> ExitCode {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("error: cannot start: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    runtime.block_on(run(config))
+    let stop = Shutdown::default();
+    tokio::select! {
+        code = Box::pin(run(config, &stop)) => code,
+        never = signals.forward(&stop) => match never {},
+    }
 }
 
 /// Binds, says where, and serves.
-async fn run(config: Config) -> ExitCode {
+async fn run(config: Config, stop: &Shutdown) -> ExitCode {
     let told = config.clone();
-    let ended = match Server::builder(config).build().await.and_then(Server::bind) {
+    let built = tokio::select! {
+        built = Server::builder(config).build() => built,
+        () = stop.requested() => {
+            tracing::info!("stopped before it served");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let ended = match built.and_then(Server::bind) {
         Ok(bound) => {
             say(announcement(&told, bound.local_addr()).trim_end());
-            bound.run_until_signal().await
+            bound.run_until(stop).await
         }
         Err(error) => Err(error),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("error: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &ServeError) -> ExitCode {
+    complain(format_args!("error: {error}"));
+    ExitCode::FAILURE
 }
 
 /// What is served where; `address` is the one that was bound.

@@ -44,6 +44,9 @@ pub enum ServeError {
     /// The system gives no signals.
     #[error("the signals that stop a server cannot be had: {0}")]
     Signals(io::Error),
+    /// It was told to stop a second time while it was stopping, and has cut off whoever was still there.
+    #[error("told to stop a second time: ended at once, without waiting for clients to leave")]
+    Forced,
     /// A part that must live as long as the server has ended: a mistake in it.
     #[error("{0} ended before the server did")]
     Died(&'static str),

@@ -9,7 +9,7 @@
 //! | `link` | the backplane of the configuration |
 //! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
 //! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
-//! | `stop`, `error` | [`Shutdown`], [`ServeError`] |
+//! | `stop`, `error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
 
 mod bearer;
 mod body;
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builder::Builder;
 pub use error::ServeError;
-pub use stop::Shutdown;
+pub use stop::{Shutdown, Signals};
 
 use crate::auth::Keyring;
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
@@ -151,7 +151,7 @@ impl Server {
 }
 
 impl Server {
-    /// Binds and runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once.
+    /// As [`Bound::run_until_signal`], and binds first.
     pub async fn run_until_signal(self) -> Result<(), ServeError> {
         self.bind()?.run_until_signal().await
     }
@@ -184,16 +184,19 @@ impl Bound {
         }
     }
 
-    /// Runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once.
+    /// Runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once, with
+    /// [`ServeError::Forced`]. SIGHUP, SIGUSR1 and SIGUSR2 do not end the process any more, here and afterwards: see
+    /// [`Signals`], which a host makes itself to catch signals from its start on.
     pub async fn run_until_signal(self) -> Result<(), ServeError> {
+        let signals = Signals::catch().map_err(ServeError::Signals)?;
         let stop = Shutdown::default();
         tokio::select! {
             ended = Box::pin(self.run_until(&stop)) => ended,
-            Err(error) = stop.on_signals() => Err(ServeError::Signals(error)),
+            never = signals.forward(&stop) => match never {},
         }
     }
 
-    /// As [`Bound::run`], and ends at once when `stop` is requested a second time.
+    /// As [`Bound::run`], and ends at once, with [`ServeError::Forced`], when `stop` is requested a second time.
     pub async fn run_until(self, stop: &Shutdown) -> Result<(), ServeError> {
         let Self { server, listener, address } = self;
         let Server { config, site, transports, hosts, backplane, inbound, metrics, phase, keyring, .. } = server;
@@ -237,12 +240,14 @@ impl Bound {
             closing,
             last_call,
         };
-        tokio::select! {
-            () = stopping.run(&mut front) => {}
-            () = stop.insisted() => tracing::warn!("told to stop a second time: ending at once"),
-        }
+        let forced = tokio::select! {
+            biased;
+            () = stopping.run(&mut front) => false,
+            () = stop.insisted() => true,
+        };
         match died {
             Some(part) => Err(ServeError::Died(part)),
+            None if forced => Err(ServeError::Forced),
             None => Ok(()),
         }
     }

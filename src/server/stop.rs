@@ -1,4 +1,4 @@
-//! How a server is told to stop: once, in good order; twice, at once.
+//! How a server is told to stop: once, in good order; twice, at once. And what the process does with signals.
 
 use std::convert::Infallible;
 use std::io;
@@ -35,32 +35,113 @@ impl Shutdown {
         // The sender is `self`, so that the watch cannot end while this waits.
         let _ = self.0.subscribe().wait_for(|now| *now >= times).await;
     }
+}
 
-    /// Makes a request of each SIGTERM and SIGINT (elsewhere: Ctrl-C). Runs until it is dropped; fails if the
-    /// system gives no signals.
+/// The signals of this process, caught from the moment this value is made: from then on none of SIGTERM, SIGINT,
+/// SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself, not even when this value has been dropped. One that comes
+/// before [`Signals::forward`] runs is kept for it. Elsewhere than on Unix there is Ctrl-C alone.
+///
+/// SIGPIPE needs nothing: Rust programs ignore it, and a write to a closed pipe is an error of that write.
+#[derive(Debug)]
+pub struct Signals {
     #[cfg(unix)]
-    pub async fn on_signals(&self) -> io::Result<Infallible> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    unix: unix::Streams,
+}
+
+impl Signals {
+    /// Begins to catch signals. Fails where the system gives none.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            unix: unix::Streams::new()?,
+        })
+    }
+
+    /// Makes a request to stop of each SIGTERM and SIGINT (elsewhere: Ctrl-C), and a log line of the others. Runs
+    /// until it is dropped.
+    pub async fn forward(mut self, shutdown: &Shutdown) -> Infallible {
         loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            tracing::info!(signal = name, "told to stop");
-            self.request();
+            match self.next().await {
+                Event::Stop(signal) => {
+                    tracing::info!(signal, "told to stop");
+                    shutdown.request();
+                }
+                Event::Reload(signal) => {
+                    tracing::warn!(
+                        signal,
+                        "reloading the configuration is not available yet: restart the server to apply changes"
+                    );
+                }
+                Event::Ignored(signal) => tracing::info!(signal, "the signal has no meaning here and is ignored"),
+            }
         }
     }
 
-    /// Makes a request of each SIGTERM and SIGINT (elsewhere: Ctrl-C). Runs until it is dropped; fails if the
-    /// system gives no signals.
+    #[cfg(unix)]
+    async fn next(&mut self) -> Event {
+        self.unix.next().await
+    }
+
     #[cfg(not(unix))]
-    pub async fn on_signals(&self) -> io::Result<Infallible> {
-        loop {
-            tokio::signal::ctrl_c().await?;
-            tracing::info!(signal = "Ctrl-C", "told to stop");
-            self.request();
+    async fn next(&mut self) -> Event {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "Ctrl-C cannot be caught");
+            return std::future::pending().await;
+        }
+        Event::Stop("Ctrl-C")
+    }
+}
+
+/// What a signal asks for; the signal's name.
+enum Event {
+    Stop(&'static str),
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
+    Reload(&'static str),
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
+    Ignored(&'static str),
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io;
+
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    use super::Event;
+
+    /// One stream for each signal.
+    #[derive(Debug)]
+    pub(super) struct Streams {
+        terminate: Signal,
+        interrupt: Signal,
+        hangup: Signal,
+        user1: Signal,
+        user2: Signal,
+    }
+
+    impl Streams {
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
+                user1: signal(SignalKind::user_defined1())?,
+                user2: signal(SignalKind::user_defined2())?,
+            })
+        }
+
+        pub(super) async fn next(&mut self) -> Event {
+            tokio::select! {
+                _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+                _ = self.hangup.recv() => Event::Reload("SIGHUP"),
+                _ = self.user1.recv() => Event::Ignored("SIGUSR1"),
+                _ = self.user2.recv() => Event::Ignored("SIGUSR2"),
+            }
         }
     }
 }

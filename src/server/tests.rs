@@ -333,7 +333,7 @@ async fn asked_twice_it_ends_at_once() {
     server.stop.request();
     server.until("/readyz", "503").await;
     server.stop.request();
-    server.ends().await.unwrap();
+    assert!(matches!(server.ends().await, Err(ServeError::Forced)));
     // Whether by FIN or by RST: the connection has ended without an answer.
     let mut nothing = String::new();
     let _ = slow.0.read_to_string(&mut nothing).await;

@@ -1,10 +1,14 @@
-//! How a server stops: clients are told to come again, then their transports end, and the process with 0.
+//! How a server stops: clients are told to come again, then their transports end, and the process with 0. And what
+//! does not stop it: other signals, and the end of whoever reads its output.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kit::{Client, Message, PATIENCE, PROCESS, Protocol, Server, Transport, Watch, http};
+use crate::kit::{Client, Message, PATIENCE, PROCESS, Protocol, Server, Transport, Watch, http, signal, until};
 
 const COME_AGAIN: Message = Message::Close { error: None, reconnect: true };
 
@@ -57,8 +61,103 @@ fn a_second_signal_ends_at_once() {
     server.expect_ready(503, PATIENCE);
     let again = Watch::start();
     server.signal("TERM");
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS), Some(1));
     again.within(Duration::from_secs(3), "it ends at once");
+    server.expect_logged("error: told to stop a second time", 1);
+}
+
+#[test]
+fn other_signals_end_nothing() {
+    let mut server = Server::setup().start().ready();
+    let mut client = Client::ws(server.address);
+    for (name, said) in
+        [("HUP", "reloading the configuration is not available yet"), ("USR1", "USR1"), ("USR2", "USR2")]
+    {
+        server.signal(name);
+        server.expect_logged(said, 1);
+    }
+    assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
+    server.signal("TERM");
+    assert_eq!(client.ending().0, Some(COME_AGAIN));
+    drop(client);
+    assert_eq!(server.exit(PROCESS), Some(0));
+}
+
+/// A server in the middle of its start: it waits for a Redis that takes connections and never answers.
+fn starting() -> (Running, TcpStream) {
+    let redis = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = format!("{},abortConnect=true,connectTimeout=60000", redis.local_addr().unwrap());
+    let server = Running::new(&[("HUBPLANE_BACKPLANE__CONNECTION", &connection)]);
+    redis.set_nonblocking(true).unwrap();
+    let (silent, _) = until("it connects to Redis", PROCESS, || redis.accept().ok());
+    (server, silent)
+}
+
+#[test]
+fn signals_count_while_it_starts() {
+    for name in ["TERM", "INT"] {
+        let (mut server, _redis) = starting();
+        for other in ["HUP", "USR1", "USR2"] {
+            signal(other, server.0.id());
+            let line = server.logged(other);
+            assert!(line.contains(&format!("SIG{other}")), "{line}");
+        }
+        signal(name, server.0.id());
+        assert_eq!(server.exit().code(), Some(0), "SIG{name}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_it() {
+    let mut server = Running::new(&[("HUBPLANE_LOG", "trace")]);
+    let mut line = String::new();
+    server.stdout().read_line(&mut line).unwrap();
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
+    drop((server.0.stdout.take(), server.0.stderr.take()));
+    // Each of these writes log lines, which go nowhere.
+    let mut client = Client::ws(address);
+    assert_eq!(client.ok("Echo", json!(["unread"])), json!("unread"));
+    signal("HUP", server.0.id());
+    signal("PIPE", server.0.id());
+    assert_eq!(http::ask(address, "GET /healthz", b"").status, 200);
+    signal("TERM", server.0.id());
+    assert_eq!(client.ending().0, Some(COME_AGAIN));
+    drop(client);
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+/// The binary with pipes that the test itself reads, and closes; it may be still starting.
+struct Running(Child);
+
+impl Running {
+    fn new(environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hubplane"));
+        command.env_clear().env("HUBPLANE_LISTEN", "127.0.0.1:0").envs(environment.iter().copied());
+        command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    fn stdout(&mut self) -> BufReader<&mut ChildStdout> {
+        BufReader::with_capacity(1, self.0.stdout.as_mut().unwrap())
+    }
+
+    /// Reads the log up to a line that has this in it.
+    fn logged(&mut self, part: &str) -> String {
+        let stderr: &mut ChildStderr = self.0.stderr.as_mut().unwrap();
+        let lines = BufReader::with_capacity(1, stderr).lines().map(Result::unwrap);
+        lines.into_iter().find(|line| line.contains(part)).unwrap_or_default()
+    }
+
+    fn exit(&mut self) -> ExitStatus {
+        until("the server ends", PROCESS, || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop((self.0.kill(), self.0.wait()));
+    }
 }
 
 #[test]

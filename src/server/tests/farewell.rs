@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Config, Nothing, Running, Server, config, start};
+use super::{Client, Config, Nothing, Running, ServeError, Server, config, start};
 use crate::config::HubOptions;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
@@ -115,5 +115,5 @@ async fn the_door_is_closed_while_the_last_clients_go() {
     assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200"));
     // A second request ends what would have waited.
     server.stop.request();
-    server.ends().await.unwrap();
+    assert!(matches!(server.ends().await, Err(ServeError::Forced)));
 }
