@@ -10,17 +10,20 @@
 //! | `topics` | which channels are wanted and which are confirmed |
 //! | `outgoing` | what is published, who waits for the answer, which echoes are due |
 //! | `shared` | these two behind one lock |
-//! | `link`, `pair` | the two connections: made again when they break; at work |
+//! | `dial`, `link`, `pair` | the two connections: how they are made; made again when they break; at work |
+//! | `pulse` | whether Redis still answers |
 
 pub mod channels;
 pub mod connection;
 pub mod wire;
 
+mod dial;
 mod keys;
 mod link;
 mod outgoing;
 mod pack;
 mod pair;
+mod pulse;
 mod resp;
 mod shared;
 mod socket;
@@ -42,7 +45,7 @@ use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkS
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
-use link::Dialer;
+use dial::Dialer;
 use shared::Shared;
 
 /// How many envelopes may wait for this node's delivery. Beyond it the reader waits and Redis keeps what comes.
@@ -177,17 +180,12 @@ impl Backplane for RedisBackplane {
     }
 }
 
-/// Waits for what was published, then gives the subscriptions up.
+/// Waits until Redis has answered everything that was published, then unsubscribes from all channels.
 async fn farewell(shared: &Shared) {
-    let mut pause = tokio::time::interval(Duration::from_millis(5));
-    while !shared.lock().outgoing.is_idle() {
-        pause.tick().await;
-    }
+    shared.until(|state| state.outgoing.is_idle()).await;
     shared.lock().topics.unwant_all();
     shared.topics_wake.notify_one();
-    while !shared.lock().topics.is_settled() {
-        pause.tick().await;
-    }
+    shared.until(|state| state.topics.is_settled()).await;
 }
 
 impl Drop for RedisBackplane {

@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::link::{self, GRACE, Pair, Pulse, Trouble, Verdict};
+use super::dial::Pair;
+use super::link::{self, GRACE};
+use super::pulse::{Pulse, Verdict};
 use super::resp::{self, Reply};
 use super::shared::Shared;
-use super::socket::{self, Socket, Stream};
+use super::socket::{self, Socket, Stream, Trouble};
 use super::topics::Refusal;
 use crate::backplane::Inbound;
 
@@ -134,6 +136,7 @@ async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut
                 }
             }
         }
+        shared.replied.notify_waiters();
         match more(&mut reader, &mut buffer, &mut tick).await {
             Ok(true) => pulse.beat(),
             Ok(false) => {
@@ -205,6 +208,7 @@ impl<'a> Hearing<'a> {
                     Err(error) => return error.to_string().into(),
                 }
             }
+            self.shared.replied.notify_waiters();
             // The time spent handing over is not Redis's silence.
             pulse.beat();
             if let Err(trouble) = self.get_ready() {

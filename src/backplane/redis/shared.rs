@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) publish_wakes: Notify,
     /// Something waits to be written on the subscription connection.
     pub(super) topics_wake: Notify,
+    /// Notified when replies from Redis have been taken in, on either connection. Only the shutdown waits for it.
+    pub(super) replied: Notify,
     /// Faults that were logged.
     faults: Mutex<HashSet<WireError>>,
     metrics: BackplaneMetrics,
@@ -72,6 +74,7 @@ impl Shared {
             link: watch::channel(LinkState::Connecting).0,
             publish_wakes: Notify::new(),
             topics_wake: Notify::new(),
+            replied: Notify::new(),
             faults: Mutex::default(),
             metrics,
         })
@@ -79,6 +82,20 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Waits until replies from Redis have brought the state to where `is_done` holds.
+    pub(super) async fn until(&self, is_done: impl Fn(&State) -> bool) {
+        loop {
+            let replied = self.replied.notified();
+            tokio::pin!(replied);
+            // Registered before the look, so that no reply is missed in between.
+            replied.as_mut().enable();
+            if is_done(&self.lock()) {
+                return;
+            }
+            replied.await;
+        }
     }
 
     fn channel(&self, topic: &Topic) -> String {

@@ -14,7 +14,6 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
 use super::connection::{Endpoint, RedisOptions, Resp, TlsOptions};
-use super::link::Trouble;
 use super::resp::{self, Reply};
 
 /// Anything bytes go through.
@@ -25,6 +24,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Socket {
     pub(super) stream: Box<dyn Stream>,
     pub(super) buffer: BytesMut,
+}
+
+/// Why there is no pair: which endpoint, and what it said. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    /// Redis answered, and refused.
+    pub(super) refused: bool,
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self { reason, refused: false }
+    }
 }
 
 /// Makes the TLS side of the options; fails when the system has no usable root certificates.
