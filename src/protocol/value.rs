@@ -3,6 +3,9 @@
 //! A value is never taken apart on its way from one client to others of the same protocol. It is converted once,
 //! when a receiver of the other protocol needs it (see [`super::transcode`]), and read into a Rust type only when a
 //! hub written in Rust asks for one.
+//!
+//! `serde_json` and `rmp-serde` convert between values and Rust types. Scanning, checking and transcoding raw values
+//! is ours, because both crates would build a tree of every value that only passes through.
 
 use std::borrow::Cow;
 use std::fmt;

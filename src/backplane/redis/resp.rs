@@ -1,5 +1,9 @@
-//! Redis's own wire: commands out, replies in. Where a reply ends and what a pushed message holds is read here,
-//! without copying; every other reply is parsed by the `redis` crate.
+//! Redis's own wire: commands out, replies in.
+//!
+//! The `redis` crate parses replies here, and URLs in `url`. What is ours: finding where a reply ends, and reading the
+//! channel and payload of a pushed message as slices of the read buffer, because the crate's parser copies both. The
+//! crate's connections are not used: its pub/sub queue is unbounded, and its client cannot pipeline commands in the
+//! order of their callers.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redis::Value;

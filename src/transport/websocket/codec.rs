@@ -3,6 +3,10 @@
 //! SignalR ignores where frames begin and end and whether they are text or binary (reference/signalr-protocol.md
 //! 1.6), so payload is handed on as it comes: nothing waits for the end of a frame, and a frame that announces a huge
 //! length costs what has come of it. Violations end with the codes of FINDINGS 2 (WebSocket).
+//!
+//! tungstenite (the protocol half of `tokio-tungstenite`) parses and writes the frame headers and names the opcodes and
+//! close codes. The state machine around them is ours: tungstenite's own assembles whole messages in a buffer per
+//! connection and echoes the peer's close code, where SignalR's clients expect 1000.
 
 use std::io::Cursor;
 

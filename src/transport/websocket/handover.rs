@@ -97,3 +97,25 @@ impl Handover {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The way to the next socket, where there may be one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Next {
+    /// The number of the one in use.
+    pub(super) socket: u64,
+    pub(super) handover: Option<Arc<Handover>>,
+}
+
+impl Next {
+    /// Waits until another socket is there; for ever where there is none to come.
+    pub(super) async fn waits(&self) {
+        match &self.handover {
+            Some(handover) => handover.newer_than(self.socket).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.handover.as_ref().is_some_and(|handover| handover.has_newer_than(self.socket))
+    }
+}

@@ -3,10 +3,12 @@
 //!
 //! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
 
+mod closing;
 mod codec;
 pub(super) mod handover;
 mod io;
-mod socket;
+mod sink;
+mod source;
 mod utf8;
 
 use std::sync::Arc;
@@ -27,8 +29,10 @@ use tracing::Instrument as _;
 
 pub use codec::{Decoder, Progress};
 
+use self::closing::part;
 use self::io::{SocketReader, SocketWriter};
-use self::socket::{WebSocketSink, WebSocketSource, part};
+use self::sink::WebSocketSink;
+use self::source::WebSocketSource;
 use super::answers::Refusal;
 use super::endpoint::Endpoint;
 use super::guard;

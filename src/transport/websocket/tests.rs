@@ -11,8 +11,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
+use super::closing::part;
 use super::io::any;
-use super::socket::{WebSocketSink, WebSocketSource, part};
+use super::sink::WebSocketSink;
+use super::source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Framing};
 use crate::outbox::Outbox;
