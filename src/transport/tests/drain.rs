@@ -15,7 +15,7 @@ async fn everybody_is_sent_home_and_nobody_comes() {
     let polling = server.polling().await;
     server.came().await;
     let mut poll = server.client().await;
-    poll.request("GET", &format!("/echo?id={polling}"), &[], "").await;
+    poll.request(&format!("GET /echo?id={polling}"), &[], "").await;
 
     server.transports.drain();
     assert_eq!(server.ask("POST", "/echo/negotiate", "").await.status, 503);
@@ -26,8 +26,8 @@ async fn everybody_is_sent_home_and_nobody_comes() {
     server.transports.close_all(CloseReason::Draining, 1, Duration::ZERO).await;
     assert_eq!(&socket.bytes(4).await[..], b"\x88\x02\x03\xe8");
     drop(socket);
-    assert_eq!(poll.answer().await.status, 204);
-    tokio::time::timeout(PATIENCE, server.transports.closed()).await.unwrap();
+    assert_eq!(poll.response().await.status, 204);
+    tokio::time::timeout(TIMEOUT, server.transports.closed()).await.unwrap();
     assert_eq!(server.transports.connections(), 0);
     assert_eq!(server.ask("GET", &format!("/echo?id={polling}"), "").await.status, 404);
 }

@@ -58,7 +58,7 @@ async fn other_methods_are_refused() {
     }
     assert_eq!(server.ask("GET", "/echo/negotiate", "").await.short(), (405, TEXT, ""));
     let mut client = server.client().await;
-    client.request("HEAD", "/echo", &[], "").await;
+    client.request("HEAD /echo", &[], "").await;
     assert_eq!(client.head().await.status, 405);
 }
 
@@ -73,8 +73,8 @@ async fn a_transport_that_is_not_offered_is_refused_after_the_id() {
     let without = server.client().await.upgrade("/echo").await;
     assert_eq!(without.short(), (404, TEXT, "WebSockets transport not supported by this end point type"));
     let mut client = server.client().await;
-    client.request("GET", &target, &[("Accept", "text/event-stream")], "").await;
-    let events = client.answer().await;
+    client.request(&format!("GET {target}"), &[("Accept", "text/event-stream")], "").await;
+    let events = client.response().await;
     assert_eq!(events.short(), (404, TEXT, "ServerSentEvents transport not supported by this end point type"));
     assert_eq!(server.ask("GET", &target, "").await.status, 200);
 }
@@ -87,8 +87,8 @@ async fn nobody_changes_transports() {
     let refused = (400, TEXT, "Cannot change transports mid-connection");
     assert_eq!(server.client().await.upgrade(&target).await.short(), refused);
     let mut client = server.client().await;
-    client.request("GET", &target, &[("Accept", "a/b, TEXT/event-stream")], "").await;
-    assert_eq!(client.answer().await.short(), refused);
+    client.request(&format!("GET {target}"), &[("Accept", "a/b, TEXT/event-stream")], "").await;
+    assert_eq!(client.response().await.short(), refused);
 
     let token = server.negotiate().await;
     let target = format!("/echo?id={token}");
@@ -126,8 +126,8 @@ async fn what_is_not_quite_a_websocket_is_a_poll() {
             headers.remove(0);
         }
         let mut client = server.client().await;
-        client.request("GET", "/echo", &headers, "").await;
-        let answer = client.answer().await;
+        client.request("GET /echo", &headers, "").await;
+        let answer = client.response().await;
         assert_eq!(answer.short(), (400, TEXT, "Connection ID required"), "{name}: {value}");
         assert_eq!(answer.header("cache-control"), Some("no-cache, no-store"), "{name}: {value}");
     }
@@ -138,19 +138,19 @@ async fn one_tcp_connection_serves_many_refusals() {
     let server = serve_default().await;
     let mut client = server.client().await;
     for _ in 0..3 {
-        client.request("POST", "/echo?id=nope", &[], "body").await;
-        assert_eq!(client.answer().await.status, 404);
-        client.request("PUT", "/echo", &[], "body").await;
-        assert_eq!(client.answer().await.status, 405);
-        client.request("POST", "/echo/negotiate", &[], "body").await;
-        assert_eq!(client.answer().await.status, 200);
+        client.request("POST /echo?id=nope", &[], "body").await;
+        assert_eq!(client.response().await.status, 404);
+        client.request("PUT /echo", &[], "body").await;
+        assert_eq!(client.response().await.status, 405);
+        client.request("POST /echo/negotiate", &[], "body").await;
+        assert_eq!(client.response().await.status, 200);
     }
     // Nobody asks for this body, and it comes all the same.
-    client.send(b"POST /echo?id=nope HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n").await;
-    assert_eq!(client.answer().await.status, 404);
-    client.send(b"x").await;
-    client.request("GET", "/echo", &[], "").await;
-    assert_eq!(client.answer().await.status, 400);
+    client.write(b"POST /echo?id=nope HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n").await;
+    assert_eq!(client.response().await.status, 404);
+    client.write(b"x").await;
+    client.request("GET /echo", &[], "").await;
+    assert_eq!(client.response().await.status, 400);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn a_full_server_takes_nobody_more() {
     assert_eq!(server.ask("POST", "/echo/negotiate", "").await.status, 503);
     assert_eq!(server.client().await.upgrade("/echo").await.status, 503);
     assert_eq!(server.ask("GET", &format!("/echo?id={second}"), "").await.status, 503);
-    socket.send(&masked(0x88, b"")).await;
+    socket.write(frame(0x88, b"")).await;
     socket.rest().await;
     assert_eq!(server.ask("GET", &format!("/echo?id={second}"), "").await.status, 200);
 }

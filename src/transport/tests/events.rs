@@ -3,9 +3,9 @@
 use super::kit::*;
 use crate::protocol::TransportKind;
 
-async fn open(server: &Server, token: &str) -> Client {
+async fn open(server: &Server, token: &str) -> Connection {
     let mut client = server.client().await;
-    client.request("GET", &format!("/echo?id={token}"), &[("Accept", "text/event-stream")], "").await;
+    client.request(&format!("GET /echo?id={token}"), &[("Accept", "text/event-stream")], "").await;
     let head = client.head().await;
     assert_eq!(head.status, 200);
     assert_eq!(head.header("content-type"), Some("text/event-stream"));
@@ -31,8 +31,8 @@ async fn what_is_posted_comes_back_as_events() {
         assert_eq!(stream.chunk().await, event);
     }
     let mut second = server.client().await;
-    second.request("GET", &target, &[("Accept", "text/event-stream")], "").await;
-    assert_eq!(second.answer().await.short(), (409, Some("text/plain"), ""));
+    second.request(&format!("GET {target}"), &[("Accept", "text/event-stream")], "").await;
+    assert_eq!(second.response().await.short(), (409, Some("text/plain"), ""));
     let delete = server.ask("DELETE", &target, "").await;
     assert_eq!(delete.status, 400);
 }

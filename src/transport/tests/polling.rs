@@ -32,9 +32,9 @@ async fn a_waiting_poll_gets_what_comes() {
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
     let mut poll = server.client().await;
-    poll.request("GET", &target, &[], "").await;
+    poll.request(&format!("GET {target}"), &[], "").await;
     server.ask("POST", &target, "hello").await;
-    assert_eq!(poll.answer().await.short(), (200, BINARY, "hello"));
+    assert_eq!(poll.response().await.short(), (200, BINARY, "hello"));
 }
 
 #[tokio::test]
@@ -56,15 +56,15 @@ async fn a_new_poll_ends_the_old_one_with_204() {
     let target = format!("/echo?id={token}");
     let (mut old, mut new) = (server.client().await, server.client().await);
     // Which of the two is served first is open; the one that is second stays.
-    old.request("GET", &target, &[], "").await;
-    new.request("GET", &target, &[], "").await;
+    old.request(&format!("GET {target}"), &[], "").await;
+    new.request(&format!("GET {target}"), &[], "").await;
     let first = tokio::select! {
-        answer = old.answer() => { std::mem::swap(&mut old, &mut new); answer }
-        answer = new.answer() => answer,
+        answer = old.response() => { std::mem::swap(&mut old, &mut new); answer }
+        answer = new.response() => answer,
     };
     assert_eq!(first.short(), (204, TEXT, ""));
     server.ask("POST", &target, "x").await;
-    assert_eq!(old.answer().await.short(), (200, BINARY, "x"));
+    assert_eq!(old.response().await.short(), (200, BINARY, "x"));
 }
 
 #[tokio::test]
@@ -76,8 +76,8 @@ async fn what_is_left_at_the_end_is_handed_over_before_204_and_404() {
     server.ask("POST", &target, "last").await;
     // The echo has sent it when it takes the next piece; then it ends.
     let mut poll = server.client().await;
-    poll.request("GET", &target, &[], "").await;
-    assert_eq!(poll.answer().await.short(), (200, BINARY, "last"));
+    poll.request(&format!("GET {target}"), &[], "").await;
+    assert_eq!(poll.response().await.short(), (200, BINARY, "last"));
     server.ask("POST", &target, "bye").await;
     server.gone().await;
     assert_eq!(server.ask("GET", &target, "").await.short(), (204, TEXT, ""));
@@ -104,14 +104,14 @@ async fn a_poll_that_is_given_up_loses_nothing() {
     let target = format!("/echo?id={token}");
     server.came().await;
     let mut poll = server.client().await;
-    poll.request("GET", &target, &[], "").await;
+    poll.request(&format!("GET {target}"), &[], "").await;
     drop(poll);
     server.ask("POST", &target, "kept").await;
     // Whether the server has noticed or not: the answer to a dead socket is the only one that may be lost.
     let mut seen = String::new();
     while seen.is_empty() {
         server.ask("POST", &target, "kept").await;
-        seen = server.ask("GET", &target, "").await.body;
+        seen = server.ask("GET", &target, "").await.text();
     }
     assert!(seen.starts_with("kept"));
 }
@@ -138,16 +138,16 @@ async fn posts_are_applied_whole_and_held_back_when_nobody_takes_them() {
     let mut posts = Vec::new();
     for letter in ["a", "b", "c", "d"] {
         let mut client = server.client().await;
-        client.request("POST", &target, &[], &letter.repeat(3000)).await;
+        client.request(&format!("POST {target}"), &[], &letter.repeat(3000)).await;
         posts.push(client);
     }
     assert_eq!(server.ask("GET", &target, "").await.status, 200);
     let mut all = String::new();
     while all.len() < 12_000 {
-        all.push_str(&server.ask("GET", &target, "").await.body);
+        all.push_str(&server.ask("GET", &target, "").await.text());
     }
     for client in &mut posts {
-        assert_eq!(client.answer().await.status, 200);
+        assert_eq!(client.response().await.status, 200);
     }
     all.as_bytes().chunks(3000).for_each(|run| assert!(run.iter().all(|byte| *byte == run[0]), "torn"));
 }
@@ -158,20 +158,20 @@ async fn a_post_waits_for_one_that_has_begun() {
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
     let mut first = server.client().await;
-    first.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\naaa").as_bytes()).await;
-    assert_eq!(server.ask("GET", &target, "").await.body, "aaa");
+    first.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\naaa").as_bytes()).await;
+    assert_eq!(server.ask("GET", &target, "").await.text(), "aaa");
     let mut second = server.client().await;
-    second.request("POST", &target, &[], "bbb").await;
+    second.request(&format!("POST {target}"), &[], "bbb").await;
     // Whoever would not wait has been answered when a later request has.
     for _ in 0..10 {
         assert_eq!(server.ask("POST", "/echo?id=none", "").await.status, 404);
     }
-    first.send(b"AAA").await;
+    first.write(b"AAA").await;
     let mut all = String::new();
     while all.len() < 6 {
-        all.push_str(&server.ask("GET", &target, "").await.body);
+        all.push_str(&server.ask("GET", &target, "").await.text());
     }
-    assert_eq!((all.as_str(), first.answer().await.status, second.answer().await.status), ("AAAbbb", 200, 200));
+    assert_eq!((all.as_str(), first.response().await.status, second.response().await.status), ("AAAbbb", 200, 200));
 }
 
 #[tokio::test]
@@ -180,10 +180,10 @@ async fn what_has_come_of_a_post_that_is_cut_short_counts() {
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
     let mut post = server.client().await;
-    post.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf").as_bytes()).await;
-    assert_eq!(server.ask("GET", &target, "").await.body, "half");
+    post.write(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf").as_bytes()).await;
+    assert_eq!(server.ask("GET", &target, "").await.text(), "half");
     post.socket.shutdown().await.unwrap();
-    assert_eq!(post.answer().await.short(), (400, TEXT, ""));
+    assert_eq!(post.response().await.short(), (400, TEXT, ""));
     assert_eq!(server.ask("POST", &target, "whole").await.status, 200);
-    assert_eq!(server.ask("GET", &target, "").await.body, "whole");
+    assert_eq!(server.ask("GET", &target, "").await.text(), "whole");
 }

@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-
 use super::kit::*;
 use crate::config::HubOptions;
 use crate::protocol::TransportKind;
 
 const NORMAL: &[u8] = &[0x88, 2, 0x03, 0xe8];
 
-async fn open(server: &Server, target: &str) -> Client {
+async fn open(server: &Server, target: &str) -> Connection {
     let mut client = server.client().await;
     let answer = client.upgrade(target).await;
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("connection"), Some("Upgrade"));
     assert_eq!(answer.header("upgrade"), Some("websocket"));
-    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(answer.header("sec-websocket-accept"), Some(ACCEPT));
     client
 }
 
@@ -26,9 +24,9 @@ async fn bytes_come_back_as_text_frames() {
     let mut client = open(&server, "/echo").await;
     let request = server.came().await;
     assert_eq!(request.transport, TransportKind::WebSockets);
-    client.send(&masked(0x82, b"\x00\xff")).await;
+    client.write(frame(0x82, b"\x00\xff")).await;
     assert_eq!(&client.bytes(4).await[..], b"\x81\x02\x00\xff");
-    client.send(&masked(0x81, b"x")).await;
+    client.write(frame(0x81, b"x")).await;
     assert_eq!(&client.bytes(3).await[..], b"\x81\x01x");
 }
 
@@ -40,8 +38,8 @@ async fn frames_right_behind_the_request_are_not_lost() {
         b"GET /echo?id= HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, upgrade\r\nUpgrade: foo, WebSocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             .to_vec();
-    bytes.extend(masked(0x81, b"early"));
-    client.send(&bytes).await;
+    bytes.extend(frame(0x81, b"early"));
+    client.write(&bytes).await;
     assert_eq!(client.head().await.status, 101);
     assert_eq!(&client.bytes(7).await[..], b"\x81\x05early");
 }
@@ -59,9 +57,9 @@ async fn what_was_posted_comes_before_what_the_socket_brings() {
 async fn every_ping_gets_its_pong() {
     let server = serve_default().await;
     let mut client = open(&server, "/echo").await;
-    client.send(&[masked(0x89, b""), masked(0x89, b"hi")].concat()).await;
+    client.write(&[frame(0x89, b""), frame(0x89, b"hi")].concat()).await;
     assert_eq!(&client.bytes(6).await[..], b"\x8a\x00\x8a\x02hi");
-    client.send(&masked(0x89, b"again")).await;
+    client.write(frame(0x89, b"again")).await;
     assert_eq!(&client.bytes(7).await[..], b"\x8a\x05again");
 }
 
@@ -72,7 +70,7 @@ async fn every_legal_close_is_answered_with_1000_and_the_id_is_unknown_then() {
         let token = server.negotiate().await;
         let mut client = open(&server, &format!("/echo?id={token}")).await;
         server.came().await;
-        client.send(&[masked(0x88, payload), masked(0x81, b"late")].concat()).await;
+        client.write(&[frame(0x88, payload), frame(0x81, b"late")].concat()).await;
         assert_eq!(client.rest().await, NORMAL);
         server.gone().await;
         let after = server.client().await.upgrade(&format!("/echo?id={token}")).await;
@@ -85,14 +83,14 @@ async fn violations_are_told_and_end_it() {
     let mut server = serve_default().await;
     let cases: [(Vec<u8>, u16); 4] = [
         (b"\x81\x02{}".to_vec(), 1002),
-        (masked(0x8b, b""), 1002),
-        (masked(0x81, b"\xc3("), 1007),
-        (masked(0x88, b"\x03\xed"), 1002),
+        (frame(0x8b, b""), 1002),
+        (frame(0x81, b"\xc3("), 1007),
+        (frame(0x88, b"\x03\xed"), 1002),
     ];
     for (bytes, code) in cases {
         let mut client = open(&server, "/echo").await;
         server.came().await;
-        client.send(&bytes).await;
+        client.write(&bytes).await;
         let [high, low] = code.to_be_bytes();
         assert_eq!(client.rest().await, [0x88, 2, high, low], "{bytes:x?}");
         server.gone().await;
@@ -104,9 +102,9 @@ async fn the_server_closes_with_1000_and_waits_for_the_answer() {
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
     server.came().await;
-    client.send(&masked(0x81, b"bye")).await;
+    client.write(frame(0x81, b"bye")).await;
     assert_eq!(&client.bytes(4).await[..], NORMAL);
-    client.send(&[masked(0x81, b"still here"), masked(0x88, b"\x03\xe8")].concat()).await;
+    client.write(&[frame(0x81, b"still here"), frame(0x88, b"\x03\xe8")].concat()).await;
     assert!(client.rest().await.is_empty());
     server.gone().await;
 }
@@ -122,11 +120,10 @@ async fn who_does_not_answer_a_close_is_cut_off() {
         }
         let mut client = open(&server, "/echo").await;
         server.came().await;
-        client.send(&masked(0x81, b"bye")).await;
+        client.write(frame(0x81, b"bye")).await;
         server.gone().await;
         assert_eq!(&client.bytes(4).await[..], NORMAL);
-        let end = tokio::time::timeout(PATIENCE, client.socket.read(&mut [0; 1])).await.unwrap();
-        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(client.end().await, (Vec::new(), Stop::Reset));
     }
 }
 
@@ -151,7 +148,7 @@ async fn who_never_reads_is_given_up_and_nobody_else_suffers() {
     let mut header = vec![0x82, 0xff];
     header.extend_from_slice(&(1_u64 << 30).to_be_bytes());
     header.extend_from_slice(&[0; 4]);
-    deaf.send(&header).await;
+    deaf.write(&header).await;
     let piece = vec![0; 1 << 20];
     let flood = async {
         use tokio::io::AsyncWriteExt as _;
@@ -159,8 +156,8 @@ async fn who_never_reads_is_given_up_and_nobody_else_suffers() {
     };
     let end = async {
         let mut other = open(&server, "/echo").await;
-        other.send(&masked(0x81, b"x")).await;
+        other.write(frame(0x81, b"x")).await;
         assert_eq!(&other.bytes(3).await[..], b"\x81\x01x");
     };
-    tokio::join!(tokio::time::timeout(PATIENCE, flood), end).0.unwrap();
+    tokio::join!(tokio::time::timeout(TIMEOUT, flood), end).0.unwrap();
 }

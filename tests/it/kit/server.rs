@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use testkit::http::{self, Response};
+use testkit::log::Log;
 use testkit::{PATIENCE, PROCESS, QUIET, Redis, metrics, signal, unique, until};
 
 /// How a server is to be started.
@@ -61,7 +62,7 @@ impl Setup {
     pub(crate) fn ends(self) -> (Option<i32>, String) {
         let (mut server, _urls) = self.spawn();
         let code = server.exit(PROCESS);
-        (code, server.log())
+        (code, server.whole_log().text())
     }
 
     fn spawn(self) -> (Server, mpsc::Receiver<String>) {
@@ -83,12 +84,13 @@ impl Setup {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the built binary");
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Log::default();
         let (said, urls) = mpsc::channel();
-        let (out, err, sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
-        thread::spawn(move || lines(err, |line| *sink.lock().unwrap() += &format!("{line}\n")));
+        let (out, mut err, mut sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
+        let reader = thread::spawn(move || drop(std::io::copy(&mut err, &mut sink)));
         thread::spawn(move || lines(out, |line| drop(said.send(line))));
-        (Server { child: Some(child), address: SocketAddr::from(([127, 0, 0, 1], 0)), log, folder }, urls)
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        (Server { child: Some(child), address, log, reader: Some(reader), folder }, urls)
     }
 }
 
@@ -109,7 +111,9 @@ fn lines(source: impl Read, mut each: impl FnMut(String)) {
 pub(crate) struct Server {
     child: Option<Child>,
     pub(crate) address: SocketAddr,
-    log: Arc<Mutex<String>>,
+    log: Log,
+    /// Ends with the log.
+    reader: Option<JoinHandle<()>>,
     folder: PathBuf,
 }
 
@@ -124,7 +128,8 @@ impl Server {
     pub(crate) fn start() -> Self {
         match std::env::var("HUBPLANE_TEST_BASE") {
             Ok(address) => {
-                Self { child: None, address: address.parse().unwrap(), log: Arc::default(), folder: PathBuf::new() }
+                let address = address.parse().unwrap();
+                Self { child: None, address, log: Log::default(), reader: None, folder: PathBuf::new() }
             }
             Err(_) => Self::setup().start().ready(),
         }
@@ -160,22 +165,32 @@ impl Server {
 
     /// What it has written to stderr.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.text()
+    }
+
+    /// Ends it, if it runs; then everything that it has logged is there.
+    #[track_caller]
+    pub(crate) fn whole_log(&mut self) -> &Log {
+        if self.running() {
+            self.signal("TERM");
+            self.exit(PROCESS);
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        &self.log
     }
 
     /// How many log lines have this in them.
     pub(crate) fn logged(&self, part: &str) -> usize {
-        self.log().lines().filter(|line| line.contains(part)).count()
+        self.log.count(part)
     }
 
     /// Waits until so many log lines have this in them, and for a moment more; then there are no others. What a server logs comes over a
     /// pipe of its own, behind what its clients see.
     #[track_caller]
     pub(crate) fn expect_logged(&self, part: &str, times: usize) {
-        let patience = Instant::now() + PATIENCE;
-        while self.logged(part) < times && Instant::now() < patience {
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.log.wait(part, times);
         thread::sleep(QUIET);
         assert_eq!(self.logged(part), times, "log lines with {part:?}:\n{}", self.log());
     }

@@ -23,6 +23,11 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Status, content type and body, which must be text: what the table of reference/signalr-protocol.md 1.4 is about.
+    pub fn short(&self) -> (u16, Option<&str>, &str) {
+        (self.status, self.header("content-type"), std::str::from_utf8(&self.body).unwrap())
+    }
+
     /// A header's value; names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head

@@ -2,14 +2,17 @@
 //! capture of log lines, reading of metrics, and ways to wait. Unit tests in `src/` and integration tests in `tests/it/` use it alike.
 //!
 //! It does not depend on Hubplane, so that what it reads and writes is a second opinion about the wire. What is parsed or encoded is a
-//! plain function over bytes; [`stream::Stream`] is the blocking way to use it, for tests of a server in another process.
+//! plain function over bytes. Two kinds of connection use it: [`stream::Stream`] blocks, for tests of a server in another process;
+//! [`nonblocking::Connection`] is for tests that run on one tokio runtime with the server.
 //!
 //! Everything waits for a condition, bounded by [`PATIENCE`]; nothing sleeps in the hope that something has happened.
 
 pub mod client;
 pub mod http;
 pub mod hub;
+pub mod log;
 pub mod metrics;
+pub mod nonblocking;
 pub mod redis;
 pub mod stream;
 pub mod watch;
