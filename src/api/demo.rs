@@ -33,6 +33,11 @@ pub fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
+/// The paths of all files.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|file| file.path)
+}
+
 impl File {
     /// Browsers keep the file, and ask each time whether it is still the one: after an update of the server the
     /// page and its script must not come from two versions.

@@ -46,6 +46,11 @@ impl Api {
         Some(only_get(request, page))
     }
 
+    /// The paths of all its pages.
+    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+        RESERVED.into_iter().chain(demo::paths().filter(|_| self.demo))
+    }
+
     /// Answers a file of the demo page, where it is on. None: there is no such file.
     pub fn demo(&self, request: &Request) -> Option<Response> {
         let file = self.demo.then(|| demo::find(request.uri().path())).flatten()?;

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::BoxError;
 use bytes::Bytes;
 use http::StatusCode;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 /// Most bytes of a body, as the reference's web server has it.
@@ -38,8 +39,8 @@ impl Fault {
 }
 
 /// The bounded body.
-pub(super) struct Bounded {
-    inner: Incoming,
+pub(super) struct Bounded<B> {
+    inner: B,
     left: u64,
     time: Duration,
     /// Made when the body first lets us wait, which most never do.
@@ -52,7 +53,7 @@ pub(super) struct Bounded {
 pub(super) enum BodyError {
     TooLarge,
     TooSlow,
-    Broken(hyper::Error),
+    Broken(BoxError),
 }
 
 impl fmt::Display for BodyError {
@@ -67,8 +68,8 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-impl Bounded {
-    pub(super) fn new(inner: Incoming, time: Duration) -> (Self, Fault) {
+impl<B> Bounded<B> {
+    pub(super) fn new(inner: B, time: Duration) -> (Self, Fault) {
         let fault = Fault::default();
         (Self { inner, left: MOST_BYTES, time, timer: None, fault: fault.clone() }, fault)
     }
@@ -79,7 +80,7 @@ impl Bounded {
     }
 }
 
-impl Body for Bounded {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Bounded<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -103,7 +104,7 @@ impl Body for Bounded {
             Some(left) => this.left = left,
             None => return this.fail(TOO_LARGE, BodyError::TooLarge),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| BodyError::Broken(error.into()))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use http::{HeaderMap, Uri};
+use tokio::sync::OnceCell;
 
+use super::Server;
 use super::bearer::Bearer;
+use super::core::{Background, Core, NamedHub, Parts};
 use super::cors::Cors;
 use super::error::ServeError;
 use super::link;
 use super::paths::Paths;
 use super::site::{HeaderHook, Site};
-use super::{NamedHub, Server};
 use crate::api::{Api, Readiness};
 use crate::auth::{Authenticate, Keyring, Tokens};
 use crate::config::{Authorize, Config, HubOptions};
@@ -217,19 +219,40 @@ impl Builder {
         }
 
         let transports = Arc::new(transports);
+        let jwks = config.auth.jwks_url.clone().zip(keyring.clone());
+        let parts = Parts {
+            transports: &transports,
+            hubs: &hosts,
+            backplane: &backplane,
+            inbound,
+            metrics: &metrics,
+            phase: &phase,
+            jwks,
+        };
+        let background = Background::start(parts);
+        let readiness = Readiness::new(phase.clone(), backplane.link()).with_keys(keyring);
+        let core = Arc::new(Core {
+            transports,
+            hubs: hosts,
+            paths,
+            backplane,
+            metrics: metrics.clone(),
+            phase,
+            readiness: readiness.clone(),
+            shutdown_timeout: config.shutdown_timeout,
+            drain_delay: config.drain_delay,
+            stopped: OnceCell::new(),
+            background,
+        });
         let site = Arc::new(Site {
             cors: if any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&config.cors_origins) },
-            api: Api {
-                readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(keyring.clone()),
-                metrics: metrics.clone(),
-                demo: config.demo,
-            },
-            transports: transports.clone(),
+            api: Api { readiness, metrics, demo: config.demo },
+            core: core.clone(),
             routes,
             headers,
             body_timeout: config.request_timeout,
         });
-        Ok(Server { config, site, paths, transports, hosts, backplane, inbound, metrics, phase, keyring })
+        Ok(Server { listen: config.listen, request_timeout: config.request_timeout, site, core })
     }
 }
 

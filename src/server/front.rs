@@ -9,7 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::ConnectInfo;
+use axum::response::Response;
 use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, StatusCode, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ServeError;
-use super::site::Site;
+use super::site::{Site, refused};
 
 /// Connections that wait to be accepted, e.g. after a deployment, when all clients come back at once.
 const BACKLOG: u32 = 4096;
@@ -181,7 +186,7 @@ impl Visit {
         let service = service_fn(|request| {
             answered.store(true, Ordering::Relaxed);
             let (site, remote) = (self.site.clone(), self.remote);
-            async move { Ok::<_, Infallible>(site.answer(request, remote).await) }
+            async move { Ok::<_, Infallible>(answer(&site, request, remote).await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -204,6 +209,16 @@ impl Visit {
         let parts = connection.into_parts()?;
         Some((parts.io, parts.read_buf, answered.load(Ordering::Relaxed)))
     }
+}
+
+/// Answers a request that came from `remote`. Handlers find the address as `ConnectInfo<SocketAddr>`.
+async fn answer(site: &Site, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
+    // RFC 9112, section 3.2: a request of HTTP/1.1 without Host, or with two, must be refused.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+        return refused(StatusCode::BAD_REQUEST);
+    }
+    request.extensions_mut().insert(ConnectInfo(remote));
+    site.answer(request).await
 }
 
 /// A connection between two rounds.

@@ -3,9 +3,16 @@
 use super::error::ServeError;
 use crate::api::RESERVED;
 
-/// The paths of a server, normal form.
+/// The paths of a server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Paths(Vec<String>);
+pub(super) struct Paths(Vec<Claimed>);
+
+#[derive(Clone, Debug)]
+struct Claimed {
+    given: String,
+    /// In the one form it is compared in.
+    normal: String,
+}
 
 impl Paths {
     /// Enters the path of `what`, a hub or raw connection by name.
@@ -21,20 +28,25 @@ impl Paths {
             return Err(refuse("is one of the server's own pages"));
         }
         let normal = normal(path);
-        let taken = |other: &String| {
+        let taken = |other: &str| {
             *other == normal || *other == format!("{normal}/negotiate") || format!("{other}/negotiate") == normal
         };
-        if self.0.iter().any(taken) {
+        if self.0.iter().any(|claimed| taken(&claimed.normal)) {
             return Err(refuse("is taken already"));
         }
-        self.0.push(normal);
+        self.0.push(Claimed { given: path.to_owned(), normal });
         Ok(())
+    }
+
+    /// All of them, as they were given, in the order of claiming.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|claimed| claimed.given.as_str())
     }
 
     /// The place of a path among those claimed, in the order of claiming.
     pub(super) fn position(&self, path: &str) -> Option<usize> {
         let path = normal(path);
-        self.0.iter().position(|known| *known == path)
+        self.0.iter().position(|claimed| claimed.normal == path)
     }
 }
 

@@ -1,31 +1,32 @@
 //! One request from its head to its answer: which part of the server answers it, and what is put around that.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CONNECTION, HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use http::header::{CONNECTION, ORIGIN};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt as _;
 
 use super::body::Bounded;
+use super::core::Core;
 use super::cors::Cors;
 
 use crate::api::Api;
-use crate::transport::Transports;
 
 /// All that answers requests.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) cors: Cors,
     pub(super) api: Api,
-    pub(super) transports: Arc<Transports>,
+    /// Its clients; held so that the server lives while somebody can answer a request.
+    pub(super) core: Arc<Core>,
     /// The host's own routes; what they do not know is 404.
     pub(super) routes: Router,
     /// What the host adds to every answer.
@@ -47,22 +48,20 @@ impl fmt::Debug for HeaderHook {
 }
 
 impl Site {
-    /// Answers a request that came from `remote`. Handlers find the address as `ConnectInfo<SocketAddr>`.
-    pub(super) async fn answer(&self, request: http::Request<Incoming>, remote: SocketAddr) -> Response {
-        // RFC 9112, section 3.2: a request of HTTP/1.1 without Host, or with two, must be refused.
-        if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
-            return refused(StatusCode::BAD_REQUEST);
-        }
+    /// Answers a request. The peer's address is looked for in an extension of type `ConnectInfo<SocketAddr>`.
+    pub(super) async fn answer<B>(&self, request: http::Request<B>) -> Response
+    where
+        B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let mut fault = None;
-        let mut request = request.map(|body| {
-            if hyper::body::Body::is_end_stream(&body) {
+        let request = request.map(|body| {
+            if body.is_end_stream() {
                 return Body::empty();
             }
             let (body, breaks) = Bounded::new(body, self.body_timeout);
             fault = Some(breaks);
             Body::new(body)
         });
-        request.extensions_mut().insert(ConnectInfo(remote));
         if let Some(preflight) = self.cors.preflight(&request) {
             return preflight;
         }
@@ -85,8 +84,9 @@ impl Site {
         if let Some(response) = self.api.handle(&request) {
             return response;
         }
-        if self.transports.serves(request.uri().path()) {
-            return self.transports.handle(request).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
+        let transports = &self.core.transports;
+        if transports.serves(request.uri().path()) {
+            return transports.handle(request).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
         }
         if let Some(response) = self.api.demo(&request) {
             return response;
@@ -96,8 +96,21 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Every path that it answers by itself, in the case it was given in.
+    pub(super) fn paths(&self) -> BTreeSet<String> {
+        let mut paths: BTreeSet<String> = self.api.paths().map(str::to_owned).collect();
+        for path in self.core.paths.iter() {
+            let path = path.strip_suffix('/').unwrap_or(path);
+            paths.extend(["", "/", "/negotiate", "/negotiate/"].map(|end| format!("{path}{end}")));
+        }
+        paths.remove("");
+        paths
+    }
+}
+
 /// An empty answer that ends the HTTP connection: what follows on it is not a request, or not worth waiting for.
-fn refused(status: StatusCode) -> Response {
+pub(super) fn refused(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -3,12 +3,16 @@
 
 mod auth;
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::*;
 use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Methods, Reply};

@@ -46,6 +46,7 @@ pub use raw::{RawConnection, RawStream};
 use self::endpoint::Endpoint;
 use self::guard::Guard;
 use self::limits::Limits;
+use self::link::Link;
 use self::table::Table;
 use crate::auth::Authenticate;
 use crate::close::CloseReason;
@@ -178,7 +179,7 @@ impl Transports {
     /// Asks every connection to end, `batch` at a time with `pace` between two batches, so that not all clients come
     /// back at once. Each gets its Close message and its transport's farewell; polls get theirs as they come.
     pub async fn close_all(&self, reason: CloseReason, batch: usize, pace: Duration) {
-        let links: Vec<_> = self.endpoints.values().flat_map(|endpoint| endpoint.table.links()).collect();
+        let links = self.links();
         let mut batches = links.chunks(batch.max(1)).peekable();
         while let Some(batch) = batches.next() {
             for link in batch {
@@ -188,6 +189,17 @@ impl Transports {
                 tokio::time::sleep(pace).await;
             }
         }
+    }
+
+    /// As [`Transports::close_all`], all of them now.
+    pub fn close_now(&self, reason: &CloseReason) {
+        for link in self.links() {
+            link.close.close(reason.clone());
+        }
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.endpoints.values().flat_map(|endpoint| endpoint.table.links()).collect()
     }
 
     /// Waits until every connection has said farewell. To be called after [`Transports::drain`] and

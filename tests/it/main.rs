@@ -15,5 +15,7 @@ mod options;
 mod redis_farm;
 mod redis_outage;
 mod results;
+mod router;
+mod router_tls;
 mod stateful;
 mod stopping;

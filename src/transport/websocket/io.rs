@@ -43,6 +43,8 @@ pub(super) struct AnyStream(Box<dyn ReadWrite>);
 
 /// The two halves of a plain TCP socket.
 pub(super) fn tcp(socket: TcpStream) -> (SocketReader, SocketWriter) {
+    // A ping is a few bytes, and must not wait for more. The listener may be somebody else's, which leaves it off.
+    let _ = socket.set_nodelay(true);
     let (reader, writer) = socket.into_split();
     (SocketReader::Tcp(reader), SocketWriter::Tcp(writer))
 }

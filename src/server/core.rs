@@ -1,0 +1,180 @@
+//! What stands behind the requests of a server: its hubs and their connections, the backplane, and the background tasks
+//! that look after them. It is shared by everything that can answer a request or stop the server, and ends with the
+//! last of these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, watch};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::jwks;
+use super::paths::Paths;
+use crate::api::Readiness;
+use crate::auth::Keyring;
+use crate::backplane::{Backplane, InboundReceiver, LinkState};
+use crate::close::CloseReason;
+use crate::connection::HubHost;
+use crate::delivery::inbound::Router;
+use crate::metrics::{BackplaneMetrics, Metrics};
+use crate::phase::{Phase, PhaseWatch};
+use crate::transport::Transports;
+
+/// How often pings, timeouts and expiries are looked after.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) transports: Arc<Transports>,
+    pub(super) hubs: Vec<NamedHub>,
+    pub(super) paths: Paths,
+    pub(super) backplane: Arc<dyn Backplane>,
+    pub(super) metrics: Metrics,
+    pub(super) phase: PhaseWatch,
+    pub(super) readiness: Readiness,
+    /// How long stopping may take at most.
+    pub(super) shutdown_timeout: Duration,
+    /// How long `/readyz` says draining before anything is closed.
+    pub(super) drain_delay: Duration,
+    /// Set when the server has stopped.
+    pub(super) stopped: OnceCell<()>,
+    pub(super) background: Background,
+}
+
+/// A hub with its path, as it was given.
+#[derive(Clone, Debug)]
+pub(super) struct NamedHub {
+    pub(super) path: String,
+    pub(super) host: Arc<HubHost>,
+}
+
+impl Core {
+    /// The hub at a path.
+    pub(super) fn hub(&self, path: &str) -> Option<&Arc<HubHost>> {
+        // Hubs are claimed before raw connections, so that places agree.
+        self.hubs.get(self.paths.position(path)?).map(|hub| &hub.host)
+    }
+}
+
+impl Drop for Core {
+    /// Nobody is left who could serve a request: clients on sockets of their own are sent away, and their tasks end by
+    /// themselves. After an orderly stop there are none.
+    fn drop(&mut self) {
+        self.transports.drain();
+        self.transports.close_now(&CloseReason::Draining);
+    }
+}
+
+// === the background ===
+
+/// The tasks that run beside requests and connections. They are aborted when this is dropped.
+#[derive(Debug)]
+pub(super) struct Background {
+    tasks: AbortOnDropHandle<()>,
+    /// The first task that panicked.
+    failed: watch::Receiver<Option<&'static str>>,
+}
+
+/// What the background tasks need.
+pub(super) struct Parts<'a> {
+    pub(super) transports: &'a Arc<Transports>,
+    pub(super) hubs: &'a [NamedHub],
+    pub(super) backplane: &'a Arc<dyn Backplane>,
+    pub(super) inbound: InboundReceiver,
+    pub(super) metrics: &'a Metrics,
+    pub(super) phase: &'a PhaseWatch,
+    /// `auth.jwks_url`, and where its keys are kept.
+    pub(super) jwks: Option<(String, Arc<Keyring>)>,
+}
+
+impl Background {
+    /// Starts all of them, on the runtime that this is called on.
+    pub(super) fn start(parts: Parts<'_>) -> Self {
+        let hosts: Vec<_> = parts.hubs.iter().map(|hub| hub.host.clone()).collect();
+        let mut tasks = Tasks::default();
+        let router = Router::new(hosts.iter().map(|host| host.delivery.clone()));
+        tasks.spawn("the backplane's reader", router.run(parts.inbound));
+        tasks.spawn("the heartbeat", heartbeat(parts.transports.clone(), hosts.clone()));
+        tasks.spawn("the link's watch", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
+        tasks.spawn("the start of the hubs", listen(hosts, parts.phase.clone()));
+        if let Some((url, keyring)) = parts.jwks {
+            tasks.spawn("the fetching of keys", jwks::keep(url, keyring));
+        }
+        let (failure, failed) = watch::channel(None);
+        Self { tasks: AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure))), failed }
+    }
+
+    /// Waits until one of them has panicked, which is a bug in it; the name of the first. Else it waits for ever.
+    pub(super) async fn failed(&self) -> &'static str {
+        let mut failed = self.failed.clone();
+        if let Ok(name) = failed.wait_for(Option::is_some).await
+            && let Some(name) = *name
+        {
+            return name;
+        }
+        std::future::pending().await
+    }
+
+    /// Ends them.
+    pub(super) fn abort(&self) {
+        self.tasks.abort();
+    }
+}
+
+/// Tasks by name; dropping this aborts them.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<()>,
+    names: Vec<(Id, &'static str)>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.push((self.running.spawn(task).id(), name));
+    }
+
+    /// Waits for all of them, and tells of the first that panicked. One that returns has done its work.
+    async fn supervise(mut self, failure: watch::Sender<Option<&'static str>>) {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            if let Err(error) = ended {
+                let name = self.names.iter().find(|(id, _)| *id == error.id()).map_or("a task", |(_, name)| name);
+                tracing::error!(task = name, "a background task of the server broke: this is a bug");
+                failure.send_if_modified(|first| first.is_none() && first.replace(name).is_none());
+            }
+        }
+    }
+}
+
+/// Subscribes what every node hears; then the server is ready.
+async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
+    for host in &hosts {
+        host.delivery.listen().await;
+    }
+    phase.advance(Phase::Ready);
+}
+
+async fn heartbeat(transports: Arc<Transports>, hosts: Vec<Arc<HubHost>>) {
+    let mut ticks = tokio::time::interval(HEARTBEAT);
+    // After a stall there is one sweep, not one for each second that was missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now: Instant = ticks.tick().await;
+        transports.sweep(now);
+        for host in &hosts {
+            host.sweep(now);
+        }
+    }
+}
+
+async fn watch_link(backplane: Arc<dyn Backplane>, metrics: BackplaneMetrics) {
+    let mut link = backplane.link();
+    loop {
+        metrics.up(*link.borrow_and_update() == LinkState::Up);
+        if link.changed().await.is_err() {
+            return;
+        }
+    }
+}
