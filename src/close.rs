@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::logging::{Allowed, Kind, RateLimiter, reason};
 use crate::protocol::{HubMessage, ProtocolError};
 
 /// Why a connection ended.
@@ -117,6 +119,47 @@ impl CloseReason {
             Self::ClientTimeout => Some("the client timed out".to_owned()),
             Self::SendTimeout | Self::SlowClient => Some("the client reads too slowly".to_owned()),
             Self::Violation(code) => Some(format!("the client broke the WebSocket protocol (close code {code})")),
+        }
+    }
+}
+
+impl CloseReason {
+    /// Writes the log line of an end that somebody should hear of; nothing for the usual ones, and for those that were
+    /// logged when they came about: a failed handshake, a failed `connected`. To be called in the connection's own span.
+    pub(crate) fn log(&self, limiter: &RateLimiter) {
+        let allow = |kind| limiter.allow(kind, Instant::now());
+        match self {
+            Self::SendTimeout | Self::SlowClient => {
+                let Some(Allowed { suppressed }) = allow(Kind::SlowClient) else { return };
+                let reason = if *self == Self::SlowClient {
+                    "its queue is full (outgoing_buffer_size, outgoing_buffer_messages)"
+                } else {
+                    "one write took too long (transport_send_timeout)"
+                };
+                tracing::warn!(reason, suppressed, "closing a client that reads too slowly");
+            }
+            Self::Protocol(error) => {
+                let Some(Allowed { suppressed }) = allow(Kind::ProtocolError) else { return };
+                let reason = reason(error);
+                tracing::info!(reason, suppressed, "closing a client that broke the hub protocol");
+            }
+            Self::Violation(code) => {
+                let Some(Allowed { suppressed }) = allow(Kind::ProtocolError) else { return };
+                let reason = format!("close code {code}");
+                tracing::info!(reason, suppressed, "closing a client that broke the WebSocket protocol");
+            }
+            Self::Aborted
+            | Self::AuthenticationExpired
+            | Self::ClientTimeout
+            | Self::ClientClosed
+            | Self::ClientSentClose(_)
+            | Self::ConnectedFailed(..)
+            | Self::Draining
+            | Self::Expired
+            | Self::HandshakeFailed(_)
+            | Self::HandshakeMissing
+            | Self::Terminated
+            | Self::TransportLost => {}
         }
     }
 }

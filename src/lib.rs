@@ -20,7 +20,7 @@
 //! | 3 | [`session`], [`liveness`], [`outbox`], [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
 //! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
 //! | 1 | [`protocol`], [`target`] | the hub protocol's bytes; whom a message is for |
-//! | 0 | [`ids`] | names as types |
+//! | 0 | [`ids`], `logging` | names as types; outsiders' texts in log lines, and how many lines |
 //!
 //! # As a library
 //!
@@ -49,6 +49,7 @@
 //! be put around them.
 
 pub mod ids;
+pub(crate) mod logging;
 
 pub mod protocol;
 pub mod target;

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
@@ -12,26 +14,39 @@ use crate::config::LogFormat;
 /// An error says what is wrong: the filter, or that logging was started before. It never panics.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
+    // On a terminal the subscriber decides whether there are colours; it honours NO_COLOR.
+    let plain = !std::io::stderr().is_terminal();
+    subscriber(filter, format, plain, std::io::stderr).try_init().map_err(|error| error.to_string())
+}
+
+/// What writes the lines. `plain`: without colours.
+fn subscriber<W>(filter: EnvFilter, format: LogFormat, plain: bool, writer: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let mut builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         // Reporting a line that could not be written would panic: the report goes to stderr too.
         .log_internal_errors(false);
-    if !std::io::stderr().is_terminal() {
-        // On a terminal the subscriber decides; it honours NO_COLOR.
+    if plain {
         builder = builder.with_ansi(false);
     }
-    let started = match format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
-    };
-    started.map_err(|error| error.to_string())
+    match format {
+        LogFormat::Text => builder.finish().into(),
+        // The span once, as `span`: no span of ours is within another, so the list `spans` would only repeat it.
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).finish().into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::logging::Escaped;
 
     #[test]
     fn a_bad_filter_and_a_second_start_are_errors() {
@@ -40,5 +55,81 @@ mod tests {
         // Another test of this process may have been first: one of two must fail, and neither panics.
         let started = [init("info", LogFormat::Json), init("warn", LogFormat::Text)];
         assert!(started.iter().any(Result::is_err));
+    }
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written while `log` runs.
+    fn written(format: LogFormat, log: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = subscriber(EnvFilter::new("info"), format, true, move || writer.clone());
+        tracing::dispatcher::with_default(&subscriber, log);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_json_has_its_span_once() {
+        let text = written(LogFormat::Json, || {
+            let span = tracing::error_span!("connection", id = "c1", hub = "chat", user = tracing::field::Empty);
+            let _inside = span.enter();
+            span.record("user", "ann");
+            tracing::info!(method = "Echo", "hello");
+        });
+        assert_eq!(text.matches("\"c1\"").count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["span"], serde_json::json!({ "name": "connection", "id": "c1", "hub": "chat", "user": "ann" }));
+        assert_eq!(line["spans"], serde_json::Value::Null);
+        assert_eq!((&line["method"], &line["message"]), (&"Echo".into(), &"hello".into()));
+    }
+
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}\u{9b}\" user=\"admin";
+
+    fn log_forged() {
+        let span = tracing::error_span!("connection", user = Escaped::new(FORGED).to_string());
+        let _inside = span.enter();
+        tracing::info!(method = Escaped::new(FORGED).to_string(), "in a field and here: {}", Escaped::new(FORGED));
+        tracing::info!(method = Escaped::new(&FORGED.repeat(1000)).to_string(), "bounded");
+    }
+
+    #[test]
+    fn escaped_texts_stay_on_their_line_of_text() {
+        let text = written(LogFormat::Text, log_forged);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
+        assert!(text.lines().all(|line| line.len() < 1500), "{text}");
+        // As a field it is quoted, so that it cannot end where its sender wants it to.
+        assert!(text.contains(r#"\" user=\"admin" "#) || text.contains(r#"\" user=\"admin""#), "{text}");
+    }
+
+    #[test]
+    fn escaped_texts_stay_in_their_line_of_json() {
+        let text = written(LogFormat::Json, log_forged);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(
+                line["method"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(r"x\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}\u{9b}")
+            );
+            assert!(line["method"].as_str().unwrap().chars().count() <= 129);
+            assert!(line["span"]["user"].as_str().unwrap().contains("forged"), "{line}");
+        }
     }
 }

@@ -58,6 +58,14 @@ impl Refused {
         })
     }
 
+    /// What the log says: more than the client is told, where that is nothing.
+    pub(crate) fn log_text(&self) -> String {
+        match self {
+            Self::KeysMissing => "the keys to check tokens with have not been fetched yet".to_owned(),
+            other => other.description().unwrap_or_else(|| "it is not a JSON Web Token".to_owned()),
+        }
+    }
+
     /// The value of `WWW-Authenticate`.
     pub fn challenge(&self) -> String {
         let mut text = "Bearer error=\"invalid_token\"".to_owned();

@@ -1,6 +1,7 @@
 //! What a call answers: results, streams, and errors with exactly the reference's texts
 //! (reference/signalr-protocol.md 4.2, 4.3, 4.5).
 
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::HubHost;
 use crate::frame::Frame;
 use crate::hub::{Call, Caller, Cancellation, HubError, Reply};
 use crate::ids::InvocationId;
+use crate::logging::{Allowed, Escaped, Kind, RateLimiter, reason};
 use crate::metrics::InvocationOutcome;
 use crate::outbox::{Outbox, PushError};
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
@@ -40,9 +42,13 @@ impl Answerer {
             Ok(Reply::Value(value)) => Outcome::Value(value),
             Ok(Reply::Stream(_)) => {
                 let message = "a method that is not declared as streaming returned a stream";
+                self.log_failed(&target, message);
                 self.failure(&target, &HubError::failed("InvalidOperationException", message))
             }
-            Err(error) => self.failure(&target, &error),
+            Err(error) => {
+                self.log_error(&target, &error);
+                self.failure(&target, &error)
+            }
         };
         self.count(&outcome, began);
         self.answer(id, &target, outcome).await;
@@ -77,14 +83,18 @@ impl Answerer {
         let mut stream = match self.invoke(call).await {
             Ok(Reply::Stream(stream)) => stream,
             Ok(Reply::Empty | Reply::Value(_)) => {
+                self.log_failed(&target, "a method that is declared as streaming returned no stream");
                 return Outcome::Error(format!(
                     "The value returned by the streaming method '{target}' is not a ChannelReader<> or IAsyncEnumerable<>."
                 ));
             }
-            Err(error) => return self.failure(&target, &error),
+            Err(error) => {
+                self.log_error(&target, &error);
+                return self.failure(&target, &error);
+            }
         };
         loop {
-            let error = match contain(async { stream.next().await.transpose() }).await {
+            let error = match contain(self.log(), async { stream.next().await.transpose() }).await {
                 Ok(None) => return Outcome::Void,
                 // Its reader has said that it wants no more. No queue holds back a stream that never waits now: it must
                 // not keep its thread for itself, and nobody would notice that its time is over.
@@ -96,7 +106,10 @@ impl Answerer {
                     let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
                     match self.outbox.push_item(&Frame::new(message)).await {
                         Ok(()) => continue,
-                        Err(PushError::Value(error)) => HubError::from(error),
+                        Err(PushError::Value(error)) => {
+                            self.log_failed(&target, &error);
+                            HubError::from(error)
+                        }
                         Err(PushError::Full) => {
                             self.caller.too_slow();
                             return Outcome::Void;
@@ -104,7 +117,10 @@ impl Answerer {
                         Err(PushError::Finished) => return Outcome::Void,
                     }
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.log_error(&target, &error);
+                    error
+                }
             };
             return Outcome::Error(self.detailed("An error occurred on the server while streaming results.", &error));
         }
@@ -112,7 +128,7 @@ impl Answerer {
 
     async fn invoke(&self, call: Call) -> Result<Reply, HubError> {
         // Within the block a panic before the first await is contained too.
-        contain(async { self.host.hub.invoke(self.caller.clone(), call).await }).await
+        contain(self.log(), async { self.host.hub.invoke(self.caller.clone(), call).await }).await
     }
 
     /// Refuses a call before it runs.
@@ -129,6 +145,7 @@ impl Answerer {
         let mut pushed = self.outbox.push_waiting(&message(outcome)).await;
         if let Err(PushError::Value(error)) = pushed {
             // The result has no form in the client's protocol; the call is answered all the same.
+            self.log_failed(target, &error);
             let failed = self.failure(target, &HubError::from(error));
             pushed = self.outbox.push_waiting(&message(failed)).await;
         }
@@ -140,9 +157,7 @@ impl Answerer {
     pub(super) fn failure(&self, target: &str, error: &HubError) -> Outcome {
         match error {
             HubError::Binding(error) => self.binding_failure(target, error),
-            // Its text may hold what the client sent: it is for the client and reaches no log.
             HubError::Hub(_) | HubError::Failed { .. } => {
-                tracing::debug!(hub = %self.host.name, connection = %self.caller.connection_id(), "a call failed");
                 let base = format!("An unexpected error occurred invoking '{target}' on the server.");
                 Outcome::Error(self.detailed(&base, error))
             }
@@ -170,10 +185,78 @@ impl Answerer {
     }
 }
 
+// === logging ===
+
+impl Answerer {
+    fn log(&self) -> &RateLimiter {
+        self.host.delivery.log()
+    }
+
+    fn allow(&self, kind: Kind) -> Option<Allowed> {
+        self.log().allow(kind, tokio::time::Instant::now())
+    }
+
+    /// Logs that a client called a method that there is not.
+    pub(super) fn log_unknown(&self, target: &str) {
+        if let Some(Allowed { suppressed }) = self.allow(Kind::UnknownMethod) {
+            let method = Escaped::new(target).to_string();
+            tracing::info!(method, suppressed, "a client called a method that the hub does not have");
+        }
+    }
+
+    /// Logs that the arguments of a call do not fit, without saying what they are.
+    pub(super) fn log_not_bound(&self, target: &str) {
+        self.log_refused(target, "the types of the arguments do not match the parameters");
+    }
+
+    /// Logs that a call was refused before its method ran. `why` must not repeat an argument.
+    pub(super) fn log_refused(&self, target: &str, why: impl Display) {
+        if let Some(Allowed { suppressed }) = self.allow(Kind::CallRefused) {
+            let method = Escaped::new(target).to_string();
+            tracing::info!(method, reason = reason(why), suppressed, "a call was refused");
+        }
+    }
+
+    /// Logs that a caller may not call a method.
+    pub(super) fn log_unauthorized(&self, target: &str) {
+        if let Some(Allowed { suppressed }) = self.allow(Kind::CallUnauthorized) {
+            let method = Escaped::new(target).to_string();
+            let reason = match self.caller.principal() {
+                None => "the caller is anonymous, and the method's `authorize` asks for a user",
+                Some(_) => "the user does not fulfil the method's `authorize`",
+            };
+            tracing::info!(method, reason, suppressed, "a call was not authorized");
+        }
+    }
+
+    /// Logs the error of a method, or of its stream, without its text: that may repeat what the client sent.
+    fn log_error(&self, target: &str, error: &HubError) {
+        match error {
+            HubError::Binding(_) => self.log_not_bound(target),
+            HubError::Hub(_) | HubError::Failed { .. } if self.host.hub.logs_failures() => {}
+            HubError::Hub(_) => self.log_failed(target, "HubException"),
+            HubError::Failed { exception, .. } => self.log_failed(target, exception),
+        }
+    }
+
+    /// Logs that a method failed. `why` must not repeat an argument.
+    fn log_failed(&self, target: &str, why: impl Display) {
+        if let Some(Allowed { suppressed }) = self.allow(Kind::MethodFailed) {
+            let method = Escaped::new(target).to_string();
+            tracing::warn!(method, reason = reason(why), suppressed, "a method failed");
+        }
+    }
+}
+
 /// Awaits application code; a panic in it becomes an error of that call alone.
-pub(super) async fn contain<T>(work: impl Future<Output = Result<T, HubError>>) -> Result<T, HubError> {
+pub(super) async fn contain<T>(
+    log: &RateLimiter,
+    work: impl Future<Output = Result<T, HubError>>,
+) -> Result<T, HubError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!("application code panicked; the call is answered with an error");
+        if let Some(Allowed { suppressed }) = log.allow(Kind::Panicked, tokio::time::Instant::now()) {
+            tracing::error!(suppressed, "application code panicked; the call is answered with an error");
+        }
         Err(HubError::failed("PanicException", "the application panicked"))
     })
 }

@@ -53,6 +53,14 @@ struct Admitted {
     uploading: Option<u64>,
 }
 
+/// Why a call whose arguments fit is not let in.
+enum Refused {
+    /// The method's `authorize` does not permit the caller.
+    Unauthorized,
+    /// The mode of the call, or its streams; the text is the answer.
+    Mode(String),
+}
+
 impl Invocations {
     pub(super) fn new(host: Arc<HubHost>, caller: Caller, outbox: Arc<Outbox>) -> Self {
         Self {
@@ -183,17 +191,20 @@ impl Invocations {
             let text = format!(
                 "Failed to invoke '{target}' due to an error on the server. HubException: Method does not exist."
             );
+            self.answerer.log_unknown(&target);
             self.answerer.reject(id, &target, Outcome::Error(text)).await;
             return None;
         };
         // From here on it is called as its hub calls it, in every text (FINDINGS 2).
         let target = self.answerer.host.hub.name(&target).map(str::to_owned).unwrap_or(target);
+        let mut miscounted = false;
         let bound = arguments.and_then(|arguments| {
             let call = Call { target: target.clone(), arguments, uploads: Vec::new(), cancellation: self.gone.clone() };
             match shape.parameters {
                 // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
                 Some(expected) if expected != call.arguments.len() => {
                     self.answerer.host.hub.check(&call)?;
+                    miscounted = true;
                     Err(BindingError::argument_count(call.arguments.len(), expected))
                 }
                 _ => Ok(call),
@@ -202,6 +213,12 @@ impl Invocations {
         let mut call = match bound {
             Ok(call) => call,
             Err(error) => {
+                // Only this text is known to repeat no argument; the other may be a hub's own.
+                if miscounted {
+                    self.answerer.log_refused(&target, &error.detail);
+                } else {
+                    self.answerer.log_not_bound(&target);
+                }
                 let outcome = self.answerer.binding_failure(&target, &error);
                 self.answerer.reject(id, &target, outcome).await;
                 return None;
@@ -212,11 +229,24 @@ impl Invocations {
                 call.uploads = uploads;
                 Some(Admitted { shape, id, call, uploading })
             }
-            Err(text) => {
+            Err(refused) => {
                 // The reference binds first: arguments of the wrong type are told before anything else that is wrong.
                 let outcome = match self.answerer.host.hub.check(&call) {
-                    Ok(()) => Outcome::Error(text),
-                    Err(error) => self.answerer.binding_failure(&call.target, &error),
+                    Ok(()) => Outcome::Error(match refused {
+                        Refused::Unauthorized => {
+                            self.answerer.log_unauthorized(&call.target);
+                            // Never detailed.
+                            format!("Failed to invoke '{}' because user is unauthorized", call.target)
+                        }
+                        Refused::Mode(text) => {
+                            self.answerer.log_refused(&call.target, &text);
+                            text
+                        }
+                    }),
+                    Err(error) => {
+                        self.answerer.log_not_bound(&call.target);
+                        self.answerer.binding_failure(&call.target, &error)
+                    }
                 };
                 self.answerer.reject(id, &call.target, outcome).await;
                 None
@@ -232,35 +262,36 @@ impl Invocations {
         call: &Call,
         stream_ids: &[InvocationId],
         streaming: bool,
-    ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), String> {
+    ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), Refused> {
         let target = &call.target;
-        // After binding, before everything else (section 4.1); the text is never detailed.
+        // After binding, before everything else (section 4.1).
         if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
-            return Err(format!("Failed to invoke '{target}' because user is unauthorized"));
+            return Err(Refused::Unauthorized);
         }
-        match (shape.streams, streaming) {
-            (true, false) => Err(format!(
+        let text = match (shape.streams, streaming) {
+            (true, false) => format!(
                 "The client attempted to invoke the streaming '{target}' method with a non-streaming invocation."
-            )),
-            (false, true) => Err(format!(
+            ),
+            (false, true) => format!(
                 "The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
-            )),
-            _ if shape.uploads != stream_ids.len() => Err(hub_failure(
+            ),
+            _ if shape.uploads != stream_ids.len() => hub_failure(
                 target,
                 &format!("Client sent {} stream(s), Hub method expects {}.", stream_ids.len(), shape.uploads),
-            )),
+            ),
             _ => match id.filter(|id| streaming && self.streams.contains_key(*id)) {
-                Some(id) => Err(format!("Invocation ID '{id}' is already in use.")),
-                None if stream_ids.is_empty() => Ok((None, Vec::new())),
+                Some(id) => format!("Invocation ID '{id}' is already in use."),
+                None if stream_ids.is_empty() => return Ok((None, Vec::new())),
                 None => {
                     let capacity = self.answerer.host.options.stream_buffer_capacity;
-                    let opened = self.uploads.open(stream_ids, capacity);
-                    let (call, uploads) =
-                        opened.map_err(|id| hub_failure(target, &format!("Stream ID '{id}' is already in use.")))?;
-                    Ok((Some(call), uploads))
+                    match self.uploads.open(stream_ids, capacity) {
+                        Ok((call, uploads)) => return Ok((Some(call), uploads)),
+                        Err(id) => hub_failure(target, &format!("Stream ID '{id}' is already in use.")),
+                    }
                 }
             },
-        }
+        };
+        Err(Refused::Mode(text))
     }
 }
 

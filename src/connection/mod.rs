@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span};
 
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Frame, framed};
@@ -29,6 +30,7 @@ use crate::hub::asking::Asking;
 use crate::hub::{Caller, HubError, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::liveness::Liveness;
+use crate::logging::{Allowed, Escaped, Kind, reason};
 use crate::outbox::Outbox;
 use crate::protocol::handshake::{self, HandshakeError};
 use crate::protocol::{HubMessage, Protocol};
@@ -90,6 +92,7 @@ pub async fn serve<S: Source, K: Sink>(
     // Whatever the reader found, an earlier word from outside counts: it is why the reader ended.
     let reason = close.reason().cloned().unwrap_or(reason);
     close.close(reason.clone());
+    reason.log(host.delivery.log());
     if let Some(resumption) = resumption {
         resumption.end();
     }
@@ -163,7 +166,7 @@ impl Drop for Presence {
         let (host, caller) = (self.host.clone(), self.caller.clone());
         if self.taken {
             let error = Some("the connection's task broke".to_owned());
-            self.host.tasks.spawn(async move { gone(&host, &caller, error).await });
+            self.host.tasks.spawn(async move { gone(&host, &caller, error).await }.in_current_span());
         } else {
             self.host.tasks.spawn(async move { host.delivery.disconnect(caller.connection_id()).await });
         }
@@ -183,6 +186,10 @@ impl Connection {
             return reason;
         }
         let member = self.member();
+        if let Some(user) = &member.user {
+            // The span is the transport's, and was there before the user was known.
+            Span::current().record("user", Escaped::new(user.as_str()).to_string());
+        }
         let caller = Caller::new(
             member.id.clone(),
             member.user.clone(),
@@ -194,8 +201,15 @@ impl Connection {
         self.host.delivery.connect(member.clone()).await;
         let is_over = Arc::new(AtomicBool::new(false));
         let coming = caller.asking(Asking::WhileConnecting(is_over.clone()));
-        if let Err(error) = answer::contain(async { self.host.hub.connected(coming).await }).await {
-            tracing::warn!(hub = %self.host.name, %error, "a client could not connect: the hub's `connected` failed");
+        let log = self.host.delivery.log();
+        if let Err(error) = answer::contain(log, async { self.host.hub.connected(coming).await }).await {
+            if let Some(Allowed { suppressed }) = log.allow(Kind::ConnectedFailed, Instant::now()) {
+                tracing::warn!(
+                    reason = reason(&error),
+                    suppressed,
+                    "a client could not connect: the hub's `connected` failed"
+                );
+            }
             self.host.delivery.disconnect(&member.id).await;
             presence.ended = true;
             let (exception, message) = match error {
@@ -214,7 +228,8 @@ impl Connection {
         let reason = self.peer.close.reason().cloned().unwrap_or(reason);
         // First nothing more is queued, then the hub is told: what it sends to everybody now is not for this client.
         self.outbox.finish(close_frame(&self.host, &reason).as_ref());
-        self.host.tasks.spawn(farewell(self.host.clone(), caller, calls, reason.clone()));
+        let farewell = farewell(self.host.clone(), caller, calls, reason.clone());
+        self.host.tasks.spawn(farewell.in_current_span());
         presence.ended = true;
         reason
     }
@@ -242,14 +257,27 @@ impl Connection {
             }
             Ok(Err(NoHandshake::Ended(reason))) => return Err(reason),
             Ok(Err(NoHandshake::Refused(error))) => {
+                self.log_failed_handshake(&error);
                 let text = error.text(self.host.options.detailed_errors);
                 (text.clone(), CloseReason::HandshakeFailed(text))
             }
-            Err(_) => (HandshakeError::Timeout.text(false), CloseReason::HandshakeMissing),
+            Err(_) => {
+                self.log_failed_handshake(&HandshakeError::Timeout);
+                (HandshakeError::Timeout.text(false), CloseReason::HandshakeMissing)
+            }
         };
         // Errors are said before the protocol is known to both sides, so always as text (section 2.3, FINDINGS 2).
         let _ = self.outbox.push_bytes(framed(framing, &handshake::failure(&failure.0), false));
         Err(failure.1)
+    }
+
+    fn log_failed_handshake(&self, error: &HandshakeError) {
+        if let Some(Allowed { suppressed }) = self.host.delivery.log().allow(Kind::HandshakeFailed, Instant::now()) {
+            // Not in the span yet: whose connection it is to be is told after the handshake.
+            let user = self.peer.request.principal.as_ref().and_then(|principal| principal.user.as_ref());
+            let user = user.map(|user| Escaped::new(user.as_str()).to_string());
+            tracing::info!(user, reason = error.log_text(), suppressed, "a handshake failed");
+        }
     }
 
     async fn read_handshake<S: Source>(
@@ -419,8 +447,11 @@ async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason
 /// Tells the hub that a client has gone, and forgets the client.
 async fn gone(host: &HubHost, caller: &Caller, error: Option<String>) {
     let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
-    if let Err(error) = answer::contain(disconnected).await {
-        tracing::warn!(hub = %host.name, connection = %caller.connection_id(), %error, "the hub's `disconnected` failed");
+    let log = host.delivery.log();
+    if let Err(error) = answer::contain(log, disconnected).await
+        && let Some(Allowed { suppressed }) = log.allow(Kind::DisconnectedFailed, Instant::now())
+    {
+        tracing::warn!(reason = reason(&error), suppressed, "the hub's `disconnected` failed");
     }
     host.delivery.disconnect(caller.connection_id()).await;
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::Delivery;
 use super::faults::Fault;
 use crate::backplane::{Channel, Envelope, GroupAction, Inbound, InboundReceiver};
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
+use crate::logging::{Allowed, Kind, reason};
 
 /// What may be under way at a time, for group commands to be taken. One more is left out, and whoever asked for it
 /// times out: it must not wait, since the confirmation that others wait for may stand behind it in the same line.
@@ -96,8 +98,14 @@ async fn obey(
     };
     if here {
         let ack = delivery.backplane.publish(delivery.topic(Channel::Acks(node)), Envelope::Ack { id });
-        if let Err(error) = ack.await {
-            tracing::warn!(hub = %delivery.hub, %error, "a group change was made but could not be acknowledged");
+        if let Err(error) = ack.await
+            && let Some(Allowed { suppressed }) = delivery.log.allow(Kind::AckFailed, Instant::now())
+        {
+            let reason = reason(&error);
+            tracing::warn!(
+                hub = %delivery.hub, reason, suppressed,
+                "a group change was made but could not be acknowledged"
+            );
         }
     }
 }

@@ -25,6 +25,7 @@ use self::faults::Fault;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
 use crate::frame::{self, Frame};
 use crate::ids::{ConnectionId, HubName, NodeId};
+use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::HubMetrics;
 use crate::protocol::{Protocol, RawValue, ValueError};
 use crate::registry::{Member, Pushed, Registry};
@@ -43,6 +44,7 @@ pub struct Delivery {
     watchers: watch::Watchers,
     metrics: HubMetrics,
     faults: faults::Faults,
+    log: Arc<RateLimiter>,
 }
 
 /// Why a send or a group change failed.
@@ -86,8 +88,8 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions, watchers, faults) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults }
+        let (registry, commands, questions, watchers, faults, log) = Default::default();
+        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults, log }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
@@ -105,6 +107,11 @@ impl Delivery {
     /// Who is connected here.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Limits the log lines about the hub.
+    pub(crate) fn log(&self) -> &Arc<RateLimiter> {
+        &self.log
     }
 
     fn topic(&self, channel: Channel) -> Topic {
@@ -245,17 +252,16 @@ impl Delivery {
         }
     }
 
-    /// Gives a frame to one member that is connected here; one that is too slow is closed, counted and told of.
+    /// Gives a frame to one member that is connected here. One that is too slow is closed and counted; its own task
+    /// writes the log line, since this runs in the sender's.
     pub fn push(&self, member: &Member, frame: &Frame) -> Pushed {
         let pushed = member.push(frame);
         match &pushed {
             Pushed::Yes => {}
-            Pushed::TooSlow => {
-                self.metrics.overflow();
-                tracing::warn!(hub = %self.hub, connection = %member.id, "closing a client that reads too slowly: its queue is full");
-            }
+            Pushed::TooSlow => self.metrics.overflow(),
             // Only a message of a foreign node can get here: ours are checked before they are sent.
             Pushed::NoForm(why) if self.faults.is_new(Fault::NoForm) => {
+                let why = Escaped::new(why).to_string();
                 tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
             }
             Pushed::NoForm(_) => {}

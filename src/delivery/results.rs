@@ -17,6 +17,7 @@ use super::{Delivery, SendError};
 use crate::backplane::{BackplaneError, Channel, Envelope, ReplyTo};
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, InvocationId, NodeId};
+use crate::logging::reason;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 use crate::registry::{Member, Pushed};
 
@@ -325,7 +326,8 @@ impl Delivery {
                 let published = self.backplane.publish(self.topic(Channel::Results(node)), envelope);
                 Some(Box::pin(async move {
                     if let Err(error @ (BackplaneError::Down(_) | BackplaneError::Lost(_))) = published.await {
-                        tracing::debug!(%hub, %error, "a client's answer could not be passed on");
+                        let reason = reason(&error);
+                        tracing::debug!(%hub, reason, "a client's answer could not be passed on");
                     }
                 }))
             }

@@ -88,6 +88,12 @@ pub trait Hub: Send + Sync + 'static {
     /// A client calls a method. The number of arguments and of upload streams fits [`Hub::method`]'s description.
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
 
+    /// Whether the hub writes log lines about its calls that fail. False: the server writes one, with the name of the
+    /// exception alone, since an error's text may repeat what the client sent.
+    fn logs_failures(&self) -> bool {
+        false
+    }
+
     /// A client has gone, once for each that `connected` took. `error` is None for an orderly end. What is sent to
     /// the caller now is dropped. Calls of this client may still run.
     fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {

@@ -7,6 +7,7 @@ use super::json::read::{int32, line_and_column, object_start, string};
 use super::json::scan::{Kind, Next, Scanner, Syntax};
 use super::json::text::{self, write_string};
 use super::{Protocol, ProtocolError};
+use crate::logging::Escaped;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,20 @@ impl HandshakeError {
                  The transport does not support 'Binary' transfer format.",
                 protocol.name()
             ),
+        }
+    }
+}
+
+impl HandshakeError {
+    /// What a log line says: nothing of the request but the name of a protocol.
+    pub(crate) fn log_text(&self) -> String {
+        match self {
+            Self::TooLarge => "the request is larger than maximum_receive_message_size".to_owned(),
+            Self::Timeout => "no request came within handshake_timeout".to_owned(),
+            // The detail may repeat all of the request.
+            Self::Malformed { exception, .. } => format!("the request cannot be read ({exception})"),
+            Self::UnknownProtocol(name) => format!("the protocol '{}' is not supported", Escaped::new(name)),
+            Self::UnsupportedVersion { .. } | Self::BinaryOnTextTransport(_) => self.text(false),
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::auth::{KeySet, Keyring};
+use crate::logging::reason;
 
 /// How often keys are fetched when nobody asks.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -46,8 +47,8 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
             Ok((keys, left_out)) => {
                 if well != Some(true) {
                     tracing::info!(host, keys = keys.len(), "the keys to check tokens with were fetched");
-                    for reason in left_out {
-                        tracing::debug!(reason, "a key of the set is not used");
+                    for error in left_out {
+                        tracing::debug!(reason = reason(error), "a key of the set is not used");
                     }
                 }
                 (well, pause) = (Some(true), BACK_OFF.0);
@@ -61,7 +62,7 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
                     let known = ring.current().is_some();
                     tracing::warn!(
                         host,
-                        error,
+                        error = reason(error),
                         known,
                         "the keys to check tokens with could not be fetched; trying again"
                     );

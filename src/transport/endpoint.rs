@@ -11,7 +11,7 @@ use http::header::ACCEPT;
 use tokio_util::task::TaskTracker;
 
 use super::answers::Refusal;
-use super::guard::{self, Guard};
+use super::guard::{self, Denied, Guard};
 use super::limits::Limits;
 use super::raw::RawConnection;
 use super::table::Table;
@@ -19,6 +19,7 @@ use super::{long_polling, negotiate, post, query, sse, websocket};
 use crate::config::HubOptions;
 use crate::connection::HubHost;
 use crate::frame::{Encoding, Framing};
+use crate::logging::RateLimiter;
 use crate::outbox::Outbox;
 use crate::protocol::{Protocol, TransportKind};
 
@@ -48,6 +49,8 @@ pub(super) struct Endpoint {
     pub(super) app: App,
     pub(super) options: HubOptions,
     pub(super) guard: Guard,
+    /// Limits the log lines about it; a hub's own one.
+    pub(super) log: Arc<RateLimiter>,
     pub(super) table: Table,
     /// Shared by all endpoints.
     pub(super) limits: Arc<Limits>,
@@ -97,6 +100,13 @@ impl Endpoint {
     /// Who sends a request, and whether it is the user whose connection it names: another one's token is answered 403,
     /// and the connection lives.
     async fn admit(&self, request: &mut Request) -> Result<(), Response> {
+        self.admitted(request).await.map_err(|denied| {
+            self.log_denied(request, &denied);
+            denied.answer()
+        })
+    }
+
+    async fn admitted(&self, request: &mut Request) -> Result<(), Denied> {
         self.guard.admit(request).await?;
         if self.guard.authenticator.is_some()
             && let Some(token) = query::value(request.uri(), "id")
@@ -105,7 +115,7 @@ impl Endpoint {
             // A poll brings the time its token ends; a POST does not.
             let attaches = request.method() == Method::GET;
             if !self.table.claim(&token, principal.as_deref(), attaches) {
-                return Err(guard::forbidden());
+                return Err(Denied::NotTheirs);
             }
         }
         Ok(())
@@ -113,14 +123,15 @@ impl Endpoint {
 
     /// Answers a request to `PATH/negotiate`.
     pub(super) async fn negotiate(self: &Arc<Self>, mut request: Request) -> Response {
-        if let Err(answer) = self.guard.admit(&mut request).await {
+        if let Err(denied) = self.guard.admit(&mut request).await {
+            self.log_denied(&request, &denied);
             post::discard(self, request).await;
-            return answer;
+            return denied.answer();
         }
         if request.method() != Method::POST {
             return post::refuse(self, request, Refusal::Method).await;
         }
-        let answer = negotiate::answer(self, request.uri(), guard::principal(request.extensions()).as_deref());
+        let answer = negotiate::answer(self, &request);
         post::discard(self, request).await;
         answer
     }

@@ -35,39 +35,54 @@ impl fmt::Debug for Guard {
 struct Who(Arc<Principal>);
 
 impl Guard {
-    /// Asks who sends a request, and notes it there. An error is the answer to the request: empty bodies, as clients
-    /// show them to their users.
-    pub(super) async fn admit(&self, request: &mut Request) -> Result<(), Response> {
-        let principal = self.ask(request.uri(), request.headers()).await?;
-        if let Some(rule) = &self.policy
-            && !policy::permits(rule, principal.as_deref())
-        {
-            return Err(match principal {
-                None => unauthorized("Bearer"),
-                Some(_) => forbidden(),
-            });
-        }
+    /// Asks who sends a request, and notes it there.
+    pub(super) async fn admit(&self, request: &mut Request) -> Result<(), Denied> {
+        let principal = self.ask(request.uri(), request.headers()).await.map_err(Denied::Token)?;
+        let permitted = self.policy.as_ref().is_none_or(|rule| policy::permits(rule, principal.as_deref()));
+        let known = principal.is_some();
         if let Some(principal) = principal {
             request.extensions_mut().insert(Who(principal));
         }
-        Ok(())
+        match (permitted, known) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Denied::User),
+            (false, false) => Err(Denied::Anonymous),
+        }
     }
 
-    async fn ask(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Response> {
+    async fn ask(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Refused> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
-        authenticator.authenticate(uri, headers).await.map_err(|refused| {
-            // What is told to the client; never the token.
-            tracing::debug!(reason = refused.description(), "a token was refused");
-            match refused {
-                Refused::KeysMissing => {
-                    let text = "The server has no keys yet to check tokens with";
-                    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, text);
-                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-                    answer
-                }
-                refused => unauthorized(&refused.challenge()),
+        authenticator.authenticate(uri, headers).await
+    }
+}
+
+/// Why a request is not admitted.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// Its token is not accepted.
+    Token(Refused),
+    /// It is anonymous, and the endpoint is for users.
+    Anonymous,
+    /// Its user does not fulfil the endpoint's rule.
+    User,
+    /// It names a connection of another user.
+    NotTheirs,
+}
+
+impl Denied {
+    /// The answer: empty bodies, as clients show them to their users.
+    pub(super) fn answer(&self) -> Response {
+        match self {
+            Self::Token(Refused::KeysMissing) => {
+                let text = "The server has no keys yet to check tokens with";
+                let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                answer
             }
-        })
+            Self::Token(refused) => unauthorized(&refused.challenge()),
+            Self::Anonymous => unauthorized("Bearer"),
+            Self::User | Self::NotTheirs => bare(StatusCode::FORBIDDEN),
+        }
     }
 }
 
@@ -81,11 +96,6 @@ fn unauthorized(challenge: &str) -> Response {
     let challenge = HeaderValue::from_str(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
     answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     answer
-}
-
-/// Somebody who is known and may not.
-pub(super) fn forbidden() -> Response {
-    bare(StatusCode::FORBIDDEN)
 }
 
 /// Without a body, and without a type of it.

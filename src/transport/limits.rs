@@ -23,6 +23,11 @@ impl Limits {
         Self { most: most.unwrap_or(usize::MAX), live: AtomicUsize::new(0), draining: AtomicBool::new(false) }
     }
 
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Connections that have a place.
     pub(super) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)

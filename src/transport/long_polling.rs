@@ -35,7 +35,8 @@ pub(super) async fn poll(endpoint: &Arc<Endpoint>, request: Request) -> Response
 async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, Refusal> {
     let kind = TransportKind::LongPolling;
     let token = required_id(&request)?;
-    let attached = endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.limits.admit())?;
+    let attached = endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.limits.admit());
+    let attached = attached.map_err(|refusal| endpoint.logged(refusal, &request))?;
     let link = attached.link;
     // Whatever ends this poll, also a client that drops it: from then on its time to come again runs.
     let _parking = Parking { endpoint, link: &link, poll: attached.poll };
@@ -57,7 +58,7 @@ async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, 
 /// Starts the connection with its first poll, whose request is the one the hub sees.
 fn start(endpoint: &Arc<Endpoint>, link: Arc<Link>, place: Place, request: Request) {
     let info = Arc::new(request_info(request, TransportKind::LongPolling));
-    let span = span(endpoint, &link, TransportKind::LongPolling);
+    let span = span(endpoint, &link, TransportKind::LongPolling, info.remote);
     let polling = Polling { endpoint: endpoint.clone(), link, _place: place };
     let served = async move {
         let (endpoint, link) = (&polling.endpoint, &polling.link);

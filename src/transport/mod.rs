@@ -6,6 +6,7 @@
 //! | [`endpoint`] | a path, its application, and what a request to it means |
 //! | `guard` | who sends a request, and whether they may |
 //! | `answers`, `query` | refusals word for word; how ASP.NET Core reads URLs |
+//! | `refused_log` | what the log says of them |
 //! | `table`, `limits` | which token is whose, who expires; how many there may be |
 //! | `link`, `pipe`, `polls` | what the requests of one connection share |
 //! | `serving` | what all transports do around a connection |
@@ -24,6 +25,7 @@ mod polls;
 mod post;
 mod query;
 pub mod raw;
+mod refused_log;
 mod serving;
 mod sse;
 mod table;
@@ -115,7 +117,11 @@ impl Transports {
         };
         let table = Table::new(options.disconnect_timeout, options.incoming_buffer_size);
         let (limits, tasks, guard) = (self.limits.clone(), self.tasks.clone(), self.guard.clone());
-        slot.insert(Arc::new(Endpoint { name, app, options, guard, table, limits, tasks }));
+        let log = match &app {
+            App::Hub(host) => host.delivery.log().clone(),
+            App::Raw(_) => Arc::default(),
+        };
+        slot.insert(Arc::new(Endpoint { name, app, options, guard, log, table, limits, tasks }));
         Ok(())
     }
 }

@@ -4,14 +4,14 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::answers::typed;
 use super::endpoint::Endpoint;
-use super::query;
-use crate::auth::Principal;
+use super::{guard, query};
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::protocol::TransportKind;
 
@@ -19,10 +19,11 @@ use crate::protocol::TransportKind;
 const NEWEST: i32 = 1;
 
 /// Answers, and enters the client into the table.
-pub(super) fn answer(endpoint: &Endpoint, uri: &Uri, principal: Option<&Principal>) -> Response {
+pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
     if let Err(refusal) = endpoint.limits.check() {
-        return refusal.answer();
+        return endpoint.logged(refusal, request).answer();
     }
+    let uri = request.uri();
     let version = match version(uri, endpoint.options.minimum_protocol_version) {
         Ok(version) => version,
         Err(error) => return json(format!(r#"{{"error":"{error}"}}"#)),
@@ -32,7 +33,7 @@ pub(super) fn answer(endpoint: &Endpoint, uri: &Uri, principal: Option<&Principa
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
     let body = accepted(stateful, version, &id, &token, &endpoint.options.transports);
     endpoint.table.negotiated(token.clone(), id, stateful, Instant::now());
-    endpoint.table.own(&token, principal);
+    endpoint.table.own(&token, guard::principal(request.extensions()).as_deref());
     json(body)
 }
 

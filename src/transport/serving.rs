@@ -15,6 +15,7 @@ use super::raw;
 use crate::close::CloseReason;
 use crate::connection::{Peer, serve};
 use crate::hub::RequestInfo;
+use crate::logging::Escaped;
 use crate::outbox::Outbox;
 use crate::protocol::TransportKind;
 use crate::wire::{Sink, Source};
@@ -43,9 +44,14 @@ impl Drop for Entered {
 /// What the hub will know of the request. The body is not part of it.
 pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
     let (parts, _) = request.into_parts();
-    let remote = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let remote = remote(&parts.extensions);
     let principal = guard::principal(&parts.extensions);
     RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote, principal }
+}
+
+/// Where a request came from.
+pub(super) fn remote(extensions: &http::Extensions) -> Option<SocketAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
 /// The `id` of a request that must have one.
@@ -53,9 +59,23 @@ pub(super) fn required_id(request: &Request) -> Result<String, Refusal> {
     super::query::value(request.uri(), "id").filter(|id| !id.is_empty()).ok_or(Refusal::IdMissing)
 }
 
-/// The span around everything a connection does. Its token is a secret and no part of it.
-pub(super) fn span(endpoint: &Endpoint, link: &Link, transport: TransportKind) -> tracing::Span {
-    tracing::info_span!("connection", id = %link.id, hub = %endpoint.name, transport = transport.name())
+/// The span around everything a connection does: log lines within it say whose they are. `user` is recorded when it is
+/// known. The connection's token is a secret and no part of it.
+pub(super) fn span(
+    endpoint: &Endpoint,
+    link: &Link,
+    transport: TransportKind,
+    client: Option<SocketAddr>,
+) -> tracing::Span {
+    // At the highest level, so that it is there whatever the log's filter lets through.
+    tracing::error_span!(
+        "connection",
+        id = %link.id,
+        hub = %endpoint.name,
+        transport = transport.name(),
+        client = client.map(tracing::field::display),
+        user = tracing::field::Empty,
+    )
 }
 
 /// Serves a connection with its application until it has ended.
@@ -75,7 +95,14 @@ pub(super) async fn run<S: Source, K: Sink>(
             let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), resumption };
             serve(host, peer, outbox, source, sink).await
         }
-        App::Raw(app) => raw::serve(app, request, &link.close, &outbox, source, sink).await,
+        App::Raw(app) => {
+            if let Some(user) = request.principal.as_ref().and_then(|principal| principal.user.as_ref()) {
+                tracing::Span::current().record("user", Escaped::new(user.as_str()).to_string());
+            }
+            let reason = raw::serve(app, request, &link.close, &outbox, source, sink).await;
+            reason.log(&endpoint.log);
+            reason
+        }
     };
     counted.out(&reason);
     reason

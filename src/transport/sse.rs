@@ -41,10 +41,10 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
             Some(place) => (attached.link, place),
             None => return super::answers::Refusal::Active.answer(),
         },
-        Err(refusal) => return refusal.answer(),
+        Err(refusal) => return endpoint.logged(refusal, &request).answer(),
     };
     let info = Arc::new(request_info(request, kind));
-    let span = span(endpoint, &link, kind);
+    let span = span(endpoint, &link, kind, info.remote);
     let (batches, body) = mpsc::channel(1);
     let entered = Entered::new(endpoint.clone(), link, place);
     let served = async move {

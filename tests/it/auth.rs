@@ -14,7 +14,7 @@ use crate::kit::stream::Stream;
 use crate::kit::ws::{self, Ws};
 use crate::kit::{PATIENCE, QUIET, Server, until, within};
 
-const KEYS: &str = r#"[{ algorithm = "HS256", secret = "the secret of these tests, 32 bytes or more" }]"#;
+pub(crate) const KEYS: &str = r#"[{ algorithm = "HS256", secret = "the secret of these tests, 32 bytes or more" }]"#;
 
 const HUBS: &str = r#"
 [hub_defaults]
@@ -69,7 +69,7 @@ fn command(arguments: &[&str]) -> std::process::Output {
 }
 
 #[track_caller]
-fn token(arguments: &[&str]) -> String {
+pub(crate) fn token(arguments: &[&str]) -> String {
     let output = command(&[&["token"], arguments].concat());
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -83,7 +83,7 @@ fn of(user: &str) -> String {
 
 /// One request with a token, perhaps, in its header.
 #[track_caller]
-fn ask(server: &Server, line: &str, token: Option<&str>, body: &str) -> Response {
+pub(crate) fn ask(server: &Server, line: &str, token: Option<&str>, body: &str) -> Response {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("Connection", "close")];
     headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));

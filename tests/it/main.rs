@@ -11,6 +11,7 @@ mod cli;
 mod health;
 mod house;
 mod kit;
+mod logs;
 mod options;
 mod redis_farm;
 mod redis_outage;

@@ -11,6 +11,7 @@ use super::pair;
 use super::shared::Shared;
 use super::socket::Trouble;
 use crate::backplane::{Inbound, LinkState};
+use crate::logging::reason;
 
 /// The first delay between attempts, behind one at once, and the longest: short, since a node that comes back later
 /// than another misses what that one sends meanwhile.
@@ -56,7 +57,8 @@ pub(super) async fn keep(
             delay => (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY),
         };
         if was_up || !told {
-            tracing::error!("Connection to Redis failed ({trouble}). Trying again until it is back.");
+            let reason = reason(&trouble);
+            tracing::error!("Connection to Redis failed ({reason}). Trying again until it is back.");
             told = true;
         }
         tokio::select! {

@@ -2,6 +2,9 @@
 //! subscriptions only frames, looks up and hands over, and waits when the node is behind: Redis then keeps what comes,
 //! up to its `client-output-buffer-limit pubsub`.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use redis::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -17,6 +20,7 @@ use super::shared::Shared;
 use super::socket::{self, Socket, Stream, Trouble};
 use super::topics::Refusal;
 use crate::backplane::Inbound;
+use crate::logging::{Allowed, Escaped, Kind, reason};
 
 type Reader = ReadHalf<Box<dyn Stream>>;
 type Writer = WriteHalf<Box<dyn Stream>>;
@@ -157,6 +161,32 @@ async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut
     }
 }
 
+/// A channel that Redis does not let this server subscribe. Its name may hold the name of a group, which a client chose.
+struct RefusedChannel {
+    channel: Arc<str>,
+    error: String,
+    prefix: String,
+}
+
+impl RefusedChannel {
+    fn log(&self, suppressed: Option<u64>) {
+        let channel = Escaped::new(&self.channel).to_string();
+        let (reason, needs) = (reason(&self.error), self.needs());
+        tracing::error!(channel, reason, suppressed, "Redis refused a subscription. {needs}");
+    }
+
+    fn needs(&self) -> String {
+        format!("The user needs +subscribe +unsubscribe +publish +ping and the channels &{}*", self.prefix)
+    }
+}
+
+impl fmt::Display for RefusedChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (channel, reason, needs) = (Escaped::new(&self.channel), reason(&self.error), self.needs());
+        write!(f, "Redis refused the subscription of channel '{channel}': {reason}. {needs}")
+    }
+}
+
 /// The reader of the subscription connection.
 struct Hearing<'a> {
     shared: &'a Shared,
@@ -167,7 +197,7 @@ struct Hearing<'a> {
     /// When the grace after an outage is over.
     up_at: Option<Instant>,
     /// What Redis refused before the link was up.
-    refusals: Vec<String>,
+    refusals: Vec<RefusedChannel>,
     /// When the node was last behind, so that nothing could be read.
     behind: Instant,
 }
@@ -262,10 +292,11 @@ impl<'a> Hearing<'a> {
         }
         let all_refused = self.shared.lock().topics.all_refused();
         let mut refusals = std::mem::take(&mut self.refusals).into_iter().peekable();
-        if let Some(reason) = refusals.next_if(|_| all_refused) {
-            return Err(Trouble { reason, refused: true });
+        if let Some(refused) = refusals.next_if(|_| all_refused) {
+            return Err(Trouble { reason: refused.to_string(), refused: true });
         }
-        refusals.for_each(|refusal| tracing::error!("{refusal}"));
+        // At most a few: all are named.
+        refusals.for_each(|refused| refused.log(None));
         if self.told {
             self.up_at = Some(Instant::now() + GRACE);
         } else {
@@ -293,16 +324,16 @@ impl<'a> Hearing<'a> {
             }
             Reply::Value(Value::ServerError(error)) => match state.topics.refused() {
                 Refusal::Channel(channel) => {
-                    let refusal = format!(
-                        "Redis refused the subscription of channel '{channel}': {}. The user needs +subscribe \
-                         +unsubscribe +publish +ping and the channels &{}*",
-                        socket::server_error(&error),
-                        self.shared.options.channel_prefix
-                    );
+                    drop(state);
+                    let prefix = self.shared.options.channel_prefix.clone();
+                    let refused = RefusedChannel { channel, error: socket::server_error(&error), prefix };
                     if self.up {
-                        tracing::error!("{refusal}");
+                        let allowed = self.shared.log.allow(Kind::SubscriptionRefused, Instant::now());
+                        if let Some(Allowed { suppressed }) = allowed {
+                            refused.log(suppressed);
+                        }
                     } else if self.refusals.len() < MOST_REFUSALS {
-                        self.refusals.push(refusal);
+                        self.refusals.push(refused);
                     }
                 }
                 Refusal::Batch => self.shared.topics_wake.notify_one(),

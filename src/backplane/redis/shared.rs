@@ -15,6 +15,7 @@ use super::topics::{Topics, Waiter};
 use super::wire::{self, WireError};
 use crate::backplane::{BackplaneError, Envelope, Inbound, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
+use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) replied: Notify,
     /// Faults that were logged.
     faults: Mutex<HashSet<WireError>>,
+    /// Limits the log lines that clients can cause.
+    pub(super) log: RateLimiter,
     metrics: BackplaneMetrics,
 }
 
@@ -76,6 +79,7 @@ impl Shared {
             topics_wake: Notify::new(),
             replied: Notify::new(),
             faults: Mutex::default(),
+            log: RateLimiter::default(),
             metrics,
         })
     }
@@ -183,6 +187,7 @@ impl Shared {
     /// Foreign bytes are logged once for each kind, so that they cannot fill a disk.
     fn tell(&self, channel: &str, length: usize, error: WireError) {
         if lock(&self.faults).insert(error) {
+            let channel = Escaped::new(channel).to_string();
             tracing::warn!(
                 channel,
                 bytes = length,

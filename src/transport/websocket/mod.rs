@@ -39,7 +39,7 @@ use super::guard;
 use super::limits::Place;
 use super::link::Link;
 use super::query;
-use super::serving::{Entered, request_info, run, span};
+use super::serving::{Entered, remote, request_info, run, span};
 use crate::frame::Framing;
 use crate::hub::RequestInfo;
 use crate::ids::{ConnectionId, ConnectionToken};
@@ -76,11 +76,11 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Respons
             answer.headers_mut().remove(http::header::CONTENT_TYPE);
             return answer;
         }
-        Err(refusal) => return refusal.answer(),
+        Err(refusal) => return endpoint.logged(refusal, &request).answer(),
     };
     let accept = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let upgrade = hyper::upgrade::on(&mut request);
-    let span = span(endpoint, &link, TransportKind::WebSockets);
+    let span = span(endpoint, &link, TransportKind::WebSockets, remote(request.extensions()));
     if let Some(place) = place {
         let info = Arc::new(request_info(request, TransportKind::WebSockets));
         let entered = Entered::new(endpoint.clone(), link, place);

@@ -81,7 +81,10 @@ async fn channels_without_the_right_are_named() {
     assert!(matches!(&answer, Err(BackplaneError::Refused(text)) if text.contains("NOPERM")), "{answer:?}");
     assert_eq!(node.publish(Channel::Group("h".into()), super::kit::says("x")).await, Ok(1));
     let errors: Vec<_> = log.lines().into_iter().filter(|line| line.contains("ERROR")).collect();
-    assert!(matches!(&errors[..], [one] if one.contains("'Chat:Hub:all'") && one.contains("&*")), "{errors:#?}");
+    assert!(
+        matches!(&errors[..], [one] if one.contains("channel=\"Chat:Hub:all\"") && one.contains("&*")),
+        "{errors:#?}"
+    );
 }
 
 #[tokio::test]

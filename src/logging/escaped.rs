@@ -1,0 +1,110 @@
+//! Texts of outsiders in log lines: on one line, bounded, and without anything that a terminal obeys.
+
+use std::fmt::{self, Write as _};
+
+/// How many characters are written of a name: enough for the names that people choose.
+const MAX_NAME: usize = 128;
+/// How many characters are written of a reason.
+const MAX_REASON: usize = 512;
+
+/// A text that somebody outside of this process has chosen, as a log line may show it.
+///
+/// Control characters (line breaks, the ESC of terminal sequences), line separators and invisible or bidirectional
+/// formatting characters are written as `\n` or `\u{202e}`; after a bounded number of characters `…` stands for the
+/// rest. Quotes and backslashes stay as they are: both log formats quote fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Escaped<'a> {
+    text: &'a str,
+    max: usize,
+}
+
+impl<'a> Escaped<'a> {
+    /// A name: of a method, group, user, protocol, origin and so on. At most 128 characters are written.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, max: MAX_NAME }
+    }
+}
+
+/// The text of an error as the field `reason` of a line. At most 512 characters are written.
+pub(crate) fn reason(error: impl fmt::Display) -> String {
+    let text = error.to_string();
+    Escaped { text: &text, max: MAX_REASON }.to_string()
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = self.max;
+        for c in self.text.chars() {
+            let width = if needs_escape(c) { c.escape_default().len() } else { 1 };
+            let Some(rest) = left.checked_sub(width) else { return f.write_char('…') };
+            left = rest;
+            if width == 1 { f.write_char(c) } else { write!(f, "{}", c.escape_default()) }?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character must not be written as it is.
+fn needs_escape(c: char) -> bool {
+    // Cc of Unicode, then those of Cf, Zl and Zp that change or hide what is beside them, and blank letters.
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        Escaped::new(text).to_string()
+    }
+
+    #[test]
+    fn names_that_people_choose_stay_as_they_are() {
+        for name in ["SendMessage", "room 7", "CORP\\ann", "it's \"me\"", "Zoë", "रूम", "部屋", "👩", "", "a=b c=d"]
+        {
+            assert_eq!(escaped(name), name);
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_line_or_steers_a_terminal_is_escaped() {
+        for (text, expected) in [
+            ("x\n2026-01-01 ERROR forged", "x\\n2026-01-01 ERROR forged"),
+            ("a\r\nb\tc", "a\\r\\nb\\tc"),
+            ("\u{1b}[31mred\u{1b}[0m", "\\u{1b}[31mred\\u{1b}[0m"),
+            ("\0\u{7f}\u{9b}", "\\u{0}\\u{7f}\\u{9b}"),
+            ("\u{85}\u{2028}\u{2029}", "\\u{85}\\u{2028}\\u{2029}"),
+            ("admin\u{202e}txt\u{2066}\u{200f}", "admin\\u{202e}txt\\u{2066}\\u{200f}"),
+            ("a\u{200b}b\u{feff}", "a\\u{200b}b\\u{feff}"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
+    #[test]
+    fn every_character_that_could_harm_is_escaped() {
+        let harmful = (0..=0x2_ffff).filter_map(char::from_u32).filter(|c| {
+            let code = u32::from(*c);
+            c.is_control() || matches!(code, 0x61c | 0x200e | 0x200f | 0x2028..=0x202e | 0x2066..=0x2069)
+        });
+        for c in harmful {
+            assert!(escaped(&c.to_string()).is_ascii(), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(escaped(&"x".repeat(128)), "x".repeat(128));
+        assert_eq!(escaped(&"x".repeat(129)), format!("{}…", "x".repeat(128)));
+        assert_eq!(escaped(&"é".repeat(10_000)).chars().count(), 129);
+        // Escapes count with their own length, and none is cut in two.
+        let lines = escaped(&"\n".repeat(10_000));
+        assert_eq!(lines, format!("{}…", "\\n".repeat(64)));
+        assert_eq!(Escaped { text: "\u{1b}\u{1b}", max: 7 }.to_string(), "\\u{1b}…");
+        assert_eq!(reason("x".repeat(513)), format!("{}…", "x".repeat(512)));
+    }
+}

@@ -1,0 +1,165 @@
+//! How often a kind of log line is written: the first at once, then at most one in ten seconds with the number of those
+//! that were suppressed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The interval between two lines of a kind.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The kinds of lines that outsiders can cause. A closed set, so that what is kept for them is bounded whatever clients
+/// send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A token that is not accepted.
+    TokenRefused,
+    /// A request that `authorize` does not permit.
+    Unauthorized,
+    /// A client that `max_connections` keeps out.
+    Full,
+    /// A handshake that failed.
+    HandshakeFailed,
+    /// A hub's `connected` that failed.
+    ConnectedFailed,
+    /// A hub's `disconnected` that failed.
+    DisconnectedFailed,
+    /// A call of a method that the hub does not have.
+    UnknownMethod,
+    /// A call that its method does not take as it is.
+    CallRefused,
+    /// A call whose caller may not call the method.
+    CallUnauthorized,
+    /// A method, or a stream of results, that failed.
+    MethodFailed,
+    /// Application code that panicked.
+    Panicked,
+    /// A connection that is closed because its client broke a protocol.
+    ProtocolError,
+    /// A connection that is closed because its client reads too slowly.
+    SlowClient,
+    /// A group change of another node that could not be acknowledged.
+    AckFailed,
+    /// A subscription that Redis refused. The last one: see [`KINDS`].
+    SubscriptionRefused,
+}
+
+const KINDS: usize = Kind::SubscriptionRefused as usize + 1;
+
+/// Limits the lines of each kind. There is one for each hub, and one for what belongs to no hub.
+///
+/// It takes no lock: a line that is suppressed costs two operations on atomic numbers.
+#[derive(Debug)]
+pub(crate) struct RateLimiter {
+    began: Instant,
+    slots: [Slot; KINDS],
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// From when on the next line may be written, in milliseconds since `began`.
+    next: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// The right to write one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// The field `suppressed` of the line: how many of its kind were not written since the last one. None: all were.
+    pub(crate) suppressed: Option<u64>,
+}
+
+impl RateLimiter {
+    /// Whether a line of this kind is to be written now. None: not now, and it is counted.
+    pub(crate) fn allow(&self, kind: Kind, now: Instant) -> Option<Allowed> {
+        let slot = &self.slots[kind as usize];
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (now, next) = (millis(now.saturating_duration_since(self.began)), slot.next.load(Ordering::Relaxed));
+        let until = now.saturating_add(millis(INTERVAL));
+        // Of several at one moment only one gets to move the time on.
+        if now < next || slot.next.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            slot.suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let suppressed = slot.suppressed.swap(0, Ordering::Relaxed);
+        Some(Allowed { suppressed: (suppressed > 0).then_some(suppressed) })
+    }
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self { began: Instant::now(), slots: Default::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const FIRST: Option<Allowed> = Some(Allowed { suppressed: None });
+
+    fn after(suppressed: u64) -> Option<Allowed> {
+        Some(Allowed { suppressed: Some(suppressed) })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_comes_at_once_and_then_one_in_ten_seconds() {
+        let limiter = RateLimiter::default();
+        let allow = || limiter.allow(Kind::UnknownMethod, Instant::now());
+        assert_eq!(allow(), FIRST);
+        for _ in 0..9 {
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(allow(), None);
+        }
+        advance(Duration::from_millis(999)).await;
+        assert_eq!(allow(), None);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(allow(), after(10));
+        // The count is of those since the last line, and the interval begins with it.
+        assert_eq!(allow(), None);
+        advance(INTERVAL).await;
+        assert_eq!(allow(), after(1));
+        advance(INTERVAL).await;
+        assert_eq!(allow(), FIRST, "nothing was suppressed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_is_one_line_in_ten_seconds() {
+        let limiter = RateLimiter::default();
+        let mut lines = Vec::new();
+        for _ in 0..250 {
+            for _ in 0..1000 {
+                lines.extend(limiter.allow(Kind::TokenRefused, Instant::now()));
+            }
+            advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!(lines.len(), 3, "at 0, 10 and 20 s of 25");
+        assert_eq!(lines[2].suppressed, Some(99_999));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kinds_and_hubs_do_not_share() {
+        let (chat, other) = (RateLimiter::default(), RateLimiter::default());
+        let now = Instant::now();
+        assert_eq!(chat.allow(Kind::TokenRefused, now), FIRST);
+        assert_eq!(chat.allow(Kind::TokenRefused, now), None);
+        assert_eq!(chat.allow(Kind::SubscriptionRefused, now), FIRST);
+        assert_eq!(other.allow(Kind::TokenRefused, now), FIRST);
+    }
+
+    #[test]
+    fn of_many_threads_one_writes_and_all_are_counted() {
+        let limiter = RateLimiter::default();
+        let now = Instant::now();
+        let storm = || (0..10_000).filter(|_| limiter.allow(Kind::Full, now).is_some()).count();
+        let written: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(storm)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+        });
+        assert_eq!(written, 1);
+        assert_eq!(limiter.allow(Kind::Full, now + INTERVAL), after(39_999));
+    }
+}

@@ -1,0 +1,62 @@
+//! What the log says of requests that are refused before there is a connection: whose they are, and why. Never their
+//! tokens.
+
+use std::net::SocketAddr;
+
+use axum::extract::Request;
+use tokio::time::Instant;
+use tracing::field::display;
+
+use super::answers::Refusal;
+use super::endpoint::Endpoint;
+use super::guard::{self, Denied};
+use super::serving;
+use crate::logging::{Allowed, Escaped, Kind, reason};
+
+impl Endpoint {
+    fn allow(&self, kind: Kind) -> Option<Allowed> {
+        self.log.allow(kind, Instant::now())
+    }
+
+    /// Logs that a request was not admitted.
+    pub(super) fn log_denied(&self, request: &Request, denied: &Denied) {
+        let (hub, client) = (display(&self.name), client(request));
+        let why = match denied {
+            Denied::Token(refused) => {
+                if let Some(Allowed { suppressed }) = self.allow(Kind::TokenRefused) {
+                    tracing::info!(hub, client, reason = reason(refused.log_text()), suppressed, "a token was refused");
+                }
+                return;
+            }
+            Denied::Anonymous => "it came without a token, and the hub's `authorize` asks for a user",
+            Denied::User => "the user does not fulfil the hub's `authorize`",
+            Denied::NotTheirs => "the connection belongs to another user",
+        };
+        if let Some(Allowed { suppressed }) = self.allow(Kind::Unauthorized) {
+            tracing::info!(hub, client, user = user(request), reason = why, suppressed, "a request was not authorized");
+        }
+    }
+
+    /// Logs a refusal that the operator should hear of, and hands it on.
+    pub(super) fn logged(&self, refusal: Refusal, request: &Request) -> Refusal {
+        if refusal == Refusal::Full
+            && let Some(Allowed { suppressed }) = self.allow(Kind::Full)
+        {
+            let (hub, client) = (display(&self.name), client(request));
+            let reason = format!("max_connections = {} is reached", self.limits.most());
+            tracing::warn!(hub, client, user = user(request), reason, suppressed, "a client was not let in");
+        }
+        refusal
+    }
+}
+
+/// Where a request came from.
+fn client(request: &Request) -> Option<tracing::field::DisplayValue<SocketAddr>> {
+    serving::remote(request.extensions()).map(display)
+}
+
+/// Who sent it, if that is known by now.
+fn user(request: &Request) -> Option<String> {
+    let principal = guard::principal(request.extensions())?;
+    principal.user.as_ref().map(|user| Escaped::new(user.as_str()).to_string())
+}

@@ -1,0 +1,265 @@
+//! The log at its default level: what goes wrong is said once, with who, where and why; what clients write cannot harm it.
+
+use serde_json::{Value, json};
+
+use crate::auth::{self, KEYS, token};
+use crate::kit::client::negotiate;
+use crate::kit::stream::Stream;
+use crate::kit::ws::{TEXT, Ws, upgrade};
+use crate::kit::{Client, PATIENCE, Redis, Server, until, within};
+
+const HUB: &str = r#"
+[hubs.chat]
+outgoing_buffer_size = 65536
+[hubs.chat.methods.Tell]
+params = ["text"]
+do = [{ send = "Told", to = "others", args = ["{text}"] }]
+[hubs.chat.methods.JoinRoom]
+params = ["room"]
+do = [{ join = "{room}" }]
+"#;
+
+/// Lines of its own, a terminal's orders and characters that reverse what follows: what no log should take from a client.
+const FORGED: &str = "x\n2026-01-01T00:00:00.000000Z ERROR hubplane: forged\r\u{1b}[2J\u{202e}\u{9b}\u{2028}";
+
+fn server(format: &str, config: &str) -> Server {
+    Server::setup().config(config).env("LOG_FORMAT", format).start().ready()
+}
+
+/// The lines of a JSON log that have this message.
+fn lines(server: &Server, message: &str) -> Vec<Value> {
+    let lines = server.log();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line:?}")));
+    lines.filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).collect()
+}
+
+/// The one line that has this message.
+#[track_caller]
+fn line(server: &Server, message: &str) -> Value {
+    let first = until(message, PATIENCE, || lines(server, message).into_iter().next());
+    assert_eq!(lines(server, message).len(), 1, "{}", server.log());
+    first
+}
+
+/// A connection without negotiation, and where it is from.
+fn connect(server: &Server, path: &str) -> Ws {
+    Ws::shaken(server.address, path, "json")
+}
+
+#[test]
+fn a_call_that_fails_before_its_method_runs_is_logged() {
+    let server = server("json", HUB);
+    let mut client = Client::ws(server.address);
+    for _ in 0..100 {
+        client.invoke("Nope", json!([])).unwrap_err();
+        client.invoke("tell", json!(["SECRET", "SECRET"])).unwrap_err();
+    }
+    let unknown = line(&server, "a client called a method that the hub does not have");
+    assert_eq!((&unknown["level"], &unknown["method"]), (&"INFO".into(), &"Nope".into()));
+    let refused = line(&server, "a call was refused");
+    assert_eq!((&refused["level"], &refused["method"]), (&"INFO".into(), &"Tell".into()));
+    assert_eq!(refused["reason"], "Invocation provides 2 argument(s) but target expects 1.");
+    for line in [unknown, refused] {
+        let span = &line["span"];
+        assert_eq!((&span["id"], &span["hub"]), (&client.id.clone().into(), &"chat".into()), "{line}");
+        assert!(span["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        assert_eq!(line["spans"], Value::Null);
+        assert_eq!(line["suppressed"], Value::Null, "it was the first: {line}");
+    }
+    assert!(!server.log().contains("SECRET"));
+}
+
+/// Asks with a token, if one is given; the status.
+fn ask(server: &Server, line: &str, token: Option<&str>) -> u16 {
+    auth::ask(server, line, token, "").status
+}
+
+#[test]
+fn who_is_not_let_in_is_logged() {
+    let config = format!(
+        "[auth]\nkeys = {KEYS}\nissuer = \"https://login.example.com\"\n[hubs.chat]\nauthorize = {{ roles = [\"admin\"] }}\n\
+         [hubs.chat.methods.Delete]\nreturns = \"{{hub}}\"\nauthorize = {{ roles = [\"owner\"] }}"
+    );
+    let server = server("json", &config);
+    let issuer = ["--claim", "iss=https://login.example.com"];
+    let user = token(&[&["--user", "ann\u{1b}[2J"][..], &issuer].concat());
+    let admin = token(&[&["--user", "bob", "--role", "admin"][..], &issuer].concat());
+    for _ in 0..20 {
+        assert_eq!(ask(&server, "POST /chat/negotiate", Some(&user)), 403);
+        assert_eq!(ask(&server, "POST /chat/negotiate", None), 401);
+        assert_eq!(ask(&server, "GET /chat?id=x", Some("NONSENSE.TOKEN")), 401);
+    }
+    let refused = line(&server, "a token was refused");
+    assert_eq!((&refused["level"], &refused["reason"]), (&"INFO".into(), &"it is not a JSON Web Token".into()));
+    let unauthorized = line(&server, "a request was not authorized");
+    assert_eq!(unauthorized["reason"], "the user does not fulfil the hub's `authorize`");
+    assert_eq!((&unauthorized["level"], &unauthorized["user"]), (&"INFO".into(), &"ann\\u{1b}[2J".into()));
+    for line in [refused, unauthorized] {
+        assert_eq!(line["hub"], "chat", "{line}");
+        assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    }
+
+    let mut ws = connect(&server, &format!("/chat?access_token={admin}"));
+    ws.send(TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"delete\",\"arguments\":[]}\x1e");
+    let call = line(&server, "a call was not authorized");
+    assert_eq!((&call["level"], &call["method"]), (&"INFO".into(), &"Delete".into()));
+    assert_eq!(call["reason"], "the user does not fulfil the method's `authorize`");
+    assert_eq!((&call["span"]["user"], &call["span"]["hub"]), (&"bob".into(), &"chat".into()));
+    let log = server.log();
+    assert!(!log.contains("NONSENSE") && !log.contains(&user) && !log.contains(&admin), "{log}");
+}
+
+#[test]
+fn a_token_that_was_accepted_elsewhere_says_what_is_wrong() {
+    let config = format!("[auth]\nkeys = {KEYS}\nissuer = \"https://login.example.com\"\n{HUB}");
+    let server = server("text", &config);
+    assert_eq!(
+        ask(&server, "POST /chat/negotiate", Some(&token(&["--user", "ann", "--claim", "iss=https://other.example"]))),
+        401
+    );
+    server.expect_logged("a token was refused hub=chat client=127.0.0.1:", 1);
+    server.expect_logged("reason=\"The issuer 'https://other.example' is invalid\"", 1);
+}
+
+#[test]
+fn a_full_server_says_so() {
+    let server = server("json", &format!("max_connections = 1\n{HUB}"));
+    let (_, early) = negotiate(server.address, "/chat");
+    let _one = connect(&server, "/chat");
+    assert_eq!(ask(&server, "POST /chat/negotiate", None), 503);
+    assert_eq!(ask(&server, &format!("GET /chat?id={early}"), None), 503);
+    assert_eq!(upgrade(&mut Stream::connect(server.address), "/chat", &[]).status, 503);
+    let line = line(&server, "a client was not let in");
+    assert_eq!((&line["level"], &line["hub"]), (&"WARN".into(), &"chat".into()));
+    assert_eq!(line["reason"], "max_connections = 1 is reached");
+    assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+}
+
+#[test]
+fn a_handshake_that_fails_is_logged() {
+    let server = server("json", HUB);
+    let mut ws = Ws::open(server.address, "/chat");
+    ws.send(TEXT, format!("{}\u{1e}", json!({ "protocol": FORGED, "version": 1 })).as_bytes());
+    ws.read_out(within(PATIENCE));
+    let line = line(&server, "a handshake failed");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the protocol 'x\\n2026") && reason.ends_with("' is not supported"), "{line}");
+    assert_eq!((&line["level"], &line["span"]["hub"]), (&"INFO".into(), &"chat".into()));
+}
+
+#[test]
+fn a_handshake_that_cannot_be_read_is_not_repeated() {
+    let server = server("text", HUB);
+    let mut ws = Ws::open(server.address, "/chat");
+    ws.send(TEXT, b"{\"password\":\"SECRET\"}\x1e");
+    ws.read_out(within(PATIENCE));
+    server.expect_logged("a handshake failed reason=\"the request cannot be read (InvalidDataException)\"", 1);
+    assert!(!server.log().contains("SECRET"));
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_logged() {
+    let server = server("text", &format!("[hub_defaults]\nhandshake_timeout = \"100ms\"\n{HUB}"));
+    Ws::open(server.address, "/chat").read_out(within(PATIENCE));
+    server.expect_logged("a handshake failed reason=\"no request came within handshake_timeout\"", 1);
+    // Who leaves before it is nobody's trouble.
+    drop(Ws::open(server.address, "/chat"));
+    server.expect_logged("a handshake failed", 1);
+}
+
+#[test]
+fn a_protocol_error_is_logged() {
+    let server = server("json", HUB);
+    for text in ["{\"type\":1,\"headers\":{\"a\\nb\":1}}\u{1e}", "nonsense\u{1e}"] {
+        let mut ws = connect(&server, "/chat");
+        ws.send(TEXT, text.as_bytes());
+        ws.read_out(within(PATIENCE));
+    }
+    let line = line(&server, "closing a client that broke the hub protocol");
+    assert_eq!(line["reason"], "InvalidDataException: Expected header 'a\\nb' to be of type String.");
+    assert_eq!((&line["level"], &line["span"]["hub"]), (&"INFO".into(), &"chat".into()));
+}
+
+#[test]
+fn a_broken_websocket_is_logged() {
+    let server = server("text", HUB);
+    let mut ws = connect(&server, "/chat");
+    ws.send(3, b"an opcode that is reserved");
+    ws.read_out(within(PATIENCE));
+    server.expect_logged("closing a client that broke the WebSocket protocol reason=\"close code 1002\"", 1);
+}
+
+#[test]
+fn a_slow_client_is_named_and_not_the_sender() {
+    let server = server("json", HUB);
+    let slow = Client::ws(server.address);
+    let mut sender = Client::ws(server.address);
+    let text = "x".repeat(30_000);
+    for _ in 0..2000 {
+        sender.ok("Tell", json!([text]));
+        if !lines(&server, "closing a client").is_empty() {
+            break;
+        }
+    }
+    let line = line(&server, "closing a client that reads too slowly");
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["span"]["id"], slow.id, "{line}");
+    assert_eq!((&line["span"]["transport"], &line["span"]["hub"]), (&"WebSockets".into(), &"chat".into()));
+    assert!(!line.to_string().contains(&sender.id), "{line}");
+}
+
+#[test]
+fn names_from_clients_stay_on_their_line() {
+    for format in ["text", "json"] {
+        let server = server(format, HUB);
+        let mut client = Client::ws(server.address);
+        client.invoke(FORGED, json!([])).unwrap_err();
+        client.invoke(&"long".repeat(5000), json!([])).unwrap_err();
+        server.expect_logged("does not have", 1);
+        assert_harmless(&server);
+    }
+}
+
+#[test]
+fn names_of_groups_that_redis_refuses_stay_on_their_line() {
+    for format in ["text", "json"] {
+        let redis = Redis::start();
+        let user = [
+            "ACL",
+            "SETUSER",
+            "u",
+            "reset",
+            "on",
+            ">pw",
+            "+@all",
+            "resetchannels",
+            "&*:all",
+            "&*:internal:*",
+            "&*:connection:*",
+        ];
+        redis.command(&user);
+        let connection = format!("{},user=u,password=pw", redis.connection());
+        let setup = Server::setup().config(HUB).env("LOG_FORMAT", format).env("BACKPLANE__CONNECTION", connection);
+        let server = setup.start().ready();
+        let mut client = Client::ws(server.address);
+        for number in 0..50 {
+            drop(client.invoke("JoinRoom", json!([format!("{FORGED}{number}")])));
+        }
+        server.expect_logged("Redis refused a subscription", 1);
+        assert_harmless(&server);
+    }
+}
+
+/// Every line is one that the server began, is of bounded length, and holds only what can be seen.
+#[track_caller]
+fn assert_harmless(server: &Server) {
+    let log = server.log();
+    assert!(log.contains("forged"), "the name is not in the log:\n{log}");
+    for line in log.lines() {
+        assert!(line.starts_with("{\"timestamp\":\"") || line.contains(" hubplane"), "{line:?}");
+        assert!(!line.starts_with("2026-01-01"), "{line:?}");
+        assert!(line.len() < 2000, "{line:?}");
+        let visible = |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}');
+        assert!(line.chars().all(visible), "{line:?}");
+    }
+}
