@@ -26,9 +26,12 @@ struct State {
     repeated: bool,
 }
 
+/// The id of a connection's first message.
+const FIRST: i64 = 1;
+
 impl Default for Received {
     fn default() -> Self {
-        Self(Mutex::new(State { next: 1, latest: 0, acked: 0, repeated: false }))
+        Self(Mutex::new(State { next: FIRST, latest: 0, acked: 0, repeated: false }))
     }
 }
 
@@ -47,15 +50,18 @@ impl Received {
         new
     }
 
-    /// The client says which id its next message has. One that it cannot have reached ends the connection. Lower ones
-    /// are obeyed, whatever they are and whenever they come, as in the reference.
+    /// The client says which id its next message has. One that it cannot have reached ends the connection, and so does
+    /// one below the first: no client counts so, and obeyed, as in the reference, it would have every message dropped as
+    /// a duplicate until the count is made up. Others are obeyed whenever they come.
     pub fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
+        let refused =
+            |detail: &str| ProtocolError { exception: "InvalidOperationException", detail: detail.to_owned() };
         let mut state = self.lock();
         if id > state.next {
-            return Err(ProtocolError {
-                exception: "InvalidOperationException",
-                detail: "Sequence ID greater than amount of messages we've received.".to_owned(),
-            });
+            return Err(refused("Sequence ID greater than amount of messages we've received."));
+        }
+        if id < FIRST {
+            return Err(refused("Sequence ID less than that of the first message."));
         }
         state.next = id;
         Ok(())
@@ -124,13 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_below_costs_the_client_only_its_own_messages() {
+    fn a_sequence_below_the_first_message_is_an_error() {
         let received = Received::default();
         assert!(received.count());
-        received.sequence(-1).unwrap();
-        assert!(!received.count() && !received.count() && !received.count());
+        for id in [0, -1, i64::MIN] {
+            assert_eq!(
+                received.sequence(id).unwrap_err().to_string(),
+                "InvalidOperationException: Sequence ID less than that of the first message."
+            );
+        }
         assert!(received.count());
-        received.sequence(i64::MIN).unwrap();
-        assert!(!received.count());
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::kit::client::settle;
 use crate::kit::http::{self, Response, ask};
+use crate::kit::hub::{framed, handshake, record};
 use crate::kit::server::Setup;
 use crate::kit::stream::{Stop, Stream};
 use crate::kit::ws::{self, Ws};
@@ -330,6 +331,34 @@ fn a_close_frame_or_a_wrong_sequence_is_the_end() {
     let close = "{\"type\":7,\"error\":\"Connection closed with an error. InvalidOperationException: Sequence ID greater than amount of messages we've received.\",\"allowReconnect\":true}\u{1e}";
     assert_eq!((seen.last().map(String::as_str), end.as_str()), (Some(close), "close 1000"));
     assert_eq!(client.refused().status, 404);
+}
+
+/// Obeyed, as by the reference, it would make the connection silent until the count is made up: for the lowest for good.
+#[test]
+fn a_sequence_below_the_first_message_is_the_end() {
+    let server = setup().env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start().ready();
+    let error =
+        "Connection closed with an error. InvalidOperationException: Sequence ID less than that of the first message.";
+    for id in [0, -1, i64::MIN] {
+        let mut client = Resuming::connect(server.address);
+        client.echo(1);
+        client.until("an answer", |heard| heard.len() == 1);
+        let ws = client.ws.as_mut().unwrap();
+        ws.send(ws::TEXT, &record(&json!({ "type": 9, "sequenceId": id })));
+        let (seen, end) = ws.read_out(within(PATIENCE));
+        let close = format!("{{\"type\":7,\"error\":\"{error}\",\"allowReconnect\":true}}\u{1e}");
+        assert_eq!((seen.last(), end.as_str()), (Some(&close), "close 1000"), "{id}");
+        assert_eq!(client.refused().status, 404);
+
+        let answer = ask(server.address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"");
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        let mut ws = Ws::open(server.address, &format!("/chat?id={}", answer["connectionToken"].as_str().unwrap()));
+        ws.send(ws::TEXT, &handshake("messagepack", 2));
+        ws.send(ws::BINARY, &framed(&rmp_serde::to_vec(&json!([9, id])).unwrap()));
+        let (seen, end) = ws.read_out(within(PATIENCE));
+        assert!(seen.last().is_some_and(|close| close.contains(error)), "{id}: {seen:?}");
+        assert_eq!(end, "close 1000");
+    }
 }
 
 #[test]

@@ -240,13 +240,43 @@ async fn every_message_a_client_counts_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sequence_that_cannot_be_ends_it() {
-    let node = Node::new(options());
-    let mut client = join(&node, 2).await;
-    client.echo(1).await;
-    client.send(&sequence(3)).await;
-    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: Sequence ID greater than amount of messages we've received.","allowReconnect":true}"#;
-    assert_eq!(client.all().await, [answer(1), close.to_owned()]);
-    assert!(!client.resumption.is_open());
+    for (id, detail) in [
+        (3, "greater than amount of messages we've received."),
+        (i64::MAX, "greater than amount of messages we've received."),
+        (0, "less than that of the first message."),
+        (-1, "less than that of the first message."),
+        (i64::MIN, "less than that of the first message."),
+    ] {
+        let node = Node::new(options());
+        let mut client = join(&node, 2).await;
+        client.echo(1).await;
+        client.send(&format!(r#"{{"type":9,"sequenceId":{id}}}"#)).await;
+        client.echo(2).await;
+        let close = format!(
+            r#"{{"type":7,"error":"Connection closed with an error. InvalidOperationException: Sequence ID {detail}","allowReconnect":true}}"#
+        );
+        assert_eq!(client.all().await, [answer(1), close], "{id}");
+        assert!(!client.resumption.is_open());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn acks_of_what_was_not_sent_silence_nobody() {
+    for absurd in [0, -1, i64::MIN, 2, 1000, i64::MAX] {
+        let node = Node::new(options());
+        let mut client = join(&node, 2).await;
+        for _ in 0..2 {
+            client.send(&format!(r#"{{"type":8,"sequenceId":{absurd}}}"#)).await;
+            assert!(client.all().await.is_empty());
+        }
+        client.echo(1).await;
+        assert_eq!(client.all().await, [answer(1)], "an Ack is for what was sent before it");
+        client.cut().await;
+        client.come_again().await;
+        assert_eq!(client.all().await, [sequence(1), answer(1)], "{absurd}");
+        client.echo(2).await;
+        assert_eq!(client.all().await, [answer(2)], "{absurd}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
