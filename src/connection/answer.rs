@@ -103,7 +103,8 @@ impl Answerer {
                     continue;
                 }
                 Ok(Some(item)) => {
-                    let message = HubMessage::StreamItem { id: id.clone(), item, headers: Headers::default() };
+                    let message =
+                        HubMessage::StreamItem { id: id.clone(), item: Ok(item), headers: Headers::default() };
                     match self.outbox.push_item(&Frame::new(message)).await {
                         Ok(()) => continue,
                         Err(PushError::Value(error)) => {
@@ -165,8 +166,16 @@ impl Answerer {
     }
 
     pub(super) fn binding_failure(&self, target: &str, error: &BindingError) -> Outcome {
-        let base = format!("Failed to invoke '{target}' due to an error on the server.");
-        Outcome::Error(if self.host.options.detailed_errors { format!("{base} {error}") } else { base })
+        Outcome::Error(self.with_detail(&format!("Failed to invoke '{target}' due to an error on the server."), error))
+    }
+
+    /// What the reader of an upload stream is told of an item that could not be read.
+    pub(super) fn item_failure(&self, error: &BindingError) -> String {
+        self.with_detail("Failed to bind Stream message.", error)
+    }
+
+    fn with_detail(&self, base: &str, error: &BindingError) -> String {
+        if self.host.options.detailed_errors { format!("{base} {error}") } else { base.to_owned() }
     }
 
     /// The suffix rule of section 4.2: a hub's own errors are always told, others with detailed errors only.

@@ -299,10 +299,19 @@ impl Invocations {
 
 impl Invocations {
     /// An item of an upload stream; waits while the stream is full, and calls go on meanwhile. One of a stream that
-    /// nobody reads is passed over.
-    pub(super) async fn item(&mut self, id: &InvocationId, item: RawValue) {
-        let Some(stream) = self.uploads.get(id) else { return };
-        self.beside(stream.item(item)).await;
+    /// nobody reads is passed over; one that could not be read ends its stream with an error (section 4.6).
+    pub(super) async fn item(&mut self, id: &InvocationId, item: Result<RawValue, BindingError>) {
+        match item {
+            Ok(item) => {
+                let Some(stream) = self.uploads.get(id) else { return };
+                self.beside(stream.item(item)).await;
+            }
+            Err(error) => {
+                let Some(stream) = self.uploads.take(id) else { return };
+                let text = self.answerer.item_failure(&error);
+                self.beside(stream.complete(Some(text))).await;
+            }
+        }
     }
 
     /// The client ends an upload stream. `Err` gives the outcome back: there is no such stream.

@@ -47,7 +47,7 @@ async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
 }
 
 fn nested(depth: usize) -> RawValue {
-    RawValue::from_scanned(Protocol::Json, Bytes::from("[".repeat(depth) + &"]".repeat(depth)))
+    RawValue::from_checked(Protocol::Json, Bytes::from("[".repeat(depth) + &"]".repeat(depth)))
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn what_is_too_deep_for_a_message_is_refused_by_a_hub_of_one_protocol_too(
         assert!(matches!(error, SendError::Value(_)), "{protocols:?}: {error}");
     }
     let Alone { delivery, _inbound, .. } = alone(&[Protocol::MessagePack], 9).await;
-    let packed = RawValue::from_scanned(Protocol::MessagePack, Bytes::from([vec![0x91; 62], vec![0x90]].concat()));
+    let packed = RawValue::from_checked(Protocol::MessagePack, Bytes::from([vec![0x91; 62], vec![0x90]].concat()));
     assert!(delivery.send(&Target::all(), "M", vec![packed]).await.is_err());
 }
 

@@ -138,12 +138,12 @@ pub(super) fn request(uri: &'static str) -> RequestInfo {
 
 /// A JSON value as a client wrote it.
 pub(super) fn json(text: &str) -> RawValue {
-    RawValue::from_scanned(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
+    RawValue::from_checked(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// A MessagePack value as a client wrote it.
 pub(super) fn pack(bytes: &[u8]) -> RawValue {
-    RawValue::from_scanned(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
+    RawValue::from_checked(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
 }
 
 /// A template in the notation of the configuration: the parameters, and `connection_id`, `user_id`, `hub`.

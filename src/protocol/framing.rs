@@ -6,7 +6,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::{Protocol, ProtocolError};
+use super::msgpack::token::Reader;
+use super::{Protocol, ProtocolError, json};
 
 /// Ends each JSON message, and both handshake messages (section 2.1).
 pub const RECORD_SEPARATOR: u8 = 0x1e;
@@ -59,19 +60,39 @@ pub fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
-/// Whether `bytes` are whole messages by their framing, and each begins as a message does. What is inside is not read.
-pub fn holds_whole_messages(protocol: Protocol, bytes: &[u8]) -> bool {
+/// What is wrong with bytes that should be whole messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadMessages {
+    /// By their framing they are not whole messages, or one does not begin as a message does.
+    Framing,
+    /// A string in them is not Unicode text.
+    Text,
+}
+
+/// Whether `bytes` may go to clients of `protocol` as they are: whole messages by their framing, each of which begins
+/// as a message does, and every string in them Unicode text. Nothing else inside is checked.
+pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
     match protocol {
-        Protocol::Json => bytes.first() == Some(&b'{') && bytes.last() == Some(&RECORD_SEPARATOR),
+        Protocol::Json => {
+            if bytes.first() != Some(&b'{') || bytes.last() != Some(&RECORD_SEPARATOR) {
+                return Err(BadMessages::Framing);
+            }
+            json::text::check(bytes).map_err(|_| BadMessages::Text)
+        }
         Protocol::MessagePack => {
             let mut rest = bytes;
             while let Ok(Some((prefix, length))) = read_prefix(rest) {
-                match rest.get(prefix..prefix + length) {
-                    Some([0x90..=0x9f | 0xdc | 0xdd, ..]) => rest = &rest[prefix + length..],
-                    _ => return false,
+                let body = rest.get(prefix..prefix + length).ok_or(BadMessages::Framing)?;
+                if !matches!(body, [0x90..=0x9f | 0xdc | 0xdd, ..]) {
+                    return Err(BadMessages::Framing);
+                }
+                match Reader::new(body).skip_any_depth() {
+                    Ok(true) => rest = &rest[prefix + length..],
+                    Ok(false) => return Err(BadMessages::Text),
+                    Err(_) => return Err(BadMessages::Framing),
                 }
             }
-            !bytes.is_empty() && rest.is_empty()
+            if bytes.is_empty() || !rest.is_empty() { Err(BadMessages::Framing) } else { Ok(()) }
         }
     }
 }

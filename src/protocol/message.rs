@@ -1,5 +1,8 @@
 //! The nine messages of the hub protocol, free of any encoding (reference/signalr-protocol.md, section 3).
 //!
+//! All text in a message is Unicode text: names, ids, headers and errors by their type, values by the invariant of
+//! [`RawValue`]. Anything else is refused or replaced by the decoder.
+//!
 //! Arguments, results and items stay what they were on the wire: [`RawValue`]s, slices of the bytes that came.
 
 use std::fmt;
@@ -16,8 +19,9 @@ pub enum HubMessage {
     StreamItem {
         /// Which stream.
         id: InvocationId,
-        /// The item.
-        item: RawValue,
+        /// The item, or why it could not be read although the message could: that ends its stream with an error, and
+        /// the connection lives (section 4.6).
+        item: Result<RawValue, BindingError>,
         /// Free metadata (trace context and such).
         headers: Headers,
     },
@@ -104,8 +108,13 @@ impl Invocation {
 
     /// The arguments of a call that is to be encoded; one whose arguments could not be read cannot be sent on.
     pub(super) fn sendable_arguments(&self) -> Result<&[RawValue], ValueError> {
-        self.arguments.as_deref().map_err(|_| ValueError("arguments that could not be read cannot be sent".to_owned()))
+        self.arguments.as_deref().map_err(unsendable)
     }
+}
+
+/// Why a message with values that could not be read cannot be encoded.
+pub(super) fn unsendable(_: &BindingError) -> ValueError {
+    ValueError("values that could not be read cannot be sent".to_owned())
 }
 
 /// How an invocation or a stream ended.

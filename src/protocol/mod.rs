@@ -154,6 +154,14 @@ impl BindingError {
             "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.",
         )
     }
+
+    /// The text for an item of an upload stream that is not the text it should be (FINDINGS 2, hub protocol).
+    pub fn item_type() -> Self {
+        Self {
+            exception: "JsonException",
+            detail: "The JSON value could not be converted to System.String.".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

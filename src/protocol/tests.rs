@@ -52,7 +52,7 @@ impl Random {
 
     fn raw(&mut self, protocol: Protocol) -> RawValue {
         let value = RawValue::new(&self.value(3)).unwrap();
-        RawValue::from_scanned(protocol, value.encoded(protocol).unwrap())
+        RawValue::from_checked(protocol, value.encoded(protocol).unwrap())
     }
 
     fn headers(&mut self) -> Headers {
@@ -75,7 +75,7 @@ impl Random {
                 let id = self.next() & 1 == 0;
                 HubMessage::Invocation(self.call(protocol, id))
             }
-            1 => HubMessage::StreamItem { id: self.id(), item: self.raw(protocol), headers: self.headers() },
+            1 => HubMessage::StreamItem { id: self.id(), item: Ok(self.raw(protocol)), headers: self.headers() },
             2 => {
                 let outcome = match self.below(3) {
                     0 => Outcome::Error(self.text()),
@@ -178,13 +178,18 @@ fn damaged_messages_are_read_or_refused() {
         }
         let mut buffer = BytesMut::from(&bytes[..]);
         while let Ok(Some(message)) = protocol.decode(&mut buffer, Some(100_000)) {
-            // Whatever could be read can be written, but for arguments that were not.
-            if let HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) = &message
-                && call.arguments.is_err()
-            {
+            // Whatever could be read can be written, but for values that were not.
+            let is_read = match &message {
+                HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => call.arguments.is_ok(),
+                HubMessage::StreamItem { item, .. } => item.is_ok(),
+                _ => true,
+            };
+            if !is_read {
+                assert!(protocol.encode(&message).is_err());
                 continue;
             }
             let again = protocol.encode(&message).unwrap();
+            assert_eq!(framing::check_messages(protocol, &again), Ok(()), "may go to others as it is");
             let message_again = protocol.decode(&mut BytesMut::from(&again[..]), None).unwrap().unwrap();
             assert_eq!(protocol.encode(&message_again).unwrap(), again);
         }

@@ -22,8 +22,9 @@ use super::{MAX_DEPTH, Protocol, transcode};
 
 /// One well-formed value in the encoding of one protocol.
 ///
-/// Invariant: `bytes` holds exactly one value, checked by whoever made it (a codec, or serde). Only what is inside its
-/// strings may be no Unicode text, as clients can send that; [`Self::check_portable`] finds it.
+/// Invariant: `bytes` holds exactly one value, and every string in it, names of members included, is Unicode text:
+/// UTF-8 in both protocols, and in JSON without escapes of lone surrogates. So JSON is valid UTF-8 as a whole and may go
+/// to any client in a text frame, and no string fails to convert. The codecs and the constructors see to it.
 ///
 /// Equality is that of bytes and protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,8 +41,10 @@ pub struct ValueError(pub String);
 // === making one ===
 
 impl RawValue {
-    /// Wraps bytes that hold exactly one value of `protocol`; the codecs call this with slices they have scanned.
-    pub(crate) fn from_scanned(protocol: Protocol, bytes: Bytes) -> Self {
+    /// Wraps bytes for which the caller guarantees the invariant above: a codec that has scanned them, or code that has
+    /// built them from checked values.
+    pub(crate) fn from_checked(protocol: Protocol, bytes: Bytes) -> Self {
+        debug_assert!(is_text(protocol, &bytes), "a value with a string that is not Unicode text");
         Self { protocol, bytes }
     }
 
@@ -60,11 +63,17 @@ impl RawValue {
     /// Any Rust value. It is kept as MessagePack, the richer of the two: bytes stay bytes, integers keep their width.
     /// Structs become maps with their fields' names, enums as serde has them by default (a unit variant its name).
     ///
-    /// Fails for what serde cannot write, such as a map without a known length. That a value has no form in JSON is
-    /// found later, by [`Self::check_portable`].
+    /// Fails for what serde cannot write, such as a map without a known length, and for a type whose `Serialize` writes
+    /// more or fewer elements than it said. That a value has no form in JSON is found later, by
+    /// [`Self::check_portable`].
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
-        Ok(Self { protocol: Protocol::MessagePack, bytes: bytes.into() })
+        // What serde writes as text is a `str`; but counts are what the type's own code says.
+        let mut reader = Reader::new(&bytes);
+        if reader.skip_any_depth() != Ok(true) || reader.at != bytes.len() {
+            return Err(ValueError("the type writes another number of elements than it says".to_owned()));
+        }
+        Ok(Self::from_checked(Protocol::MessagePack, bytes.into()))
     }
 }
 
@@ -97,8 +106,7 @@ impl RawValue {
         }
     }
 
-    /// The text, if it is a string. Bytes of a MessagePack string that are no UTF-8 are read as U+FFFD, as the
-    /// reference does; a JSON string that is no Unicode text gives None.
+    /// The text, if it is a string.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self.protocol {
             Protocol::Json => {
@@ -109,7 +117,7 @@ impl RawValue {
                 text::unescape(scanner.string().ok()?).ok()
             }
             Protocol::MessagePack => match Reader::new(&self.bytes).token().ok()? {
-                Token::Str(bytes) => Some(String::from_utf8_lossy(bytes)),
+                Token::Str(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
                 _ => None,
             },
         }
@@ -164,6 +172,14 @@ impl RawValue {
             Protocol::MessagePack => Reader::new(&self.bytes).skip(MAX_VALUE_DEPTH).is_ok(),
         };
         if fits { Ok(()) } else { Err(transcode::too_deep()) }
+    }
+}
+
+/// Whether every string is Unicode text.
+fn is_text(protocol: Protocol, bytes: &[u8]) -> bool {
+    match protocol {
+        Protocol::Json => text::check(bytes).is_ok(),
+        Protocol::MessagePack => Reader::new(bytes).skip_any_depth() == Ok(true),
     }
 }
 

@@ -20,3 +20,4 @@ mod router;
 mod router_tls;
 mod stateful;
 mod stopping;
+mod text;

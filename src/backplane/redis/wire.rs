@@ -10,7 +10,7 @@ use super::pack::{Reader, binary};
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo};
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, InvocationId, NodeId};
-use crate::protocol::framing::holds_whole_messages;
+use crate::protocol::framing::{BadMessages, check_messages};
 use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, ValueError};
 
@@ -196,10 +196,12 @@ fn deliver(reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static 
         let name = reader.text().ok_or("a protocol name that is no text")?;
         let bytes = reader.binary().ok_or("a message that is no binary")?;
         if let (Some(protocol), Some(bytes)) = (name.and_then(Protocol::from_name), bytes) {
-            // It goes to clients as it stands, and half a message would break every one of their streams.
-            if !holds_whole_messages(protocol, &bytes) {
-                return Err("no whole hub message");
-            }
+            // It is sent to clients as it is: an incomplete message would break the stream of each of them, and invalid
+            // UTF-8 in a text frame their connections.
+            check_messages(protocol, &bytes).map_err(|bad| match bad {
+                BadMessages::Framing => "no whole hub message",
+                BadMessages::Text => "a hub message with text that is not Unicode",
+            })?;
             parts.push((protocol, bytes));
         }
     }

@@ -117,6 +117,29 @@ async fn errors_call_a_method_as_its_hub_does() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_item_that_is_no_text_ends_its_stream_with_an_error() {
+    for (detailed_errors, detail) in
+        [(false, ""), (true, " JsonException: The JSON value could not be converted to System.String.")]
+    {
+        let (backplane, _nothing_arrives) = memory::single();
+        let options = HubOptions { detailed_errors, ..HubOptions::default() };
+        let mut client = Node::of(options, Arc::new(hub()), backplane, "n").join("a").await;
+        client.send(r#"{"type":1,"invocationId":"1","target":"Total","arguments":[2],"streamIds":["p","q"]}"#).await;
+        client.send(r#"{"type":2,"invocationId":"p","item":1}"#).await;
+        assert!(client.all().await.is_empty());
+        client.send_bytes(b"{\"type\":2,\"invocationId\":\"p\",\"item\":\"\xff\"}\x1e"[..].into()).await;
+        client.send(r#"{"type":2,"invocationId":"p","item":1}"#).await;
+        client.send(r#"{"type":2,"invocationId":"unknown","item":"\ud83d"}"#).await;
+        let error = format!(
+            r#"{{"type":3,"invocationId":"1","error":"An unexpected error occurred invoking 'Total' on the server. HubException: Failed to bind Stream message.{detail}"}}"#
+        );
+        assert_eq!(client.all().await, [error]);
+        client.send(&stream_call("Count", "[1,1]", "[]")).await;
+        assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#], "the connection lives");
+    }
+}
+
 /// Tells when it is dropped.
 struct Told(Arc<Mutex<Vec<&'static str>>>, &'static str);
 

@@ -14,7 +14,7 @@ impl Scene<'_> {
         match expression {
             Expression::Literal(literal) => {
                 let bytes = serde_json::to_vec(literal).map_err(|error| failed(error.to_string()))?;
-                Ok(RawValue::from_scanned(Protocol::Json, bytes.into()))
+                Ok(RawValue::from_checked(Protocol::Json, bytes.into()))
             }
             Expression::Text(template) => match template.sole_placeholder() {
                 Some(placeholder) => Ok(match self.given(placeholder)? {
@@ -28,7 +28,7 @@ impl Scene<'_> {
                 let protocol = self.protocol(expression).unwrap_or(Protocol::Json);
                 let mut out = Vec::new();
                 self.write(expression, protocol, &mut out)?;
-                let value = RawValue::from_scanned(protocol, out.into());
+                let value = RawValue::from_checked(protocol, out.into());
                 // An argument may be as deep as a message can carry it, and here something stands around it.
                 value.check_depth().map_err(|ValueError(reason)| failed(reason))?;
                 Ok(value)

@@ -175,7 +175,7 @@ async fn a_value_without_a_form_in_one_of_the_protocols_fails_the_step() {
         args: vec![Expression::Text(template(&params, "{value}"))],
     }];
     let hub = hub(vec![method("Tell", &params, steps, None)], vec![]);
-    for value in ["1e400", r#""\ud83d""#, &"[".repeat(63)] {
+    for value in ["1e400", &"[".repeat(63)] {
         let value = if value.starts_with('[') { format!("{value}{}", "]".repeat(63)) } else { value.to_owned() };
         let error = invoke(&hub, "Tell", &[&value]).await.unwrap_err();
         assert!(matches!(&error, HubError::Failed { exception, .. } if exception == "HubException"), "{error}");

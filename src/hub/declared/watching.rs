@@ -65,7 +65,7 @@ fn item(frame: &Frame, protocol: Protocol) -> Option<Result<RawValue, HubError>>
         Ok(())
     })();
     let item = match written {
-        Ok(()) => RawValue::from_scanned(protocol, out.into()),
+        Ok(()) => RawValue::from_checked(protocol, out.into()),
         Err(error) => return Some(Err(error)),
     };
     // An argument may be as deep as a message can carry it, and an item stands around it.

@@ -100,25 +100,35 @@ fn a_longer_prefix_than_needed_is_read() {
 }
 
 #[test]
-fn whole_messages_are_told_from_pieces() {
+fn only_whole_messages_of_unicode_text_may_go_to_clients() {
+    use BadMessages::{Framing, Text};
     use Protocol::{Json, MessagePack};
-    for (protocol, bytes, whole) in [
-        (Json, &b"{\"type\":6}\x1e"[..], true),
-        (Json, b"{\"type\":6}\x1e{\"type\":6}\x1e", true),
-        (Json, b"{\"type\":6}", false),
-        (Json, b"x\x1e", false),
-        (Json, b"\x1e", false),
-        (Json, b"", false),
-        (MessagePack, b"\x02\x91\x06", true),
-        (MessagePack, b"\x02\x91\x06\x82\x00\x91\x06", true),
-        (MessagePack, b"\x03\x91\x06", false),
-        (MessagePack, b"\x02\x91\x06\x02", false),
-        (MessagePack, b"\x02\xc0\x06", false),
-        (MessagePack, b"\x00", false),
-        (MessagePack, b"\xff\xff\xff\xff\x07\x91", false),
-        (MessagePack, b"\xff\xff\xff\xff\x0f\x91", false),
-        (MessagePack, b"", false),
+    for (protocol, bytes, verdict) in [
+        (Json, &b"{\"type\":6}\x1e"[..], Ok(())),
+        (Json, b"{\"type\":6}\x1e{\"type\":6}\x1e", Ok(())),
+        (Json, b"{\"type\":6}", Err(Framing)),
+        (Json, b"x\x1e", Err(Framing)),
+        (Json, b"\x1e", Err(Framing)),
+        (Json, b"", Err(Framing)),
+        (MessagePack, b"\x02\x91\x06", Ok(())),
+        (MessagePack, b"\x02\x91\x06\x82\x00\x91\x06", Ok(())),
+        (MessagePack, b"\x03\x91\x06", Err(Framing)),
+        (MessagePack, b"\x02\x91\x06\x02", Err(Framing)),
+        (MessagePack, b"\x02\xc0\x06", Err(Framing)),
+        (MessagePack, b"\x00", Err(Framing)),
+        (MessagePack, b"\xff\xff\xff\xff\x07\x91", Err(Framing)),
+        (MessagePack, b"\xff\xff\xff\xff\x0f\x91", Err(Framing)),
+        (MessagePack, b"", Err(Framing)),
+        (Json, b"{\"\xff\":1}\x1e", Err(Text)),
+        (Json, b"{}\x1e{\"a\":\"\xed\xa0\x80\"}\x1e", Err(Text)),
+        (Json, b"{\"a\":\"\\ud83d\"}\x1e", Err(Text)),
+        (Json, b"{\"a\":\"\\ud83d\\ude00 \xc3\xa9\"}\x1e", Ok(())),
+        (MessagePack, b"\x02\x91\x06\x03\x91\xa1\xff", Err(Text)),
+        (MessagePack, b"\x04\x91\x81\xa1\xff", Err(Framing)),
+        (MessagePack, b"\x05\x91\x81\xa1\xff\x01", Err(Text)),
+        (MessagePack, b"\x04\x91\xc4\x01\xff", Ok(())),
+        (MessagePack, b"\x04\x91\xa2\xc3\xa9", Ok(())),
     ] {
-        assert_eq!(holds_whole_messages(protocol, bytes), whole, "{bytes:x?}");
+        assert_eq!(check_messages(protocol, bytes), verdict, "{bytes:x?}");
     }
 }

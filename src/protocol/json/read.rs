@@ -23,6 +23,13 @@ impl From<BadText> for ProtocolError {
     }
 }
 
+/// The bytes of one message.
+struct Record<'a> {
+    bytes: &'a Bytes,
+    /// Whether all of them are UTF-8: checked once here, instead of in each value.
+    is_utf8: bool,
+}
+
 /// The members of one message, each as far as it was read. A member that comes twice is overwritten.
 #[derive(Default)]
 struct Members {
@@ -31,28 +38,31 @@ struct Members {
     target: Option<String>,
     arguments: Option<Result<Vec<RawValue>, BindingError>>,
     stream_ids: Vec<InvocationId>,
-    item: Option<RawValue>,
-    result: Option<RawValue>,
+    item: Option<Result<RawValue, BadText>>,
+    result: Option<Result<RawValue, BadText>>,
     error: Option<String>,
     allow_reconnect: bool,
     sequence_id: Option<i64>,
     headers: Headers,
 }
 
+/// What the reference says of a result that cannot be read as the text that it should be (section 4.8).
+const BAD_RESULT: &str =
+    "Error trying to deserialize result to String. The JSON value could not be converted to System.String.";
+
 /// Reads one record, without its separator. None: a message of unknown type. What stands behind the closing brace is
 /// not looked at, as in the reference.
 pub(super) fn message(record: &Bytes) -> Result<Option<HubMessage>, ProtocolError> {
     let mut scanner = Scanner::new(record);
     object_start(&mut scanner)?;
-    // One check for all, instead of one for each argument.
-    let utf8 = std::str::from_utf8(record).is_ok();
+    let record = Record { bytes: record, is_utf8: std::str::from_utf8(record).is_ok() };
     let mut members = Members::default();
     if scanner.peek() == Some(b'}') {
         return members.finish();
     }
     loop {
         let name = scanner.name()?;
-        members.read(&mut scanner, name, record, utf8)?;
+        members.read(&mut scanner, name, &record)?;
         if scanner.next(b'}')? == Next::End {
             return members.finish();
         }
@@ -77,20 +87,14 @@ pub(crate) fn object_start(scanner: &mut Scanner<'_>) -> Result<(), ProtocolErro
 }
 
 impl Members {
-    fn read(
-        &mut self,
-        scanner: &mut Scanner<'_>,
-        name: &[u8],
-        record: &Bytes,
-        utf8: bool,
-    ) -> Result<(), ProtocolError> {
+    fn read(&mut self, scanner: &mut Scanner<'_>, name: &[u8], record: &Record<'_>) -> Result<(), ProtocolError> {
         // A name that is no text matches nothing, and is skipped like any unknown one.
         let plain = if name.contains(&b'\\') { text::unescape(name).ok() } else { None };
         match plain.as_deref().map_or(name, str::as_bytes) {
             b"type" => self.kind = Some(int32(scanner, "type")?),
             b"invocationId" => self.id = Some(InvocationId::from(&*string(scanner, "invocationId")?)),
             b"target" => self.target = Some(string(scanner, "target")?.into_owned()),
-            b"arguments" => self.arguments = Some(arguments(scanner, record, utf8)?),
+            b"arguments" => self.arguments = Some(arguments(scanner, record)?),
             b"streamIds" => self.stream_ids = stream_ids(scanner)?,
             b"item" => self.item = Some(raw(scanner, record, 1)?),
             b"result" => self.result = Some(raw(scanner, record, 1)?),
@@ -122,6 +126,7 @@ impl Members {
                         detail: "No stream with id '' could be found.".to_owned(),
                     });
                 }
+                let item = item.map_err(|_| BindingError::item_type());
                 HubMessage::StreamItem { id, item, headers }
             }
             3 => {
@@ -133,7 +138,9 @@ impl Members {
                         ));
                     }
                     (Some(error), None) => Outcome::Error(error),
-                    (None, Some(result)) => Outcome::Value(result),
+                    (None, Some(Ok(result))) => Outcome::Value(result),
+                    // An error for whoever asked; the connection lives.
+                    (None, Some(Err(_))) => Outcome::Error(BAD_RESULT.to_owned()),
                     (None, None) => Outcome::Void,
                 };
                 HubMessage::Completion { id, outcome, headers }
@@ -230,15 +237,22 @@ fn boolean(scanner: &mut Scanner<'_>, name: &str) -> Result<bool, ProtocolError>
     }
 }
 
-fn raw(scanner: &mut Scanner<'_>, record: &Bytes, depth: usize) -> Result<RawValue, Syntax> {
-    let length = scanner.value(depth)?.len();
-    Ok(RawValue::from_scanned(Protocol::Json, record.slice(scanner.at - length..scanner.at)))
+/// One value as it came, or why one of its strings is not Unicode text.
+fn raw(scanner: &mut Scanner<'_>, record: &Record<'_>, depth: usize) -> Result<Result<RawValue, BadText>, Syntax> {
+    scanner.lone_surrogate = false;
+    let value = scanner.value(depth)?;
+    Ok(if !record.is_utf8 && std::str::from_utf8(value).is_err() {
+        Err(BadText::Utf8)
+    } else if scanner.lone_surrogate {
+        Err(BadText::Surrogate)
+    } else {
+        Ok(RawValue::from_checked(Protocol::Json, record.bytes.slice_ref(value)))
+    })
 }
 
 fn arguments(
     scanner: &mut Scanner<'_>,
-    record: &Bytes,
-    utf8: bool,
+    record: &Record<'_>,
 ) -> Result<Result<Vec<RawValue>, BindingError>, ProtocolError> {
     if !is_kind(scanner, Kind::Array)? {
         return Err(expected("arguments", "Array"));
@@ -251,17 +265,16 @@ fn arguments(
     }
     let mut bad = None;
     loop {
-        let value = raw(scanner, record, 2)?;
-        if !utf8 && std::str::from_utf8(value.bytes()).is_err() {
-            bad.get_or_insert_with(BindingError::argument_type);
+        match raw(scanner, record, 2)? {
+            Ok(value) => values.push(value),
+            Err(_) => drop(bad.get_or_insert_with(BindingError::argument_type)),
         }
-        values.push(value);
         if scanner.next(b']')? == Next::End {
             break;
         }
         if scanner.peek() == Some(b']') {
             // The one syntax error that the reference survives (FINDINGS 1, row 3.1).
-            bad.get_or_insert_with(|| trailing_comma(record, scanner.at));
+            bad.get_or_insert_with(|| trailing_comma(record.bytes, scanner.at));
             scanner.at += 1;
             break;
         }

@@ -1,10 +1,11 @@
 //! A strict scanner of JSON bytes (RFC 8259). It finds where tokens begin and end and copies nothing.
 //!
-//! As the reference's reader it does not look at the encoding inside strings: whether they are UTF-8, and whether
-//! surrogate escapes pair up, is asked by whoever reads a string (see [`super::text`]).
+//! As in the reference's reader, a string that is not Unicode text is no syntax error. Escapes of lone surrogates are
+//! noted on the way; whether the bytes are UTF-8 is checked by the caller, once for a whole record.
 
 use memchr::memchr2;
 
+use super::text;
 use crate::protocol::MAX_DEPTH;
 
 /// What a value is, by its first byte.
@@ -46,6 +47,8 @@ pub(crate) struct Syntax {
 pub(crate) struct Scanner<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
+    /// Whether an escape of a lone surrogate has been passed, in any string. The caller resets it.
+    pub(crate) lone_surrogate: bool,
 }
 
 /// What follows an element of an array or a member of an object.
@@ -57,7 +60,7 @@ pub(crate) enum Next {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, lone_surrogate: false }
     }
 
     fn fail<T>(&self) -> Result<T, Syntax> {
@@ -143,16 +146,31 @@ impl<'a> Scanner<'a> {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
             Some(b'u') => {
                 self.at += 1;
-                for _ in 0..4 {
-                    if !self.bytes.get(self.at).is_some_and(u8::is_ascii_hexdigit) {
-                        return self.fail();
+                let unit = self.unit()?;
+                if text::is_surrogate(unit) {
+                    // The other half of a pair follows directly.
+                    match text::unit(&self.bytes[self.at..]) {
+                        Some(low) if text::is_pair(unit, low) => self.at += 6,
+                        _ => self.lone_surrogate = true,
                     }
-                    self.at += 1;
                 }
             }
             _ => return self.fail(),
         }
         Ok(())
+    }
+
+    /// Goes over the four digits of an escape; gives the UTF-16 unit.
+    fn unit(&mut self) -> Result<u32, Syntax> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.bytes.get(self.at).and_then(|byte| char::from(*byte).to_digit(16)) else {
+                return self.fail();
+            };
+            unit = unit << 4 | digit;
+            self.at += 1;
+        }
+        Ok(unit)
     }
 
     /// Goes over a number; gives it as it stands.

@@ -53,7 +53,7 @@ fn call(json: &str) -> Invocation {
 }
 
 fn argument(json: &str) -> RawValue {
-    RawValue::from_scanned(Protocol::Json, Bytes::copy_from_slice(json.as_bytes()))
+    RawValue::from_checked(Protocol::Json, Bytes::copy_from_slice(json.as_bytes()))
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn sizes_are_the_references() {
     let stream = |streams: &[&str]| Invocation { arguments: Ok(Vec::new()), ..invoke(Some(id()), streams) };
     let close = |error: Option<&str>| HubMessage::Close { error: error.map(str::to_owned), allow_reconnect: false };
     let completion = |outcome| HubMessage::Completion { id: id(), outcome, headers: headers() };
-    let item = |json| HubMessage::StreamItem { id: id(), item: argument(json), headers: headers() };
+    let item = |json| HubMessage::StreamItem { id: id(), item: Ok(argument(json)), headers: headers() };
     let messages = [
         ("InvocationMessage_WithoutInvocationId", HubMessage::Invocation(invoke(None, &[]))),
         ("InvocationMessage_WithInvocationId", HubMessage::Invocation(invoke(Some(id()), &[]))),
@@ -256,22 +256,82 @@ fn a_trailing_comma_in_arguments_is_the_callers_error_only() {
     assert!(error.detail.contains("trailing comma"), "{}", error.detail);
 }
 
+/// What no string may hold, and what the reference says of it where it has to read the string.
+const NO_TEXT: [(&[u8], &str); 8] = [
+    (b"\xff", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
+    (b"a\xc3\x28b", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
+    (b"cut off \xf0\x9f\x98", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
+    (b"\xed\xa0\xbd\xed\xb8\x80", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
+    (b"a\\ud83db", "Cannot read incomplete UTF-16 JSON text as string with missing low surrogate."),
+    (b"\\ud83d", "Cannot read incomplete UTF-16 JSON text as string with missing low surrogate."),
+    (b"\\uDE00\\uD83D", "Cannot read incomplete UTF-16 JSON text as string with missing low surrogate."),
+    (b"\\ud83d\\ud83d\\ude00", "Cannot read incomplete UTF-16 JSON text as string with missing low surrogate."),
+];
+
 #[test]
-fn bytes_that_are_no_text_harm_only_what_reads_them() {
-    let with = |before: &[u8], after: &[u8]| {
-        let bytes = [before, b"\xc3\x28", after, b"\x1e"].concat();
-        decode(&mut BytesMut::from(&bytes[..]), None)
-    };
-    let message = with(b"{\"type\":1,\"target\":\"T\",\"arguments\":[\"", b"\"]}").unwrap();
-    let Some(HubMessage::Invocation(call)) = message else { panic!() };
-    assert_eq!(call.arguments, Err(BindingError::argument_type()));
-    let error = with(b"{\"type\":1,\"target\":\"", b"\",\"arguments\":[]}").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "InvalidOperationException: Cannot transcode invalid UTF-8 JSON text to UTF-16 string."
-    );
-    assert_eq!(with(b"{\"type\":6,\"x\":\"", b"\"}").unwrap(), Some(HubMessage::Ping));
-    assert_eq!(with(b"{\"type\":6,\"", b"\":1}").unwrap(), Some(HubMessage::Ping));
+fn no_value_holds_text_that_is_not_unicode() {
+    for (bad, detail) in NO_TEXT {
+        let read = |before: &str, after: &str| {
+            let bytes = [before.as_bytes(), bad, after.as_bytes(), b"\x1e"].concat();
+            decode(&mut BytesMut::from(&bytes[..]), None)
+        };
+        // A text, one in a list, a member's name: what it is in makes no difference.
+        for (before, after) in [("\"", "\""), ("[1,[\"a\",\"", "\"]]"), ("{\"a\":[],\"", "\":1}")] {
+            let with = |head: &str, tail: &str| read(&format!("{head}{before}"), &format!("{after}{tail}"));
+            for kind in ["1", "4"] {
+                for (head, tail) in [("", ""), ("1,", ""), ("", ",\"\u{e9}\"")] {
+                    let head =
+                        format!("{{\"type\":{kind},\"invocationId\":\"1\",\"target\":\"T\",\"arguments\":[{head}");
+                    let message = with(&head, &format!("{tail}]}}"));
+                    let Ok(Some(HubMessage::Invocation(call) | HubMessage::StreamInvocation(call))) = message else {
+                        panic!("{message:?}")
+                    };
+                    assert_eq!(call.arguments, Err(BindingError::argument_type()));
+                }
+            }
+            let item = with("{\"type\":2,\"invocationId\":\"1\",\"item\":", "}").unwrap().unwrap();
+            let expected = HubMessage::StreamItem {
+                id: "1".into(),
+                item: Err(BindingError::item_type()),
+                headers: Headers::default(),
+            };
+            assert_eq!(item, expected);
+            let result = with("{\"type\":3,\"invocationId\":\"1\",\"result\":", "}").unwrap().unwrap();
+            let HubMessage::Completion { outcome: Outcome::Error(error), .. } = result else { panic!("{result:?}") };
+            assert!(error.starts_with("Error trying to deserialize result to String. "), "{error}");
+            // What is skipped harms nobody.
+            assert_eq!(with("{\"type\":6,\"x\":", "}"), Ok(Some(HubMessage::Ping)));
+            // Both at once are still one too many.
+            let both = with("{\"type\":3,\"invocationId\":\"1\",\"error\":\"e\",\"result\":", "}").unwrap_err();
+            assert_eq!(both.detail, "The 'error' and 'result' properties are mutually exclusive.");
+        }
+        assert_eq!(read("{\"type\":6,\"", "\":1}"), Ok(Some(HubMessage::Ping)));
+        for (head, tail) in [
+            ("{\"type\":1,\"target\":\"", "\",\"arguments\":[]}"),
+            ("{\"type\":1,\"invocationId\":\"", "\",\"target\":\"T\",\"arguments\":[]}"),
+            ("{\"type\":1,\"target\":\"T\",\"arguments\":[],\"streamIds\":[\"", "\"]}"),
+            ("{\"type\":3,\"invocationId\":\"1\",\"error\":\"", "\"}"),
+            ("{\"type\":5,\"invocationId\":\"", "\"}"),
+            ("{\"type\":7,\"error\":\"", "\"}"),
+            ("{\"type\":6,\"headers\":{\"", "\":\"b\"}}"),
+            ("{\"type\":6,\"headers\":{\"a\":\"", "\"}}"),
+        ] {
+            let error = read(head, tail).unwrap_err();
+            assert_eq!((error.exception, error.detail.as_str()), ("InvalidOperationException", detail), "{head}");
+        }
+    }
+}
+
+#[test]
+fn pairs_of_surrogates_are_text_and_stay_as_they_came() {
+    for good in [r"\ud83d\ude00", r"\uDBFF\uDFFFx\uD800\uDC00", r"\\ud83d", r"\ud7ff\ue000", "\u{10ffff}\u{7f}"] {
+        let text = format!("\"{good}\"");
+        let got = call(&format!(r#"{{"type":1,"target":"T","arguments":[{text},[{text}]]}}"#));
+        assert_eq!(got.arguments.unwrap(), [argument(&text), argument(&format!("[{text}]"))], "{good}");
+    }
+    // Half of an escape behind half of a pair is not JSON at all.
+    assert!(read(r#"{"type":1,"target":"T","arguments":["\ud83d\ude0"]}"#).is_err());
+    assert!(read(r#"{"type":1,"target":"T","arguments":["\ud83d\"]}"#).is_err());
 }
 
 #[test]

@@ -104,7 +104,8 @@ pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, BadText> {
     Ok(Cow::Owned(text))
 }
 
-/// Whether [`unescape`] would succeed; allocates nothing.
+/// Whether [`unescape`] would succeed; allocates nothing. Of a whole value or message it checks all strings at once:
+/// escapes occur in strings only, and the rest is ASCII.
 pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
     // In the same order as `unescape`, so that both name the same of two faults.
     let mut rest = raw;
@@ -126,11 +127,11 @@ fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
         b't' => '\t',
         b'u' => {
             let first = unit(raw)?;
-            if !(0xd800..0xe000).contains(&first) {
+            if !is_surrogate(first) {
                 return Some((char::from_u32(first)?, 6));
             }
             let second = unit(&raw[6..])?;
-            if first >= 0xdc00 || !(0xdc00..0xe000).contains(&second) {
+            if !is_pair(first, second) {
                 return None;
             }
             return Some((char::from_u32(0x10000 + ((first - 0xd800) << 10 | (second - 0xdc00)))?, 12));
@@ -140,8 +141,18 @@ fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
     Some((character, 2))
 }
 
+/// Whether a UTF-16 unit is one half of a pair.
+pub(super) fn is_surrogate(unit: u32) -> bool {
+    (0xd800..0xe000).contains(&unit)
+}
+
+/// Whether two UTF-16 units are the two halves of a pair, in their order.
+pub(super) fn is_pair(high: u32, low: u32) -> bool {
+    (0xd800..0xdc00).contains(&high) && (0xdc00..0xe000).contains(&low)
+}
+
 /// The UTF-16 unit of the `\uXXXX` that `raw` begins with.
-fn unit(raw: &[u8]) -> Option<u32> {
+pub(super) fn unit(raw: &[u8]) -> Option<u32> {
     let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
     let mut unit = 0;
     for digit in digits {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::text::write_string;
 use crate::protocol::framing::RECORD_SEPARATOR;
+use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};
 
 /// See [`crate::protocol::Protocol::encode`].
@@ -17,7 +18,7 @@ pub fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
         HubMessage::StreamItem { id, item, headers } => {
             begin(&mut out, b'2', headers);
             field(&mut out, "invocationId", id.as_str());
-            value(&mut out, b",\"item\":", item)?;
+            value(&mut out, b",\"item\":", item.as_ref().map_err(unsendable)?)?;
         }
         HubMessage::Completion { id, outcome, headers } => {
             begin(&mut out, b'3', headers);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::repair;
 use super::token::{Bad, Reader, Token};
 use crate::ids::InvocationId;
 use crate::protocol::{
@@ -31,7 +32,7 @@ pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError>
         2 => {
             let headers = fields.headers()?;
             let id = fields.filled_id("StreamItem")?;
-            let item = fields.raw(ROOM).map_err(malformed)?;
+            let item = Ok(fields.raw(ROOM).map_err(malformed)?);
             HubMessage::StreamItem { id, item, headers }
         }
         3 => {
@@ -135,10 +136,13 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// One value as it came. Only one with strings that are not UTF-8 is written anew: see [`super::repair`].
     fn raw(&mut self, room: usize) -> Result<RawValue, Bad> {
         let start = self.reader.at;
-        self.reader.skip(room)?;
-        Ok(RawValue::from_scanned(Protocol::MessagePack, self.body.slice(start..self.reader.at)))
+        let is_text = self.reader.skip_text(room)?;
+        let value = self.body.slice(start..self.reader.at);
+        let value = if is_text { value } else { repair::with_replacements(&value).into() };
+        Ok(RawValue::from_checked(Protocol::MessagePack, value))
     }
 
     fn filled_id(&mut self, message: &str) -> Result<InvocationId, ProtocolError> {

@@ -53,7 +53,7 @@ fn call(body: &[u8]) -> Invocation {
 }
 
 fn value(bytes: &[u8]) -> RawValue {
-    RawValue::from_scanned(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
+    RawValue::from_checked(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn sizes_are_the_references() {
         ("PingMessage", HubMessage::Ping),
         (
             "StreamItemMessage_WithNullItem",
-            HubMessage::StreamItem { id: id(), item: RawValue::null(), headers: headers() },
+            HubMessage::StreamItem { id: id(), item: Ok(RawValue::null()), headers: headers() },
         ),
     ];
     for (name, message) in messages {
@@ -181,6 +181,56 @@ fn five_elements_are_a_call_without_streams() {
 #[test]
 fn a_target_that_is_no_text_is_read_with_replacement_characters() {
     assert_eq!(call(&hex("960180a131a2c32891a17890")).target, "\u{fffd}(");
+}
+
+/// As the reference reads them: a replacement character for each part that is not UTF-8 (FINDINGS 2, hub protocol).
+const REPLACED: [(&[u8], &str); 5] = [
+    (b"\xff", "\u{fffd}"),
+    (b"a\xc3(b", "a\u{fffd}(b"),
+    (b"cut off \xe2\x82", "cut off \u{fffd}"),
+    (b"\xed\xa0\xbdz", "\u{fffd}\u{fffd}\u{fffd}z"),
+    (b"\xf0\x9f\x98\xff\xc0\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+];
+
+#[test]
+fn values_with_strings_that_are_no_utf8_are_read_with_replacement_characters() {
+    for (bad, read) in REPLACED {
+        let (mut wrong, mut right) = (vec![0xd9, bad.len() as u8], Vec::new());
+        wrong.extend(bad);
+        write::text(&mut right, read);
+        // A string, one among others in a list, a key: and nothing else changes, neither widths nor binary.
+        for (before, after) in [
+            (&b""[..], &b""[..]),
+            (b"\x93\xc4\x02\xff\xfe\xdc\x00\x01", b"\xcd\x00\x07"),
+            (b"\xde\x00\x01", b"\xd9\x01a"),
+        ] {
+            let with = |text: &[u8]| [before, text, after].concat();
+            let (came, expected) = (with(&wrong), value(&with(&right)));
+            let got = call(&[&hex("960180a131a15493")[..], b"\xa1x", &came, b"\x01\x91\xa1s"].concat());
+            assert_eq!(got.arguments.unwrap(), [value(b"\xa1x"), expected.clone(), value(b"\x01")]);
+            assert_eq!(got.stream_ids, ["s".into()]);
+            let item = one(&[&hex("940280a131")[..], &came].concat());
+            assert_eq!(
+                item,
+                HubMessage::StreamItem { id: "1".into(), item: Ok(expected.clone()), headers: Headers::default() }
+            );
+            let result = one(&[&hex("950380a13103")[..], &came].concat());
+            let HubMessage::Completion { outcome: Outcome::Value(result), .. } = result else { panic!("{result:?}") };
+            assert_eq!(result, expected);
+        }
+        // Names, ids, headers and errors too.
+        let text = &wrong[..];
+        let got = call(&[b"\x96\x01\x81", text, text, text, text, b"\x90\x91", text].concat());
+        assert_eq!(
+            (got.headers.0, got.id, got.target.as_str()),
+            (vec![(read.to_owned(), read.to_owned())], Some(read.into()), read)
+        );
+        assert_eq!(got.stream_ids, [read.into()]);
+        assert_eq!(
+            one(&[b"\x92\x07", text].concat()),
+            HubMessage::Close { error: Some(read.to_owned()), allow_reconnect: false }
+        );
+    }
 }
 
 #[test]

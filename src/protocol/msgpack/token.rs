@@ -11,7 +11,7 @@ pub(crate) enum Token<'a> {
     BigInt(u64),
     F32(f32),
     F64(f64),
-    /// Text; whether it is UTF-8 is asked by who reads it.
+    /// Text; whether it is UTF-8 is checked by the caller.
     Str(&'a [u8]),
     Bin(&'a [u8]),
     Ext(i8, &'a [u8]),
@@ -140,15 +140,46 @@ impl<'a> Reader<'a> {
 
     /// Goes over one whole value that may open `room` containers inside each other.
     pub(crate) fn skip(&mut self, room: usize) -> Result<(), Bad> {
+        self.walk(room, &mut |_| {})
+    }
+
+    /// The same; tells whether all its strings are UTF-8.
+    pub(crate) fn skip_text(&mut self, room: usize) -> Result<bool, Bad> {
+        let mut is_text = true;
+        self.walk(room, &mut |bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
+        Ok(is_text)
+    }
+
+    fn walk(&mut self, room: usize, string: &mut impl FnMut(&[u8])) -> Result<(), Bad> {
         let count = match self.token()? {
             Token::Array(count) => count,
             Token::Map(count) => count * 2,
+            Token::Str(bytes) => {
+                string(bytes);
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         let room = room.checked_sub(1).ok_or(Bad::Depth)?;
         for _ in 0..count {
-            self.skip(room)?;
+            self.walk(room, string)?;
         }
         Ok(())
+    }
+
+    /// Goes over one whole value, however deep, without recursion; tells whether all its strings are UTF-8.
+    pub(crate) fn skip_any_depth(&mut self) -> Result<bool, Bad> {
+        let (mut left, mut is_text) = (1usize, true);
+        while left > 0 {
+            left -= 1;
+            match self.token()? {
+                // A count is at most the number of bytes that are left, so the sum stays far from overflow.
+                Token::Array(count) => left = left.saturating_add(count),
+                Token::Map(count) => left = left.saturating_add(count * 2),
+                Token::Str(bytes) => is_text = is_text && std::str::from_utf8(bytes).is_ok(),
+                _ => {}
+            }
+        }
+        Ok(is_text)
     }
 }

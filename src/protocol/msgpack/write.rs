@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::protocol::framing::{MAX_PREFIX, write_prefix};
+use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};
 
 /// See [`crate::protocol::Protocol::encode`].
@@ -16,7 +17,7 @@ pub fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
         HubMessage::StreamItem { id, item, headers } => {
             begin(&mut out, 4, 2, headers);
             text(&mut out, id.as_str());
-            value(&mut out, item)?;
+            value(&mut out, item.as_ref().map_err(unsendable)?)?;
         }
         HubMessage::Completion { id, outcome, headers } => {
             let count = if matches!(outcome, Outcome::Void) { 4 } else { 5 };

@@ -27,6 +27,10 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
         b"\x92\x90\x81\xa4json\xc4\x01x",
         b"\x92\x90\x81\xa4json\xc4\x0a{\"type\":6}",
         b"\x92\x90\x82\xa4json\xc4\x0b{\"type\":6}\x1e\xabmessagepack\xc4\x03\x05\x91\x06",
+        // And with strings that are not Unicode text.
+        b"\x92\x90\x81\xa4json\xc4\x0d{\"type\":\"\xff\"}\x1e",
+        b"\x92\x90\x81\xa4json\xc4\x12{\"type\":\"\\uD83D\"}\x1e",
+        b"\x92\x90\x82\xa4json\xc4\x0b{\"type\":6}\x1e\xabmessagepack\xc4\x04\x03\x91\xa1\xff",
     ];
     for _ in 0..3 {
         for channel in ["all", "internal:groups", "internal:ack:a", "internal:return:a"] {
@@ -48,6 +52,7 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
     assert!(warnings.iter().any(|line| line.contains("PreChat:Hub:all") && line.contains("no array in Invocation")));
     assert!(warnings.iter().any(|line| line.contains("insufficient items in GroupCommand")));
     assert!(warnings.iter().any(|line| line.contains("no whole hub message in Invocation")));
+    assert!(warnings.iter().any(|line| line.contains("a hub message with text that is not Unicode in Invocation")));
     assert!(warnings.iter().any(|line| line.contains("in Ack")));
     assert!(warnings.iter().any(|line| line.contains("in CompletionMessage")));
     let mut kinds = warnings.clone();

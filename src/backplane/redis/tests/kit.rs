@@ -17,6 +17,7 @@ use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
 use crate::protocol::Protocol;
 use crate::protocol::framing::write_prefix;
+use crate::protocol::msgpack::write;
 
 /// Longer than anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -229,8 +230,10 @@ fn framed(protocol: Protocol, text: &str) -> Bytes {
     match protocol {
         Protocol::Json => format!("{{{text}}}\u{1e}").into(),
         Protocol::MessagePack => {
-            let (prefix, used) = write_prefix(text.len() + 1);
-            [&prefix[..used], &[0x91][..], text.as_bytes()].concat().into()
+            let mut body = vec![0x91];
+            write::text(&mut body, text);
+            let (prefix, used) = write_prefix(body.len());
+            [&prefix[..used], &body].concat().into()
         }
     }
 }

@@ -232,6 +232,12 @@ fn broken_toml_names_its_lines() {
     assert!(found[1].starts_with("hubplane.toml:3: this is not TOML: "), "{found:?}");
     let found = problems(file("[hubs.a]\r\npath = \"/x\"\r\npath = \"/y\"\r\n"));
     assert!(matches!(found.as_slice(), [one] if one.starts_with("hubplane.toml:3: ")), "{found:?}");
+    // Half an emoji is not Unicode text, wherever it stands; clients are never sent one.
+    for line in [r#"args = ["\uD83D"]"#, r#"args = [{ "\uDE00" = 1 }]"#, r#"send = "\U0000D83D""#] {
+        let step = format!("[hubs.a.methods.M]\ndo = [{{ {line} }}]");
+        let found = problems(file(&step));
+        assert!(found[0].starts_with("hubplane.toml:2: this is not TOML: "), "{line}: {found:?}");
+    }
     // A byte order mark is no error.
     assert_eq!(problems(file("\u{FEFF}[hubs.a]")), Vec::<String>::new());
 }

@@ -1,0 +1,26 @@
+//! Rewrites values with strings that are not UTF-8: U+FFFD takes the place of the invalid bytes.
+//!
+//! The reference reads every MessagePack string this way (FINDINGS 2, hub protocol), and clients depend on it: when a text
+//! was cut in the middle of an emoji, the JavaScript client writes the lone surrogate as three bytes that are not UTF-8.
+
+use super::token::{Reader, Token};
+use super::write;
+
+/// A well-formed value with all its strings made UTF-8. Everything else stays as it is, since the heads of containers
+/// count elements, not bytes.
+pub(super) fn with_replacements(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + value.len() / 4);
+    let mut reader = Reader::new(value);
+    while reader.at < value.len() {
+        let start = reader.at;
+        match reader.token() {
+            Ok(Token::Str(bytes)) if std::str::from_utf8(bytes).is_err() => {
+                write::text(&mut out, &String::from_utf8_lossy(bytes));
+            }
+            Ok(_) => out.extend_from_slice(&value[start..reader.at]),
+            // Not in a well-formed value.
+            Err(_) => break,
+        }
+    }
+    out
+}

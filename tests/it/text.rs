@@ -1,0 +1,310 @@
+//! Strings that are not Unicode text: whatever one client, another node or the configuration says, everybody else gets
+//! valid UTF-8, and the connection of who said it lives, as with the reference (FINDINGS 2, hub protocol).
+
+use serde_json::{Value, json};
+
+use crate::kit::hub::{framed, record};
+use crate::kit::ws::BINARY;
+use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, within};
+
+const METHODS: &str = r#"
+detailed_errors = true
+[hubs.chat.methods.SendMessage]
+params = ["user", "message"]
+do = [{ send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] }]
+[hubs.chat.methods.Tell]
+params = ["id", "message"]
+do = [{ send = "Told", to = "connection:{id}", args = ["{message}", "in text: {message}"] }]
+[hubs.chat.methods.Echo]
+params = ["value"]
+returns = "{value}"
+[hubs.chat.methods.SendLines]
+params = []
+upload = "line"
+each = [{ send = "Line", to = "all", args = [["{line}"]] }]
+[hubs.chat.methods.Ask]
+params = ["id", "question"]
+do = [{ ask = "Answer", to = "connection:{id}", args = ["{question}"], as = "answer" }]
+returns = { answer = "{answer}" }
+"#;
+
+/// The place in a message where the bad string is to stand.
+const HERE: &str = "HERE";
+
+/// Strings of JSON, quotes included, that are not Unicode text.
+const BAD_JSON: [&[u8]; 6] = [
+    b"\"\xff\"",
+    b"\"a\xc3(b\"",
+    b"\"cut off \xf0\x9f\x98\"",
+    b"\"\xed\xa0\xbd\"",
+    b"\"half an emoji \\ud83d\"",
+    b"\"\\ude00\\ud83d\"",
+];
+
+/// What is in strings of MessagePack that are not UTF-8. The fourth is how the JavaScript client writes half an emoji.
+const BAD_MESSAGEPACK: [&[u8]; 4] = [b"\xff", b"a\xc3(b", b"cut off \xf0\x9f\x98", b"half an emoji \xed\xa0\xbd"];
+
+fn bad(protocol: Protocol) -> Vec<&'static [u8]> {
+    match protocol {
+        Protocol::Json => BAD_JSON.to_vec(),
+        Protocol::MessagePack => BAD_MESSAGEPACK.to_vec(),
+    }
+}
+
+/// The bytes of a message with a bad string in it.
+fn with(protocol: Protocol, message: &Value, bad: &[u8]) -> Vec<u8> {
+    let (bytes, here) = match protocol {
+        Protocol::Json => (serde_json::to_vec(message).unwrap(), format!("\"{HERE}\"").into_bytes()),
+        Protocol::MessagePack => (rmp_serde::to_vec(message).unwrap(), [b"\xa4", HERE.as_bytes()].concat()),
+    };
+    let at = bytes.windows(here.len()).position(|window| window == here).expect("a place for the bad string");
+    let (before, after) = (&bytes[..at], &bytes[at + here.len()..]);
+    match protocol {
+        Protocol::Json => [before, bad, after, b"\x1e"].concat(),
+        Protocol::MessagePack => framed(&[before, &[0xd9, u8::try_from(bad.len()).unwrap()], bad, after].concat()),
+    }
+}
+
+fn call(protocol: Protocol, id: &str, target: &str, arguments: Value, streams: &[&str]) -> Value {
+    match protocol {
+        Protocol::Json => {
+            json!({ "type": 1, "invocationId": id, "target": target, "arguments": arguments, "streamIds": streams })
+        }
+        Protocol::MessagePack => json!([1, {}, id, target, arguments, streams]),
+    }
+}
+
+fn item(protocol: Protocol, id: &str, item: Value) -> Value {
+    match protocol {
+        Protocol::Json => json!({ "type": 2, "invocationId": id, "item": item }),
+        Protocol::MessagePack => json!([2, {}, id, item]),
+    }
+}
+
+fn completion(protocol: Protocol, id: &str, result: Value) -> Value {
+    match protocol {
+        Protocol::Json => json!({ "type": 3, "invocationId": id, "result": result }),
+        Protocol::MessagePack => json!([3, {}, id, 3, result]),
+    }
+}
+
+/// What is called, streamed and answered with bad strings, over every transport and protocol of a hub; everybody hears
+/// what they can read, and who sent it is told and goes on. The clients of the kit read strictly.
+fn play(protocols: &[Protocol], servers: &[Server]) {
+    let address = servers.last().unwrap().address;
+    for &protocol in protocols {
+        let mut others: Vec<_> =
+            protocols.iter().map(|&by| Client::connect(servers[0].address, Transport::WebSockets, by)).collect();
+        for transport in [Transport::WebSockets, Transport::ServerSentEvents, Transport::LongPolling] {
+            if (transport, protocol) == (Transport::ServerSentEvents, Protocol::MessagePack) {
+                continue;
+            }
+            let mut evil = Client::connect(address, transport, protocol);
+            for bad in bad(protocol) {
+                says(protocol, bad, &mut evil, &mut others);
+                uploads(protocol, bad, &mut evil, &mut others);
+                answers(protocol, bad, &mut evil, &mut others);
+                let mark = unique("still here");
+                evil.ok("SendMessage", json!(["evil", mark]));
+                others.iter_mut().for_each(|other| other.expect("ReceiveMessage", json!(["evil", mark])));
+            }
+            evil.leave();
+        }
+    }
+}
+
+/// As an argument: to everybody, to one, back to itself, as the name of a member.
+fn says(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
+    let read = String::from_utf8_lossy(bad).into_owned();
+    let mut put = |target: &str, arguments: Value| {
+        let id = unique("bad");
+        evil.put(&with(protocol, &call(protocol, &id, target, arguments, &[]), bad), BINARY);
+        let result = evil.completion(&id);
+        match protocol {
+            Protocol::Json => assert_eq!(
+                result.unwrap_err(),
+                format!(
+                    "Failed to invoke '{target}' due to an error on the server. InvalidDataException: Error binding \
+                     arguments. Make sure that the types of the provided values match the types of the hub method \
+                     being invoked."
+                )
+            ),
+            Protocol::MessagePack => return Some(result.unwrap()),
+        }
+        None
+    };
+    let echoed = put("Echo", json!([[{ "a": HERE }]]));
+    assert!(echoed.is_none_or(|value| value == json!([{ "a": read }])));
+    let echoed = put("Echo", json!([{ HERE: [1] }]));
+    assert!(echoed.is_none_or(|value| value == json!({ &read: [1] })));
+    put("SendMessage", json!(["evil", HERE]));
+    for other in others.iter_mut() {
+        put("Tell", json!([other.id, HERE]));
+    }
+    if protocol == Protocol::MessagePack {
+        for other in others {
+            other.expect("ReceiveMessage", json!(["evil", read]));
+            other.expect("Told", json!([read, format!("in text: {read}")]));
+        }
+    }
+}
+
+/// As an item of an upload.
+fn uploads(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
+    let read = String::from_utf8_lossy(bad).into_owned();
+    let (id, stream) = (unique("upload"), unique("stream"));
+    let good = |message: Value| match protocol {
+        Protocol::Json => record(&message),
+        Protocol::MessagePack => framed(&rmp_serde::to_vec(&message).unwrap()),
+    };
+    let sent = [
+        good(call(protocol, &id, "SendLines", json!([]), &[&stream])),
+        good(item(protocol, &stream, json!(["good", id]))),
+        with(protocol, &item(protocol, &stream, json!([HERE])), bad),
+        good(item(protocol, &stream, json!(["behind", id]))),
+        good(completion(protocol, &stream, Value::Null)),
+    ];
+    evil.put(&sent.concat(), BINARY);
+    let result = evil.completion(&id);
+    others.iter_mut().for_each(|other| other.expect("Line", json!([[["good", id]]])));
+    let behind = json!([[["behind", id]]]);
+    match protocol {
+        Protocol::Json => {
+            // The stream is over with the bad item; what comes behind it is passed over.
+            assert_eq!(
+                result.unwrap_err(),
+                "An unexpected error occurred invoking 'SendLines' on the server. HubException: Failed to bind Stream \
+                 message. JsonException: The JSON value could not be converted to System.String."
+            );
+            assert_eq!(others[0].count_now("Line", &behind), 0);
+        }
+        Protocol::MessagePack => {
+            result.unwrap();
+            for other in others {
+                other.expect("Line", json!([[[read]]]));
+                other.expect("Line", behind.clone());
+            }
+        }
+    }
+}
+
+/// As the result of a client's method.
+fn answers(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
+    let read = String::from_utf8_lossy(bad).into_owned();
+    for other in others {
+        let asked = unique("question");
+        let call = other.begin("Ask", json!([evil.id, asked]));
+        let question = evil.question("Answer", &json!(asked));
+        evil.put(&with(protocol, &completion(protocol, &question, json!({ "list": [HERE] })), bad), BINARY);
+        let result = other.completion(&call);
+        match protocol {
+            Protocol::Json => assert_eq!(
+                result.unwrap_err(),
+                "An unexpected error occurred invoking 'Ask' on the server. HubException: Error trying to deserialize \
+                 result to String. The JSON value could not be converted to System.String."
+            ),
+            Protocol::MessagePack => assert_eq!(result.unwrap(), json!({ "answer": { "list": [read] } })),
+        }
+    }
+}
+
+fn config(protocols: &[Protocol]) -> String {
+    let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+    format!("[hubs.chat]\nprotocols = {names:?}{METHODS}")
+}
+
+const SETS: [&[Protocol]; 3] = [&[Protocol::Json], &[Protocol::MessagePack], &[Protocol::Json, Protocol::MessagePack]];
+
+#[test]
+fn nobody_gets_text_that_is_not_unicode() {
+    for protocols in SETS {
+        play(protocols, &[Server::setup().config(&config(protocols)).start().ready()]);
+    }
+}
+
+#[test]
+fn nobody_on_another_node_gets_text_that_is_not_unicode() {
+    let redis = Redis::start();
+    for (number, protocols) in SETS.into_iter().enumerate() {
+        let server = || {
+            let setup = Server::setup().config(&config(protocols)).redis(&redis);
+            setup.env("BACKPLANE__CHANNEL_PREFIX", format!("set{number}")).start().ready()
+        };
+        play(protocols, &[server(), server()]);
+    }
+}
+
+/// A hub message as envelopes carry it: the protocol's name, and binary (reference/redis-backplane.md A.3, A.6).
+fn carried(protocol: Protocol, message: &[u8]) -> Vec<u8> {
+    let name = protocol.name();
+    let mut bytes = vec![0xa0 | u8::try_from(name.len()).unwrap()];
+    bytes.extend(name.bytes());
+    bytes.extend([0xc4, u8::try_from(message.len()).unwrap()]);
+    bytes.extend(message);
+    bytes
+}
+
+/// The id of a question and the channel that its answer belongs on: two strings of an envelope that follow each other.
+/// With it how many bytes it took.
+fn return_address(held: &[u8]) -> Option<((String, String), usize)> {
+    let start = b"chat:internal:return:";
+    let mut found = held.windows(start.len()).enumerate().filter(|(_, window)| window == start).map(|(at, _)| at);
+    // Elsewhere the name is a string of Redis' protocol, without a MessagePack head.
+    let at = found.find(|&at| at >= 25 && held[at - 2] == 0xd9 && held[at - 25] == 0xb6)?;
+    let end = at + usize::from(held[at - 1]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Some(((text(&held[at - 24..at - 2]), text(held.get(at..end)?)), end))
+}
+
+#[test]
+fn what_strangers_publish_on_redis_is_left_out_unless_it_is_unicode_text() {
+    let redis = Redis::start();
+    for protocols in SETS {
+        let prefix = unique("strangers");
+        let setup = Server::setup().config(&config(protocols)).redis(&redis);
+        let server = setup.env("BACKPLANE__CHANNEL_PREFIX", &prefix).start().ready();
+        let clients = protocols.iter().map(|&by| Client::connect(server.address, Transport::WebSockets, by));
+        let mut clients: Vec<_> = clients.collect();
+        let all = format!("{prefix}chat:all");
+        for bad in BAD_JSON {
+            let message = with(Protocol::Json, &json!({ "type": 1, "target": "M", "arguments": [HERE] }), bad);
+            let payload = [b"\x92\x90\x81", &carried(Protocol::Json, &message)[..]].concat();
+            assert_eq!(redis.publish(&all, &payload), 1);
+        }
+        for bad in BAD_MESSAGEPACK {
+            let message = with(Protocol::MessagePack, &json!([1, {}, null, "M", [HERE], []]), bad);
+            let payload = [b"\x92\x90\x81", &carried(Protocol::MessagePack, &message)[..]].concat();
+            assert_eq!(redis.publish(&all, &payload), 1);
+        }
+        let mark = unique("behind");
+        clients[0].ok("SendMessage", json!(["stranger", mark]));
+        clients.iter_mut().for_each(|client| client.expect("ReceiveMessage", json!(["stranger", mark])));
+        server.expect_logged("a hub message with text that is not Unicode in Invocation", 1);
+    }
+}
+
+#[test]
+fn what_strangers_answer_over_redis_is_unicode_text_or_an_error() {
+    let redis = Redis::start();
+    let server = Server::setup().config(&config(SETS[2])).redis(&redis).start().ready();
+    let mut asker = Client::ws(server.address);
+    let mut monitor = redis.monitor();
+    for protocol in SETS[2] {
+        for bad in bad(*protocol) {
+            let call = asker.begin("Ask", json!(["elsewhere", "?"]));
+            let (id, channel) = monitor.take(within(PATIENCE), return_address).unwrap();
+            let answer = with(*protocol, &completion(*protocol, &id, json!([HERE])), bad);
+            let payload = [&[0x92], &carried(*protocol, &answer)[..]].concat();
+            assert_eq!(redis.publish(&channel, &payload), 2, "the server and the monitor");
+            let result = asker.completion(&call);
+            match protocol {
+                Protocol::Json => {
+                    assert!(result.unwrap_err().contains("Error trying to deserialize result to String."))
+                }
+                Protocol::MessagePack => {
+                    assert_eq!(result.unwrap(), json!({ "answer": [String::from_utf8_lossy(bad)] }));
+                }
+            }
+        }
+    }
+}
