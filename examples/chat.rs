@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
-use hubplane::config::{Config, HubOptions};
-use hubplane::hub::{Caller, Methods};
+use hubplane::config::Config;
+use hubplane::hub::{Caller, HubRoute, Methods};
 use hubplane::server::Server;
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         });
 
-    let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
+    let server = Server::builder(Config::default()).hub(HubRoute::new("/chat", chat)).build().await?;
     server.run_until_signal().await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser};
 use futures_util::{StreamExt, stream};
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
-use hubplane::hub::{Caller, HubError, Items, Methods, RequestInfo, Upload};
+use hubplane::hub::{Caller, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
 use hubplane::ids::UserId;
 use hubplane::protocol::RawValue;
 use hubplane::server::Server;
@@ -62,9 +62,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..HubOptions::default()
     };
 
+    let hub = facts(streams(groups(sends(chat(Methods::new())))));
     let server = Server::builder(config)
         // The hub type's full name: all servers of a farm must agree on it.
-        .hub("/chat", "Chat.ChatHub", facts(streams(groups(sends(chat(Methods::new()))))), hub_options)
+        .hub(HubRoute::new("/chat", hub).backplane_name("Chat.ChatHub").options(hub_options))
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
         .build()
         .await?

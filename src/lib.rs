@@ -25,8 +25,8 @@
 //! # As a library
 //!
 //! ```no_run
-//! use hubplane::config::{Config, HubOptions};
-//! use hubplane::hub::{Caller, Methods};
+//! use hubplane::config::Config;
+//! use hubplane::hub::{Caller, HubContext, HubRoute, Methods};
 //! use hubplane::server::Server;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,12 +34,10 @@
 //!     caller.clients().all().send("ReceiveMessage", (user, message)).await?;
 //!     Ok(())
 //! });
-//! let server = Server::builder(Config::default()).hub("/chat", "Chat", chat, HubOptions::default()).build().await?;
-//!
-//! // Sends from outside of a call.
-//! if let Some(clients) = server.clients("/chat") {
-//!     tokio::spawn(async move { clients.all().send("Notice", ("up",)).await });
-//! }
+//! // Sends from outside of a call; it may be handed out before there is a server.
+//! let context = HubContext::new();
+//! let server = Server::builder(Config::default()).hub(HubRoute::new("/chat", chat).context(&context)).build().await?;
+//! tokio::spawn(async move { context.clients().all().send("Notice", ("up",)).await });
 //! server.run_until_signal().await?;
 //! # Ok(())
 //! # }

@@ -29,10 +29,10 @@ use std::time::Duration;
 use clap::Parser;
 use futures_util::future::BoxFuture;
 use hubplane::config::{Authorize, Config, HubOptions};
-use hubplane::hub::{Caller, HubError, Methods, RequestInfo};
+use hubplane::hub::{Caller, HubContext, HubError, HubRoute, Methods, RequestInfo};
 use hubplane::protocol::TransportKind;
 use hubplane::server::Server;
-use hubplane::transport::{RawConnection, RawStream};
+use hubplane::transport::{RawConnection, RawRoute, RawStream};
 
 use pages::Pages;
 
@@ -62,27 +62,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let authorized = Methods::new().method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) });
 
     let auth = pages::auth();
-    let pages = Pages::default();
+    let context = HubContext::new();
+    let pages = Pages::new(context.clone());
+    let hub = |path, name, hub, options: &HubOptions| HubRoute::new(path, hub).name(name).options(options.clone());
     let config = Config { listen, auth: auth.clone(), ..Config::default() };
     let server = Server::builder(config)
-        .hub("/testhub", "TestHub", test_hub::hub(), options.clone())
-        .hub("/testhub-nowebsockets", "TestHub-NoWebSockets", test_hub::hub(), no_websockets)
-        .hub("/uncreatable", "UncreatableHub", closed, options.clone())
-        .hub("/authorizedhub", "AuthorizedHub", authorized, options.clone())
-        .authorize("/authorizedhub", Authorize::user())
-        .hub("/weatherHub", "WeatherHub", others::weather(), options.clone())
-        .hub("/chatHub", "ChatHub", others::chat(), options.clone())
-        .hub("/authHub", "AuthHub", others::auth(), options)
-        .authorize("/authHub", Authorize::user())
-        .raw("/echo", Arc::new(EchoBytes))
+        .hub(hub("/testhub", "TestHub", test_hub::hub(), &options).context(&context))
+        .hub(hub("/testhub-nowebsockets", "TestHub-NoWebSockets", test_hub::hub(), &no_websockets))
+        .hub(hub("/uncreatable", "UncreatableHub", closed, &options))
+        .hub(hub("/authorizedhub", "AuthorizedHub", authorized, &options).authorize(Authorize::user()))
+        .hub(hub("/weatherHub", "WeatherHub", others::weather(), &options))
+        .hub(hub("/chatHub", "ChatHub", others::chat(), &options))
+        .hub(hub("/authHub", "AuthHub", others::auth(), &options).authorize(Authorize::user()))
+        .raw(RawRoute::new("/echo", EchoBytes))
         .routes(pages.routes(auth))
         .headers(pages::cookies)
         .allow_any_origin_with_credentials()
         .build()
         .await?;
-    if let Some(clients) = server.clients("/testhub") {
-        pages.serve(clients);
-    }
     let server = server.bind()?;
     println!("ready {}", server.local_addr().port());
     server.run_until_signal().await?;

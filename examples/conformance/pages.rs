@@ -1,7 +1,7 @@
 //! What the tests ask of a server beside its hubs: tokens, redirects, cookies, a client's result as a page.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use hubplane::auth::mint::{Wish, mint};
 use hubplane::config::AuthConfig;
 use hubplane::config::auth::{Algorithm, KeyConfig, KeyMaterial};
-use hubplane::hub::{Clients, HubError};
+use hubplane::hub::{HubContext, HubError};
 use serde_json::{Value, json};
 
 /// The key that tokens are signed with. Everybody knows it: this server is for tests.
@@ -25,16 +25,16 @@ pub(crate) fn auth() -> AuthConfig {
     AuthConfig { keys: vec![key], ..AuthConfig::default() }
 }
 
-/// The pages, and the hub whose clients they ask, which is known only when the server is put together.
-#[derive(Clone, Default)]
+/// The pages, and the hub whose clients they ask.
+#[derive(Clone)]
 pub(crate) struct Pages {
-    clients: Arc<OnceLock<Clients>>,
+    hub: HubContext,
     redirects: Arc<AtomicU64>,
 }
 
 impl Pages {
-    pub(crate) fn serve(&self, clients: Clients) {
-        let _ = self.clients.set(clients);
+    pub(crate) fn new(hub: HubContext) -> Self {
+        Self { hub, redirects: Arc::default() }
     }
 
     pub(crate) fn routes(&self, auth: AuthConfig) -> Router {
@@ -56,8 +56,7 @@ impl Pages {
 
     /// Asks a client of the test hub for its `Result`, a number; an error is told by its text alone.
     async fn client_result(&self, id: String) -> String {
-        let Some(clients) = self.clients.get() else { return "the server starts".to_owned() };
-        match clients.client(id).invoke::<i32>("Result", ()).await {
+        match self.hub.clients().client(id).invoke::<i32>("Result", ()).await {
             Ok(number) => number.to_string(),
             Err(HubError::Hub(text)) => text,
             Err(HubError::Failed { message, .. }) => message,

@@ -20,8 +20,10 @@ pub use health::Readiness;
 
 use crate::metrics::{Format, Metrics};
 
-/// Paths that no hub and no raw connection may have.
-pub const RESERVED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// The paths of health and readiness.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+/// The path of the numbers.
+const METRICS: &str = "/metrics";
 
 /// The pages of one server.
 #[derive(Clone, Debug)]
@@ -30,6 +32,10 @@ pub struct Api {
     pub readiness: Readiness,
     /// What `/metrics` tells.
     pub metrics: Metrics,
+    /// Whether `/healthz` and `/readyz` are served.
+    pub health_pages: bool,
+    /// Whether `/metrics` is served.
+    pub metrics_page: bool,
     /// Whether the demo page is served.
     pub demo: bool,
 }
@@ -37,18 +43,23 @@ pub struct Api {
 impl Api {
     /// Answers what operators ask: health, readiness, metrics. None: the path is none of these.
     pub fn handle(&self, request: &Request) -> Option<Response> {
-        let page = match request.uri().path() {
-            "/healthz" => health::alive,
-            "/readyz" => return Some(only_get(request, || self.readiness.page())),
-            "/metrics" => return Some(only_get(request, || self.scrape(request))),
+        Some(match request.uri().path() {
+            "/healthz" if self.health_pages => only_get(request, health::alive),
+            "/readyz" if self.health_pages => only_get(request, || self.readiness.page()),
+            METRICS if self.metrics_page => only_get(request, || self.scrape(request)),
             _ => return None,
-        };
-        Some(only_get(request, page))
+        })
+    }
+
+    /// The paths that no hub and no raw connection may have beside these pages. A hub may stand in front of the demo.
+    pub fn reserved(health_pages: bool, metrics_page: bool) -> Vec<&'static str> {
+        HEALTH.into_iter().filter(|_| health_pages).chain(metrics_page.then_some(METRICS)).collect()
     }
 
     /// The paths of all its pages.
     pub fn paths(&self) -> impl Iterator<Item = &'static str> {
-        RESERVED.into_iter().chain(demo::paths().filter(|_| self.demo))
+        let pages = Self::reserved(self.health_pages, self.metrics_page);
+        pages.into_iter().chain(demo::paths().filter(|_| self.demo))
     }
 
     /// Answers a file of the demo page, where it is on. None: there is no such file.

@@ -18,7 +18,11 @@ fn pages() -> Pages {
     let phase = PhaseWatch::default();
     let (link, receiver) = watch::channel(LinkState::Up);
     let readiness = Readiness::new(phase.clone(), receiver);
-    Pages { api: Api { readiness, metrics: Metrics::default(), demo: true }, phase, link }
+    Pages {
+        api: Api { readiness, metrics: Metrics::default(), health_pages: true, metrics_page: true, demo: true },
+        phase,
+        link,
+    }
 }
 
 fn get(path: &str) -> Request {

@@ -101,3 +101,17 @@ impl Default for HubOptions {
         }
     }
 }
+
+impl HubOptions {
+    /// What nothing can be served with. Options that come from a file are checked where they are read.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        [
+            (self.protocols.is_empty(), "protocols is empty"),
+            (self.transports.is_empty(), "transports is empty"),
+            (self.maximum_parallel_invocations_per_client == 0, "maximum_parallel_invocations_per_client is 0"),
+            (self.stream_buffer_capacity == 0, "stream_buffer_capacity is 0"),
+        ]
+        .into_iter()
+        .find_map(|(wrong, what)| wrong.then_some(what))
+    }
+}

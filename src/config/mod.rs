@@ -68,6 +68,9 @@ pub struct Config {
     pub backplane: BackplaneConfig,
     /// Whose tokens are taken.
     pub auth: AuthConfig,
+    /// The options of hubs and raw connections that a Rust host adds without options of their own
+    /// (`[hub_defaults]`, which the declared hubs have in theirs already).
+    pub hub_defaults: HubOptions,
     /// The declared hubs.
     pub hubs: Vec<HubConfig>,
 }
@@ -124,6 +127,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             backplane: BackplaneConfig::Memory,
             auth: AuthConfig::default(),
+            hub_defaults: HubOptions::default(),
             hubs: Vec::new(),
         }
     }

@@ -91,6 +91,7 @@ pub(super) fn read(
         request_timeout,
         backplane,
         auth,
+        hub_defaults: defaults.values,
         hubs,
     }
 }

@@ -62,6 +62,12 @@ pub enum SendError {
     /// An empty group name in a list of groups (reference/signalr-protocol.md 4.12).
     #[error("Cannot send to an empty group name.")]
     EmptyGroup,
+    /// It was sent through a `HubContext` that has no hub yet.
+    #[error(
+        "this hub context has no hub yet: give it to a hub with HubRoute::context, and await Builder::build before it \
+         sends"
+    )]
+    NotAttached,
 }
 
 impl SendError {
@@ -72,6 +78,7 @@ impl SendError {
             Self::Backplane(_) => "RedisConnectionException",
             Self::AckTimeout => "TaskCanceledException",
             Self::EmptyGroup => "ArgumentException",
+            Self::NotAttached => "InvalidOperationException",
         }
     }
 }

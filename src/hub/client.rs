@@ -54,17 +54,18 @@ impl Client {
         })
     }
 
-    async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, AskError> {
+    async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, HubError> {
+        let delivery = self.audience.delivery()?;
         match &self.asking {
             Asking::Free => {}
             Asking::Call(slot) => slot.give_up(),
             Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
-                return Err(AskError::WhileConnecting);
+                return Err(AskError::WhileConnecting.into());
             }
             Asking::WhileConnecting(_) => {}
         }
-        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
-        self.audience.delivery().ask(id, method, arguments, self.timeout).await
+        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from("")).into()) };
+        Ok(delivery.ask(id, method, arguments, self.timeout).await?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::asking::Asking;
 use super::client::Client;
+use super::context::HubContext;
 use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
@@ -13,7 +14,7 @@ use crate::target::{Scope, Target};
 /// Whom messages can be sent to, from a hub method or from outside.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    delivery: Arc<Delivery>,
+    delivery: DeliveryRef,
     caller: Option<ConnectionId>,
     asking: Asking,
 }
@@ -22,25 +23,41 @@ pub struct Clients {
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Audience {
-    delivery: Arc<Delivery>,
+    delivery: DeliveryRef,
     target: Target,
 }
 
 /// Who is in which group.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    delivery: Arc<Delivery>,
+    delivery: DeliveryRef,
+}
+
+/// To a hub's delivery, now or when it will be there.
+#[derive(Clone, Debug)]
+enum DeliveryRef {
+    Delivery(Arc<Delivery>),
+    Context(HubContext),
+}
+
+impl DeliveryRef {
+    fn delivery(&self) -> Result<&Arc<Delivery>, SendError> {
+        match self {
+            Self::Delivery(delivery) => Ok(delivery),
+            Self::Context(context) => context.delivery(),
+        }
+    }
 }
 
 impl Clients {
     /// From outside of any call.
-    pub(crate) fn of(delivery: Arc<Delivery>) -> Self {
-        Self { delivery, caller: None, asking: Asking::Free }
+    pub(super) fn of_context(context: HubContext) -> Self {
+        Self { delivery: DeliveryRef::Context(context), caller: None, asking: Asking::Free }
     }
 
     /// Of a call, or of a hook, of this connection.
     pub(super) fn of_caller(delivery: Arc<Delivery>, caller: ConnectionId, asking: Asking) -> Self {
-        Self { delivery, caller: Some(caller), asking }
+        Self { delivery: DeliveryRef::Delivery(delivery), caller: Some(caller), asking }
     }
 
     /// Any target.
@@ -121,29 +138,34 @@ impl Audience {
     ///
     /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
     /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
-    /// such a call for a broken message and hang up), or when the backplane is needed and away.
+    /// such a call for a broken message and hang up), when the backplane is needed and away, or when this came from a
+    /// [`HubContext`] that has no hub yet.
     pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
         if method.is_empty() {
             return Err(SendError::Value(ValueError("the method to call has an empty name".to_owned())));
         }
         let arguments = arguments.into_arguments().map_err(SendError::Value)?;
-        self.delivery.send(&self.target, method, arguments).await
+        self.delivery()?.send(&self.target, method, arguments).await
     }
 
-    pub(super) fn delivery(&self) -> &Delivery {
-        &self.delivery
+    pub(super) fn delivery(&self) -> Result<&Delivery, SendError> {
+        Ok(self.delivery.delivery()?)
     }
 }
 
 impl Groups {
-    pub(crate) fn of(delivery: Arc<Delivery>) -> Self {
-        Self { delivery }
+    pub(super) fn of(delivery: Arc<Delivery>) -> Self {
+        Self { delivery: DeliveryRef::Delivery(delivery) }
+    }
+
+    pub(super) fn of_context(context: HubContext) -> Self {
+        Self { delivery: DeliveryRef::Context(context) }
     }
 
     /// Puts a connection into a group, on whichever node it is. Done when what is sent to the group afterwards
     /// reaches it. A connection of another node that does not answer within 30 s is an error.
     pub async fn add(&self, connection: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<(), SendError> {
-        self.delivery.join(&connection.into(), &group.into()).await
+        self.delivery.delivery()?.join(&connection.into(), &group.into()).await
     }
 
     /// Takes a connection out of a group; no error where it was not in it.
@@ -152,7 +174,7 @@ impl Groups {
         connection: impl Into<ConnectionId>,
         group: impl Into<GroupName>,
     ) -> Result<(), SendError> {
-        self.delivery.leave(&connection.into(), &group.into()).await
+        self.delivery.delivery()?.leave(&connection.into(), &group.into()).await
     }
 }
 
@@ -187,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn outside_of_a_call_there_is_no_caller() {
-        let outside = Clients::of(caller("me", None).await.clients().delivery);
+        let outside = HubContext::of(caller("me", None).await.delivery().clone()).clients();
         assert_eq!(outside.caller().audience.target, Scope::Connections(vec![]).into());
         assert_eq!(outside.others().target, Target::all());
     }

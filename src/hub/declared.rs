@@ -210,7 +210,9 @@ fn step_error(error: SendError) -> HubError {
     match error {
         SendError::Backplane(BackplaneError::Value(_)) => failed(error.to_string()),
         SendError::Backplane(_) => error.into(),
-        SendError::Value(_) | SendError::AckTimeout | SendError::EmptyGroup => failed(error.to_string()),
+        SendError::Value(_) | SendError::AckTimeout | SendError::EmptyGroup | SendError::NotAttached => {
+            failed(error.to_string())
+        }
     }
 }
 

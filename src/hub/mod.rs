@@ -5,11 +5,13 @@
 //! | --- | --- |
 //! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
 //! | [`clients`] | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
+//! | [`context`] | [`HubContext`]: the same from outside of a call |
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
 //! | `asking` | what a call gives up while it asks |
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
 //! | [`parameters`] | what those take: arguments, [`Items`] of uploads, [`Cancellation`] |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
+//! | [`route`] | [`HubRoute`]: a hub with where and how it is served |
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
 //! | [`declared`] | [`Declared`]: a hub made of configuration |
 //! | [`values`] | what methods take and return, and what clients are called with |
@@ -19,11 +21,13 @@ pub(crate) mod asking;
 pub mod caller;
 pub mod client;
 pub mod clients;
+pub mod context;
 pub mod declared;
 mod definition;
 pub mod methods;
 mod names;
 pub mod parameters;
+pub mod route;
 #[cfg(test)]
 mod test_kit;
 pub mod upload;
@@ -37,10 +41,12 @@ use futures_util::stream::BoxStream;
 pub use caller::{Caller, RequestInfo};
 pub use client::Client;
 pub use clients::{Audience, Clients, Groups};
+pub use context::HubContext;
 pub use declared::Declared;
 pub use definition::HubDefinitionError;
 pub use methods::{MethodFn, Methods};
 pub use parameters::{Cancellation, Items, Parameter};
+pub use route::HubRoute;
 pub use upload::Upload;
 pub use values::{Argument, IntoArguments, IntoValue};
 

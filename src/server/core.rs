@@ -18,6 +18,7 @@ use crate::backplane::{Backplane, InboundReceiver, LinkState};
 use crate::close::CloseReason;
 use crate::connection::HubHost;
 use crate::delivery::inbound::Router;
+use crate::hub::HubContext;
 use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::phase::{Phase, PhaseWatch};
 use crate::transport::Transports;
@@ -52,10 +53,11 @@ pub(super) struct NamedHub {
 }
 
 impl Core {
-    /// The hub at a path.
-    pub(super) fn hub(&self, path: &str) -> Option<&Arc<HubHost>> {
+    /// The context of the hub at a path.
+    pub(super) fn hub_context(&self, path: &str) -> Option<HubContext> {
         // Hubs are claimed before raw connections, so that places agree.
-        self.hubs.get(self.paths.position(path)?).map(|hub| &hub.host)
+        let hub = self.hubs.get(self.paths.position(path)?)?;
+        Some(HubContext::of(hub.host.delivery.clone()))
     }
 }
 

@@ -19,6 +19,29 @@ pub enum ServeError {
     /// Two hubs share a name on the backplane, and would hear each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
     BackplaneName(String),
+    /// Two hubs share a name, and would share their metrics.
+    #[error("two hubs have the name {0:?}; give one of them another with HubRoute::name")]
+    Name(String),
+    /// A hub without a name.
+    #[error("the hub at {path:?} has an empty name")]
+    EmptyName {
+        /// Its path.
+        path: String,
+    },
+    /// Options of a hub or raw connection that nothing can be served with.
+    #[error("the options of {path:?} cannot be used: {why}")]
+    Options {
+        /// Its path.
+        path: String,
+        /// Which option, and what is wrong with it.
+        why: &'static str,
+    },
+    /// A hub context belongs to one hub.
+    #[error("the context of the hub {name:?} belongs to another hub already; give each hub one of its own")]
+    Context {
+        /// The hub that was to have it too.
+        name: String,
+    },
     /// A hub was put together wrongly, such as with two methods of one name.
     #[error("the hub {name:?} cannot be served: {source}")]
     Hub {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::core::Core;
-use crate::hub::{Clients, Groups};
+use crate::hub::HubContext;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 
 /// A server that may be running: for stopping it in good order, for its readiness and its numbers. Cheap to clone.
 ///
-/// The server lives as long as its router, a clone of that, or one of its handles does.
+/// The server lives as long as its router, a clone of that, or one of its handles does; so a hub must not keep a handle
+/// of its own server. It keeps a [`HubContext`].
 #[derive(Clone, Debug)]
 pub struct ServerHandle(pub(super) Arc<Core>);
 
@@ -70,13 +71,8 @@ impl ServerHandle {
         &self.0.metrics
     }
 
-    /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. None: no hub is there.
-    pub fn clients(&self, path: &str) -> Option<Clients> {
-        Some(Clients::of(self.0.hub(path)?.delivery.clone()))
-    }
-
-    /// Who is in which group, from outside of a hub's methods, by the hub's path. None: no hub is there.
-    pub fn groups(&self, path: &str) -> Option<Groups> {
-        Some(Groups::of(self.0.hub(path)?.delivery.clone()))
+    /// Sends to the clients of a hub from outside of its methods, by the hub's path. None: no hub is there.
+    pub fn hub_context(&self, path: &str) -> Option<HubContext> {
+        self.0.hub_context(path)
     }
 }

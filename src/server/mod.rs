@@ -4,7 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | [`Server`]: what is put together |
-//! | `builder` | [`Builder`]: put together from configuration, hubs and routes |
+//! | `builder`, `build` | [`Builder`]: what a server is put together of; how |
 //! | `core`, `drain` | what stands behind the requests, with its background tasks; how it stops |
 //! | `handle` | [`ServerHandle`]: what a host holds of it |
 //! | `site`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
@@ -17,6 +17,7 @@
 mod bearer;
 mod body;
 mod bound;
+mod build;
 mod builder;
 mod core;
 mod cors;
@@ -46,7 +47,7 @@ pub use stop::{Shutdown, Signals};
 use self::core::Core;
 use self::site::Site;
 use crate::config::Config;
-use crate::hub::{Clients, Groups};
+use crate::hub::HubContext;
 use crate::metrics::Metrics;
 
 /// A server that is put together. It is served by a listener of its own ([`Server::run`], [`Server::bind`]) or within
@@ -75,16 +76,9 @@ impl Server {
         ServerHandle(self.core.clone())
     }
 
-    /// Whom messages can be sent to from outside of a hub's methods, by the hub's path. To be taken before the server
-    /// runs; it is cheap to clone, and goes on while the server does. None: no hub is there.
-    pub fn clients(&self, path: &str) -> Option<Clients> {
-        self.handle().clients(path)
-    }
-
-    /// Who is in which group, from outside of a hub's methods, by the hub's path, as [`Server::clients`]. None: no hub
-    /// is there.
-    pub fn groups(&self, path: &str) -> Option<Groups> {
-        self.handle().groups(path)
+    /// Sends to the clients of a hub from outside of its methods, by the hub's path. None: no hub is there.
+    pub fn hub_context(&self, path: &str) -> Option<HubContext> {
+        self.core.hub_context(path)
     }
 
     /// The numbers it tells at `/metrics`.

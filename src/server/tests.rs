@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod build;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::*;
-use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Methods, Reply};
+use crate::hub::{Call, Caller, Hub, HubError, HubRoute, MethodShape, Reply};
 
 #[cfg(target_os = "linux")]
 mod deaf;
@@ -33,7 +34,15 @@ fn config() -> Config {
     Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() }
 }
 
+/// Starts a server, and waits until it is ready.
 async fn start(builder: Builder) -> Running {
+    let running = serve(builder).await;
+    running.until("/readyz", "200").await;
+    running
+}
+
+/// Starts a server, which takes connections from then on.
+async fn serve(builder: Builder) -> Running {
     let bound = builder.build().await.unwrap().bind().unwrap();
     let address = bound.local_addr();
     let stop = Shutdown::default();
@@ -41,9 +50,7 @@ async fn start(builder: Builder) -> Running {
         let stop = stop.clone();
         async move { bound.run_until(&stop).await }
     });
-    let running = Running { address, stop, ended };
-    running.until("/readyz", "200").await;
-    running
+    Running { address, stop, ended }
 }
 
 impl Running {
@@ -143,7 +150,7 @@ const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
 #[tokio::test]
 async fn a_connection_whose_task_breaks_is_counted_out() {
     let builder = Server::builder(config())
-        .hub("/hub", "Hub", Nothing, crate::config::HubOptions::default())
+        .hub(HubRoute::new("/hub", Nothing).name("Hub"))
         .user_id(|_| panic!("a planted panic of the host's own code"));
     let server = start(builder).await;
     let mut client = server.connect().await;
@@ -371,32 +378,4 @@ async fn an_address_in_use_is_named() {
     let again = Server::builder(Config { listen: server.address, ..config() }).build().await.unwrap();
     let error = again.bind().unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {}: another program listens there already", server.address));
-}
-
-#[tokio::test]
-async fn hubs_that_clash_are_refused() {
-    use crate::config::HubOptions;
-    let two = |path: &str, name: &str| {
-        Server::builder(config())
-            .hub("/chat", "Chat", Nothing, HubOptions::default())
-            .hub(path, name, Nothing, HubOptions::default())
-            .build()
-    };
-    let error = two("/Chat/", "Other").await.unwrap_err().to_string();
-    assert_eq!(error, r#"the path "/Chat/" of the hub "Other" is taken already"#);
-    let error = two("/other", "Chat").await.unwrap_err().to_string();
-    assert_eq!(error, r#"two hubs have the backplane name "Chat"; each needs one of its own"#);
-    let server = two("/other", "Other").await.unwrap();
-    assert!(server.clients("/OTHER").is_some() && server.groups("/chat").is_some());
-    assert!(server.clients("/nothing").is_none());
-}
-
-#[tokio::test]
-async fn a_hub_with_two_methods_of_one_name_is_refused() {
-    let hub = Methods::new().method("Send", |_: Caller| async { Ok(()) }).method("sEND", |_: Caller| async { Ok(()) });
-    let built = Server::builder(config()).hub("/chat", "Chat", hub, crate::config::HubOptions::default()).build().await;
-    assert_eq!(
-        built.unwrap_err().to_string(),
-        r#"the hub "Chat" cannot be served: there are two methods "sEND" (method names are case-insensitive)"#
-    );
 }

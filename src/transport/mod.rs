@@ -43,7 +43,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use endpoint::App;
-pub use raw::{RawConnection, RawStream};
+pub use raw::{RawConnection, RawRoute, RawStream};
 
 use self::endpoint::Endpoint;
 use self::guard::Guard;

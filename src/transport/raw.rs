@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::close::{CloseReason, CloseSignal};
+use crate::config::{Authorize, HubOptions};
 use crate::frame::framed;
 use crate::hub::RequestInfo;
 use crate::outbox::Outbox;
@@ -23,6 +24,46 @@ pub trait RawConnection: Send + Sync + 'static {
     /// Serves one connection. It ends when this returns. When the client goes, or the server stops,
     /// [`RawStream::recv`] gives `None` and this should return soon.
     fn run(&self, request: Arc<RequestInfo>, stream: RawStream) -> BoxFuture<'static, ()>;
+}
+
+/// A raw connection with where and how it is served.
+#[must_use = "a raw connection is served by the server that it is added to"]
+pub struct RawRoute {
+    pub(crate) path: String,
+    pub(crate) connection: Arc<dyn RawConnection>,
+    pub(crate) options: Option<HubOptions>,
+    pub(crate) authorize: Option<Arc<Authorize>>,
+}
+
+impl RawRoute {
+    /// A raw connection at a path, which begins with `/` and has no query.
+    pub fn new(path: impl Into<String>, connection: impl RawConnection) -> Self {
+        Self::shared(path, Arc::new(connection))
+    }
+
+    /// As [`RawRoute::new`], for one that the host keeps too.
+    pub fn shared(path: impl Into<String>, connection: Arc<dyn RawConnection>) -> Self {
+        Self { path: path.into(), connection, options: None, authorize: None }
+    }
+
+    /// Its options, of which those about transports, their time-outs and buffers have an effect. Default:
+    /// `hub_defaults` of the server's configuration.
+    pub fn options(mut self, options: HubOptions) -> Self {
+        self.options = Some(options);
+        self
+    }
+
+    /// Lets only those connect who fulfil a rule, as [`crate::hub::HubRoute::authorize`].
+    pub fn authorize(mut self, rule: Authorize) -> Self {
+        self.authorize = Some(Arc::new(rule));
+        self
+    }
+}
+
+impl fmt::Debug for RawRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRoute").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// One client's bytes.

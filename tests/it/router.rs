@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hubplane::config::{Config, HubOptions};
-use hubplane::hub::{Caller, Methods};
+use hubplane::config::Config;
+use hubplane::hub::{Caller, HubRoute, Methods};
 use hubplane::server::{Server, ServerHandle};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +32,7 @@ fn hub() -> Methods {
 }
 
 async fn server(config: Config) -> Server {
-    Server::builder(config).hub("/Chat", "Chat", hub(), HubOptions::default()).build().await.unwrap()
+    Server::builder(config).hub(HubRoute::new("/Chat", hub())).build().await.unwrap()
 }
 
 /// An application that `axum::serve` serves until it is told to stop.
@@ -222,7 +222,7 @@ async fn an_application_with_a_fallback_of_its_own_has_three_ways() {
         own().merge(server(Config::default()).await.into_router().reset_fallback()),
         own().nest_service("/realtime", server(Config::default()).await.into_router()),
         Server::builder(Config::default())
-            .hub("/Chat", "Chat", hub(), HubOptions::default())
+            .hub(HubRoute::new("/Chat", hub()))
             .routes(own())
             .build()
             .await
@@ -243,7 +243,7 @@ async fn paths_that_axum_would_read_differently_are_served() {
     let mut builder = Server::builder(Config::default());
     let paths = ["/{id}/chat", "/:name", "/*all", "/über", "/"];
     for path in paths {
-        builder = builder.hub(path, path, hub(), HubOptions::default());
+        builder = builder.hub(HubRoute::new(path, hub()).name(path));
     }
     let server = builder.build().await.unwrap();
     let handle = server.handle();

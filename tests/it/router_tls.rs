@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use http::Request;
 use hubplane::config::{Config, HubOptions};
-use hubplane::hub::{Caller, Methods};
+use hubplane::hub::{Caller, HubRoute, Methods};
 use hubplane::server::Server;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -85,7 +85,8 @@ async fn serve(app: Router) -> SocketAddr {
 async fn every_transport_works_under_tls() {
     let hub = Methods::new().method("Echo", |_: Caller, text: String| async move { Ok(text) });
     let options = HubOptions { maximum_receive_message_size: None, ..HubOptions::default() };
-    let server = Server::builder(Config::default()).hub("/chat", "Chat", hub, options).build().await.unwrap();
+    let server =
+        Server::builder(Config::default()).hub(HubRoute::new("/chat", hub).options(options)).build().await.unwrap();
     let handle = server.handle();
     let address = serve(Router::new().nest("/realtime", server.into_router())).await;
 

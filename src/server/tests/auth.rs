@@ -5,9 +5,9 @@ use http::{HeaderMap, Uri};
 
 use super::*;
 use crate::auth::{Authenticate, Principal, Refused};
+use crate::config::Authorize;
 use crate::config::auth::{Algorithm, KeyConfig, KeyMaterial};
-use crate::config::{Authorize, HubOptions};
-use crate::hub::{Caller, Methods};
+use crate::hub::{Caller, HubRoute, Methods};
 
 /// Users are known by a header, as behind a proxy that has asked them.
 struct ByHeader;
@@ -45,10 +45,9 @@ fn hub() -> Methods {
 #[tokio::test]
 async fn a_host_knows_its_users_in_its_own_way() {
     let builder = Server::builder(config())
-        .hub("/chat", "chat", hub(), HubOptions::default())
-        .hub("/admins", "admins", hub(), HubOptions::default())
+        .hub(HubRoute::new("/chat", hub()).authorize(Authorize::user()))
+        .hub(HubRoute::new("/admins", hub()).authorize(Authorize::user()))
         .authorize("/Admins/", Authorize::user().role("admin"))
-        .authorize("/chat", Authorize::user())
         .authenticate(ByHeader);
     let server = start(builder).await;
     let asked = async |path: &str, user: &str| {
@@ -95,7 +94,7 @@ async fn a_host_knows_its_users_in_its_own_way() {
 #[tokio::test]
 async fn rules_that_cannot_be_kept_do_not_start() {
     let rule = Authorize::user;
-    let builder = || Server::builder(config()).hub("/chat", "chat", hub(), HubOptions::default());
+    let builder = || Server::builder(config()).hub(HubRoute::new("/chat", hub()));
     let error = builder().authorize("/chat", rule()).build().await.unwrap_err().to_string();
     assert!(error.contains("/chat is guarded, but there are no keys"), "{error}");
     let error = builder().authenticate(ByHeader).authorize("/chta", rule()).build().await.unwrap_err().to_string();

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{Client, Config, Nothing, Running, ServeError, Server, config, start};
-use crate::config::HubOptions;
+use crate::hub::HubRoute;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
 const CLOSE: &str = "{\"type\":7,\"allowReconnect\":true}\u{1e}";
 
 async fn server() -> Running {
     let config = Config { shutdown_timeout: Duration::from_secs(600), ..config() };
-    start(Server::builder(config).hub("/hub", "Hub", Nothing, HubOptions::default())).await
+    start(Server::builder(config).hub(HubRoute::new("/hub", Nothing))).await
 }
 
 /// Negotiates; the path to connect with.

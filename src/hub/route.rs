@@ -1,0 +1,129 @@
+//! A hub with where and how it is served: [`HubRoute`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::context::HubContext;
+use super::{Hub, HubDefinitionError};
+use crate::config::{Authorize, HubOptions};
+
+/// A hub with where and how it is served; [`crate::server::Builder::hub`] takes it.
+///
+/// ```
+/// use hubplane::config::{Authorize, HubOptions};
+/// use hubplane::hub::{HubContext, HubRoute, Methods};
+///
+/// let context = HubContext::new();
+/// let route = HubRoute::new("/chat", Methods::new())
+///     .backplane_name("Chat.ChatHub")
+///     .options(HubOptions { detailed_errors: true, ..HubOptions::default() })
+///     .authorize(Authorize::user().role("admin"))
+///     .context(&context);
+/// # let _ = route;
+/// ```
+#[must_use = "a hub is served by the server that it is added to"]
+pub struct HubRoute {
+    pub(crate) path: String,
+    name: Option<String>,
+    backplane_name: Option<String>,
+    pub(crate) hub: Arc<dyn Hub>,
+    pub(crate) options: Option<HubOptions>,
+    pub(crate) authorize: Option<Arc<Authorize>>,
+    pub(crate) contexts: Vec<HubContext>,
+}
+
+impl HubRoute {
+    /// A hub at a path, which begins with `/` and has no query; clients may write it in any case, and with a slash
+    /// behind it. Whether it can be served is told by [`crate::server::Builder::build`].
+    pub fn new(path: impl Into<String>, hub: impl Hub) -> Self {
+        Self::shared(path, Arc::new(hub))
+    }
+
+    /// As [`HubRoute::new`], for a hub that the host keeps too, or serves at several paths. Each path is a hub of its
+    /// own to clients: what is sent to all at one reaches nobody at the other.
+    pub fn shared(path: impl Into<String>, hub: Arc<dyn Hub>) -> Self {
+        let (path, contexts) = (path.into(), Vec::new());
+        Self { path, name: None, backplane_name: None, hub, options: None, authorize: None, contexts }
+    }
+
+    /// Its name in metrics, logs and errors of `build`. Default: the last segment of the path, `chat` of `/hubs/chat`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Its name among the nodes that share a backplane. To share a farm with ASP.NET Core it is the full name of the
+    /// hub's type there, such as `Chat.ChatHub`. Default: its name. Each hub of a server needs one of its own.
+    pub fn backplane_name(mut self, name: impl Into<String>) -> Self {
+        self.backplane_name = Some(name.into());
+        self
+    }
+
+    /// All of its options. Default: `hub_defaults` of the server's configuration, that is `[hub_defaults]` of the file
+    /// it was loaded from, and else [`HubOptions::default`].
+    pub fn options(mut self, options: HubOptions) -> Self {
+        self.options = Some(options);
+        self
+    }
+
+    /// Lets only those connect who fulfil a rule; others get 401, or 403 where they are known. The server must have a
+    /// way to know its users. Default: everybody may connect.
+    pub fn authorize(mut self, rule: Authorize) -> Self {
+        self.authorize = Some(Arc::new(rule));
+        self
+    }
+
+    /// Attaches a context, which can send to this hub's clients once the server is built. A context belongs to one hub.
+    pub fn context(mut self, context: &HubContext) -> Self {
+        if !self.contexts.iter().any(|known| known.is(context)) {
+            self.contexts.push(context.clone());
+        }
+        self
+    }
+}
+
+impl HubRoute {
+    /// See [`HubRoute::name`].
+    pub(crate) fn hub_name(&self) -> &str {
+        let last = self.path.trim_end_matches('/').rsplit('/').next().filter(|segment| !segment.is_empty());
+        self.name.as_deref().or(last).unwrap_or(&self.path)
+    }
+
+    /// See [`HubRoute::backplane_name`].
+    pub(crate) fn hub_backplane_name(&self) -> &str {
+        self.backplane_name.as_deref().unwrap_or(self.hub_name())
+    }
+
+    /// Whether its hub can be served.
+    pub(crate) fn validate(&self) -> Result<(), HubDefinitionError> {
+        self.hub.validate()
+    }
+}
+
+impl fmt::Debug for HubRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubRoute")
+            .field("path", &self.path)
+            .field("name", &self.hub_name())
+            .field("backplane_name", &self.hub_backplane_name())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Methods;
+
+    #[test]
+    fn names_come_from_the_path_unless_they_are_given() {
+        for (path, name) in [("/chat", "chat"), ("/hubs/Chat/", "Chat"), ("/", "/"), ("", ""), ("chat", "chat")] {
+            let route = HubRoute::new(path, Methods::new());
+            assert_eq!((route.hub_name(), route.hub_backplane_name()), (name, name), "{path}");
+        }
+        let named = || HubRoute::new("/chat", Methods::new()).name("talk");
+        assert_eq!(named().hub_backplane_name(), "talk");
+        assert_eq!(named().backplane_name("Chat.ChatHub").hub_backplane_name(), "Chat.ChatHub");
+        assert_eq!(named().backplane_name("Chat.ChatHub").hub_name(), "talk");
+    }
+}

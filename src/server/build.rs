@@ -1,0 +1,292 @@
+//! Puts a server together, step by step: what can be checked is checked first, then the backplane is joined, then
+//! everything is made.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+
+use super::bearer::Bearer;
+use super::core::{Background, Core, NamedHub, Parts};
+use super::cors::Cors;
+use super::error::ServeError;
+use super::link;
+use super::paths::Paths;
+use super::site::Site;
+use super::{Builder, Server};
+use crate::api::{Api, Readiness};
+use crate::auth::{Authenticate, Keyring, Tokens};
+use crate::backplane::Backplane;
+use crate::config::{Authorize, Config, HubOptions};
+use crate::connection::HubHost;
+use crate::delivery::Delivery;
+use crate::hub::HubRoute;
+use crate::hub::declared::Declared;
+use crate::ids::{HubName, NodeId};
+use crate::metrics::Metrics;
+use crate::phase::PhaseWatch;
+use crate::transport::{DuplicatePath, Transports};
+
+impl Builder {
+    /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
+    ///
+    /// Fails for paths and names that clash or cannot be, for hubs that were put together wrongly, for a
+    /// [`crate::hub::HubContext`] that two hubs are to have, for keys that cannot be used, for rules without a way to
+    /// know users, and for a backplane that refuses to begin; a Redis that is merely away is waited for in the
+    /// background, unless its connection string says `abortConnect=true`.
+    pub async fn build(mut self) -> Result<Server, ServeError> {
+        let hubs: Vec<HubRoute> = declared(&self.config).chain(std::mem::take(&mut self.hubs)).collect();
+        let paths = self.claim_paths(&hubs)?;
+        check_names(&hubs)?;
+        check_definitions(&hubs)?;
+        self.check_options(&hubs)?;
+        check_contexts(&hubs)?;
+        let keyring = self.keyring();
+        let authenticator = self.authenticator(keyring.clone())?;
+        let rules = self.rules(&hubs, authenticator.is_some())?;
+
+        let node = Node { id: NodeId::random(&host_name()), metrics: Metrics::default() };
+        let names =
+            hubs.iter().map(|hub| (HubName::from(hub.hub_backplane_name()), self.options(hub).protocols.clone()));
+        let joined = link::join(&self.config.backplane, node.id.clone(), names.collect(), node.metrics.backplane());
+        let (backplane, inbound) = joined.await?;
+
+        let hosts = self.hosts(&hubs, &node, &backplane);
+        attach_contexts(&hubs, &hosts)?;
+        let transports = Arc::new(self.transports(&hosts, authenticator, rules)?);
+        let phase = PhaseWatch::default();
+        let background = Background::start(Parts {
+            transports: &transports,
+            hubs: &hosts,
+            backplane: &backplane,
+            inbound,
+            metrics: &node.metrics,
+            phase: &phase,
+            jwks: self.config.auth.jwks_url.clone().zip(keyring.clone()),
+        });
+        let core = Arc::new(Core {
+            transports,
+            hubs: hosts,
+            paths,
+            readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(keyring),
+            backplane,
+            metrics: node.metrics,
+            phase,
+            shutdown_timeout: self.config.shutdown_timeout,
+            drain_delay: self.config.drain_delay,
+            stopped: OnceCell::new(),
+            background,
+        });
+        Ok(self.server(core))
+    }
+}
+
+/// What a server is among the others.
+struct Node {
+    id: NodeId,
+    metrics: Metrics,
+}
+
+// === checks ===
+
+impl Builder {
+    /// Enters the paths of hubs, then those of raw connections.
+    fn claim_paths(&self, hubs: &[HubRoute]) -> Result<Paths, ServeError> {
+        let mut paths = Paths::new(Api::reserved(self.health, self.metrics));
+        for hub in hubs {
+            paths.claim(&hub.path, &format!("the hub {:?}", hub.hub_name()))?;
+        }
+        for raw in &self.raw {
+            paths.claim(&raw.path, "a raw connection")?;
+        }
+        Ok(paths)
+    }
+
+    fn check_options(&self, hubs: &[HubRoute]) -> Result<(), ServeError> {
+        let of_hubs = hubs.iter().map(|hub| (&hub.path, &hub.options));
+        for (path, options) in of_hubs.chain(self.raw.iter().map(|raw| (&raw.path, &raw.options))) {
+            if let Some(why) = options.as_ref().unwrap_or(&self.config.hub_defaults).problem() {
+                return Err(ServeError::Options { path: path.clone(), why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the keys of `auth.jwks_url` will be, if they are asked for.
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        (self.authenticator.is_none() && self.config.auth.jwks_url.is_some()).then(Arc::default)
+    }
+
+    /// How users are known: in the host's own way, else by tokens, if there are keys.
+    fn authenticator(&self, keyring: Option<Arc<Keyring>>) -> Result<Option<Arc<dyn Authenticate>>, ServeError> {
+        if self.authenticator.is_some() || !self.config.auth.checks_tokens() {
+            return Ok(self.authenticator.clone());
+        }
+        let tokens = Tokens::new(&self.config.auth, keyring).map_err(ServeError::Auth)?;
+        Ok(Some(Arc::new(Bearer(tokens))))
+    }
+
+    /// Who may connect where, by path; of two rules for a path the later counts.
+    fn rules(&self, hubs: &[HubRoute], users_are_known: bool) -> Result<Vec<(String, Arc<Authorize>)>, ServeError> {
+        let of_hubs = hubs.iter().filter_map(|hub| Some((hub.path.clone(), hub.authorize.clone()?)));
+        let of_raw = self.raw.iter().filter_map(|raw| Some((raw.path.clone(), raw.authorize.clone()?)));
+        let rules: Vec<_> = of_hubs.chain(of_raw).chain(self.rules.iter().cloned()).collect();
+        match rules.first() {
+            Some((path, _)) if !users_are_known => {
+                Err(ServeError::Auth(format!("{path} is guarded, but there are no keys to check tokens with")))
+            }
+            _ => Ok(rules),
+        }
+    }
+}
+
+fn check_names(hubs: &[HubRoute]) -> Result<(), ServeError> {
+    let (mut names, mut backplane_names) = (HashSet::new(), HashSet::new());
+    for hub in hubs {
+        let (name, backplane_name) = (hub.hub_name(), hub.hub_backplane_name());
+        if name.is_empty() || backplane_name.is_empty() {
+            return Err(ServeError::EmptyName { path: hub.path.clone() });
+        }
+        if !backplane_names.insert(backplane_name) {
+            return Err(ServeError::BackplaneName(backplane_name.to_owned()));
+        }
+        if !names.insert(name) {
+            return Err(ServeError::Name(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn check_definitions(hubs: &[HubRoute]) -> Result<(), ServeError> {
+    for hub in hubs {
+        hub.validate().map_err(|source| ServeError::Hub { name: hub.hub_name().to_owned(), source })?;
+    }
+    Ok(())
+}
+
+/// Each context belongs to one hub, and to none before.
+fn check_contexts(hubs: &[HubRoute]) -> Result<(), ServeError> {
+    let mut seen = Vec::new();
+    for hub in hubs {
+        for context in &hub.contexts {
+            if context.is_attached() || seen.iter().any(|other| context.is(other)) {
+                return Err(ServeError::Context { name: hub.hub_name().to_owned() });
+            }
+            seen.push(context.clone());
+        }
+    }
+    Ok(())
+}
+
+// === making ===
+
+impl Builder {
+    fn options<'a>(&'a self, hub: &'a HubRoute) -> &'a HubOptions {
+        hub.options.as_ref().unwrap_or(&self.config.hub_defaults)
+    }
+
+    /// The hubs, each with everything its connections need.
+    fn hosts(&self, hubs: &[HubRoute], node: &Node, backplane: &Arc<dyn Backplane>) -> Vec<NamedHub> {
+        let host = |route: &HubRoute| {
+            let (options, metrics) = (self.options(route).clone(), node.metrics.hub(route.hub_name()));
+            let delivery = Delivery::new(
+                HubName::from(route.hub_backplane_name()),
+                node.id.clone(),
+                options.protocols.clone(),
+                backplane.clone(),
+                metrics.clone(),
+            );
+            HubHost {
+                hub: route.hub.clone(),
+                name: route.hub_name().to_owned(),
+                delivery: Arc::new(delivery),
+                options,
+                user_id: self.user_id.clone(),
+                metrics,
+                tasks: TaskTracker::new(),
+            }
+        };
+        hubs.iter().map(|route| NamedHub { path: route.path.clone(), host: Arc::new(host(route)) }).collect()
+    }
+
+    fn transports(
+        &mut self,
+        hosts: &[NamedHub],
+        authenticator: Option<Arc<dyn Authenticate>>,
+        rules: Vec<(String, Arc<Authorize>)>,
+    ) -> Result<Transports, ServeError> {
+        let mut transports = Transports::new(self.config.max_connections);
+        if let Some(authenticator) = authenticator {
+            transports.authenticate(authenticator);
+        }
+        for hub in hosts {
+            transports.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
+        }
+        for raw in std::mem::take(&mut self.raw) {
+            let options = raw.options.unwrap_or_else(|| self.config.hub_defaults.clone());
+            transports.add_raw(&raw.path, raw.connection, options).map_err(|taken| clash(&taken))?;
+        }
+        for (path, rule) in rules {
+            if !transports.authorize(&path, rule) {
+                return Err(ServeError::Auth(format!("there is no hub and no raw connection at {path} to guard")));
+            }
+        }
+        Ok(transports)
+    }
+
+    fn server(self, core: Arc<Core>) -> Server {
+        let Self { config, routes, headers, any_origin, health, metrics, .. } = self;
+        let site = Site {
+            cors: if any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&config.cors_origins) },
+            api: Api {
+                readiness: core.readiness.clone(),
+                metrics: core.metrics.clone(),
+                health_pages: health,
+                metrics_page: metrics,
+                demo: config.demo,
+            },
+            core: core.clone(),
+            routes,
+            headers,
+            body_timeout: config.request_timeout,
+        };
+        Server { listen: config.listen, request_timeout: config.request_timeout, site: Arc::new(site), core }
+    }
+}
+
+/// The hubs of the configuration.
+fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
+    config.hubs.iter().map(|hub| {
+        let mut route = HubRoute::new(hub.path.clone(), Declared::new(hub))
+            .name(hub.name.clone())
+            .backplane_name(hub.backplane_name.clone())
+            .options(hub.options.clone());
+        route.authorize.clone_from(&hub.authorize);
+        route
+    })
+}
+
+fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeError> {
+    for (hub, served) in hubs.iter().zip(hosts) {
+        for context in &hub.contexts {
+            // Another server may have been faster since it was checked.
+            if !context.attach(served.host.delivery.clone()) {
+                return Err(ServeError::Context { name: hub.hub_name().to_owned() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The transports keep paths of their own, by the same rules.
+fn clash(taken: &DuplicatePath) -> ServeError {
+    ServeError::Path { path: taken.0.clone(), what: "a hub or raw connection".to_owned(), why: "is taken already" }
+}
+
+/// For the node's name on the backplane, which people read; it need not be unique.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "hubplane".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,137 @@
+//! What cannot be served is an error of `build`, which says what is wrong.
+
+use std::sync::Arc;
+
+use super::{Config, Nothing, Server, config, serve, start};
+use crate::config::HubOptions;
+use crate::delivery::SendError;
+use crate::hub::{Caller, HubContext, HubRoute, Methods};
+use crate::server::Builder;
+use crate::transport::RawRoute;
+
+async fn error(builder: Builder) -> String {
+    builder.build().await.unwrap_err().to_string()
+}
+
+fn with(routes: impl IntoIterator<Item = HubRoute>) -> Builder {
+    routes.into_iter().fold(Server::builder(config()), Builder::hub)
+}
+
+fn route(path: &str) -> HubRoute {
+    HubRoute::new(path, Nothing)
+}
+
+/// Ends when the client does.
+struct Silent;
+
+impl crate::transport::RawConnection for Silent {
+    fn run(
+        &self,
+        _: Arc<crate::hub::RequestInfo>,
+        mut stream: crate::transport::RawStream,
+    ) -> futures_util::future::BoxFuture<'static, ()> {
+        Box::pin(async move { while stream.recv().await.is_some() {} })
+    }
+}
+
+#[tokio::test]
+async fn paths_that_clash_or_cannot_be_are_refused() {
+    for (path, expected) in [
+        ("/Chat/", r#"the path "/Chat/" of the hub "Chat" is taken already"#),
+        ("/chat/negotiate", r#"the path "/chat/negotiate" of the hub "negotiate" is taken already"#),
+        ("other", r#"the path "other" of the hub "other" does not begin with '/'"#),
+        ("", r#"the path "" of the hub "" does not begin with '/'"#),
+        ("/a b", r#"the path "/a b" of the hub "a b" has a character that no path may have (a query, a blank, '%')"#),
+        ("/healthz", r#"the path "/healthz" of the hub "healthz" is one of the server's own pages"#),
+        ("/Metrics", r#"the path "/Metrics" of the hub "Metrics" is one of the server's own pages"#),
+    ] {
+        assert_eq!(error(with([route("/chat").name("talk"), route(path)])).await, expected);
+    }
+    let raw = |path| RawRoute::new(path, Silent);
+    let taken = r#"the path "/CHAT" of a raw connection is taken already"#;
+    assert_eq!(error(with([route("/chat")]).raw(raw("/CHAT"))).await, taken);
+    assert_eq!(error(with([]).raw(raw("/chat")).raw(raw("/CHAT"))).await, taken);
+}
+
+#[tokio::test]
+async fn names_that_clash_or_are_empty_are_refused() {
+    let built = error(with([route("/a/chat"), route("/b/chat")])).await;
+    assert_eq!(built, r#"two hubs have the backplane name "chat"; each needs one of its own"#);
+    let built = error(with([route("/a/chat"), route("/b/chat").backplane_name("other")])).await;
+    assert_eq!(built, r#"two hubs have the name "chat"; give one of them another with HubRoute::name"#);
+    let built = error(with([route("/chat").name("").backplane_name("Chat")])).await;
+    assert_eq!(built, r#"the hub at "/chat" has an empty name"#);
+
+    let server = with([route("/a/chat"), route("/b/chat").name("other")]).build().await.unwrap();
+    assert_eq!(server.hubs().collect::<Vec<_>>(), [("/a/chat", "chat"), ("/b/chat", "other")]);
+    assert!(server.hub_context("/A/chat/").is_some() && server.hub_context("/chat").is_none());
+}
+
+#[tokio::test]
+async fn a_hub_with_two_methods_of_one_name_is_refused() {
+    let hub = Methods::new().method("Send", |_: Caller| async { Ok(()) }).method("sEND", |_: Caller| async { Ok(()) });
+    assert_eq!(
+        error(with([HubRoute::new("/chat", hub).name("Chat")])).await,
+        r#"the hub "Chat" cannot be served: there are two methods "sEND" (method names are case-insensitive)"#
+    );
+}
+
+#[tokio::test]
+async fn options_that_nothing_can_be_served_with_are_refused() {
+    let default = HubOptions::default;
+    for (options, problem) in [
+        (HubOptions { protocols: vec![], ..default() }, "protocols is empty"),
+        (HubOptions { transports: vec![], ..default() }, "transports is empty"),
+        (
+            HubOptions { maximum_parallel_invocations_per_client: 0, ..default() },
+            "maximum_parallel_invocations_per_client is 0",
+        ),
+        (HubOptions { stream_buffer_capacity: 0, ..default() }, "stream_buffer_capacity is 0"),
+    ] {
+        let built = error(with([route("/chat").options(options.clone())])).await;
+        assert_eq!(built, format!("the options of {:?} cannot be used: {problem}", "/chat"));
+        let built =
+            error(Server::builder(Config { hub_defaults: options, ..config() }).raw(RawRoute::new("/raw", Silent)));
+        assert_eq!(built.await, format!("the options of {:?} cannot be used: {problem}", "/raw"));
+    }
+}
+
+#[tokio::test]
+async fn a_context_belongs_to_one_hub() {
+    let context = HubContext::new();
+    let taken = r#"the context of the hub "b" belongs to another hub already; give each hub one of its own"#;
+    let two = [route("/a").context(&context), route("/b").context(&context)];
+    assert_eq!(error(with(two)).await, taken);
+    assert!(!context.is_attached(), "no server was built");
+
+    let server = with([route("/a").context(&context).context(&context)]).build().await.unwrap();
+    assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
+    assert_eq!(error(with([route("/b").context(&context)])).await, taken);
+    // It reaches nobody, and says so to nobody, when its server is gone.
+    drop(server);
+    assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
+    assert_eq!(HubContext::new().clients().all().send("M", ()).await, Err(SendError::NotAttached));
+}
+
+#[tokio::test]
+async fn pages_can_be_left_out_and_their_paths_taken() {
+    let builder = with([route("/metrics")]).health_pages(false).metrics_page(false);
+    let server = serve(builder).await;
+    for (path, status) in [("/healthz", "404"), ("/readyz", "404"), ("/metrics", "400")] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn hubs_without_options_have_those_of_the_configuration() {
+    let defaults = HubOptions { minimum_protocol_version: 1, ..HubOptions::default() };
+    let builder = Server::builder(Config { hub_defaults: defaults, ..config() })
+        .hub(route("/a"))
+        .hub(route("/b").options(HubOptions::default()));
+    let server = start(builder).await;
+    for (path, refused) in [("/a", true), ("/b", false)] {
+        let post = format!("POST {path}/negotiate HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert_eq!(server.ask(&post).await.contains("does not support this version"), refused, "{path}");
+    }
+}
