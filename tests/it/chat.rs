@@ -15,17 +15,20 @@ struct Nodes {
     protocol: Protocol,
 }
 
+/// Plays a scenario on one node.
+fn one(scenario: fn(&Nodes), transport: Transport, protocol: Protocol) {
+    scenario(&Nodes { _redis: None, servers: vec![Server::start()], transport, protocol });
+}
+
+/// Plays a scenario on two nodes.
+fn two(scenario: fn(&Nodes), transport: Transport, protocol: Protocol) {
+    testkit::needs!("redis-server");
+    let redis = Redis::start();
+    let servers = vec![Server::on(&redis), Server::on(&redis)];
+    scenario(&Nodes { _redis: Some(redis), servers, transport, protocol });
+}
+
 impl Nodes {
-    fn one(transport: Transport, protocol: Protocol) -> Self {
-        Self { _redis: None, servers: vec![Server::start()], transport, protocol }
-    }
-
-    fn two(transport: Transport, protocol: Protocol) -> Self {
-        let redis = Redis::start();
-        let servers = vec![Server::on(&redis), Server::on(&redis)];
-        Self { _redis: Some(redis), servers, transport, protocol }
-    }
-
     fn a(&self) -> Client {
         Client::connect(self.servers[0].address, self.transport, self.protocol)
     }
@@ -147,27 +150,27 @@ macro_rules! scenarios {
 
             #[test]
             fn echoes() {
-                super::echoes(&Nodes::$nodes(Transport::$transport, Protocol::$protocol));
+                $nodes(super::echoes, Transport::$transport, Protocol::$protocol);
             }
 
             #[test]
             fn broadcasts() {
-                super::broadcasts(&Nodes::$nodes(Transport::$transport, Protocol::$protocol));
+                $nodes(super::broadcasts, Transport::$transport, Protocol::$protocol);
             }
 
             #[test]
             fn groups() {
-                super::groups(&Nodes::$nodes(Transport::$transport, Protocol::$protocol));
+                $nodes(super::groups, Transport::$transport, Protocol::$protocol);
             }
 
             #[test]
             fn others() {
-                super::others(&Nodes::$nodes(Transport::$transport, Protocol::$protocol));
+                $nodes(super::others, Transport::$transport, Protocol::$protocol);
             }
 
             #[test]
             fn errors() {
-                super::errors(&Nodes::$nodes(Transport::$transport, Protocol::$protocol));
+                $nodes(super::errors, Transport::$transport, Protocol::$protocol);
             }
         }
     )*)*};

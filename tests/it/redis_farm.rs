@@ -7,6 +7,7 @@ use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, u
 
 #[test]
 fn prefixes_keep_farms_apart() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = |prefix: &str| Server::setup().redis(&redis).env("BACKPLANE__CHANNEL_PREFIX", prefix).start().ready();
     let (one, other) = (server("One"), server("Other"));
@@ -57,6 +58,7 @@ fn group_command(id: u32, action: u8, group: &str, connection: &str) -> Vec<u8> 
 
 #[test]
 fn group_commands_are_carried_out_and_acknowledged() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().redis(&redis).start().ready();
     let client = Client::ws(server.address);
@@ -79,6 +81,7 @@ fn group_commands_are_carried_out_and_acknowledged() {
 /// Each join waits for its subscription, and what confirms it comes behind the commands.
 #[test]
 fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
+    testkit::needs!("redis-server");
     const CROWD: u32 = 8_000;
     let redis = Redis::start();
     let server = Server::setup().redis(&redis).start().ready();
@@ -93,6 +96,7 @@ fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
 
 #[test]
 fn hubs_keep_apart() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = |name: &str| Server::setup().redis(&redis).env("HUBS__CHAT__BACKPLANE_NAME", name).start().ready();
     let (one, other) = (server("Chat.ChatHub"), server("chat.chathub"));
@@ -105,6 +109,7 @@ fn hubs_keep_apart() {
 
 #[test]
 fn a_third_replica_hears_what_two_say() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers: Vec<_> = (0..3).map(|_| Server::on(&redis)).collect();
     let mut clients: Vec<_> = servers
@@ -139,6 +144,7 @@ fn a_third_replica_hears_what_two_say() {
 
 #[test]
 fn foreign_bytes_disturb_nothing() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let (one, two) = (Server::on(&redis), Server::on(&redis));
     let (mut a, mut b) =
@@ -197,6 +203,7 @@ fn detailed_errors_say_why() {
 
 #[test]
 fn foreign_messages_that_a_client_cannot_get_are_told_once() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::on(&redis);
     let mut clients: Vec<_> = (0..3).map(|_| Client::ws(server.address)).collect();

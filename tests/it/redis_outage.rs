@@ -103,6 +103,7 @@ fn arrives(what: &str, clients: &mut [Client; 2], (from, to): (usize, usize), me
 
 #[test]
 fn killed_and_started_again() {
+    testkit::needs!("redis-server");
     let mut farm = Farm::new();
     for times in 1..=2 {
         farm.redis.kill();
@@ -121,6 +122,7 @@ fn killed_and_started_again() {
 
 #[test]
 fn started_while_down() {
+    testkit::needs!("redis-server");
     let mut redis = Redis::absent();
     let servers = [Server::setup().redis(&redis).start(), Server::setup().redis(&redis).start()];
     let mut clients = [Client::ws(servers[0].address), Client::ws(servers[1].address)];
@@ -148,6 +150,7 @@ fn started_while_down_with_abort_connect() {
 
 #[test]
 fn connections_killed() {
+    testkit::needs!("redis-server");
     let mut farm = Farm::new();
     for kind in ["pubsub", "normal"] {
         let killed = farm.redis.command(&["CLIENT", "KILL", "TYPE", kind]);
@@ -162,6 +165,7 @@ fn connections_killed() {
 
 #[test]
 fn paused() {
+    testkit::needs!("redis-server");
     let mut farm = Farm::new();
     farm.redis.pause();
     farm.is_down();

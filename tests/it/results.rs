@@ -70,6 +70,7 @@ fn clients_of_the_same_node_are_asked() {
 
 #[test]
 fn clients_of_another_node_are_asked() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());
     ask(&servers, "Connection disconnected.");
@@ -78,6 +79,7 @@ fn clients_of_another_node_are_asked() {
 /// A monitor counts as a subscriber of every channel: the question seems to be heard. The time-out ends the wait.
 #[test]
 fn a_monitor_makes_no_question_hang() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(CONFIG).redis(&redis).start().ready();
     let mut asker = Client::ws(server.address);
@@ -117,6 +119,7 @@ fn a_group_is_watched_on_one_node() {
 
 #[test]
 fn a_group_is_watched_across_nodes() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());
     watch(&servers, Protocol::Json);

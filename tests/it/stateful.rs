@@ -225,6 +225,7 @@ fn ten_cuts_under_load_lose_nothing() {
 
 #[test]
 fn ten_cuts_under_load_lose_nothing_that_comes_over_redis() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let [one, two] = [(); 2].map(|()| setup().redis(&redis).start().ready());
     ten_cuts(&one, &two);

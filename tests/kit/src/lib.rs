@@ -12,6 +12,7 @@ pub mod http;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+pub mod needs;
 pub mod nonblocking;
 pub mod redis;
 pub mod stream;

@@ -11,21 +11,20 @@ use crate::{PATIENCE, PROCESS, signal, until, within};
 #[derive(Debug)]
 pub struct Redis {
     address: SocketAddr,
+    arguments: Vec<String>,
     child: Option<Child>,
 }
 
 impl Redis {
-    /// A port for one, where nothing listens yet. It is below the range that the system gives to connections and to listeners
-    /// on port 0, so that nobody else has it when Redis comes, or comes again.
+    /// A port for one, where nothing listens yet.
     pub fn absent() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let start = (std::process::id() % 900) as u16;
-        loop {
-            let port = 22_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1000;
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Self { address: (Ipv4Addr::LOCALHOST, port).into(), child: None };
-            }
-        }
+        Self::with(&[])
+    }
+
+    /// The same, with more arguments for when it starts.
+    pub fn with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { address: (Ipv4Addr::LOCALHOST, free_port()).into(), arguments, child: None }
     }
 
     /// Starts one and waits until it answers.
@@ -37,30 +36,39 @@ impl Redis {
     }
 
     /// Starts it and waits until it answers.
+    #[track_caller]
     pub fn run(&mut self) {
+        self.spawn();
+        until("redis-server answers", PROCESS, || self.answers().then_some(()));
+    }
+
+    /// Starts it; it may not answer yet.
+    #[track_caller]
+    pub fn spawn(&mut self) {
         assert!(self.child.is_none());
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let child = Command::new(&program)
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &self.address.port().to_string(),
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
+            .args(["--port", &self.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.arguments)
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         self.child = Some(child);
-        until("redis-server answers", PROCESS, || {
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "redis-server on {} ended: {ended:?}", self.address);
-            TcpStream::connect(self.address).ok()
-        });
-        assert_eq!(self.command(&["PING"]), "+PONG");
+    }
+
+    /// Whether it says anything at all by now, be it that a login is needed. It must not have ended.
+    #[track_caller]
+    pub fn answers(&mut self) -> bool {
+        let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_none(), "redis-server on {} ended: {ended:?}", self.address);
+        TcpStream::connect(self.address).is_ok() && !self.command(&["PING"]).is_empty()
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// How it is reached, as a connection string.
@@ -136,6 +144,19 @@ impl Redis {
         until(&format!("{count} subscribers of {channel}"), PATIENCE, || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
         });
+    }
+}
+
+/// A port where nothing listens. It is below the range that the system gives to connections and to listeners on port 0, so that nobody
+/// else has it when a server starts there, or starts again.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 900) as u16;
+    loop {
+        let port = 22_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 1000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! Foreign bytes on our channels, and more items than we know.
 
-use super::kit::{Log, Node, Redis, said};
+use testkit::log::Capture;
+
+use super::kit::{Node, options, said, start};
 use crate::backplane::{Channel, Envelope, LinkState};
 
 #[tokio::test]
 async fn foreign_bytes_are_told_once_and_disturb_nothing() {
-    let log = Log::capture();
-    let redis = Redis::start(&[]).await;
-    let mut a = Node::on_redis(redis.options("channelPrefix=Pre"), "a").await;
+    testkit::needs!("redis-server");
+    let log = Capture::start();
+    let redis = start(&[]).await;
+    let mut a = Node::on_redis(options(&redis, "channelPrefix=Pre"), "a").await;
     a.reaches(LinkState::Up).await;
     a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into()), Channel::Results("a".into())]).await;
     let foreign: &[&[u8]] = &[
@@ -35,7 +38,7 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
     for _ in 0..3 {
         for channel in ["all", "internal:groups", "internal:ack:a", "internal:return:a"] {
             for payload in foreign {
-                redis.publish(&format!("PreChat:Hub:{channel}"), payload).await;
+                redis.publish(&format!("PreChat:Hub:{channel}"), payload);
             }
         }
     }
@@ -65,14 +68,15 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
 
 #[tokio::test]
 async fn more_items_than_known_are_ignored() {
-    let redis = Redis::start(&[]).await;
-    let mut a = Node::on_redis(redis.options(""), "a").await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
+    let mut a = Node::on_redis(options(&redis, ""), "a").await;
     a.reaches(LinkState::Up).await;
     a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into())]).await;
-    redis.publish("Chat:Hub:all", b"\x97\x90\x81\xa1x\xc4\x00\xc0\xc0\xc4\x02\x01\x02\x81\xa1a\x01\xc3").await;
-    redis.publish("Chat:Hub:all", b"\x95\x90\x80\xc0\xc0\x92\xa1a\x07").await;
-    redis.publish("Chat:Hub:internal:groups", b"\x96\xd2\x00\x00\x00\x07\xa1s\xcc\x01\xa1g\xa1c\xc3").await;
-    redis.publish("Chat:Hub:internal:ack:a", b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xa1x").await;
+    redis.publish("Chat:Hub:all", b"\x97\x90\x81\xa1x\xc4\x00\xc0\xc0\xc4\x02\x01\x02\x81\xa1a\x01\xc3");
+    redis.publish("Chat:Hub:all", b"\x95\x90\x80\xc0\xc0\x92\xa1a\x07");
+    redis.publish("Chat:Hub:internal:groups", b"\x96\xd2\x00\x00\x00\x07\xa1s\xcc\x01\xa1g\xa1c\xc3");
+    redis.publish("Chat:Hub:internal:ack:a", b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xa1x");
     assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));
     // Our own name with a number that we do not know: read like any other.
     assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));

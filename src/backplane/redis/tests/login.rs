@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::kit::{Log, Node, PATIENCE, Redis};
+use testkit::log::Capture;
+
+use super::kit::{Node, PATIENCE, options, start};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 
@@ -22,23 +24,25 @@ async fn refused(options: RedisOptions) -> String {
 
 #[tokio::test]
 async fn password_in_both_protocol_versions() {
-    let redis = Redis::start(&["--requirepass", "hunter2"]).await;
+    testkit::needs!("redis-server");
+    let redis = start(&["--requirepass", "hunter2"]).await;
     for protocol in ["resp2", "resp3"] {
-        let more = |password: &str| redis.options(&format!("password={password},protocol={protocol}"));
+        let more = |password: &str| options(&redis, &format!("password={password},protocol={protocol}"));
         works(Node::on_redis(more("hunter2"), "a").await).await;
         assert!(refused(more("hunter3")).await.contains("WRONGPASS"));
-        assert!(refused(redis.options(&format!("protocol={protocol}"))).await.contains("NOAUTH"));
+        assert!(refused(options(&redis, &format!("protocol={protocol}"))).await.contains("NOAUTH"));
     }
-    let url = format!("redis://:hunter2@127.0.0.1:{}/3", redis.port);
+    let url = format!("redis://:hunter2@127.0.0.1:{}/3", redis.port());
     works(Node::on_redis(RedisOptions::parse(&url).unwrap(), "a").await).await;
 }
 
 /// An unknown command is answered with its arguments. Old servers do not know HELLO, and managed ones rename AUTH.
 #[tokio::test]
 async fn a_server_that_repeats_the_command_does_not_tell_the_password() {
+    testkit::needs!("redis-server");
     for (command, protocol) in [("AUTH", "resp2"), ("HELLO", "resp3")] {
-        let redis = Redis::start(&["--rename-command", command, ""]).await;
-        let error = refused(redis.options(&format!("password=hunter2,protocol={protocol}"))).await;
+        let redis = start(&["--rename-command", command, ""]).await;
+        let error = refused(options(&redis, &format!("password=hunter2,protocol={protocol}"))).await;
         assert!(error.contains(&format!("{command} was refused: ERR unknown command")), "{error}");
         assert!(!error.contains("args"), "{error}");
     }
@@ -46,8 +50,9 @@ async fn a_server_that_repeats_the_command_does_not_tell_the_password() {
 
 #[tokio::test]
 async fn a_server_that_repeats_the_command_does_not_tell_the_message() {
-    let redis = Redis::start(&["--rename-command", "PUBLISH", ""]).await;
-    let node = Node::on_redis(redis.options(""), "a").await;
+    testkit::needs!("redis-server");
+    let redis = start(&["--rename-command", "PUBLISH", ""]).await;
+    let node = Node::on_redis(options(&redis, ""), "a").await;
     node.reaches(LinkState::Up).await;
     let answer = node.say("hunter2").await;
     let Err(BackplaneError::Refused(error)) = answer else { panic!("{answer:?}") };
@@ -56,25 +61,26 @@ async fn a_server_that_repeats_the_command_does_not_tell_the_message() {
 
 #[tokio::test]
 async fn a_user_with_the_least_rights() {
-    let redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
     for (prefix, protocol) in [("My", "resp2"), ("My", "resp3")] {
         let rights = ["+subscribe", "+unsubscribe", "+publish", "+ping", "+hello", "+auth", "&My*"];
         let mut rule = vec!["ACL", "SETUSER", "u", "reset", "resetchannels", "on", ">hunter2", "-@all"];
         rule.extend(rights);
-        redis.command(&rule).await;
-        let options = redis.options(&format!("user=u,password=hunter2,channelPrefix={prefix},protocol={protocol}"));
+        assert_eq!(redis.command(&rule), "+OK");
+        let options = options(&redis, &format!("user=u,password=hunter2,channelPrefix={prefix},protocol={protocol}"));
         works(Node::on_redis(options, "a").await).await;
     }
 }
 
 #[tokio::test]
 async fn channels_without_the_right_are_named() {
-    let log = Log::capture();
-    let redis = Redis::start(&[]).await;
-    redis
-        .command(&["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels", "&Chat:Hub:group:*"])
-        .await;
-    let node = Node::on_redis(redis.options("user=u,password=hunter2"), "a").await;
+    testkit::needs!("redis-server");
+    let log = Capture::start();
+    let redis = start(&[]).await;
+    let rule = ["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels", "&Chat:Hub:group:*"];
+    assert_eq!(redis.command(&rule), "+OK");
+    let node = Node::on_redis(options(&redis, "user=u,password=hunter2"), "a").await;
     node.reaches(LinkState::Up).await;
     node.subscribe([Channel::All, Channel::Group("g".into()), Channel::Group("h".into())]).await;
     let answer = node.say("x").await;
@@ -89,15 +95,17 @@ async fn channels_without_the_right_are_named() {
 
 #[tokio::test]
 async fn a_user_without_any_channel_is_down_and_told_once() {
-    let log = Log::capture();
-    let redis = Redis::start(&[]).await;
-    redis.command(&["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels"]).await;
-    let node = Node::on_redis(redis.options("user=u,password=hunter2,channelPrefix=My"), "a").await;
+    testkit::needs!("redis-server");
+    let log = Capture::start();
+    let redis = start(&[]).await;
+    let rule = ["ACL", "SETUSER", "u", "reset", "on", ">hunter2", "+@all", "resetchannels"];
+    assert_eq!(redis.command(&rule), "+OK");
+    let node = Node::on_redis(options(&redis, "user=u,password=hunter2,channelPrefix=My"), "a").await;
     let mut link = node.backplane.link();
     tokio::time::timeout(PATIENCE, node.backplane.subscribe(vec![super::kit::topic(Channel::All)])).await.unwrap();
     if *link.borrow() == LinkState::Up {
         // It was up before anything was wanted; a new connection asks for everything at first.
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
         tokio::time::timeout(PATIENCE, link.wait_for(|state| *state == LinkState::Down)).await.unwrap().unwrap();
     }
     let failures = || log.lines().iter().filter(|line| line.contains("Connection to Redis failed")).count();
@@ -116,13 +124,14 @@ async fn a_user_without_any_channel_is_down_and_told_once() {
 
 #[tokio::test]
 async fn unix_socket_and_several_endpoints() {
+    testkit::needs!("redis-server");
     let path = std::env::temp_dir().join(format!("hubplane-redis-{}.sock", std::process::id()));
     let path = path.to_str().unwrap();
-    let redis = Redis::start(&["--unixsocket", path]).await;
+    let redis = start(&["--unixsocket", path]).await;
     for text in [format!("unix://{path}"), format!("!{path}")] {
         works(Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await).await;
     }
-    let text = format!("127.0.0.1:1,127.0.0.1:{},defaultDatabase=2,name=me", redis.port);
+    let text = format!("127.0.0.1:1,127.0.0.1:{},defaultDatabase=2,name=me", redis.port());
     works(Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await).await;
     let _ = std::fs::remove_file(path);
 }

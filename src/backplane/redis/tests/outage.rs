@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use testkit::Watch;
+use testkit::log::Capture;
+use testkit::redis::free_port;
+use testkit::{Redis, Watch};
 
-use super::kit::{Log, Node, Redis, free_port, says};
+use super::kit::{Node, options, run, says, start};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 
 async fn pair_on(redis: &Redis) -> (Node, Node) {
-    let a = Node::on_redis(redis.options(""), "a").await;
-    let b = Node::on_redis(redis.options(""), "b").await;
+    let a = Node::on_redis(options(redis, ""), "a").await;
+    let b = Node::on_redis(options(redis, ""), "b").await;
     for node in [&a, &b] {
         node.reaches(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
@@ -29,8 +31,9 @@ async fn works_again(a: &Node, b: &mut Node, since: Watch) {
 
 #[tokio::test]
 async fn kill_and_restart() {
-    let log = Log::capture();
-    let mut redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let log = Capture::start();
+    let mut redis = start(&[]).await;
     let (a, mut b) = pair_on(&redis).await;
     b.subscribe((0..1500).map(|i| Channel::Group(i.to_string().into()))).await;
     redis.kill();
@@ -40,7 +43,7 @@ async fn kill_and_restart() {
     // Wanted and given up meanwhile; nobody waits for it.
     b.subscribe([Channel::Group("late".into())]).await;
     b.unsubscribe(Channel::Group("7".into()));
-    redis.restart().await;
+    run(&mut redis).await;
     works_again(&a, &mut b, Watch::start()).await;
     for (group, count) in [("0", 1), ("1499", 1), ("late", 1), ("7", 0)] {
         assert_eq!(a.publish(Channel::Group(group.into()), says("g")).await, Ok(count), "group {group}");
@@ -54,19 +57,19 @@ async fn kill_and_restart() {
 
 #[tokio::test]
 async fn start_while_down() {
-    let log = Log::capture();
-    let port = free_port();
-    let options = RedisOptions::parse(&format!("127.0.0.1:{port},password=hunter2")).unwrap();
-    let a = Node::on_redis(options.clone(), "a").await;
-    let mut b = Node::on_redis(options, "b").await;
+    testkit::needs!("redis-server");
+    let log = Capture::start();
+    let mut redis = Redis::with(&["--requirepass", "hunter2"]);
+    let port = redis.port();
+    let a = Node::on_redis(options(&redis, "password=hunter2"), "a").await;
+    let mut b = Node::on_redis(options(&redis, "password=hunter2"), "b").await;
     a.subscribe([Channel::All]).await;
     b.subscribe([Channel::All]).await;
     assert_eq!(*a.backplane.link().borrow(), LinkState::Connecting);
     let Err(BackplaneError::Down(reason)) = a.say("nobody").await else { panic!() };
     assert!(reason.contains(&format!("127.0.0.1:{port}")) && !reason.contains("hunter2"), "{reason}");
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut redis = Redis::start_on(port, &["--requirepass", "hunter2"]);
-    redis.answers().await;
+    run(&mut redis).await;
     works_again(&a, &mut b, Watch::start()).await;
     let lines = log.lines();
     assert_eq!(lines.iter().filter(|line| line.contains("Connection to Redis failed")).count(), 2, "{lines:#?}");
@@ -75,12 +78,13 @@ async fn start_while_down() {
 
 #[tokio::test]
 async fn start_while_down_fails_with_abort_connect() {
+    testkit::needs!("redis-server");
     let port = free_port();
-    let options = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
-    let error = RedisBackplane::connect(options, "a".into(), Vec::new()).await.unwrap_err().to_string();
+    let nobody = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
+    let error = RedisBackplane::connect(nobody, "a".into(), Vec::new()).await.unwrap_err().to_string();
     assert!(error.contains("abortConnect=false") && error.contains(&port.to_string()), "{error}");
-    let redis = Redis::start(&[]).await;
-    let node = Node::on_redis(redis.options("abortConnect=true"), "a").await;
+    let redis = start(&[]).await;
+    let node = Node::on_redis(options(&redis, "abortConnect=true"), "a").await;
     node.reaches(LinkState::Up).await;
 }
 
@@ -126,38 +130,42 @@ async fn nothing_is_lost_silently(redis: &mut Redis, strike: impl AsyncFnOnce(&m
 
 #[tokio::test]
 async fn client_kill_of_the_subscription_connections() {
-    let mut redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
-        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     })
     .await;
 }
 
 #[tokio::test]
 async fn client_kill_of_the_command_connections() {
-    let mut redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_restart_while_sending() {
-    let mut redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
         redis.kill();
         tokio::time::sleep(Duration::from_millis(1300)).await;
-        redis.restart().await;
+        run(redis).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_paused_redis_is_noticed_and_comes_back() {
-    let redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
     let (a, mut b) = pair_on(&redis).await;
-    redis.signal("-STOP");
+    redis.pause();
     let paused = Watch::start();
     let answer = a.say("into the void").await;
     let Err(BackplaneError::Lost(reason)) = answer else { panic!("{answer:?}") };
@@ -168,30 +176,32 @@ async fn a_paused_redis_is_noticed_and_comes_back() {
     b.reaches(LinkState::Down).await;
     paused.within(Duration::from_millis(5500), "both have noticed");
     assert!(matches!(a.say("at once").await, Err(BackplaneError::Down(_))));
-    redis.signal("-CONT");
+    redis.resume();
     works_again(&a, &mut b, Watch::start()).await;
 }
 
 #[tokio::test]
 async fn async_timeout_bounds_the_wait() {
-    let redis = Redis::start(&[]).await;
-    let a = Node::on_redis(redis.options("asyncTimeout=300"), "a").await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
+    let a = Node::on_redis(options(&redis, "asyncTimeout=300"), "a").await;
     a.reaches(LinkState::Up).await;
-    redis.signal("-STOP");
+    redis.pause();
     let since = Watch::start();
     let answer = a.say("x").await;
     assert!(matches!(answer, Err(BackplaneError::Lost(_))), "{answer:?}");
     since.within(Duration::from_secs(1), "the call has failed");
-    redis.signal("-CONT");
+    redis.resume();
     a.reaches(LinkState::Up).await;
 }
 
 #[tokio::test]
 async fn a_node_that_is_behind_is_not_taken_for_a_dead_redis() {
-    let redis = Redis::start(&[]).await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
     // Only b's counts: to have ten thousand sends answered takes a as long as it takes.
-    let a = Node::on_redis(redis.options("asyncTimeout=60000"), "a").await;
-    let mut b = Node::on_redis(redis.options("asyncTimeout=1000"), "b").await;
+    let a = Node::on_redis(options(&redis, "asyncTimeout=60000"), "a").await;
+    let mut b = Node::on_redis(options(&redis, "asyncTimeout=1000"), "b").await;
     a.reaches(LinkState::Up).await;
     b.reaches(LinkState::Up).await;
     b.subscribe([Channel::All]).await;

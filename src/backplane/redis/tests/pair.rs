@@ -1,8 +1,9 @@
 //! What two nodes may expect of any backplane, run on the memory bus and on Redis.
 
 use bytes::Bytes;
+use testkit::Redis;
 
-use super::kit::{HUB, Node, PATIENCE, Redis, said, says, topic};
+use super::kit::{HUB, Node, PATIENCE, options, said, says, start, topic};
 use crate::backplane::memory::Bus;
 use crate::backplane::{BackplaneError, Channel, Envelope, GroupAction, LinkState, ReplyTo, Topic};
 use crate::ids::NodeId;
@@ -25,8 +26,8 @@ impl Farm {
     }
 
     async fn redis() -> Self {
-        let redis = Redis::start(&[]).await;
-        let options = || redis.options("channelPrefix=Pre");
+        let redis = start(&[]).await;
+        let options = || options(&redis, "channelPrefix=Pre");
         let (a, b) = (Node::on_redis(options(), "a").await, Node::on_redis(options(), "b").await);
         a.reaches(LinkState::Up).await;
         b.reaches(LinkState::Up).await;
@@ -180,7 +181,10 @@ macro_rules! on_both {
         }
         mod redis {
             use super::Farm;
-            $(#[tokio::test] async fn $scenario() { super::$scenario(Farm::redis().await).await; })*
+            $(#[tokio::test] async fn $scenario() {
+                testkit::needs!("redis-server");
+                super::$scenario(Farm::redis().await).await;
+            })*
         }
     };
 }
@@ -212,9 +216,10 @@ async fn a_full_node_fails_the_publish_for_all() {
 
 #[tokio::test]
 async fn prefixes_keep_farms_apart() {
-    let redis = Redis::start(&[]).await;
-    let mut one = Node::on_redis(redis.options("channelPrefix=One"), "a").await;
-    let mut two = Node::on_redis(redis.options("channelPrefix=Two"), "b").await;
+    testkit::needs!("redis-server");
+    let redis = start(&[]).await;
+    let mut one = Node::on_redis(options(&redis, "channelPrefix=One"), "a").await;
+    let mut two = Node::on_redis(options(&redis, "channelPrefix=Two"), "b").await;
     for node in [&one, &two] {
         node.reaches(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
@@ -227,6 +232,7 @@ async fn prefixes_keep_farms_apart() {
 
 #[tokio::test]
 async fn the_echo_is_the_very_frame() {
+    testkit::needs!("redis-server");
     let mut farm = Farm::redis().await;
     farm.both_hear_all().await;
     let envelope = says("same");

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use super::kit::{Node, PATIENCE, Redis, free_port};
+use testkit::Redis;
+use testkit::redis::free_port;
+
+use super::kit::Node;
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{Channel, LinkState};
 
@@ -20,6 +22,11 @@ fn openssl(folder: &Path, args: &str) {
 
 #[test]
 fn tls_with_the_right_certificate_only() {
+    if let Ok(port) = std::env::var(PORT) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(trusting(&port));
+    }
+    testkit::needs!("openssl", "redis-server");
     let folder = std::env::temp_dir().join(format!("hubplane-tls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     openssl(&folder, "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
@@ -33,35 +40,24 @@ fn tls_with_the_right_certificate_only() {
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let port = free_port();
     let (tls_port, certificate, key, ca) = (port.to_string(), file("server.pem"), file("server.key"), file("ca.pem"));
-    let mut redis = Redis::start_on(
-        free_port(),
-        &[
-            "--tls-port",
-            &tls_port,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-auth-clients",
-            "no",
-            "--requirepass",
-            "hunter2",
-        ],
-    );
-    let deadline = Instant::now() + PATIENCE;
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if redis.has_ended() && std::env::var_os("REDIS_SERVER").is_some() {
-            // Some builds of other versions come without TLS; the one of the PATH must have it.
-            eprintln!("skipped: the redis-server that REDIS_SERVER names was built without TLS");
-            return;
-        }
-        assert!(Instant::now() < deadline && !redis.has_ended(), "redis-server does not speak TLS");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut redis = Redis::with(&[
+        "--tls-port",
+        &tls_port,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &ca,
+        "--tls-auth-clients",
+        "no",
+        "--requirepass",
+        "hunter2",
+    ]);
+    // Some builds have no TLS: one that REDIS_SERVER names may be left out with `--skip tls`.
+    redis.run();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "backplane::redis::tests::tls::trusting", "--ignored", "--nocapture"])
+        .args(["--exact", "backplane::redis::tests::tls::tls_with_the_right_certificate_only", "--nocapture"])
         .env("SSL_CERT_FILE", &ca)
         .env(PORT, &tls_port)
         .output()
@@ -70,10 +66,8 @@ fn tls_with_the_right_certificate_only() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-#[tokio::test]
-#[ignore = "run by tls_with_the_right_certificate_only"]
-async fn trusting() {
-    let Ok(port) = std::env::var(PORT) else { return };
+/// With our certificate among the system's.
+async fn trusting(port: &str) {
     for text in [
         format!("127.0.0.1:{port},ssl=true,password=hunter2"),
         format!("127.0.0.1:{port},ssl=true,password=hunter2,sslHost=redis.test,sslProtocols=Tls12,protocol=resp3"),
