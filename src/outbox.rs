@@ -4,6 +4,9 @@
 //! Every byte that leaves for a client goes through its outbox, so there is one order and one writer. Entries are
 //! already framed for the client's transport: what a batch holds is written as it is.
 //!
+//! Once a connection has been asked to end, messages are dropped: only what was queued before, and then the Close
+//! message, is still written, as in the reference (reference/signalr-protocol.md 4.9).
+//!
 //! With stateful reconnect (`retained`) what was written is kept until the client has acknowledged it.
 
 mod retained;
@@ -17,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use self::retained::Retained;
+use crate::close::CloseSignal;
 use crate::frame::{Encoding, Frame};
 use crate::protocol::{HubMessage, ValueError};
 
@@ -34,6 +38,8 @@ pub struct Outbox {
     /// How messages are framed until the handshake, and from then on.
     first_encoding: Encoding,
     encoding: OnceLock<Encoding>,
+    /// The connection's: once it is given, no message is queued any more.
+    close: CloseSignal,
     /// Tells the writer that something waits, or that no more will come.
     filled: Notify,
     /// Tells a waiting answer that there is room.
@@ -75,14 +81,20 @@ pub enum PushError {
 // === making and filling it ===
 
 impl Outbox {
-    /// An empty queue. `None` is no bound. The protocol of `encoding` is known after the handshake only: see
-    /// [`Outbox::set_encoding`].
-    pub fn new(encoding: Encoding, most_bytes: Option<usize>, most_messages: Option<usize>) -> Self {
+    /// An empty queue of the connection that `close` ends. `None` is no bound. The protocol of `encoding` is known
+    /// after the handshake only: see [`Outbox::set_encoding`].
+    pub fn new(
+        encoding: Encoding,
+        most_bytes: Option<usize>,
+        most_messages: Option<usize>,
+        close: CloseSignal,
+    ) -> Self {
         let state = State { queue: VecDeque::new(), bytes: 0, kept: None, pong: None, finished: false };
         Self {
             state: Mutex::new(state),
             first_encoding: encoding,
             encoding: OnceLock::new(),
+            close,
             filled: Notify::new(),
             drained: Notify::new(),
             most_bytes: most_bytes.unwrap_or(usize::MAX),
@@ -107,9 +119,10 @@ impl Outbox {
         self.put(Waiting { bytes, trackable: frame.is_trackable() }, |_| true)
     }
 
-    /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged.
+    /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged: the
+    /// answer to a handshake. It is taken while the connection is closing too, since the Close message must follow it.
     pub fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
-        self.put(Waiting { bytes, trackable: false }, |_| true)
+        self.put_always(Waiting { bytes, trackable: false }, |_| true)
     }
 
     /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
@@ -132,7 +145,8 @@ impl Outbox {
         let may_go = |kept: &Retained, bytes| kept.is_attached() && kept.is_acknowledged(bytes);
         self.wait_to(|| {
             let state = self.lock();
-            let goes = state.finished || state.kept.as_ref().is_none_or(|kept| may_go(kept, state.bytes));
+            let goes =
+                state.finished || self.is_closing() || state.kept.as_ref().is_none_or(|kept| may_go(kept, state.bytes));
             goes.then_some(())
         })
         .await?;
@@ -166,8 +180,15 @@ impl Outbox {
         state.queue.is_empty() && state.kept.as_ref().is_some_and(|kept| kept.is_attached())
     }
 
-    /// Queues what is within the bounds and `fits`.
+    /// Queues what is within the bounds and `fits`, unless the connection has been asked to end.
     fn put(&self, message: Waiting, fits: impl FnOnce(&State) -> bool) -> Result<(), PushError> {
+        if self.is_closing() {
+            return Err(PushError::Finished);
+        }
+        self.put_always(message, fits)
+    }
+
+    fn put_always(&self, message: Waiting, fits: impl FnOnce(&State) -> bool) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.finished {
             return Err(PushError::Finished);
@@ -272,7 +293,7 @@ impl Outbox {
     /// not acknowledged. Nothing else may be sent before. False: the connection is ending, and has no use for it.
     pub fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
         let mut state = self.lock();
-        if state.finished {
+        if state.finished || self.is_closing() {
             return false;
         }
         let Some(kept) = &mut state.kept else { return false };
@@ -359,6 +380,10 @@ impl Outbox {
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.pong.is_none()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.close.reason().is_some()
     }
 
     fn has_ended(&self) -> bool {

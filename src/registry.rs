@@ -21,7 +21,7 @@ pub struct Member {
     pub id: ConnectionId,
     /// Whom it belongs to.
     pub user: Option<UserId>,
-    /// What waits for it.
+    /// What waits for it. It takes nothing more once `close` is given.
     pub outbox: Arc<Outbox>,
     /// Ends it.
     pub close: CloseSignal,
@@ -46,13 +46,10 @@ pub enum Pushed {
 }
 
 impl Member {
-    /// Queues a message; a member whose queue is full is closed, alone.
+    /// Queues a message; a member whose queue is full is closed, alone. What a full queue could not take may be followed
+    /// by a smaller message that would fit: that does not arrive without the one before it, since the outbox of a member
+    /// that is being closed takes nothing.
     pub fn push(&self, frame: &Frame) -> Pushed {
-        // What a full queue could not take may be followed by a smaller message that would fit: it must not arrive
-        // without the one before it.
-        if self.close.reason().is_some() {
-            return Pushed::Yes;
-        }
         match self.outbox.push(frame) {
             Ok(()) | Err(PushError::Finished) => Pushed::Yes,
             Err(PushError::Full) if self.close.close_first(CloseReason::SlowClient) => Pushed::TooSlow,

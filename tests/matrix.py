@@ -30,7 +30,7 @@ JAVA = TARGET / "java"
 # The columns: a heading, and the scenarios that are in it.
 COLUMNS = (
     ("connect", ("connects",)), ("invoke", ("echoes",)), ("send", ("broadcasts", "broadcast_values", "others")), ("groups", ("groups",)),
-    ("stream", ("streams",)), ("cancel", ("cancels",)), ("upload", ("uploads",)), ("client result", ("answers",)), ("errors", ("errors", "too_large")),
+    ("stream", ("streams",)), ("cancel", ("cancels",)), ("upload", ("uploads",)), ("client result", ("answers",)), ("errors", ("errors", "too_large", "aborts")),
     ("stop, start", ("restarts",)), ("reconnect", ("reconnects",)), ("stateful", ("resumes",)), ("auth", ("authorises",)),
     ("no negotiate", ("without_negotiate",)), ("keep-alive", ("keeps_alive",)),
     ("2: send", ("two broadcasts", "two others")), ("2: groups", ("two groups",)), ("2: client result", ("two answers",)),
@@ -40,7 +40,7 @@ MEANING = """\
 
 - connect, invoke (null, numbers, Unicode, nested values, 20,000 characters, binary in MessagePack), send (to all, to others, bursts in order), groups;
 - stream (items, errors), cancel (the server's side hears of it), upload (400 items over WebSockets, 40 elsewhere; an error), client result (value, error, nobody);
-- errors (unknown method, wrong arguments, hub errors, a message that is too large), stop and start again;
+- errors (unknown method, wrong arguments, hub errors, a message that is too large, a call that aborts its connection), stop and start again;
 - reconnect (the sockets are cut, the client comes again by itself), stateful (cut three times under load: nothing lost, doubled or out of order);
 - auth (a token, none, a wrong one), connecting without negotiate, living on keep-alives;
 - `2:` the same on two nodes with Redis: the sender, or who asks, is on the other node and speaks the other protocol where the client has it."""

@@ -115,6 +115,7 @@ def probes(suite, _peers):
     for options in groups:
         settings = {f"HUB_DEFAULTS__{key.upper()}": value for key, value in [options.split("=")] if key} if options else {}
         played(suite, Hubplane(**settings), "/chat", options)
+    played(suite, Farmer(), "/chat", "hub=farm")
     for hub in ("/testhub", "/testhub-nowebsockets", "/authorizedhub", "/echo"):
         played(suite, Conformance(), hub)
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::close::CloseReason;
+use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::delivery::Delivery;
 use crate::frame::{self, Encoding, Frame, Framing};
@@ -40,11 +40,12 @@ pub struct HubHost {
 pub type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
 
 impl HubHost {
-    /// An empty outbox with the hub's bounds, for a client whose transport frames like this. The transport keeps a
-    /// clone where it must answer by itself (pongs).
-    pub fn outbox(&self, framing: Framing) -> Arc<Outbox> {
+    /// An empty outbox with the hub's bounds, for a client whose transport frames like this and whose connection `close`
+    /// ends. The transport keeps a clone where it must answer by itself (pongs).
+    pub fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
         let encoding = Encoding { protocol: Protocol::Json, framing };
-        Arc::new(Outbox::new(encoding, self.options.outgoing_buffer_size, self.options.outgoing_buffer_messages))
+        let HubOptions { outgoing_buffer_size, outgoing_buffer_messages, .. } = self.options;
+        Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages, close.clone()))
     }
 
     /// To be called once a second: pings who is due, acknowledges what came from those who acknowledge, and closes who

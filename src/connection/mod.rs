@@ -210,14 +210,17 @@ impl Connection {
                     "a client could not connect: the hub's `connected` failed"
                 );
             }
-            self.host.delivery.disconnect(&member.id).await;
-            presence.ended = true;
             let (exception, message) = match error {
                 HubError::Hub(message) => ("HubException".to_owned(), message),
                 HubError::Binding(error) => (error.exception.to_owned(), error.detail),
                 HubError::Failed { exception, message } => (exception, message),
             };
-            return CloseReason::ConnectedFailed(exception, message);
+            let reason = CloseReason::ConnectedFailed(exception, message);
+            // From here on nothing more is queued for it: it may take a while until it is forgotten.
+            self.peer.close.close(reason.clone());
+            self.host.delivery.disconnect(&member.id).await;
+            presence.ended = true;
+            return reason;
         }
         presence.taken = true;
         is_over.store(true, Ordering::Relaxed);
@@ -329,6 +332,11 @@ impl Connection {
     ) -> CloseReason {
         let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
+            // What came in one piece with the message that ended the connection is still dispatched, as in the reference;
+            // what comes later is not.
+            if let Some(reason) = self.peer.close.reason() {
+                return reason.clone();
+            }
             member.liveness.busy();
             loop {
                 // A client that sends without a pause must not keep its thread for itself.

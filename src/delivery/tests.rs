@@ -33,12 +33,13 @@ async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
     let (backplane, inbound) = memory::single();
     let delivery =
         Delivery::new(HubName::from("chat"), NodeId::from("node"), protocols.to_vec(), backplane, metrics.hub("chat"));
+    let close = CloseSignal::default();
     let encoding = Encoding { protocol: protocols[0], framing: Framing::Raw };
     let member = Arc::new(Member {
         id: "me".into(),
         user: None,
-        outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages))),
-        close: CloseSignal::default(),
+        outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages), close.clone())),
+        close,
         liveness: Liveness::new(Instant::now(), false),
         received: None,
     });

@@ -110,7 +110,7 @@ pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) 
     let member = Member {
         id: id.clone(),
         user: user.clone(),
-        outbox: Arc::new(Outbox::new(encoding, None, None)),
+        outbox: Arc::new(Outbox::new(encoding, None, None, close.clone())),
         close: close.clone(),
         liveness: Liveness::new(tokio::time::Instant::now(), true),
         received: None,

@@ -4,12 +4,13 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::close::CloseReason;
 use crate::frame::Framing;
 use crate::protocol::Protocol;
 
 fn outbox(bytes: usize, messages: usize) -> Outbox {
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
-    Outbox::new(encoding, Some(bytes), Some(messages))
+    Outbox::new(encoding, Some(bytes), Some(messages), CloseSignal::default())
 }
 
 fn drain(outbox: &Outbox) -> Option<Vec<Bytes>> {
@@ -252,4 +253,36 @@ fn the_end_without_a_socket_is_the_end() {
     assert!(outbox.ended().now_or_never().is_some());
     assert_eq!(drain(&outbox), Some(Vec::new()));
     assert!(!outbox.resume(1, &mut Vec::new()));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_asked_to_end_takes_its_close_and_nothing_else() {
+    let close = CloseSignal::default();
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
+    let outbox = Outbox::new(encoding, Some(10), None, close.clone());
+    let ping = crate::frame::ping();
+    outbox.push(&ping).unwrap();
+    let mut waiting = Box::pin(outbox.push_waiting(&ping));
+    assert!(waiting.as_mut().now_or_never().is_none(), "there is no room");
+    close.close(CloseReason::Aborted);
+    assert_eq!(outbox.push(&ping), Err(PushError::Finished));
+    assert_eq!(outbox.push_item(&ping).await, Err(PushError::Finished));
+    assert_eq!(drain(&outbox).unwrap(), ["{\"type\":6}\u{1e}"], "what was queued before");
+    assert_eq!(waiting.await, Err(PushError::Finished), "room comes too late");
+    outbox.push_bytes("{}\u{1e}".into()).unwrap();
+    outbox.finish(CloseReason::Aborted.close_message(false).map(Frame::new).as_ref());
+    assert_eq!(drain(&outbox).unwrap(), ["{}\u{1e}", "{\"type\":7}\u{1e}"], "the Close follows the handshake's answer");
+    assert_eq!(drain(&outbox).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_connection_that_is_asked_to_end_does_not_go_on_over_another_socket() {
+    let close = CloseSignal::default();
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
+    let outbox = Outbox::new(encoding, None, None, close.clone());
+    outbox.keep_unacknowledged(1000);
+    outbox.detach(0, Instant::now());
+    close.close(CloseReason::Aborted);
+    let mut batch = Vec::new();
+    assert!(!outbox.resume(1, &mut batch) && batch.is_empty(), "{batch:?}");
 }

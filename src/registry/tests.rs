@@ -7,12 +7,13 @@ use crate::frame::{Encoding, Framing};
 use crate::protocol::Protocol;
 
 fn member(id: &str, user: Option<&str>) -> Arc<Member> {
+    let close = CloseSignal::default();
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
     Arc::new(Member {
         id: id.into(),
         user: user.map(UserId::from),
-        outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2))),
-        close: CloseSignal::default(),
+        outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2), close.clone())),
+        close,
         liveness: Liveness::new(Instant::now(), false),
         received: None,
     })

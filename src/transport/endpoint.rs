@@ -16,6 +16,7 @@ use super::limits::Limits;
 use super::raw::RawConnection;
 use super::table::Table;
 use super::{long_polling, negotiate, post, query, sse, websocket};
+use crate::close::CloseSignal;
 use crate::config::HubOptions;
 use crate::connection::HubHost;
 use crate::frame::{Encoding, Framing};
@@ -69,14 +70,14 @@ impl Endpoint {
         self.options.allow_stateful_reconnects && matches!(self.app, App::Hub(_))
     }
 
-    /// An empty outbox with the endpoint's bounds.
-    pub(super) fn outbox(&self, framing: Framing) -> Arc<Outbox> {
+    /// An empty outbox with the endpoint's bounds, for the connection that `close` ends.
+    pub(super) fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
         match &self.app {
-            App::Hub(host) => host.outbox(framing),
+            App::Hub(host) => host.outbox(framing, close),
             App::Raw(_) => {
                 let encoding = Encoding { protocol: Protocol::Json, framing };
                 let HubOptions { outgoing_buffer_size, outgoing_buffer_messages, .. } = self.options;
-                Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages))
+                Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages, close.clone()))
             }
         }
     }

@@ -62,7 +62,7 @@ fn start(endpoint: &Arc<Endpoint>, link: Arc<Link>, place: Place, request: Reque
     let polling = Polling { endpoint: endpoint.clone(), link, _place: place };
     let served = async move {
         let (endpoint, link) = (&polling.endpoint, &polling.link);
-        let outbox = endpoint.outbox(Framing::Raw);
+        let outbox = endpoint.outbox(Framing::Raw, &link.close);
         let reason = run(endpoint, link, info, outbox, PostSource(link), PollSink(&link.polls)).await;
         if reason == CloseReason::Draining {
             // The listener closes when all have been served: the poll after the Close message is to find it open.

@@ -49,7 +49,7 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     let entered = Entered::new(endpoint.clone(), link, place);
     let served = async move {
         let (endpoint, link) = (&entered.endpoint, &entered.link);
-        let outbox = endpoint.outbox(Framing::ServerSentEvents);
+        let outbox = endpoint.outbox(Framing::ServerSentEvents, &link.close);
         let timeout = endpoint.options.transport_send_timeout;
         let mut sink = EventSink { batches: batches.clone(), timeout, close: link.close.clone() };
         let source = EventSource { link, batches };

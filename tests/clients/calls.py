@@ -85,4 +85,24 @@ def answers(cell):
         check("the connection lives on", "still", client.invoke("Echo", "still"))
 
 
-CALLS = (streams, cancels, uploads, answers)
+def aborts(cell):
+    """The hub closes the connection from within a call: the call fails, a running stream ends, and the client is told of the close."""
+    a = cell.connect()
+    b = cell.second()
+    stream = a.begin_stream("Counter", 100000, 20)
+    call = a.driver.begin("invoke", a.name, method="Abort", args=[])
+    a.expect_event("closed")
+    for what in () if "tell" in cell.kind.can else (call, stream):  # with such a client, a call without an answer never ends
+        try:
+            result = what.result()
+        except Failed:
+            continue
+        if what is call:
+            check("result of the call", "an error", result)
+    check("no answer of the call is left", True, call.lines.empty())
+    if a.id:
+        b.expect("UserDisconnected", a.id)
+    check("others live on", "still", b.invoke("Echo", "still"))
+
+
+CALLS = (streams, cancels, uploads, answers, aborts)

@@ -30,7 +30,7 @@ DEFECTS = (
     Defect(("signalrcore",), ("uploads",), "its call of an upload has no invocation id", "UploadComplete|Socket closed", protocols=("messagepack",)),
     Defect(("signalrcore",), ("streams",), "it calls a stream before it can be told to whom the items go, and loses the first", "items of"),
     Defect(("signalrcore",), ("reconnects",), "a poll that fails is no end to it: it polls on", "reconnected: not seen", transports=(LP,)),
-    Defect(("signalrcore",), ("connects", "echoes", "broadcasts", "broadcast_values", "groups", "others", "errors", "restarts", "too_large", "streams", "uploads"),
+    Defect(("signalrcore",), ("connects", "echoes", "broadcasts", "broadcast_values", "groups", "others", "errors", "restarts", "too_large", "streams", "uploads", "aborts"),
            "of the messages in one poll it takes the first, and the next when another poll has come", "no answer within|not seen within", transports=(LP,)),
     Defect(("signalrcore",), ("authorises",), "its long polls carry no token, and it never leaves their loop", None, transports=(LP,)),
 )

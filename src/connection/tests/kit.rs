@@ -24,7 +24,8 @@ use crate::wire::{Gone, Sink, Source, SourceEnd};
 
 /// `Echo`, `Fail`, `FailHub`, `Panic`, `Wait` (for a permit of `gate`), `Count` (a stream of 0, 1, 2), `Forever` (a
 /// stream that ends only when it is cancelled), `All` (broadcasts `M`), `Ask` (a client's `Question`), `Concat` (of an
-/// upload), `Hold` (an upload that nobody reads until the gate opens).
+/// upload), `Hold` (an upload that nobody reads until the gate opens), `Drips` (a stream with an item for each permit of
+/// `gate`), `Abort` (its own connection), `AbortAndCount` (the same as a stream, with items behind it).
 #[derive(Default)]
 pub(super) struct TestHub {
     pub(super) gate: Arc<Gate>,
@@ -51,8 +52,8 @@ impl Hub for TestHub {
         match target.to_ascii_lowercase().as_str() {
             "echo" | "all" | "ask" => shape(1, false),
             "concat" | "hold" => upload,
-            "fail" | "failhub" | "panic" | "wait" => shape(0, false),
-            "count" | "forever" | "breaks" | "bursts" => shape(0, true),
+            "fail" | "failhub" | "panic" | "wait" | "abort" => shape(0, false),
+            "count" | "forever" | "breaks" | "bursts" | "drips" | "abortandcount" => shape(0, true),
             _ => None,
         }
     }
@@ -105,6 +106,25 @@ impl Hub for TestHub {
                     let items =
                         [Ok(RawValue::text("one")), Err(HubError::failed("InvalidOperationException", "BOOM!"))];
                     Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "abort" => {
+                    caller.abort();
+                    Ok(Reply::Empty)
+                }
+                "abortandcount" => {
+                    let items = (0..3).map(move |n| {
+                        caller.abort();
+                        Ok(RawValue::new(&n)?)
+                    });
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "drips" => {
+                    let gate = self.gate.clone();
+                    let items = futures_util::stream::repeat(gate).then(|gate| async move {
+                        gate.0.acquire().await.unwrap().forget();
+                        Ok(RawValue::text("drop"))
+                    });
+                    Ok(Reply::Stream(items.boxed()))
                 }
                 "forever" => Ok(Reply::Stream(futures_util::stream::pending().boxed())),
                 _ => {
@@ -189,7 +209,7 @@ impl Node {
         let peer =
             Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
         let host = self.host.clone();
-        let outbox = host.outbox(Framing::Raw);
+        let outbox = host.outbox(Framing::Raw, &close);
         let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });
         Client { to_server: Some(to_server), from_server, close, served, seen: String::new() }
     }

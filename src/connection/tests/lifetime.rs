@@ -272,8 +272,8 @@ async fn a_client_is_read_however_much_there_is_to_write() {
         principal: None,
     };
     let (id, close) = ("a".into(), CloseSignal::default());
+    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
     let peer = Peer { id, request: Arc::new(request), close, resumption: None };
-    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw));
     let sink = Busy { node: host.clone(), to_server: to_server.clone(), sent: 0 };
     let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), sink).await });
     to_server.send("{\"protocol\":\"json\",\"version\":1}\u{1e}".into()).await.unwrap();

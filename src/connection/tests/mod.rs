@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod closing;
 mod declared;
 mod kit;
 mod lifetime;

@@ -114,7 +114,7 @@ async fn join(node: &Node, version: i32) -> Client {
         close: close.clone(),
         resumption: Some(resumption.clone()),
     };
-    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw));
+    let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
     let source = In { now, next: next_source, waiting: None, number: 0 };
     let sink = Out { now: out, next: next_sink, number: 0 };
     let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });

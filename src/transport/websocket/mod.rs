@@ -153,7 +153,7 @@ fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
 async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
     let Some(((reader, writer), early)) = upgraded(upgrade).await else { return };
     let (endpoint, link) = (entered.endpoint.clone(), entered.link.clone());
-    let outbox = endpoint.outbox(Framing::WebSocket);
+    let outbox = endpoint.outbox(Framing::WebSocket, &link.close);
     let posted = link.inbound.close();
     let mut source = WebSocketSource::new(reader, posted, early, outbox.clone(), link.handover.clone());
     let timeout = endpoint.options.transport_send_timeout;
@@ -177,7 +177,7 @@ async fn resume(endpoint: Arc<Endpoint>, link: Arc<Link>, upgrade: OnUpgrade) {
         None => Err(halves),
     };
     if let Err((reader, writer)) = refused {
-        let outbox = endpoint.outbox(Framing::WebSocket);
+        let outbox = endpoint.outbox(Framing::WebSocket, &link.close);
         let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox, None);
         let timeout = endpoint.options.transport_send_timeout;
         let sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());

@@ -22,7 +22,8 @@ use crate::protocol::Protocol;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 
 fn outbox() -> Arc<Outbox> {
-    Arc::new(Outbox::new(Encoding { protocol: Protocol::Json, framing: Framing::WebSocket }, None, None))
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::WebSocket };
+    Arc::new(Outbox::new(encoding, None, None, CloseSignal::default()))
 }
 
 /// For what is waited for; what must not run out has [`LONG`].

@@ -1,0 +1,87 @@
+//! What is still sent once a connection has been asked to end: what was queued before, then the Close message, and nothing
+//! else (reference/signalr-protocol.md 4.9). The same against the reference, over every transport: the probes of `abort`.
+
+use super::kit::Node;
+use crate::close::CloseReason;
+use crate::config::HubOptions;
+use crate::frame;
+use crate::protocol::ProtocolError;
+
+const ABORTED: &str = r#"{"type":7}"#;
+const ABORT: &str = r#"{"type":1,"invocationId":"a","target":"Abort","arguments":[]}"#;
+
+fn echo(text: &str) -> String {
+    format!(r#"{{"type":1,"invocationId":"{text}","target":"Echo","arguments":["{text}"]}}"#)
+}
+
+fn answer(text: &str) -> String {
+    format!(r#"{{"type":3,"invocationId":"{text}","result":"{text}"}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_aborts_its_connection_and_those_behind_it_are_not_answered() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(&[echo("before"), ABORT.to_owned(), echo("after")].join("\u{1e}")).await;
+    assert_eq!(client.all().await, [answer("before"), ABORTED.to_owned()]);
+    assert_eq!(client.served.await.unwrap(), CloseReason::Aborted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_aborts_its_connection_brings_no_item() {
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":4,"invocationId":"s","target":"AbortAndCount","arguments":[]}"#).await;
+    assert_eq!(client.all().await, [ABORTED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_ends_a_connection_is_followed_by_its_close_alone() {
+    for reason in [
+        CloseReason::Aborted,
+        CloseReason::AuthenticationExpired,
+        CloseReason::ClientTimeout,
+        CloseReason::Draining,
+        CloseReason::Expired,
+        CloseReason::Protocol(ProtocolError::invalid_data("bad")),
+        CloseReason::SendTimeout,
+        CloseReason::SlowClient,
+        CloseReason::Terminated,
+    ] {
+        let node = Node::new(HubOptions::default());
+        let mut client = node.join("a").await;
+        client.send(r#"{"type":4,"invocationId":"s","target":"Drips","arguments":[]}"#).await;
+        for id in 1..=2 {
+            // The second waits for the first: so the connection's task looks after its calls before it looks for a close.
+            client.send(&format!(r#"{{"type":1,"invocationId":"{id}","target":"Wait","arguments":[]}}"#)).await;
+        }
+        assert!(client.all().await.is_empty());
+        let member = node.host.delivery.registry().connection(&"a".into()).unwrap();
+        member.push(&frame::ping());
+        client.close.close(reason.clone());
+        // An item, two completions, and what others send: all of it is ready when the connection looks again.
+        node.gate.0.add_permits(10);
+        member.push(&frame::ping());
+        let sent = client.all().await;
+        assert_eq!(sent.len(), 2, "{reason}: {sent:?}");
+        assert_eq!(sent[0], r#"{"type":6}"#, "{reason}: what was queued before");
+        assert!(sent[1].starts_with(r#"{"type":7"#), "{reason}: {sent:?}");
+        assert_eq!(client.served.await.unwrap(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_a_close_was_asked_for_is_not_dispatched() {
+    // Often, since both are ready at the same time.
+    for _ in 0..30 {
+        let node = Node::new(HubOptions::default());
+        node.gate.0.add_permits(1);
+        let client = node.join("a").await;
+        client.close.close(CloseReason::Aborted);
+        client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
+        client.served.await.unwrap();
+        node.host.tasks.close();
+        node.host.tasks.wait().await;
+        assert_eq!(node.told(), ["connected a", "disconnected a None"]);
+    }
+}
