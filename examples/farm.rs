@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
 use hubplane::hub::{Caller, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
 use hubplane::ids::UserId;
@@ -184,11 +184,12 @@ fn streams(hub: Methods) -> Methods {
         caller.clients().client(connection).invoke::<RawValue>("Answer", (question,)).await
     })
     .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
-        Ok(stream::iter(0..count).then(move |number| async move {
+        Ok(stream::unfold(0, move |number| async move {
+            // It waits after every item, the last included.
             if number > 0 {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
             }
-            Ok(number)
+            (number < count).then(|| (Ok(number), number + 1))
         }))
     })
     .stream("CounterThenThrow", |_: Caller, count: i32| async move {

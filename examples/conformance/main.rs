@@ -13,6 +13,7 @@
 //! | `/weatherHub` | pysignalr's hub (`others.rs`); tokens by `POST /api/auth/login` |
 //! | `/chatHub`, `/authHub` | signalrcore's hubs (`others.rs`); tokens by `POST /users/authenticate` |
 //! | `/redirect`, `/echoredirect`, `/bad-negotiate`, `/clientresult/ID` | answers that their tests look at (`pages.rs`) |
+//! | `/lib/signalr-webworker/signalr.js` | the official client for web workers, from npm (`--signalr`) |
 
 #![allow(clippy::print_stdout, reason = "it tells its port")]
 
@@ -23,6 +24,7 @@ mod values;
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,11 +47,14 @@ struct Options {
     /// Seconds between two pings of the server.
     #[arg(long, default_value_t = 15.0)]
     keep_alive: f64,
+    /// The folder of npm's `@microsoft/signalr`. By default the one that the tests or `examples/web` have installed.
+    #[arg(long)]
+    signalr: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let Options { listen, keep_alive } = Options::parse();
+    let Options { listen, keep_alive, signalr } = Options::parse();
     let options = HubOptions {
         detailed_errors: true,
         allow_stateful_reconnects: true,
@@ -63,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let auth = pages::auth();
     let context = HubContext::new();
-    let pages = Pages::new(context.clone());
+    let pages = Pages::new(context.clone(), signalr);
     let hub = |path, name, hub, options: &HubOptions| HubRoute::new(path, hub).name(name).options(options.clone());
     let config = Config { listen, auth: auth.clone(), ..Config::default() };
     let server = Server::builder(config)

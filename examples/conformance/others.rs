@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use hubplane::hub::{Caller, HubError, Items, Methods};
 
 /// pysignalr's `/weatherHub`.
@@ -65,9 +65,12 @@ pub(crate) fn chat() -> Methods {
             Ok(())
         })
         .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
-            Ok(stream::iter(0..count).then(move |number| async move {
-                tokio::time::sleep(Duration::from_millis(delay)).await;
-                Ok(number)
+            Ok(stream::unfold(0, move |number| async move {
+                // It waits after every item, the last included.
+                if number > 0 {
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                }
+                (number < count).then(|| (Ok(number), number + 1))
             }))
         })
         .method("UploadStream", |_: Caller, mut items: Items<String>| async move {

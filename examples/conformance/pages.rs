@@ -1,5 +1,6 @@
-//! What the tests ask of a server beside its hubs: tokens, redirects, cookies, a client's result as a page.
+//! What the tests ask of a server beside its hubs: tokens, redirects, cookies, a client's result as a page, a script.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -30,18 +31,25 @@ pub(crate) fn auth() -> AuthConfig {
 pub(crate) struct Pages {
     hub: HubContext,
     redirects: Arc<AtomicU64>,
+    /// Folders where npm may have put the official client.
+    signalr: Arc<[PathBuf]>,
 }
 
 impl Pages {
-    pub(crate) fn new(hub: HubContext) -> Self {
-        Self { hub, redirects: Arc::default() }
+    /// The official client is looked for in `signalr`, or where this repository's own `npm ci` puts it.
+    pub(crate) fn new(hub: HubContext, signalr: Option<PathBuf>) -> Self {
+        let own = ["tests/clients/js/node_modules/signalr10", "examples/web/node_modules/@microsoft/signalr"];
+        let own = own.map(|folder| [env!("CARGO_MANIFEST_DIR"), folder].iter().collect());
+        let signalr = signalr.map_or_else(|| Arc::from(own), |folder| Arc::from([folder]));
+        Self { hub, redirects: Arc::default(), signalr }
     }
 
     pub(crate) fn routes(&self, auth: AuthConfig) -> Router {
-        let (asks, redirects, auth) = (self.clone(), self.clone(), Arc::new(auth));
+        let (asks, redirects, scripts, auth) = (self.clone(), self.clone(), self.clone(), Arc::new(auth));
         let (weather, users) = (auth.clone(), auth.clone());
         Router::new()
             .route("/generateJwtToken", get(async move || token(&auth, "testuser", Duration::from_secs(5))))
+            .route("/lib/signalr-webworker/signalr.js", get(async move || scripts.web_worker().await))
             .route("/clientresult/{id}", get(async move |Path(id): Path<String>| asks.client_result(id).await))
             .route(
                 "/api/auth/login",
@@ -62,6 +70,18 @@ impl Pages {
             Err(HubError::Failed { message, .. }) => message,
             Err(HubError::Binding(error)) => error.to_string(),
         }
+    }
+
+    /// The build of the official client that web workers load.
+    async fn web_worker(&self) -> Response {
+        for folder in self.signalr.iter() {
+            let file = folder.join("dist/webworker/signalr.js");
+            if let Ok(Ok(script)) = tokio::task::spawn_blocking(|| std::fs::read(file)).await {
+                return ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], script).into_response();
+            }
+        }
+        let advice = "not installed: start with --signalr FOLDER, the folder of npm's @microsoft/signalr";
+        (StatusCode::NOT_FOUND, advice).into_response()
     }
 
     fn by_prefix(&self, uri: &Uri) -> Response {

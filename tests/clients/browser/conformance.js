@@ -1,4 +1,4 @@
-// Chromium with the official client and examples/conformance: cookies of negotiate, the client's own header, and a web worker.
+// Chromium with the official client and examples/conformance: cookies of negotiate, the client's own header, and web workers.
 //
 //   BASE=http://127.0.0.1:5000 node conformance.js
 //
@@ -65,6 +65,20 @@ try {
     const { answers } = await inPage(page, { transport: "LongPolling", asks });
     assert.match(answers[0], /^Microsoft SignalR\/10\.0 \(10\.0\.\d+; .*Browser/);
     assert.match(answers[1], /Chrom/);
+  });
+  await test("a web worker loads the client from the server", async (page) => {
+    const answer = await page.evaluate(async (base) => {
+      const source = `importScripts("${base}/lib/signalr-webworker/signalr.js");
+        const connection = new signalR.HubConnectionBuilder().withUrl("${base}/testhub").configureLogging(signalR.LogLevel.None).build();
+        connection.start().then(() => connection.invoke("Echo", "ü")).then(postMessage, (error) => postMessage(String(error)));`;
+      const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+      return await new Promise((done, fail) => {
+        worker.onmessage = ({ data }) => done(data);
+        worker.onerror = (event) => fail(new Error(event.message));
+        setTimeout(fail, 60_000, new Error("the worker says nothing"));
+      }).finally(() => worker.terminate());
+    }, BASE);
+    assert.equal(answer, "ü");
   });
   for (const transport of TRANSPORTS) {
     for (const protocol of protocols(transport)) {
