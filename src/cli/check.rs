@@ -23,6 +23,9 @@ pub(super) fn check(loaded: Result<Loaded, Invalid>) -> ExitCode {
     for warning in &loaded.warnings {
         complain(format_args!("warning: {warning}"));
     }
+    for hint in &loaded.hints {
+        say(format_args!("# Hint: {hint}."));
+    }
     say("# The configuration is valid.");
     ExitCode::SUCCESS
 }

@@ -10,6 +10,7 @@ pub(super) const TOP: &[&str] = &[
     "log",
     "log_format",
     "cors_origins",
+    "websocket_origins",
     "max_connections",
     "shutdown_timeout",
     "drain_delay",

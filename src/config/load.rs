@@ -72,6 +72,8 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
+    /// What to know about a configuration like this; nothing is wrong with it.
+    pub hints: Vec<String>,
     /// The file that was read; None is the built-in one.
     pub file: Option<PathBuf>,
 }
@@ -110,9 +112,9 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
         reader.problems.retain(|problem| problem.key.is_empty() || problem.value.is_some());
         reader.warnings.retain(|warning| !warning.starts_with("hubs: "));
     }
-    let Reader { problems, warnings, settings } = reader;
+    let Reader { problems, warnings, hints, settings } = reader;
     if problems.is_empty() {
-        return Ok(Loaded { config, settings, warnings, file });
+        return Ok(Loaded { config, settings, warnings, hints, file });
     }
     Err(Invalid { problems, warnings })
 }

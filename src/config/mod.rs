@@ -4,7 +4,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`hubs`], [`steps`], [`auth`] | the data of a hub, of a method's steps, of who may come |
+//! | [`hubs`], [`steps`], [`auth`], `origins` | the data of a hub, of a method's steps, of who may come, from which pages |
 //! | [`load`] | the sources, put together; the way in |
 //! | `file`, [`environment`], `merge` | one source as a tree; one tree over another |
 //! | `node`, `keys` | a value with its origin; the names of all keys |
@@ -26,6 +26,7 @@ mod merge;
 mod methods;
 mod node;
 mod options;
+mod origins;
 mod parse;
 pub mod problem;
 mod reader;
@@ -40,6 +41,7 @@ use std::time::Duration;
 pub use auth::{AuthConfig, Authorize};
 pub use hubs::{HubConfig, HubOptions};
 pub use node::Origin;
+pub use origins::{OriginError, OriginPattern};
 pub use problem::Problem;
 pub use reader::Setting;
 
@@ -55,7 +57,9 @@ pub struct Config {
     /// How log lines look.
     pub log_format: LogFormat,
     /// Origins that browsers may call from: exact, `https://*.example.com`, or `*` (then without credentials).
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Vec<OriginPattern>,
+    /// Which pages may open WebSockets.
+    pub websocket_origins: WebSocketOrigins,
     /// Most connections at a time; None is no limit. Beyond it negotiate and connects get 503.
     pub max_connections: Option<usize>,
     /// How long stopping may take at most.
@@ -73,6 +77,16 @@ pub struct Config {
     pub hub_defaults: HubOptions,
     /// The declared hubs.
     pub hubs: Vec<HubConfig>,
+}
+
+/// `websocket_origins`: browsers let every page open a WebSocket, so this server has to look at the header `Origin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebSocketOrigins {
+    /// Those that `cors_origins` names, and the server's own; all of them while `cors_origins` is empty.
+    #[default]
+    Cors,
+    /// All.
+    Any,
 }
 
 /// `log_format`.
@@ -121,6 +135,7 @@ impl Default for Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             cors_origins: Vec::new(),
+            websocket_origins: WebSocketOrigins::Cors,
             max_connections: None,
             shutdown_timeout: Duration::from_secs(30),
             drain_delay: Duration::ZERO,

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::LogFormat;
 use super::node::{Node, Value};
 use super::problem::nearest;
+use super::{LogFormat, OriginError, OriginPattern, WebSocketOrigins};
 use crate::protocol::{Protocol, TransportKind};
 
 /// What a parser gives.
@@ -118,7 +118,7 @@ pub(super) fn log_format(node: &Node) -> Parsed<LogFormat> {
 }
 
 /// A list of strings; `each` checks one of them.
-pub(super) fn texts(node: &Node, each: impl Fn(&Node, String) -> Parsed<String>) -> Parsed<Vec<String>> {
+pub(super) fn texts<T>(node: &Node, each: impl Fn(&Node, String) -> Parsed<T>) -> Parsed<Vec<T>> {
     let items = node.as_list().ok_or_else(|| format!("must be a list of strings, not {}", node.kind()))?;
     items.iter().map(|item| text(item).and_then(|text| each(item, text))).collect()
 }
@@ -161,38 +161,30 @@ fn alternatives(all: &[&str]) -> String {
 }
 
 /// `cors_origins`: exact origins, `https://*.example.com`, or `*` alone.
-pub(super) fn origins(node: &Node) -> Parsed<Vec<String>> {
-    let list = texts(node, |_, text| if is_origin(&text) { Ok(text) } else { Err(not_an_origin(&text)) })?;
-    if list.len() > 1 && list.iter().any(|origin| origin == "*") {
+pub(super) fn origins(node: &Node) -> Parsed<Vec<OriginPattern>> {
+    let list = texts(node, |_, text| text.parse().map_err(|error| not_an_origin(&text, &error)))?;
+    if list.len() > 1 && list.iter().any(OriginPattern::is_any) {
         return Err("\"*\" must stand alone: with it no origin gets credentials".to_owned());
     }
     Ok(list)
 }
 
-fn not_an_origin(text: &str) -> String {
+fn not_an_origin(text: &str, error: &OriginError) -> String {
     let shown = super::node::quoted(text);
-    format!(
-        "must be origins without a path, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"; {shown} is none"
-    )
+    match error {
+        // What is in front of an '@' is masked, and with it what stands before it in this text.
+        OriginError::Form(right) if text.contains('@') => format!("must be written as browsers send it: \"{right}\""),
+        OriginError::Form(right) => format!("must be written as browsers send it: \"{right}\", not {shown}"),
+        OriginError::NotAnOrigin => format!(
+            "must be origins without a path, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"; {shown} is none"
+        ),
+    }
 }
 
-fn is_origin(text: &str) -> bool {
-    if text == "*" {
-        return true;
+pub(super) fn websocket_origins(node: &Node) -> Parsed<WebSocketOrigins> {
+    match text(node)?.as_str() {
+        "cors" => Ok(WebSocketOrigins::Cors),
+        "any" => Ok(WebSocketOrigins::Any),
+        _ => Err("must be \"cors\" or \"any\"".to_owned()),
     }
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    // The port follows the last colon, unless that stands inside an IPv6 literal.
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, Some(port)),
-        _ => (host, None),
-    };
-    let scheme = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let port = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    let name = name.strip_prefix("*.").unwrap_or(name);
-    let ipv6 = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let name = match ipv6 {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-._".contains(c)),
-    };
-    scheme && port && name
 }

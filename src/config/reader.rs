@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::LogFormat;
 use super::keys;
 use super::node::{self, Entry, Node, Origin, Value};
 use super::parse::Parsed;
 use super::problem::{Problem, suggestion};
+use super::{LogFormat, OriginPattern, WebSocketOrigins};
 use crate::protocol::{Protocol, TransportKind};
 
 /// A key, its effective value, and where that came from.
@@ -25,6 +25,7 @@ pub struct Setting {
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    pub(super) hints: Vec<String>,
     pub(super) settings: Vec<Setting>,
 }
 
@@ -171,6 +172,21 @@ impl Show for LogFormat {
         match self {
             Self::Text => "\"text\"".to_owned(),
             Self::Json => "\"json\"".to_owned(),
+        }
+    }
+}
+
+impl Show for OriginPattern {
+    fn show(&self) -> String {
+        node::quoted(&self.to_string())
+    }
+}
+
+impl Show for WebSocketOrigins {
+    fn show(&self) -> String {
+        match self {
+            Self::Cors => "\"cors\"".to_owned(),
+            Self::Any => "\"any\"".to_owned(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::options::{self, Options};
 use super::parse;
 use super::problem::{Problem, nearest};
 use super::reader::{Reader, Table};
-use super::{BackplaneConfig, Config, keys};
+use super::{BackplaneConfig, Config, WebSocketOrigins, keys};
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
@@ -33,6 +33,7 @@ pub(super) fn read(
     let (log, log_origin) = take!(log, parse::log_filter);
     let (log_format, _) = take!(log_format, parse::log_format);
     let (cors_origins, _) = take!(cors_origins, parse::origins);
+    let (websocket_origins, websocket_origin) = take!(websocket_origins, parse::websocket_origins);
     let (max_connections, _) = take!(max_connections, parse::size);
     let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
     let (drain_delay, drain_origin) = take!(drain_delay, parse::duration);
@@ -45,6 +46,17 @@ pub(super) fn read(
             let word = super::node::quoted(word);
             reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
         }
+    }
+    if cors_origins.is_empty() && websocket_origin != Origin::Default {
+        let text = "no effect while cors_origins is empty: every page may open WebSockets";
+        reader.warnings.push(format!("{websocket_origin}: websocket_origins: {text}"));
+    }
+    if websocket_origins == WebSocketOrigins::Cors && cors_origins.iter().any(|origin| !origin.is_any()) {
+        reader.hints.push(
+            "websocket_origins: a WebSocket is opened for pages of cors_origins, and for pages of this server itself, \
+             whose Origin equals Host: a proxy in front must pass on Host, with its port"
+                .to_owned(),
+        );
     }
     if drain_delay >= shutdown_timeout {
         reader.warnings.push(format!(
@@ -85,6 +97,7 @@ pub(super) fn read(
         log,
         log_format,
         cors_origins,
+        websocket_origins,
         max_connections,
         shutdown_timeout,
         drain_delay,

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     TokenRefused,
     /// A request that `authorize` does not permit.
     Unauthorized,
+    /// A WebSocket of a page whose origin may not have one.
+    OriginBlocked,
     /// A client that `max_connections` keeps out.
     Full,
     /// A handshake that failed.

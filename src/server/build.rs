@@ -18,7 +18,7 @@ use super::{Builder, Server};
 use crate::api::{Api, Readiness};
 use crate::auth::{Authenticate, Keyring, Tokens};
 use crate::backplane::Backplane;
-use crate::config::{Authorize, Config, HubOptions};
+use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
 use crate::delivery::Delivery;
 use crate::hub::HubRoute;
@@ -220,6 +220,9 @@ impl Builder {
         if let Some(authenticator) = authenticator {
             transports.authenticate(authenticator);
         }
+        if self.config.websocket_origins == WebSocketOrigins::Cors {
+            transports.socket_origins(self.cors().socket_origins());
+        }
         for hub in hosts {
             transports.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
         }
@@ -235,10 +238,15 @@ impl Builder {
         Ok(transports)
     }
 
+    fn cors(&self) -> Cors {
+        if self.any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&self.config.cors_origins) }
+    }
+
     fn server(self, core: Arc<Core>) -> Server {
-        let Self { config, routes, headers, any_origin, health, metrics, .. } = self;
+        let cors = self.cors();
+        let Self { config, routes, headers, health, metrics, .. } = self;
         let site = Site {
-            cors: if any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&config.cors_origins) },
+            cors,
             api: Api {
                 readiness: core.readiness.clone(),
                 metrics: core.metrics.clone(),

@@ -79,8 +79,8 @@ impl Builder {
 
     /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`.
     ///
-    /// Browsers let any page open a WebSocket, whatever `cors_origins` says, and send cookies along: an authenticator
-    /// that goes by cookies must look at the header `Origin` too.
+    /// Browsers let any page open a WebSocket, and send cookies along. A host whose authenticator goes by cookies sets
+    /// `cors_origins`, so that pages of other origins are refused (`websocket_origins`): while it is empty they are not.
     pub fn authenticate(mut self, authenticator: impl Authenticate) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
         self
@@ -126,8 +126,9 @@ impl Builder {
         self
     }
 
-    /// Lets pages of every origin call, with credentials, in place of `cors_origins`. Any page a user visits can
-    /// then act as that user wherever cookies decide who it is: only for hosts that check callers by other means.
+    /// Lets pages of every origin call, with credentials, and open WebSockets, in place of `cors_origins`. Any page a
+    /// user visits can then act as that user wherever cookies decide who it is: only for hosts that check callers by
+    /// other means.
     pub fn allow_any_origin_with_credentials(mut self) -> Self {
         self.any_origin = true;
         self

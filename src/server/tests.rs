@@ -215,7 +215,8 @@ async fn what_is_not_http_is_refused() {
 
 #[tokio::test]
 async fn errors_and_preflights_carry_cors() {
-    let server = start(Server::builder(Config { cors_origins: vec!["http://page.example".into()], ..config() })).await;
+    let server =
+        start(Server::builder(Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..config() })).await;
     let answer =
         server.ask("GET /no HTTP/1.1\r\nhost: a\r\norigin: http://page.example\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");

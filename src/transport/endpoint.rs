@@ -84,6 +84,13 @@ impl Endpoint {
 
     /// Answers a request to the path itself.
     pub(super) async fn transport(self: &Arc<Self>, mut request: Request) -> Response {
+        // Before anybody is asked who they are: a page of another origin sends the cookies of its visitor along.
+        let opens_socket = *request.method() == Method::GET && websocket::asks_for(&request);
+        if opens_socket && !self.guard.origins.admit(request.headers()) {
+            self.log_denied(&request, &Denied::Origin);
+            post::discard(self, request).await;
+            return Denied::Origin.answer();
+        }
         if let Err(answer) = self.admit(&mut request).await {
             post::discard(self, request).await;
             return answer;

@@ -11,6 +11,7 @@ use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::answers::plain;
+use super::origin::SocketOrigins;
 use crate::auth::{Authenticate, Principal, Refused, policy};
 use crate::config::Authorize;
 
@@ -21,12 +22,15 @@ pub(super) struct Guard {
     pub(super) authenticator: Option<Arc<dyn Authenticate>>,
     /// None: anonymous clients may come too.
     pub(super) policy: Option<Arc<Authorize>>,
+    /// The pages that may open WebSockets.
+    pub(super) origins: Arc<SocketOrigins>,
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asks = self.authenticator.is_some();
-        f.debug_struct("Guard").field("asks", &asks).field("policy", &self.policy).finish()
+        let Self { policy, origins, .. } = self;
+        f.debug_struct("Guard").field("asks", &asks).field("policy", policy).field("origins", origins).finish()
     }
 }
 
@@ -59,6 +63,8 @@ impl Guard {
 /// Why a request is not admitted.
 #[derive(Debug)]
 pub(super) enum Denied {
+    /// It asks for a WebSocket, and comes from a page whose origin may not have one.
+    Origin,
     /// Its token is not accepted.
     Token(Refused),
     /// It is anonymous, and the endpoint is for users.
@@ -81,7 +87,7 @@ impl Denied {
             }
             Self::Token(refused) => unauthorized(&refused.challenge()),
             Self::Anonymous => unauthorized("Bearer"),
-            Self::User | Self::NotTheirs => bare(StatusCode::FORBIDDEN),
+            Self::Origin | Self::User | Self::NotTheirs => bare(StatusCode::FORBIDDEN),
         }
     }
 }

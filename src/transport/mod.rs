@@ -4,7 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`endpoint`] | a path, its application, and what a request to it means |
-//! | `guard` | who sends a request, and whether they may |
+//! | `guard`, [`origin`] | who sends a request, and whether they may; which pages may open WebSockets |
 //! | `answers`, `query` | refusals word for word; how ASP.NET Core reads URLs |
 //! | `refused_log` | what the log says of them |
 //! | `table`, `limits` | which token is whose, who expires; how many there may be |
@@ -20,6 +20,7 @@ mod limits;
 mod link;
 mod long_polling;
 mod negotiate;
+pub mod origin;
 mod pipe;
 mod polls;
 mod post;
@@ -43,6 +44,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use endpoint::App;
+pub use origin::SocketOrigins;
 pub use raw::{RawConnection, RawRoute, RawStream};
 
 use self::endpoint::Endpoint;
@@ -86,6 +88,11 @@ impl Transports {
     /// How the users of all endpoints that are added from now on are known; without it nobody is asked.
     pub fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
         self.guard.authenticator = Some(authenticator);
+    }
+
+    /// Which pages may open WebSockets at all endpoints that are added from now on; without it all may.
+    pub fn socket_origins(&mut self, origins: SocketOrigins) {
+        self.guard.origins = Arc::new(origins);
     }
 
     /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such

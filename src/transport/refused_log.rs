@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::Request;
+use http::header::ORIGIN;
 use tokio::time::Instant;
 use tracing::field::display;
 
@@ -22,6 +23,15 @@ impl Endpoint {
     pub(super) fn log_denied(&self, request: &Request, denied: &Denied) {
         let (hub, client) = (display(&self.name), client(request));
         let why = match denied {
+            Denied::Origin => {
+                if let Some(Allowed { suppressed }) = self.allow(Kind::OriginBlocked) {
+                    let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+                    let origin = origin.map(|origin| Escaped::new(&origin).to_string());
+                    let reason = "the origin is not in `cors_origins`, and its host is not that of the header Host";
+                    tracing::info!(hub, client, origin, reason, suppressed, "a page's WebSocket was refused");
+                }
+                return;
+            }
             Denied::Token(refused) => {
                 if let Some(Allowed { suppressed }) = self.allow(Kind::TokenRefused) {
                     tracing::info!(hub, client, reason = reason(refused.log_text()), suppressed, "a token was refused");

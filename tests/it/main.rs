@@ -13,6 +13,7 @@ mod house;
 mod kit;
 mod logs;
 mod options;
+mod origins;
 mod redis_farm;
 mod redis_outage;
 mod results;

@@ -256,7 +256,7 @@ async fn paths_that_axum_would_read_differently_are_served() {
 
 #[tokio::test]
 async fn the_applications_middleware_is_around_it_and_cors_within() {
-    let config = Config { cors_origins: vec!["http://page.example".to_owned()], ..Config::default() };
+    let config = Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..Config::default() };
     let server = server(config).await;
     let handle = server.handle();
     let stamp = async |request: Request, next: Next| {

@@ -9,7 +9,7 @@ mod secrets;
 mod steps;
 
 use super::*;
-use crate::config::{BackplaneConfig, LogFormat, effective};
+use crate::config::{BackplaneConfig, LogFormat, WebSocketOrigins, effective};
 use crate::protocol::{Protocol, TransportKind};
 use std::time::Duration;
 
@@ -275,6 +275,7 @@ fn variables_are_toml_else_text_and_names_match_in_any_case() {
         ("HUBPLANE_DEMO", "True"),
         ("HUBPLANE_MAX_CONNECTIONS", "1_000"),
         ("HUBPLANE_CORS_ORIGINS", "https://a.example, https://b.example"),
+        ("HUBPLANE_WEBSOCKET_ORIGINS", "any"),
         ("HUBPLANE_BACKPLANE__CONNECTION", "redis:6379"),
         ("HUBPLANE_BACKPLANE__CHANNEL_PREFIX", "2024"),
         ("HUBPLANE_HUB_DEFAULTS__PROTOCOLS", "json"),
@@ -289,7 +290,9 @@ fn variables_are_toml_else_text_and_names_match_in_any_case() {
     let config = &loaded.config;
     assert!(config.demo);
     assert_eq!(config.max_connections, Some(1000));
-    assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+    let origins: Vec<String> = config.cors_origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(config.websocket_origins, WebSocketOrigins::Any);
     let prefix = text("2024");
     assert_eq!(
         config.backplane,
@@ -332,6 +335,23 @@ fn unknown_variables_are_warnings() {
             ),
         ]
     );
+}
+
+#[test]
+fn websocket_origins_are_those_of_cors_unless_any() {
+    let load = |text: &str| file(&format!("{text}\n[hubs.a]")).unwrap();
+    let of_cors = |loaded: &Loaded| loaded.hints.iter().any(|hint| hint.starts_with("websocket_origins: "));
+    let listed = load("cors_origins = [\"https://a.example\"]");
+    assert_eq!(listed.config.websocket_origins, WebSocketOrigins::Cors);
+    assert!(of_cors(&listed) && listed.hints.iter().any(|hint| hint.contains("must pass on Host")), "{listed:?}");
+    for other in ["", "cors_origins = [\"*\"]", "cors_origins = [\"https://a.example\"]\nwebsocket_origins = \"any\""] {
+        let loaded = load(other);
+        assert!(!of_cors(&loaded) && loaded.warnings.is_empty(), "{other}: {loaded:?}");
+    }
+    let warnings = load("websocket_origins = \"cors\"").warnings;
+    let text =
+        "hubplane.toml:1: websocket_origins: no effect while cors_origins is empty: every page may open WebSockets";
+    assert_eq!(warnings, [text]);
 }
 
 #[test]

@@ -105,3 +105,46 @@ async fn rules_that_cannot_be_kept_do_not_start() {
     let error = Server::builder(wrong).build().await.unwrap_err().to_string();
     assert!(error.contains("auth.keys[0]: RS256 takes") && !error.contains("hunter2"), "{error}");
 }
+
+/// Does nothing until its client is gone.
+struct Silent;
+
+impl crate::transport::RawConnection for Silent {
+    fn run(&self, _: Arc<crate::hub::RequestInfo>, mut stream: crate::transport::RawStream) -> BoxFuture<'static, ()> {
+        Box::pin(async move { while stream.recv().await.is_some() {} })
+    }
+}
+
+#[tokio::test]
+async fn foreign_pages_are_refused_before_anybody_is_asked_who_they_are() {
+    let listed = || Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..config() };
+    let builder = |config| {
+        Server::builder(config)
+            .hub(HubRoute::new("/chat", hub()))
+            .raw(crate::transport::RawRoute::new("/raw", Silent))
+            .authorize("/chat", Authorize::user())
+            .authenticate(ByHeader)
+    };
+    let upgrade = async |server: &Running, path: &str, origin: &str| {
+        let mut client = server.connect().await;
+        let asks = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        client.send(&format!("GET {path} HTTP/1.1\r\nhost: a:81\r\norigin: {origin}\r\n{asks}\r\n")).await;
+        client.read_to("\r\n\r\n").await
+    };
+    let server = start(builder(listed())).await;
+    for (path, origin, status) in [
+        ("/chat", "http://evil.example", "403"),
+        ("/chat", "http://page.example", "401"),
+        ("/raw", "http://evil.example", "403"),
+        ("/raw", "null", "403"),
+        ("/raw", "http://page.example", "101"),
+        ("/raw", "https://a:81", "101"),
+    ] {
+        let answer = upgrade(&server, path, origin).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {origin}: {answer}");
+        assert!(answer.contains("vary: Origin"), "{answer}");
+    }
+    let any = start(builder(listed()).allow_any_origin_with_credentials()).await;
+    assert!(upgrade(&any, "/raw", "http://evil.example").await.starts_with("HTTP/1.1 101 "));
+}

@@ -12,8 +12,8 @@ const { LISTED, ANY, SUBDOMAINS, NONE } = process.env;
 const PORT = Number(process.env.PAGE_PORT);
 
 // On the page: connects, is answered, hears a broadcast of its own, stops. What went wrong, or null.
-const talk = async ({ url, transport, protocol, withCredentials, token }) => {
-  const options = { transport: signalR.HttpTransportType[transport] };
+const talk = async ({ url, transport, protocol, withCredentials, token, skipNegotiation }) => {
+  const options = { transport: signalR.HttpTransportType[transport], skipNegotiation };
   if (withCredentials !== undefined) options.withCredentials = withCredentials;
   if (token) options.accessTokenFactory = () => token;
   const builder = new signalR.HubConnectionBuilder().withUrl(url, options).configureLogging(signalR.LogLevel.None);
@@ -97,6 +97,15 @@ try {
     for (const origin of [`http://localhost:${PORT}`, `http://app.localhost:${otherPort}`, `http://127.0.0.1:${PORT}`]) {
       assert.match(await from(context, origin, { server: SUBDOMAINS }), NEGOTIATE, origin);
     }
+  });
+
+  await test("a WebSocket without negotiate: a listed page opens one, a foreign page does not, and all do where nothing is listed", async ({ context }) => {
+    const open = (origin, server) => from(context, origin, { server, skipNegotiation: true });
+    const foreign = `http://127.0.0.1:${PORT}`;
+    assert.equal(await open(listed, LISTED), null);
+    assert.equal(await open(`http://app.localhost:${PORT}`, SUBDOMAINS), null);
+    for (const server of [LISTED, SUBDOMAINS]) assert.match(await open(foreign, server), /WebSocket failed to connect/);
+    for (const server of [ANY, NONE]) assert.equal(await open(foreign, server), null);
   });
 
   await test("a balancer's cookie goes along on every request of a listed origin, and on none without credentials", async ({ context, requests }) => {

@@ -31,8 +31,18 @@ fn values_of_the_top() {
         ("request_timeout = \"1000years\"", "must be at most a year".to_owned()),
         ("cors_origins = \"*\"", "must be a list of strings, not a string".to_owned()),
         ("cors_origins = [1]", "must be a string, not an integer".to_owned()),
-        ("cors_origins = [\"https://a.example/x\"]", format!("{origins}; \"https://a.example/x\" is none")),
-        ("cors_origins = [\"a.example\"]", format!("{origins}; \"a.example\" is none")),
+        ("cors_origins = [\"https://a.*.example\"]", format!("{origins}; \"https://a.*.example\" is none")),
+        ("cors_origins = [\"null\"]", format!("{origins}; \"null\" is none")),
+        (
+            "cors_origins = [\"https://b.example\", \"https://a.example:443\"]",
+            "must be written as browsers send it: \"https://a.example\", not \"https://a.example:443\"".to_owned(),
+        ),
+        (
+            "cors_origins = [\"https://*.münchen.example/\"]",
+            "must be written as browsers send it: \"https://*.xn--mnchen-3ya.example\", not \"https://*.münchen.example/\""
+                .to_owned(),
+        ),
+        ("websocket_origins = \"all\"", "must be \"cors\" or \"any\"".to_owned()),
         (
             "cors_origins = [\"*\", \"https://a.example\"]",
             "\"*\" must stand alone: with it no origin gets credentials".to_owned(),
@@ -41,6 +51,13 @@ fn values_of_the_top() {
     ] {
         says(&format!("# a comment\n{line}\n[hubs.a]"), &format!("hubplane.toml:2: {line}: {expected}"));
     }
+}
+
+#[test]
+fn a_password_in_an_origin_is_not_shown() {
+    let shown = "hubplane.toml:1: cors_origins = [\"https://ann:***@a.example\"]";
+    let source = "cors_origins = [\"https://ann:hunter2@a.example\"]\n[hubs.a]";
+    says(source, &format!("{shown}: must be written as browsers send it: \"https://a.example\""));
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! Which pages may open a WebSocket. Browsers let every page do so, whatever CORS says, and tell the page's origin in
+//! the header `Origin`; clients that are no browsers send none, or make one up (RFC 6455, section 10.2).
+
+use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
+use http::{HeaderMap, Uri};
+
+use crate::config::OriginPattern;
+
+/// The pages that may open WebSockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SocketOrigins {
+    /// All.
+    #[default]
+    Any,
+    /// Those of these origins, and those of this server itself.
+    Listed(Vec<OriginPattern>),
+}
+
+impl SocketOrigins {
+    /// Whether the page that sends these headers may. A request without `Origin` is not from a browser's page, and may.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+        let Self::Listed(patterns) = self else { return true };
+        let mut origins = headers.get_all(ORIGIN).iter().filter(|origin| !origin.is_empty());
+        match (origins.next().map(|origin| origin.to_str()), origins.next()) {
+            (None, _) => true,
+            (Some(Ok(origin)), None) => {
+                patterns.iter().any(|pattern| pattern.matches(origin)) || is_own(origin, headers)
+            }
+            // Bytes that no origin has; or several, of which nobody could say which one counts.
+            _ => false,
+        }
+    }
+}
+
+/// Whether an origin is this server's own: its host and port are those of `Host`. The scheme is not compared, since the
+/// server does not know it where a proxy ends TLS; it only says which port the default one is.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    let default = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        // Such as an app's, whose host has nothing to do with ours.
+        _ => return false,
+    };
+    let place =
+        |authority: &Authority| (authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(default));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
+    uri.authority().map(place).is_some_and(|own| host.as_ref().map(place) == Some(own))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(host: &str, origins: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        for origin in origins {
+            headers.append(ORIGIN, http::HeaderValue::from_bytes(origin.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn listed_pages_and_own_pages_may() {
+        let listed = ["https://app.example.com", "https://*.example.org"];
+        let origins = SocketOrigins::Listed(listed.map(|origin| origin.parse().unwrap()).to_vec());
+        for (host, origin, may) in [
+            ("hub.example", "https://app.example.com", true),
+            ("hub.example", "https://a.example.org", true),
+            ("hub.example", "https://evil.example", false),
+            ("hub.example", "null", false),
+            ("hub.example", "", true),
+            ("hub.example", "https://münchen.example", false),
+            ("hub.example", "file://", false),
+            ("hub.example", "http://hub.example", true),
+            ("hub.example", "https://hub.example", true),
+            ("HUB.example", "https://hub.EXAMPLE", true),
+            ("hub.example:443", "https://hub.example", true),
+            ("hub.example:80", "http://hub.example:80", true),
+            ("hub.example:80", "https://hub.example", false),
+            ("hub.example", "https://hub.example:8443", false),
+            ("hub.example:8443", "https://hub.example:8443", true),
+            ("hub.example:8443", "https://hub.example", false),
+            ("localhost:8080", "http://localhost:8080", true),
+            ("localhost:8080", "http://localhost:3000", false),
+            ("[::1]:8080", "http://[::1]:8080", true),
+            ("localhost", "capacitor://localhost", false),
+            ("hub.example", "https://hub.example.evil.example", false),
+            ("hub.example", "https://evil.example/hub.example", false),
+            ("hub.example", "//hub.example", false),
+            ("hub.example", "hub.example", false),
+        ] {
+            assert_eq!(origins.admit(&headers(host, &[origin])), may, "{origin} at {host}");
+            assert!(SocketOrigins::Any.admit(&headers(host, &[origin])));
+        }
+        assert!(origins.admit(&headers("hub.example", &[])));
+        let twice = ["https://app.example.com", "https://app.example.com"];
+        assert!(!origins.admit(&headers("hub.example", &twice)));
+    }
+}

@@ -1,0 +1,77 @@
+//! Which pages may open WebSockets (`websocket_origins`), as the header `Origin` tells it.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::kit::stream::Stream;
+use crate::kit::{PATIENCE, Server, http, within, ws};
+
+/// A server with these keys at the top of its configuration, and a hub at `/chat`.
+fn server(keys: &str) -> Server {
+    Server::setup().config(&format!("{keys}\n[hubs.chat]\n")).start().ready()
+}
+
+/// What negotiate gives: the `id=` of the transport's request.
+fn negotiated(address: SocketAddr, version: u8) -> String {
+    let answer = http::ask(address, &format!("POST /chat/negotiate?negotiateVersion={version}"), b"");
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    let key = if version == 0 { "connectionId" } else { "connectionToken" };
+    format!("/chat?id={}", answer[key].as_str().unwrap())
+}
+
+/// The status of an upgrade with these `Origin` headers. The `Host` of the kit is `localhost`.
+fn status(address: SocketAddr, target: &str, origins: &[&str]) -> u16 {
+    let headers: Vec<_> = origins.iter().map(|origin| ("Origin", *origin)).collect();
+    ws::upgrade(&mut Stream::connect(address), target, &headers).status
+}
+
+const APP: &str = "https://app.example.com";
+const EVIL: &str = "https://evil.example";
+
+#[test]
+fn pages_of_other_origins_open_no_websocket() {
+    let server = server("cors_origins = [\"https://app.example.com\", \"https://*.example.org\"]");
+    for target in ["/chat", "/CHAT/?id="] {
+        for (origins, expected) in [
+            (&[][..], 101),
+            (&[APP][..], 101),
+            (&["https://a.example.org"], 101),
+            (&["http://localhost"], 101),
+            (&["https://localhost:443"], 101),
+            (&["http://localhost:8080"], 403),
+            (&[EVIL], 403),
+            (&["null"], 403),
+            (&["https://app.example.com.evil.example"], 403),
+            (&[APP, EVIL], 403),
+        ] {
+            assert_eq!(status(server.address, target, origins), expected, "{target} {origins:?}");
+        }
+    }
+    // One line at once, the others within 10 s are counted.
+    server.expect_logged("a page's WebSocket was refused", 1);
+    assert_eq!(server.logged("origin=\"http://localhost:8080\""), 1, "{}", server.log());
+    for version in [0, 1] {
+        // Refused, the connection is as free as before.
+        let target = negotiated(server.address, version);
+        assert_eq!(status(server.address, &target, &[EVIL]), 403);
+        assert_eq!(status(server.address, &target, &[APP]), 101);
+    }
+    // Other transports are bound by CORS: whoever may not read an answer has no token.
+    let target = negotiated(server.address, 1);
+    let mut stream = Stream::connect(server.address);
+    stream.write(&http::request(&format!("GET {target}"), &[("Origin", EVIL)], b""));
+    let poll = http::respond(&mut stream, within(PATIENCE)).unwrap();
+    assert_eq!((poll.status, poll.header("access-control-allow-origin")), (200, None));
+}
+
+#[test]
+fn every_page_may_where_the_configuration_lets_it() {
+    for keys in ["", "cors_origins = [\"*\"]", "cors_origins = [\"https://a.example\"]\nwebsocket_origins = \"any\""] {
+        let server = server(keys);
+        for origin in [EVIL, "null"] {
+            assert_eq!(status(server.address, "/chat", &[origin]), 101, "{keys}");
+            assert_eq!(status(server.address, &negotiated(server.address, 1), &[origin]), 101, "{keys}");
+        }
+    }
+}
