@@ -54,18 +54,19 @@ impl Client {
         })
     }
 
-    async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, HubError> {
+    /// The same as bytes, with the error as it came about.
+    pub(super) async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, AskError> {
         let delivery = self.audience.delivery()?;
         match &self.asking {
             Asking::Free => {}
             Asking::Call(slot) => slot.give_up(),
             Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
-                return Err(AskError::WhileConnecting.into());
+                return Err(AskError::WhileConnecting);
             }
             Asking::WhileConnecting(_) => {}
         }
-        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from("")).into()) };
-        Ok(delivery.ask(id, method, arguments, self.timeout).await?)
+        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
+        delivery.ask(id, method, arguments, self.timeout).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! A step is first turned into what it does (`plan`), which touches nothing, then it is done.
 
 mod compose;
+mod failure;
 mod plan;
 mod watching;
 
@@ -10,14 +11,13 @@ use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 
+use self::failure::Failure;
 use self::plan::{Effect, Scene};
 use super::names::MethodTable;
 use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
-use crate::backplane::BackplaneError;
 use crate::config::HubConfig;
 use crate::config::auth::GroupPattern;
 use crate::config::steps::{MethodConfig, Step};
-use crate::delivery::SendError;
 use crate::protocol::RawValue;
 
 /// A hub whose methods are declared in the configuration.
@@ -53,19 +53,39 @@ impl Declared {
         }
     }
 
+    async fn run(&self, method: &MethodConfig, caller: &Caller, call: Call) -> Result<Reply, Failure> {
+        let Call { arguments, mut uploads, .. } = call;
+        let run = Run { hub: self, caller, allowed_groups: method.allowed_groups.as_deref() };
+        let mut values = Values { names: Cow::Borrowed(&method.params), values: arguments };
+        if let Some(upload) = &method.upload {
+            let mut items = uploads.pop().ok_or_else(|| failed("the call has no upload stream"))?;
+            while let Some(item) = items.next().await {
+                let mut values = values.clone();
+                values.add(&upload.item, item.map_err(Failure::of_upload)?);
+                run.steps("each", &upload.each, &mut values).await?;
+            }
+        }
+        let messages = match &method.streams {
+            None => None,
+            Some(group) => {
+                let group = run.scene(&values).watched(group)?;
+                Some(watching::watch(caller, &method.name, group).await)
+            }
+        };
+        run.steps("do", &method.steps, &mut values).await?;
+        Ok(match (messages, &method.returns) {
+            (Some(messages), _) => Reply::Stream(messages),
+            (None, Some(returns)) => Reply::Value(run.scene(&values).value(returns)?),
+            (None, None) => Reply::Empty,
+        })
+    }
+
     async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
         let run = Run { hub: self, caller, allowed_groups: None };
         let mut values = Values::default();
         for (index, step) in steps.iter().enumerate() {
-            if let Err(error) = run.step(step, &mut values).await {
-                tracing::warn!(
-                    hub = self.name,
-                    hook,
-                    step = index + 1,
-                    connection = %caller.connection_id(),
-                    %error,
-                    "a declared step failed; the client stays"
-                );
+            if let Err(failure) = run.step(step, &mut values).await {
+                failure.at(hook, index).log_hook(caller.delivery());
             }
         }
     }
@@ -97,31 +117,16 @@ impl Hub for Declared {
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
             let method = self.methods.get(&call.target).ok_or_else(HubError::unknown_method)?;
-            let Call { arguments, mut uploads, .. } = call;
-            let run = Run { hub: self, caller: &caller, allowed_groups: method.allowed_groups.as_deref() };
-            let mut values = Values { names: Cow::Borrowed(&method.params), values: arguments };
-            if let Some(upload) = &method.upload {
-                let mut items = uploads.pop().ok_or_else(|| failed("the call has no upload stream"))?;
-                while let Some(item) = items.next().await {
-                    let mut values = values.clone();
-                    values.add(&upload.item, item?);
-                    run.steps(&upload.each, &mut values).await?;
-                }
-            }
-            let messages = match &method.streams {
-                None => None,
-                Some(group) => {
-                    let group = run.scene(&values).watched(group)?;
-                    Some(watching::watch(caller.delivery(), caller.connection_id(), group).await)
-                }
-            };
-            run.steps(&method.steps, &mut values).await?;
-            Ok(match (messages, &method.returns) {
-                (Some(messages), _) => Reply::Stream(messages),
-                (None, Some(returns)) => Reply::Value(run.scene(&values).value(returns)?),
-                (None, None) => Reply::Empty,
+            self.run(method, &caller, call).await.map_err(|failure| {
+                failure.log(caller.delivery(), &method.name);
+                failure.error
             })
         })
+    }
+
+    /// It knows the step, and which part of a reason is not the client's.
+    fn logs_failures(&self) -> bool {
+        true
     }
 
     fn disconnected(&self, caller: Caller, _error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
@@ -166,14 +171,15 @@ impl Run<'_> {
         }
     }
 
-    async fn steps(&self, steps: &[Step], values: &mut Values<'_>) -> Result<(), HubError> {
-        for step in steps {
-            self.step(step, values).await?;
+    /// `list`: the key under which the configuration has the steps.
+    async fn steps(&self, list: &str, steps: &[Step], values: &mut Values<'_>) -> Result<(), Failure> {
+        for (index, step) in steps.iter().enumerate() {
+            self.step(step, values).await.map_err(|failure| failure.at(list, index))?;
         }
         Ok(())
     }
 
-    async fn step(&self, step: &Step, values: &mut Values<'_>) -> Result<(), HubError> {
+    async fn step(&self, step: &Step, values: &mut Values<'_>) -> Result<(), Failure> {
         let caller = self.caller;
         for effect in self.scene(values).plan(step)? {
             let done = match effect {
@@ -182,7 +188,7 @@ impl Run<'_> {
                 }
                 Effect::Ask { connection, method, arguments, timeout, name } => {
                     let client = caller.clients().client(connection).timeout(timeout);
-                    let answer: RawValue = client.invoke(&method, arguments).await.map_err(ask_error)?;
+                    let answer = client.ask(&method, arguments).await?;
                     if let Some(name) = name {
                         values.add(&name, answer);
                     }
@@ -191,32 +197,13 @@ impl Run<'_> {
                 Effect::Join(group) => caller.groups().add(caller.connection_id(), group).await,
                 Effect::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
             };
-            done.map_err(step_error)?;
+            done?;
         }
         Ok(())
     }
 }
 
-/// A client's own error goes to the caller as it is; that there is no such client is the step's failure.
-fn ask_error(error: HubError) -> HubError {
-    match error {
-        HubError::Failed { exception, message } if exception != "RedisConnectionException" => failed(message),
-        other => other,
-    }
-}
-
-/// Only an absent backplane has a name of its own (design.md section 3).
-fn step_error(error: SendError) -> HubError {
-    match error {
-        SendError::Backplane(BackplaneError::Value(_)) => failed(error.to_string()),
-        SendError::Backplane(_) => error.into(),
-        SendError::Value(_) | SendError::AckTimeout | SendError::EmptyGroup | SendError::NotAttached => {
-            failed(error.to_string())
-        }
-    }
-}
-
-/// A step that failed for a reason that lies in the call.
+/// A step that failed for a reason that lies in the call. The reason reaches the log: it must not repeat an argument.
 fn failed(reason: impl Into<String>) -> HubError {
     HubError::failed("HubException", reason)
 }

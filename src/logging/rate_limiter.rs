@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     CallUnauthorized,
     /// A method, or a stream of results, that failed.
     MethodFailed,
+    /// A step of `on_connected` or `on_disconnected` that failed.
+    HookFailed,
     /// Application code that panicked.
     Panicked,
     /// A connection that is closed because its client broke a protocol.

@@ -168,6 +168,50 @@ fn a_handshake_that_does_not_come_is_logged() {
 }
 
 #[test]
+fn a_declared_step_that_fails_is_logged() {
+    let server = server(
+        "json",
+        r#"
+[hubs.chat]
+on_connected = [{ send = "Hello", to = "caller" }, { join = "{user_id}" }]
+allowed_groups = ["room-*"]
+[hubs.chat.methods.Join]
+params = ["room"]
+do = [{ send = "Hello", to = "caller" }, { join = "{room}" }]
+"#,
+    );
+    let mut client = Client::ws(server.address);
+    for _ in 0..20 {
+        client.invoke("join", json!(["SECRET\n"])).unwrap_err();
+    }
+    let failed = line(&server, "a declared method failed");
+    assert_eq!(
+        (&failed["level"], &failed["method"], &failed["step"]),
+        (&"WARN".into(), &"Join".into(), &"do 2".into())
+    );
+    assert_eq!(failed["reason"], "the caller may not join that group (allowed_groups)");
+    let hook = line(&server, "a declared step failed; the client stays");
+    assert_eq!((&hook["level"], &hook["step"]), (&"WARN".into(), &"on_connected 2".into()));
+    assert_eq!(hook["reason"], "a group's name must be a string, and {user_id} is none");
+    for line in [failed, hook] {
+        assert_eq!((&line["span"]["id"], &line["span"]["hub"]), (&client.id.clone().into(), &"chat".into()), "{line}");
+    }
+    assert!(!server.log().contains("SECRET"), "{}", server.log());
+}
+
+#[test]
+fn what_was_asked_of_a_client_is_not_in_the_reason() {
+    let server = server(
+        "text",
+        "[hubs.chat.methods.Ask]\nparams = [\"who\"]\ndo = [{ ask = \"M\", to = \"connection:{who}\" }]",
+    );
+    Client::ws(server.address).invoke("Ask", json!(["SECRET"])).unwrap_err();
+    let line = "a declared method failed method=\"Ask\" step=\"do 1\" reason=\"the connection to ask does not exist\"";
+    server.expect_logged(line, 1);
+    assert!(!server.log().contains("SECRET"), "{}", server.log());
+}
+
+#[test]
 fn a_protocol_error_is_logged() {
     let server = server("json", HUB);
     for text in ["{\"type\":1,\"headers\":{\"a\\nb\":1}}\u{1e}", "nonsense\u{1e}"] {

@@ -6,7 +6,6 @@ use crate::config::HubOptions;
 use crate::config::load::{Flags, Sources, load};
 use crate::config::steps::{Expression, Recipient};
 use crate::hub::test_kit::{caller, json, stage, template};
-use crate::protocol::ValueError;
 
 fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) -> MethodConfig {
     MethodConfig {
@@ -205,23 +204,6 @@ async fn a_failing_hook_closes_nobody_and_stops_nothing() {
     assert_eq!(hub.connected(caller.clone()).await, Ok(()));
     assert_eq!(notes.take(), ["hear group lobby"]);
     assert_eq!(hub.disconnected(caller, None).await, Ok(()));
-}
-
-#[test]
-fn failures_are_called_what_the_contract_calls_them() {
-    let value = ValueError("a number has no form in JSON".to_owned());
-    let cases = [
-        (BackplaneError::Down("redis:6379".to_owned()).into(), "RedisConnectionException"),
-        (BackplaneError::Lost("reset".to_owned()).into(), "RedisConnectionException"),
-        (BackplaneError::Value(value.clone()).into(), "HubException"),
-        (SendError::Value(value), "HubException"),
-        (SendError::AckTimeout, "HubException"),
-        (SendError::EmptyGroup, "HubException"),
-    ];
-    for (error, expected) in cases {
-        let HubError::Failed { exception, message } = step_error(error.clone()) else { panic!("{error}") };
-        assert_eq!((exception.as_str(), message), (expected, error.to_string()));
-    }
 }
 
 #[tokio::test]

@@ -1,25 +1,24 @@
 //! What a method that `streams` a group sends to its caller: an item for each message, `{ target, arguments }`.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::compose::{Kind, begin, end, put, separate};
 use super::failed;
-use crate::delivery::Delivery;
+use super::failure::Failure;
 use crate::delivery::watch::Watch;
 use crate::frame::Frame;
-use crate::hub::HubError;
-use crate::ids::{ConnectionId, GroupName};
+use crate::hub::{Caller, HubError};
+use crate::ids::GroupName;
 use crate::protocol::{HubMessage, Protocol, RawValue};
 
 /// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
 pub(super) async fn watch(
-    delivery: &Arc<Delivery>,
-    connection: &ConnectionId,
+    caller: &Caller,
+    method: &str,
     group: GroupName,
 ) -> BoxStream<'static, Result<RawValue, HubError>> {
+    let (delivery, connection) = (caller.delivery().clone(), caller.connection_id());
     // In the caller's own protocol nothing is converted.
     let member = delivery.registry().connection(connection);
     let protocol = member.map_or(Protocol::Json, |member| member.outbox.encoding().protocol);
@@ -34,6 +33,14 @@ pub(super) async fn watch(
                     }
                 }
                 None => return Some((Err(failed("the stream fell behind the group and has lost messages")), None)),
+            }
+        }
+    })
+    .inspect({
+        let method = method.to_owned();
+        move |item: &Result<RawValue, HubError>| {
+            if let Err(error) = item {
+                Failure::from(error.clone()).log(&delivery, &method);
             }
         }
     })

@@ -1,0 +1,147 @@
+//! Why a declared method or hook failed: what its caller is told, and what the log may say.
+
+use tokio::time::Instant;
+
+use super::failed;
+use crate::backplane::BackplaneError;
+use crate::delivery::results::AskError;
+use crate::delivery::{Delivery, SendError};
+use crate::hub::HubError;
+use crate::logging::{Allowed, Escaped, Kind, reason};
+
+/// An error, and its reason without anything that a client sent.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: HubError,
+    reason: String,
+    /// Which step it was, as in `do 2`; None where it was none.
+    step: Option<String>,
+}
+
+/// An error that [`failed`] made, and only those: their texts repeat no argument.
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        let reason = match &error {
+            HubError::Failed { message, .. } => message.clone(),
+            HubError::Hub(_) | HubError::Binding(_) => "the call is not as the method needs it".to_owned(),
+        };
+        Self { error, reason, step: None }
+    }
+}
+
+/// Only an absent backplane has a name of its own (design.md section 3).
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let reason = error.to_string();
+        let error = match error {
+            SendError::Backplane(BackplaneError::Value(_)) => failed(error.to_string()),
+            SendError::Backplane(_) => error.into(),
+            SendError::Value(_) | SendError::AckTimeout | SendError::EmptyGroup | SendError::NotAttached => {
+                failed(error.to_string())
+            }
+        };
+        Self { error, reason, step: None }
+    }
+}
+
+/// A client's own error goes to the caller as it is; that there is no such client is the step's failure.
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        let reason = match &error {
+            // The id may be an argument of the call.
+            AskError::Unknown(_) => "the connection to ask does not exist".to_owned(),
+            AskError::Disconnected(_) => "the connection that was asked disconnected".to_owned(),
+            AskError::Client(_) => "the client that was asked answered with an error".to_owned(),
+            AskError::TimedOut => "the client that was asked did not answer in time".to_owned(),
+            AskError::WhileConnecting => error.to_string(),
+            AskError::Send(_) => String::new(),
+        };
+        match error {
+            AskError::Send(error) => error.into(),
+            AskError::Client(_) | AskError::TimedOut => Self { error: error.into(), reason, step: None },
+            other => Self { error: failed(other.to_string()), reason, step: None },
+        }
+    }
+}
+
+impl Failure {
+    /// An upload stream that did not end well: its client gave it up, perhaps with a text, or has gone.
+    pub(super) fn of_upload(error: HubError) -> Self {
+        let reason = match &error {
+            HubError::Hub(_) | HubError::Binding(_) => "the client ended its upload stream with an error",
+            HubError::Failed { .. } => "the client went away before its upload stream was complete",
+        };
+        Self { error, reason: reason.to_owned(), step: None }
+    }
+
+    /// The failure of a step of a list, by the list's key and the step's index.
+    pub(super) fn at(self, list: &str, index: usize) -> Self {
+        Self { step: Some(format!("{list} {}", index + 1)), ..self }
+    }
+
+    /// Logs that a call of a method failed.
+    pub(super) fn log(&self, delivery: &Delivery, method: &str) {
+        if let Some(Allowed { suppressed }) = delivery.log().allow(Kind::MethodFailed, Instant::now()) {
+            let method = Escaped::new(method).to_string();
+            let (step, reason) = (self.step.as_deref(), reason(&self.reason));
+            tracing::warn!(method, step, reason, suppressed, "a declared method failed");
+        }
+    }
+
+    /// Logs that a step of `on_connected` or `on_disconnected` failed.
+    pub(super) fn log_hook(&self, delivery: &Delivery) {
+        if let Some(Allowed { suppressed }) = delivery.log().allow(Kind::HookFailed, Instant::now()) {
+            let (step, reason) = (self.step.as_deref(), reason(&self.reason));
+            tracing::warn!(step, reason, suppressed, "a declared step failed; the client stays");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ConnectionId;
+    use crate::protocol::ValueError;
+
+    #[test]
+    fn failures_are_called_what_the_contract_calls_them() {
+        let value = ValueError("a number has no form in JSON".to_owned());
+        let cases = [
+            (BackplaneError::Down("redis:6379".to_owned()).into(), "RedisConnectionException"),
+            (BackplaneError::Lost("reset".to_owned()).into(), "RedisConnectionException"),
+            (BackplaneError::Value(value.clone()).into(), "HubException"),
+            (SendError::Value(value), "HubException"),
+            (SendError::AckTimeout, "HubException"),
+            (SendError::EmptyGroup, "HubException"),
+        ];
+        for (error, exception) in cases {
+            let expected = HubError::failed(exception, error.to_string());
+            for failure in [Failure::from(error.clone()), Failure::from(AskError::Send(error.clone()))] {
+                assert_eq!((failure.error, failure.reason), (expected.clone(), error.to_string()));
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_hold_nothing_of_a_client() {
+        let secret = || "SECRET".to_owned();
+        let client = || ConnectionId::from("SECRET");
+        for failure in [
+            Failure::from(AskError::Unknown(client())),
+            Failure::from(AskError::Disconnected(client())),
+            Failure::from(AskError::Client(secret())),
+            Failure::of_upload(HubError::hub(secret())),
+        ] {
+            assert!(failure.error.to_string().contains("SECRET"), "the caller is told: {}", failure.error);
+            assert!(!failure.reason.is_empty() && !failure.reason.contains("SECRET"), "{}", failure.reason);
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_asked_answers_the_caller_itself() {
+        assert_eq!(Failure::from(AskError::Client("no".to_owned())).error, HubError::hub("no"));
+        assert_eq!(Failure::from(AskError::TimedOut).error, HubError::hub("Invocation canceled by the server."));
+        let unknown = Failure::from(AskError::Unknown(ConnectionId::from("x"))).error;
+        assert_eq!(unknown, HubError::failed("HubException", "Connection 'x' does not exist."));
+    }
+}
