@@ -7,6 +7,7 @@ mod closing;
 mod declared;
 mod kit;
 mod lifetime;
+mod logs;
 mod nodes;
 mod stateful;
 mod typed;

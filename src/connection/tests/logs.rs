@@ -1,0 +1,99 @@
+//! What a connection logs of application code that fails, and how often.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use testkit::log::Capture;
+use tokio::time::advance;
+
+use super::kit::{Client, Node, TestHub};
+use crate::backplane::memory;
+use crate::config::HubOptions;
+use crate::hub::{Caller, HubError, Methods};
+
+async fn client(hub: Methods) -> Client {
+    let (backplane, _nothing_arrives) = memory::single();
+    Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await
+}
+
+async fn call(client: &mut Client, target: &str, arguments: &str) {
+    let call = format!(r#"{{"type":1,"invocationId":"1","target":"{target}","arguments":{arguments}}}"#);
+    client.send(&call).await;
+    assert_eq!(client.all().await.len(), 1, "{target} is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rust_method_that_fails_is_logged_without_its_text() {
+    let log = Capture::start();
+    let hub = Methods::new()
+        .method("Refuse", |_: Caller, text: String| async move { Err::<(), _>(HubError::hub(text)) })
+        .method("Fail", |_: Caller, text: String| async move {
+            Err::<(), _>(HubError::failed("InvalidOperationException\n", text))
+        });
+    let mut client = client(hub).await;
+    call(&mut client, "refuse", r#"["SECRET"]"#).await;
+    log.wait(r#"WARN hubplane::connection::answer: a method failed method="Refuse" reason="HubException""#, 1);
+    advance(Duration::from_secs(10)).await;
+    call(&mut client, "Fail", r#"["SECRET"]"#).await;
+    log.wait(r#"a method failed method="Fail" reason="InvalidOperationException\\n""#, 1);
+    // What does not fit is refused by the method itself.
+    call(&mut client, "Fail", r#"[{"SECRET":1}]"#).await;
+    let reason = r#"reason="the types of the arguments do not match the parameters""#;
+    log.wait(&format!(r#"INFO hubplane::connection::answer: a call was refused method="Fail" {reason}"#), 1);
+    assert!(!log.text().contains("SECRET"), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_a_kind_are_one_line_in_ten_seconds() {
+    let log = Capture::start();
+    let node = Node::new(HubOptions::default());
+    let (mut one, mut other) = (node.join("a").await, node.join("b").await);
+    for _ in 0..50 {
+        call(&mut one, "Fail", "[]").await;
+        call(&mut other, "FailHub", "[]").await;
+        call(&mut one, "Nope", "[]").await;
+    }
+    // Each call took a second, in which nothing more came: 100 failures in 150 s, and an unknown method every 3 s.
+    let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("a method failed")).collect();
+    assert_eq!(lines.len(), 15, "{lines:#?}");
+    assert!(!lines[0].contains("suppressed"), "{}", lines[0]);
+    assert!(lines[1..].iter().all(|line| line.ends_with("suppressed=6") || line.ends_with("suppressed=5")));
+    assert_eq!(log.count("a client called a method that the hub does not have"), 13, "one every 12 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_fail_are_logged() {
+    let log = Capture::start();
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":4,"invocationId":"1","target":"Bursts","arguments":[]}"#).await;
+    assert_eq!(client.all().await.len(), 2);
+    log.wait(r#"a method failed method="Bursts" reason="InvalidOperationException""#, 1);
+    assert!(!log.text().contains("BOOM"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_are_errors_and_say_which_method() {
+    let log = Capture::start();
+    let node = Node::new(HubOptions::default());
+    let mut client = node.join("a").await;
+    for _ in 0..5 {
+        call(&mut client, "Panic", "[]").await;
+    }
+    log.wait("ERROR hubplane::connection::answer: application code panicked", 1);
+    log.wait(r#"a method failed method="Panic" reason="PanicException""#, 1);
+    assert_eq!(log.count("panicked;"), 1, "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_takes_nobody_says_so_once() {
+    let log = Capture::start();
+    let node = Node::with(HubOptions::default(), TestHub { refuses: true, ..TestHub::default() });
+    for _ in 0..5 {
+        let mut client = node.join("a").await;
+        assert_eq!(client.next().await.as_deref().map(|close| close.starts_with(r#"{"type":7"#)), Some(true));
+    }
+    let line = r#"a client could not connect: the hub's `connected` failed reason="InvalidOperationException: no""#;
+    log.wait(line, 1);
+    assert_eq!(log.count("could not connect"), 1, "{}", log.text());
+}
