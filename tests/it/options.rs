@@ -174,7 +174,7 @@ fn maximum_parallel_invocations_per_client() {
             if most == 2 {
                 assert_eq!(client.first_answered(), echo);
             } else {
-                // Time for a second slot to show. Should the server give up Redis meanwhile, the join is done, and first.
+                // Time for a second slot to show.
                 client.settle();
                 redis.resume();
                 assert_eq!(client.first_answered(), join);

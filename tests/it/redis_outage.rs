@@ -21,7 +21,7 @@ struct Farm {
 impl Farm {
     fn new() -> Self {
         let redis = Redis::start();
-        let servers = [Server::on(&redis), Server::on(&redis)];
+        let servers = [0, 1].map(|_| Server::setup().redis_with_defaults(&redis).start().ready());
         let mut clients = [
             Client::ws(servers[0].address),
             Client::connect(servers[1].address, Transport::WebSockets, Protocol::MessagePack),
@@ -124,7 +124,7 @@ fn killed_and_started_again() {
 fn started_while_down() {
     testkit::needs!("redis-server");
     let mut redis = Redis::absent();
-    let servers = [Server::setup().redis(&redis).start(), Server::setup().redis(&redis).start()];
+    let servers = [0, 1].map(|_| Server::setup().redis_with_defaults(&redis).start());
     let mut clients = [Client::ws(servers[0].address), Client::ws(servers[1].address)];
     for (server, client) in servers.iter().zip(&mut clients) {
         assert_eq!(server.get("/readyz").status, 503);
@@ -143,7 +143,7 @@ fn started_while_down() {
 #[test]
 fn started_while_down_with_abort_connect() {
     let redis = Redis::absent();
-    let connection = redis.connection().replace("abortConnect=false", "abortConnect=true");
+    let connection = redis.connection_with_defaults().replace("abortConnect=false", "abortConnect=true");
     let (code, log) = Server::setup().env("BACKPLANE__CONNECTION", connection).ends();
     assert!(code.is_some_and(|code| code != 0), "{code:?}: {log}");
 }

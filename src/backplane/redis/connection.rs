@@ -88,7 +88,8 @@ pub struct RedisOptions {
     pub use_client_command: bool,
     /// How long one connection may take to be ready, TLS and login included (`connectTimeout`). 5 s.
     pub connect_timeout: Duration,
-    /// How long an answer may take (`asyncTimeout`). 5 s. Beyond it the connection is given up.
+    /// How long an answer may take (`asyncTimeout`). 5 s. Beyond it the connection is given up. If nothing at all comes while one is
+    /// due, it is given up after 3 s, or after three fifths of this where that is longer.
     pub command_timeout: Duration,
     /// A silent connection is asked for a sign of life after this long (`keepAlive`, of which at most 3 s are
     /// taken). 1 s.

@@ -112,7 +112,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// No time in it: silence is given up after three seconds, whatever a longer `asyncTimeout` says.
+/// No time in it: silence is given up sooner than `asyncTimeout` says.
 const NO_ANSWER: &str = "Redis does not answer";
 
 async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut) -> String {

@@ -29,8 +29,14 @@ pub(super) enum Verdict {
     Dead,
 }
 
-/// The longest silence while an answer is due, whatever `asyncTimeout` says: a paused Redis is noticed within seconds.
+/// The longest silence while an answer is due: a paused Redis is noticed within seconds.
 const MOST_SILENCE: Duration = Duration::from_secs(3);
+
+/// The same for a Redis whose answers may take `command_timeout`. A time-out that was raised above its default, as for a Redis that
+/// stands still for seconds at times, raises this in proportion.
+fn longest_silence(command_timeout: Duration) -> Duration {
+    command_timeout.min(MOST_SILENCE).max(command_timeout * 3 / 5)
+}
 
 impl Pulse {
     pub(super) fn new(shared: &Shared) -> Self {
@@ -40,7 +46,7 @@ impl Pulse {
             heard: now,
             looked: now,
             stood_still: now,
-            silence: patience.min(MOST_SILENCE),
+            silence: longest_silence(patience),
             patience,
             keep_alive: shared.options.keep_alive,
         }
@@ -116,6 +122,15 @@ mod tests {
         assert_eq!(silence(&mut pulse(), start, 1.1, false), Verdict::Ask);
         assert_eq!(silence(&mut pulse(), start, 2.9, true), Verdict::Fine);
         assert_eq!(silence(&mut pulse(), start, 3.1, true), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_longer_time_out_allows_for_a_longer_silence() {
+        for (timeout, silence) in
+            [(300, 300), (3000, 3000), (4000, 3000), (5000, 3000), (10_000, 6000), (60_000, 36_000)]
+        {
+            assert_eq!(longest_silence(Duration::from_millis(timeout)), Duration::from_millis(silence), "{timeout}");
+        }
     }
 
     #[test]

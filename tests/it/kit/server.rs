@@ -39,9 +39,14 @@ impl Setup {
         self
     }
 
-    /// On this Redis.
+    /// On this Redis, which it does not take for dead soon.
     pub(crate) fn redis(self, redis: &Redis) -> Self {
         self.env("BACKPLANE__CONNECTION", redis.connection())
+    }
+
+    /// On this Redis, with the time-outs that are usual: for tests of outages.
+    pub(crate) fn redis_with_defaults(self, redis: &Redis) -> Self {
+        self.env("BACKPLANE__CONNECTION", redis.connection_with_defaults())
     }
 
     /// Starts it; returns when it serves, ready or not.

@@ -71,8 +71,14 @@ impl Redis {
         self.address.port()
     }
 
-    /// How it is reached, as a connection string.
+    /// How it is reached, as a connection string. Nobody takes it for dead because it, or who asks it, got no processor for some
+    /// seconds: for all tests that are not about outages.
     pub fn connection(&self) -> String {
+        format!("{},asyncTimeout=60000,connectTimeout=30000", self.connection_with_defaults())
+    }
+
+    /// The same with the time-outs that are usual: for tests of how soon an outage is noticed.
+    pub fn connection_with_defaults(&self) -> String {
         format!("{},abortConnect=false", self.address)
     }
 

@@ -33,7 +33,12 @@ pub(super) async fn run(redis: &mut Redis) {
 
 /// What a node on this Redis is given, with more options.
 pub(super) fn options(redis: &Redis, more: &str) -> RedisOptions {
-    RedisOptions::parse(&format!("127.0.0.1:{},{more}", redis.port())).unwrap()
+    RedisOptions::parse(&format!("{},{more}", redis.connection())).unwrap()
+}
+
+/// The same with the time-outs that are usual, for tests of outages.
+pub(super) fn default_options(redis: &Redis, more: &str) -> RedisOptions {
+    RedisOptions::parse(&format!("{},{more}", redis.connection_with_defaults())).unwrap()
 }
 
 // === nodes ===

@@ -6,13 +6,13 @@ use testkit::log::Capture;
 use testkit::redis::free_port;
 use testkit::{Redis, Watch};
 
-use super::kit::{Node, options, run, says, start};
+use super::kit::{Node, default_options, options, run, says, start};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 
 async fn pair_on(redis: &Redis) -> (Node, Node) {
-    let a = Node::on_redis(options(redis, ""), "a").await;
-    let b = Node::on_redis(options(redis, ""), "b").await;
+    let a = Node::on_redis(default_options(redis, ""), "a").await;
+    let b = Node::on_redis(default_options(redis, ""), "b").await;
     for node in [&a, &b] {
         node.reaches(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
@@ -61,8 +61,8 @@ async fn start_while_down() {
     let log = Capture::start();
     let mut redis = Redis::with(&["--requirepass", "hunter2"]);
     let port = redis.port();
-    let a = Node::on_redis(options(&redis, "password=hunter2"), "a").await;
-    let mut b = Node::on_redis(options(&redis, "password=hunter2"), "b").await;
+    let a = Node::on_redis(default_options(&redis, "password=hunter2"), "a").await;
+    let mut b = Node::on_redis(default_options(&redis, "password=hunter2"), "b").await;
     a.subscribe([Channel::All]).await;
     b.subscribe([Channel::All]).await;
     assert_eq!(*a.backplane.link().borrow(), LinkState::Connecting);
