@@ -1,4 +1,4 @@
-//! What can be typed: subcommands and flags, and which of them runs.
+//! Floor 10: the command line. What can be typed: subcommands and flags, and which of them runs.
 //!
 //! Flags that set configuration stay texts here and are checked with the other sources, so that all problems come at
 //! once and with one exit code.
@@ -13,10 +13,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::environment;
+use crate::config::load::{CheckConnection, Flags, Invalid, Loaded, Sources, load};
+use crate::config::mask::mask;
 use clap::{Args, Parser, Subcommand};
-use hubplane::config::environment;
-use hubplane::config::load::{CheckConnection, Flags, Invalid, Loaded, Sources, load};
-use hubplane::config::mask::mask;
 
 /// The exit code of a wrong configuration (EX_CONFIG of sysexits.h).
 const EX_CONFIG: u8 = 78;
@@ -102,7 +102,7 @@ impl From<CliFlags> for Flags {
 }
 
 /// Does what the command line says.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
@@ -117,7 +117,7 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(EX_USAGE);
         }
     };
-    let check = &hubplane::backplane::redis::check_connection;
+    let check = &check_connection;
     // A server tells the notes on its connection itself when it starts.
     let only_problems = |connection: &str| check(connection).map(|_notes| Vec::new());
     let flags = cli.flags.into();
@@ -131,6 +131,17 @@ pub(crate) fn run() -> ExitCode {
         },
         Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded()),
     }
+}
+
+/// What is wrong with a connection string, or what it says without effect.
+#[cfg(feature = "redis")]
+fn check_connection(connection: &str) -> Result<Vec<String>, Vec<String>> {
+    crate::backplane::redis::check_connection(connection)
+}
+
+#[cfg(not(feature = "redis"))]
+fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
+    Err(vec!["This build is without the feature `redis`.".to_owned()])
 }
 
 /// The whole configuration, from the sources of this process.

@@ -11,7 +11,8 @@
 //!
 //! | floor | module | what it is for |
 //! | --- | --- | --- |
-//! | 9 | [`server`], [`telemetry`], `main` | assemble, bind, drain; logs; the command line |
+//! | 10 | `cli`, `main` | the command line |
+//! | 9 | [`server`], `telemetry` | assemble, bind, drain; logs |
 //! | 8 | [`transport`], [`api`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page |
 //! | 7 | [`connection`] | one task a client: read loop, write loop, calls in flight |
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
@@ -77,4 +78,9 @@ pub mod api;
 pub mod transport;
 
 pub mod server;
+#[cfg(feature = "cli")]
 pub mod telemetry;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;

@@ -1,9 +1,7 @@
-//! The command line.
-
-mod cli;
+//! The binary `hubplane`: all of it is `hubplane::cli`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    hubplane::cli::run()
 }

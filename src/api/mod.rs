@@ -18,7 +18,9 @@ use http::{HeaderValue, Method, StatusCode};
 
 pub use health::Readiness;
 
-use crate::metrics::{Format, Metrics};
+#[cfg(feature = "metrics")]
+use crate::metrics::Format;
+use crate::metrics::Metrics;
 
 /// The paths of health and readiness.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
@@ -46,6 +48,7 @@ impl Api {
         Some(match request.uri().path() {
             "/healthz" if self.health_pages => only_get(request, health::alive),
             "/readyz" if self.health_pages => only_get(request, || self.readiness.page()),
+            #[cfg(feature = "metrics")]
             METRICS if self.metrics_page => only_get(request, || self.scrape(request)),
             _ => return None,
         })
@@ -68,6 +71,7 @@ impl Api {
         Some(only_get(request, || file.answer(request.headers())))
     }
 
+    #[cfg(feature = "metrics")]
     fn scrape(&self, request: &Request) -> Response {
         let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
         let format = Format::accepted(accept);

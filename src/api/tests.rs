@@ -67,6 +67,7 @@ async fn health_answers_in_every_phase() {
     }
 }
 
+#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn metrics_come_in_the_format_asked_for() {
     let pages = pages();

@@ -4,9 +4,10 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`memory`] | nodes of one process: the default, and the double for tests |
-//! | [`redis`] | nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane |
+//! | `redis` | nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane |
 
 pub mod memory;
+#[cfg(feature = "redis")]
 pub mod redis;
 
 use std::fmt;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use hubplane::config::effective;
-use hubplane::config::load::{DEFAULT_FILE, Invalid, Loaded};
+use crate::config::effective;
+use crate::config::load::{DEFAULT_FILE, Invalid, Loaded};
 
 use super::{complain, refuse, say};
 

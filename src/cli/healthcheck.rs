@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hubplane::config::load::{Invalid, Loaded};
-use hubplane::config::mask::mask;
+use crate::config::load::{Invalid, Loaded};
+use crate::config::mask::mask;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

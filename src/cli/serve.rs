@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use hubplane::config::load::{Invalid, Loaded};
-use hubplane::config::{Config, HubConfig};
-use hubplane::server::{ServeError, Server, Shutdown, Signals};
-use hubplane::telemetry;
+use crate::config::load::{Invalid, Loaded};
+use crate::config::{Config, HubConfig};
+use crate::server::{ServeError, Server, Shutdown, Signals};
+use crate::telemetry;
 
 use super::{EX_CONFIG, complain, refuse, say};
 

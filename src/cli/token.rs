@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use hubplane::auth::mint::{Wish, mint};
-use hubplane::config::Config;
+use crate::auth::mint::{Wish, mint};
+use crate::config::Config;
 
 use super::{EX_CONFIG, EX_USAGE, complain, say};
 

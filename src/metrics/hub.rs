@@ -10,103 +10,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::kinds::{InvocationOutcome, MessageKind};
 use crate::protocol::{HubMessage, TransportKind};
 
 /// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
 /// (reference/signalr-protocol.md, section 7), with three finer ones, since most calls take microseconds.
 const SECONDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-
-/// How a call ended, for `signalr_invocation_duration_seconds{outcome}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvocationOutcome {
-    /// It returned.
-    Ok,
-    /// The method failed.
-    Failed,
-    /// There was no such method, or the arguments did not fit.
-    Rejected,
-}
-
-impl InvocationOutcome {
-    const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rejected];
-
-    /// The value of the metric label `outcome`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-/// The kinds of messages clients send, for `signalr_messages_received_total{kind}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageKind {
-    /// Type 1.
-    Invocation,
-    /// Type 2.
-    StreamItem,
-    /// Type 3.
-    Completion,
-    /// Type 4.
-    StreamInvocation,
-    /// Type 5.
-    CancelInvocation,
-    /// Type 6.
-    Ping,
-    /// Type 7.
-    Close,
-    /// Type 8.
-    Ack,
-    /// Type 9.
-    Sequence,
-}
-
-impl MessageKind {
-    const ALL: [Self; 9] = [
-        Self::Invocation,
-        Self::StreamItem,
-        Self::Completion,
-        Self::StreamInvocation,
-        Self::CancelInvocation,
-        Self::Ping,
-        Self::Close,
-        Self::Ack,
-        Self::Sequence,
-    ];
-
-    /// The value of the metric label `kind`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Invocation => "invocation",
-            Self::StreamItem => "stream_item",
-            Self::Completion => "completion",
-            Self::StreamInvocation => "stream_invocation",
-            Self::CancelInvocation => "cancel_invocation",
-            Self::Ping => "ping",
-            Self::Close => "close",
-            Self::Ack => "ack",
-            Self::Sequence => "sequence",
-        }
-    }
-}
-
-impl From<&HubMessage> for MessageKind {
-    fn from(message: &HubMessage) -> Self {
-        match message {
-            HubMessage::Invocation(_) => Self::Invocation,
-            HubMessage::StreamItem { .. } => Self::StreamItem,
-            HubMessage::Completion { .. } => Self::Completion,
-            HubMessage::StreamInvocation(_) => Self::StreamInvocation,
-            HubMessage::CancelInvocation { .. } => Self::CancelInvocation,
-            HubMessage::Ping => Self::Ping,
-            HubMessage::Close { .. } => Self::Close,
-            HubMessage::Ack { .. } => Self::Ack,
-            HubMessage::Sequence { .. } => Self::Sequence,
-        }
-    }
-}
 
 /// The instruments of one hub. Cheap to clone; clones share them. The default counts, but on no page.
 #[derive(Clone, Debug)]

@@ -2,66 +2,39 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`hub`] | [`HubMetrics`]: what one hub counts |
-//! | [`backplane`] | [`BackplaneMetrics`]: what the link to other nodes counts |
-//! | [`process`] | version, start time, memory |
-//! | [`text`] | the page in the two text formats that Prometheus reads |
+//! | `registry` | [`Metrics`]: all instruments of a process |
+//! | `hub` | [`HubMetrics`]: what one hub counts |
+//! | `backplane` | [`BackplaneMetrics`]: what the link to other nodes counts |
+//! | `kinds` | the closed sets that label them |
+//! | `process` | version, start time, memory |
+//! | `text` | the page in the two text formats that Prometheus reads |
+//! | `disabled` | the same instruments without the feature `metrics`: they count nothing |
 
-pub mod backplane;
-pub mod hub;
-pub mod process;
-pub mod text;
+#[cfg(feature = "metrics")]
+mod backplane;
+#[cfg(not(feature = "metrics"))]
+mod disabled;
+#[cfg(feature = "metrics")]
+mod hub;
+mod kinds;
+#[cfg(feature = "metrics")]
+mod process;
+#[cfg(feature = "metrics")]
+mod registry;
+#[cfg(feature = "metrics")]
+mod text;
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use prometheus_client::registry::Registry;
-
+#[cfg(feature = "metrics")]
 pub use backplane::BackplaneMetrics;
-pub use hub::{HubMetrics, InvocationOutcome, MessageKind};
+#[cfg(not(feature = "metrics"))]
+pub use disabled::{BackplaneMetrics, HubMetrics, Metrics};
+#[cfg(feature = "metrics")]
+pub use hub::HubMetrics;
+pub use kinds::{InvocationOutcome, MessageKind};
+#[cfg(feature = "metrics")]
+pub use registry::Metrics;
+#[cfg(feature = "metrics")]
 pub use text::Format;
 
-/// All instruments of a process. Cheap to clone; clones share them.
-#[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
-
-struct Inner {
-    registry: Mutex<Registry>,
-    hubs: hub::Families,
-    backplane: BackplaneMetrics,
-}
-
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Metrics")
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::default();
-        let hubs = hub::Families::register(&mut registry);
-        let backplane = BackplaneMetrics::register(&mut registry);
-        process::register(&mut registry);
-        Self(Arc::new(Inner { registry: Mutex::new(registry), hubs, backplane }))
-    }
-}
-
-impl Metrics {
-    /// The instruments of the hub of this name. Two calls with one name give the same instruments.
-    pub fn hub(&self, name: &str) -> HubMetrics {
-        HubMetrics::labelled(&self.0.hubs, name)
-    }
-
-    /// The instruments of the link to other nodes.
-    pub fn backplane(&self) -> BackplaneMetrics {
-        self.0.backplane.clone()
-    }
-
-    /// The page for a scraper.
-    pub fn page(&self, format: Format) -> String {
-        text::page(&self.0.registry.lock().unwrap_or_else(PoisonError::into_inner), format)
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "metrics"))]
 mod tests;

@@ -1,74 +1,32 @@
-//! Joins the process to the other nodes, and counts what goes out to them.
+//! Joins the process to the other nodes, as the configuration says.
 
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use tokio::sync::watch;
-
 use super::error::ServeError;
-use crate::backplane::redis::{RedisBackplane, RedisOptions};
-use crate::backplane::{Backplane, BackplaneError, Envelope, InboundReceiver, LinkState, Topic, memory};
+use crate::backplane::{Backplane, InboundReceiver, memory};
 use crate::config::BackplaneConfig;
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
-/// The backplane of the configuration. Fails where it must not begin: a connection string that cannot be used, or
-/// `abortConnect=true` and no Redis.
+/// The backplane of the configuration. Fails where it must not begin: a connection string that cannot be used,
+/// `abortConnect=true` and no Redis, or Redis in a build without it.
 pub(super) async fn join(
     config: &BackplaneConfig,
     node: NodeId,
     hubs: Vec<(HubName, Vec<Protocol>)>,
     metrics: BackplaneMetrics,
 ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ServeError> {
-    let BackplaneConfig::Redis { connection, channel_prefix } = config else {
-        return Ok(memory::single());
-    };
-    let mut options = RedisOptions::parse(connection).map_err(|problems| ServeError::Backplane(problems.join(" ")))?;
-    if let Some(prefix) = channel_prefix {
-        options.channel_prefix.clone_from(prefix);
-    }
-    for note in &options.notes {
-        tracing::warn!("backplane.connection: {note}");
-    }
-    let joined = RedisBackplane::connect_counted(options, node, hubs, metrics.clone()).await;
-    let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;
-    Ok((Arc::new(Counted { inner, metrics }), inbound))
-}
-
-/// A backplane whose publishes are counted.
-#[derive(Debug)]
-struct Counted {
-    inner: Arc<dyn Backplane>,
-    metrics: BackplaneMetrics,
-}
-
-impl Backplane for Counted {
-    fn echoes(&self) -> bool {
-        self.inner.echoes()
-    }
-
-    fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
-        // Called here, not when polled: the order of calls is the order of messages.
-        let published = self.inner.publish(topic, envelope);
-        let metrics = self.metrics.clone();
-        published.inspect(move |result| metrics.published(result.is_ok())).boxed()
-    }
-
-    fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
-        self.inner.subscribe(topics)
-    }
-
-    fn unsubscribe(&self, topics: Vec<Topic>) {
-        self.inner.unsubscribe(topics);
-    }
-
-    fn link(&self) -> watch::Receiver<LinkState> {
-        self.inner.link()
-    }
-
-    fn close(&self) -> BoxFuture<'static, ()> {
-        self.inner.close()
+    match config {
+        BackplaneConfig::Memory => Ok(memory::single()),
+        #[cfg(feature = "redis")]
+        BackplaneConfig::Redis { connection, channel_prefix } => {
+            super::redis_link::join(connection, channel_prefix.as_ref(), node, hubs, metrics).await
+        }
+        #[cfg(not(feature = "redis"))]
+        BackplaneConfig::Redis { .. } => {
+            let _ = (node, hubs, metrics);
+            Err(ServeError::Backplane("Redis is configured, but this build is without the feature `redis`".to_owned()))
+        }
     }
 }

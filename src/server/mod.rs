@@ -9,7 +9,7 @@
 //! | `handle` | [`ServerHandle`]: what a host holds of it |
 //! | `site`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
 //! | `bound`, `front` | [`Bound`]: a server with a listener; the listener and its HTTP connections |
-//! | `link` | the backplane of the configuration |
+//! | `link`, `redis_link` | the backplane of the configuration |
 //! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
 //! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
 //! | `stop`, `error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
@@ -29,6 +29,8 @@ mod jwks;
 mod limits;
 mod link;
 mod paths;
+#[cfg(feature = "redis")]
+mod redis_link;
 mod router;
 mod site;
 mod stop;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::*;
-use crate::hub::{Call, Caller, Hub, HubError, HubRoute, MethodShape, Reply};
+use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
 
 #[cfg(target_os = "linux")]
 mod deaf;
@@ -147,10 +147,11 @@ const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
 
 // === counting ===
 
+#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_connection_whose_task_breaks_is_counted_out() {
     let builder = Server::builder(config())
-        .hub(HubRoute::new("/hub", Nothing).name("Hub"))
+        .hub(crate::hub::HubRoute::new("/hub", Nothing).name("Hub"))
         .user_id(|_| panic!("a planted panic of the host's own code"));
     let server = start(builder).await;
     let mut client = server.connect().await;

@@ -8,6 +8,8 @@ fn says(source: &str, expected: &str) {
     assert_eq!(problems(file(source)), [expected], "{source}");
 }
 
+// The log filter is checked where there is a log to set up.
+#[cfg(feature = "cli")]
 #[test]
 fn values_of_the_top() {
     let address = "must be an IP address and a port: \"127.0.0.1:80\" for this machine alone, \"0.0.0.0:80\" or \
@@ -192,6 +194,7 @@ fn the_backplane() {
     assert_eq!(problems(with_environment(&both, "[hubs.a]")), [text]);
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn flags_and_variables_are_named() {
     let flags = Flags { listen: text("here"), log_format: text("xml"), log: text("=,="), ..Flags::default() };
