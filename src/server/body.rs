@@ -1,4 +1,5 @@
-//! A request's body within bounds: of size (413), and of time (408). design.md section 3, `request_timeout`.
+//! A request's body within bounds: of size (413), and of time (408), which is short once the server closes. design.md
+//! section 3, `request_timeout`, and section 4, "Stopping".
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,9 +10,13 @@ use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::sleep;
+
+use super::drain::UNFINISHED_TIMEOUT;
+use crate::phase::{Phase, PhaseWatch};
 
 /// Most bytes of a body, as the reference's web server has it.
 pub(super) const MOST_BYTES: u64 = 30_000_000;
@@ -43,8 +48,9 @@ pub(super) struct Bounded<B> {
     inner: B,
     left: u64,
     time: Duration,
+    phase: PhaseWatch,
     /// Made when the body first lets us wait, which most never do.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<BoxFuture<'static, ()>>,
     fault: Fault,
 }
 
@@ -69,14 +75,27 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 impl<B> Bounded<B> {
-    pub(super) fn new(inner: B, time: Duration) -> (Self, Fault) {
+    /// `time` is how long it may take; once the server closes, what is left of it is [`UNFINISHED_TIMEOUT`] at most.
+    pub(super) fn new(inner: B, time: Duration, phase: PhaseWatch) -> (Self, Fault) {
         let fault = Fault::default();
-        (Self { inner, left: MOST_BYTES, time, timer: None, fault: fault.clone() }, fault)
+        (Self { inner, left: MOST_BYTES, time, phase, timer: None, fault: fault.clone() }, fault)
     }
 
     fn fail(&self, fault: u8, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.fault.set(fault);
         Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// Waits for `time`, or until the server has been closing for [`UNFINISHED_TIMEOUT`].
+async fn too_long(time: Duration, phase: PhaseWatch) {
+    let closing = async {
+        phase.reached(Phase::Closing).await;
+        sleep(UNFINISHED_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = sleep(time) => {}
+        () = closing => {}
     }
 }
 
@@ -91,8 +110,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Bounded<B> {
             return this.fail(TOO_LARGE, BodyError::TooLarge);
         }
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            let time = this.time;
-            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+            let (time, phase) = (this.time, &this.phase);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(too_long(time, phase.clone())));
             ready!(timer.as_mut().poll(cx));
             return this.fail(TOO_SLOW, BodyError::TooSlow);
         };

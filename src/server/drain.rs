@@ -11,6 +11,8 @@ use crate::phase::Phase;
 
 /// How much time lies between two batches of clients that are sent away: they will all come back to the other nodes.
 const PACE: Duration = Duration::from_millis(50);
+/// How long a request that has not come whole may hold up the end. Clients finish theirs in one go.
+pub(super) const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Stops, once: whoever calls it again waits for the same end. Dropped half-way it can be called again.

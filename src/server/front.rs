@@ -20,9 +20,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::drain::UNFINISHED_TIMEOUT;
 use super::error::ServeError;
 use super::site::{Site, refused};
 
@@ -67,7 +68,8 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// Serves until `stop`, and then until every request in work has been answered. Dropping it cuts them off.
+    /// Serves until `stop`, and then until every request in work has been answered; one whose head is not whole has
+    /// [`UNFINISHED_TIMEOUT`]. Dropping it cuts them off.
     pub(super) async fn run(self) {
         let mut connections = JoinSet::new();
         let mut paused = false;
@@ -198,7 +200,12 @@ impl Visit {
             outcome = &mut connection => outcome,
             () = self.stop.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
+                // What is left now waits for a head, or is being answered.
+                match timeout(UNFINISHED_TIMEOUT, &mut connection).await {
+                    Ok(outcome) => outcome,
+                    Err(_) if !answered.load(Ordering::Relaxed) => return None,
+                    Err(_) => (&mut connection).await,
+                }
             }
         };
         let error = outcome.err()?;

@@ -58,7 +58,7 @@ impl Site {
             if body.is_end_stream() {
                 return Body::empty();
             }
-            let (body, breaks) = Bounded::new(body, self.body_timeout);
+            let (body, breaks) = Bounded::new(body, self.body_timeout, self.core.phase.clone());
             fault = Some(breaks);
             Body::new(body)
         });

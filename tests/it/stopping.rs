@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kit::{Client, Message, PATIENCE, PROCESS, Protocol, Server, Transport, Watch, http, signal, until};
+use crate::kit::client::negotiate;
+use crate::kit::stream::{Stop, Stream};
+use crate::kit::{Client, Message, PATIENCE, PROCESS, Protocol, Server, Transport, Watch, http, signal, until, within};
 
 const COME_AGAIN: Message = Message::Close { error: None, reconnect: true };
 
@@ -33,6 +35,47 @@ fn every_client_is_told_and_let_go() {
             assert_eq!(seen, (Some(COME_AGAIN), end.to_owned()), "{transport:?} {protocol:?} at SIG{name}");
         }
         assert_eq!(server.exit(PROCESS), Some(0));
+    }
+}
+
+#[test]
+fn requests_that_are_never_finished_hold_nothing_up() {
+    let mut server = Server::setup().start().ready();
+    let clients =
+        [(Transport::ServerSentEvents, "end of stream"), (Transport::LongPolling, "204")].map(|(transport, end)| {
+            let mut client = Client::connect(server.address, transport, Protocol::Json);
+            (std::thread::spawn(move || client.ending()), end)
+        });
+    let (_, token) = negotiate(server.address, "/chat");
+    let bodies = ["/chat/negotiate?negotiateVersion=1", &format!("/chat?id={token}"), "/nowhere"].map(|target| {
+        let mut stream = Stream::connect(server.address);
+        let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
+        stream.write(head.as_bytes());
+        stream.write(b"half a bo");
+        stream
+    });
+    let heads = ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"].map(|before| {
+        let mut stream = Stream::connect(server.address);
+        stream.write(before.as_bytes());
+        if !before.is_empty() {
+            assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+        }
+        stream.write(b"POST /chat/negotiate HTTP/1.1\r\nHo");
+        stream
+    });
+    // Whatever came before this has been seen.
+    assert_eq!(server.get("/healthz").status, 200);
+    let begun = Watch::start();
+    server.signal("TERM");
+    for (reader, end) in clients {
+        assert_eq!(reader.join().unwrap(), (Some(COME_AGAIN), end.to_owned()));
+    }
+    assert_eq!(server.exit(PROCESS), Some(0));
+    begun.within(Duration::from_secs(8), "it ends in time");
+    let answers = bodies.map(|mut stream| http::respond(&mut stream, within(PATIENCE)).map(|answer| answer.status));
+    assert_eq!(answers, [Ok(408), Ok(408), Ok(404)]);
+    for mut stream in heads {
+        assert!(matches!(stream.fill(within(PATIENCE)), Err(Stop::Fin | Stop::Reset)));
     }
 }
 
