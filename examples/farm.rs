@@ -193,7 +193,7 @@ fn streams(hub: Methods) -> Methods {
         }))
     })
     .stream("CounterThenThrow", |_: Caller, count: i32| async move {
-        Ok(stream::iter((0..count).map(Ok).chain([Err(HubError::hub("the stream broke"))])))
+        Ok(stream::iter((0..count).map(Ok).chain([Err(HubError::client("the stream broke"))])))
     })
     .stream("EchoStream", |_: Caller, items: Upload| async move { Ok(items) })
     .method("Concat", |_: Caller, mut items: Items<Option<String>>| async move {
@@ -214,24 +214,22 @@ fn streams(hub: Methods) -> Methods {
 
 /// Errors and facts.
 fn facts(hub: Methods) -> Methods {
-    hub.method("Throw", |_: Caller, message: String| async move {
-        Err::<(), _>(HubError::failed("InvalidOperationException", message))
-    })
-    .method("ThrowHub", |_: Caller, message: String| async move { Err::<(), _>(HubError::hub(message)) })
-    .method("Abort", |caller: Caller| async move {
-        caller.abort();
-        Ok(())
-    })
-    .method("ConnectionId", |caller: Caller| async move { Ok(caller.connection_id().to_string()) })
-    .method("UserId", |caller: Caller| async move { Ok(caller.user_id().map(UserId::to_string)) })
-    // As in .NET, a sum that is too large wraps around.
-    .method("Add", |_: Caller, a: i32, b: i32| async move { Ok(a.wrapping_add(b)) })
-    .method("Wait", |caller: Caller, milliseconds: u64| async move {
-        // Nobody hears of it when the caller has gone.
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(milliseconds)) => {}
-            () = caller.closed() => {}
-        }
-        Ok(())
-    })
+    hub.method("Throw", |_: Caller, message: String| async move { Err::<(), _>(HubError::internal(message)) })
+        .method("ThrowHub", |_: Caller, message: String| async move { Err::<(), _>(HubError::client(message)) })
+        .method("Abort", |caller: Caller| async move {
+            caller.abort();
+            Ok(())
+        })
+        .method("ConnectionId", |caller: Caller| async move { Ok(caller.connection_id().to_string()) })
+        .method("UserId", |caller: Caller| async move { Ok(caller.user_id().map(UserId::to_string)) })
+        // As in .NET, a sum that is too large wraps around.
+        .method("Add", |_: Caller, a: i32, b: i32| async move { Ok(a.wrapping_add(b)) })
+        .method("Wait", |caller: Caller, milliseconds: u64| async move {
+            // Nobody hears of it when the caller has gone.
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(milliseconds)) => {}
+                () = caller.closed() => {}
+            }
+            Ok(())
+        })
 }

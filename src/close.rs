@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::exception::Exception;
 use crate::logging::{Allowed, Kind, RateLimiter, reason};
 use crate::protocol::{HubMessage, ProtocolError};
 
@@ -23,8 +24,13 @@ pub enum CloseReason {
     ClientClosed,
     /// The client sent a Close message, perhaps with an error.
     ClientSentClose(Option<String>),
-    /// The hub's `connected` failed: exception's short name, and message.
-    ConnectedFailed(String, String),
+    /// The hub's `connected` failed.
+    ConnectedFailed {
+        /// The error as clients are told it: the exception's short name, and the message.
+        error: String,
+        /// Whether the client is told it without detailed errors.
+        is_shown: bool,
+    },
     /// The server stops; clients may come again.
     Draining,
     /// No transport was attached for `disconnect_timeout`.
@@ -56,7 +62,7 @@ impl CloseReason {
             Self::ClientTimeout => "client_timeout",
             Self::ClientClosed => "client_closed",
             Self::ClientSentClose(_) => "client_sent_close",
-            Self::ConnectedFailed(..) => "connected_failed",
+            Self::ConnectedFailed { .. } => "connected_failed",
             Self::Draining => "draining",
             Self::Expired => "expired",
             Self::HandshakeFailed(_) => "handshake_failed",
@@ -80,23 +86,22 @@ impl CloseReason {
             | Self::Violation(_) => return None,
             Self::ClientSentClose(_) | Self::Aborted => (None, false),
             Self::AuthenticationExpired | Self::Draining | Self::Expired | Self::Terminated => (None, true),
-            Self::ConnectedFailed(exception, message) => (Some((exception.as_str(), message.as_str())), false),
-            Self::Protocol(error) => (Some((error.exception, error.detail.as_str())), true),
-            Self::ClientTimeout => (
-                Some((
-                    "OperationCanceledException",
-                    "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.",
-                )),
-                true,
-            ),
-            Self::SendTimeout => (Some(("OperationCanceledException", "A write to the client took too long.")), true),
-            Self::SlowClient => (Some(("InvalidOperationException", "The client reads too slowly.")), true),
+            Self::ConnectedFailed { error, .. } => (Some(error.clone()), false),
+            Self::Protocol(error) => (Some(error.to_string()), true),
+            Self::ClientTimeout => {
+                let detail = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
+                (Some(format!("{}: {detail}", Exception::OperationCanceled)), true)
+            }
+            Self::SendTimeout => {
+                (Some(format!("{}: A write to the client took too long.", Exception::OperationCanceled)), true)
+            }
+            Self::SlowClient => (Some(format!("{}: The client reads too slowly.", Exception::InvalidOperation)), true),
         };
-        let error = error.map(|(exception, message)| {
+        // A hub's own error is told whether details are on or not, as everywhere (section 4.2).
+        let is_shown = detailed_errors || matches!(self, Self::ConnectedFailed { is_shown: true, .. });
+        let error = error.map(|error| {
             let base = "Connection closed with an error.";
-            // A hub's own error is told whether details are on or not, as everywhere (section 4.2).
-            let told = detailed_errors || exception == "HubException";
-            if told { format!("{base} {exception}: {message}") } else { base.to_owned() }
+            if is_shown { format!("{base} {error}") } else { base.to_owned() }
         });
         Some(HubMessage::Close { error, allow_reconnect })
     }
@@ -112,7 +117,7 @@ impl CloseReason {
             | Self::Terminated
             | Self::TransportLost => None,
             Self::ClientSentClose(error) => error.clone(),
-            Self::ConnectedFailed(exception, message) => Some(format!("{exception}: {message}")),
+            Self::ConnectedFailed { error, .. } => Some(error.clone()),
             Self::Protocol(error) => Some(error.to_string()),
             Self::HandshakeFailed(text) => Some(text.clone()),
             Self::HandshakeMissing => Some("Handshake was canceled.".to_owned()),
@@ -153,7 +158,7 @@ impl CloseReason {
             | Self::ClientTimeout
             | Self::ClientClosed
             | Self::ClientSentClose(_)
-            | Self::ConnectedFailed(..)
+            | Self::ConnectedFailed { .. }
             | Self::Draining
             | Self::Expired
             | Self::HandshakeFailed(_)

@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let no_websockets =
         HubOptions { transports: vec![TransportKind::ServerSentEvents, TransportKind::LongPolling], ..options.clone() };
-    let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::hub("nobody comes in here")) });
+    let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::client("nobody comes in here")) });
     let authorized = Methods::new().method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) });
 
     let auth = pages::auth();

@@ -54,7 +54,7 @@ pub(crate) fn weather() -> Methods {
             Ok(())
         })
         .method("Echo", |_: Caller, value: hubplane::protocol::RawValue| async move { Ok(value) })
-        .method("Fail", |_: Caller, reason: String| async move { Err::<(), _>(HubError::hub(reason)) })
+        .method("Fail", |_: Caller, reason: String| async move { Err::<(), _>(HubError::client(reason)) })
 }
 
 /// signalrcore's `/chatHub`.
@@ -81,7 +81,7 @@ pub(crate) fn chat() -> Methods {
         })
         .method("ThrowException", |caller: Caller, message: Option<String>| async move {
             caller.clients().all().send("ThrowExceptionCall", (message.clone(),)).await?;
-            Err::<(), _>(HubError::failed("Exception", message.unwrap_or_default()))
+            Err::<(), _>(HubError::internal(message.unwrap_or_default()))
         })
         .method("DisconnectMe", |caller: Caller| async move {
             let notice = format!("{} Disconnected", caller.connection_id());

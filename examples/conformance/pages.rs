@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use hubplane::auth::mint::{Wish, mint};
 use hubplane::config::AuthConfig;
 use hubplane::config::auth::{Algorithm, KeyConfig, KeyMaterial};
-use hubplane::hub::{HubContext, HubError};
+use hubplane::hub::HubContext;
 use serde_json::{Value, json};
 
 /// The key that tokens are signed with. Everybody knows it: this server is for tests.
@@ -66,9 +66,7 @@ impl Pages {
     async fn client_result(&self, id: String) -> String {
         match self.hub.clients().client(id).invoke::<i32>("Result", ()).await {
             Ok(number) => number.to_string(),
-            Err(HubError::Hub(text)) => text,
-            Err(HubError::Failed { message, .. }) => message,
-            Err(HubError::Binding(error)) => error.to_string(),
+            Err(error) => error.to_string(),
         }
     }
 

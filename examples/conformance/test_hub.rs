@@ -27,7 +27,7 @@ pub(crate) fn hub() -> Methods {
 fn request(hub: Methods) -> Methods {
     hub.method("GetNumRedirects", |caller: Caller| async move {
         let count = caller.request().query("numRedirects").unwrap_or_else(|| "0".to_owned());
-        count.parse::<i32>().map_err(|_| HubError::failed("FormatException", "numRedirects is no number"))
+        count.parse::<i32>().map_err(|_| HubError::internal("numRedirects is no number"))
     })
     .method("GetActiveTransportName", |caller: Caller| async move { Ok(caller.transport().name()) })
     .method("GetContentTypeHeader", |caller: Caller| async move {
@@ -68,5 +68,5 @@ fn streams(hub: Methods) -> Methods {
 
 fn thrown(message: Option<String>) -> HubError {
     let standard = || "Operation is not valid due to the current state of the object.".to_owned();
-    HubError::failed("InvalidOperationException", message.unwrap_or_else(standard))
+    HubError::internal(message.unwrap_or_else(standard))
 }

@@ -12,15 +12,14 @@ use futures_util::StreamExt;
 
 use super::HubHost;
 use crate::frame::Frame;
-use crate::hub::{Call, Caller, Cancellation, HubError, Reply};
+use crate::hub::cancellation::Canceller;
+use crate::hub::{Call, Caller, ErrorKind, HubError, HubMethod, Reply};
 use crate::ids::InvocationId;
 use crate::logging::{Allowed, Escaped, Kind, RateLimiter, reason};
 use crate::metrics::InvocationOutcome;
 use crate::outbox::{Outbox, PushError};
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
 
-/// Who holds the cancellation of a stream when its method does not.
-const HOLDERS: usize = 2;
 /// How long a stream that is cancelled, and listens for that, may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -34,40 +33,37 @@ pub(super) struct Answerer {
 
 impl Answerer {
     /// Runs a plain call and answers it; a call without an id is never answered, not even with an error (4.3).
-    pub(super) async fn run(self, id: Option<InvocationId>, call: Call) {
+    pub(super) async fn run(self, id: Option<InvocationId>, method: &dyn HubMethod, call: Call) {
         let began = Instant::now();
-        let target = call.target.clone();
-        let outcome = match self.invoke(call).await {
+        let outcome = match self.invoke(method, call).await {
             Ok(Reply::Empty) => Outcome::Value(RawValue::null()),
             Ok(Reply::Value(value)) => Outcome::Value(value),
             Ok(Reply::Stream(_)) => {
                 let message = "a method that is not declared as streaming returned a stream";
-                self.log_failed(&target, message);
-                self.failure(&target, &HubError::failed("InvalidOperationException", message))
+                self.log_failed(method.name(), message);
+                self.failure(method.name(), &HubError::internal(message))
             }
             Err(error) => {
-                self.log_error(&target, &error);
-                self.failure(&target, &error)
+                self.log_error(method, &error);
+                self.failure(method.name(), &error)
             }
         };
         self.count(&outcome, began);
-        self.answer(id, &target, outcome).await;
+        self.answer(id, method.name(), outcome).await;
     }
 
     /// Runs a call whose results are streamed, until it ends, fails, or is cancelled.
-    pub(super) async fn run_stream(self, id: InvocationId, call: Call, cancellation: Cancellation) {
+    pub(super) async fn run_stream(self, id: InvocationId, method: &dyn HubMethod, call: Call, canceller: Canceller) {
         let began = Instant::now();
-        let target = call.target.clone();
         let outcome = {
-            let work = self.pump(&id, call, &cancellation);
+            let work = self.pump(&id, method, call, &canceller);
             tokio::pin!(work);
             tokio::select! {
                 biased;
                 outcome = &mut work => outcome,
                 // Cancelled: the stream ends without an error whatever it says now (section 4.5).
-                () = cancellation.cancelled() => {
-                    // The connection's list and this function hold it too; whoever else does, waits for this word.
-                    if cancellation.holders() > HOLDERS {
+                () = canceller.cancelled() => {
+                    if canceller.has_listeners() {
                         let _ = tokio::time::timeout(LAST_WORDS, work).await;
                     }
                     Outcome::Void
@@ -75,22 +71,22 @@ impl Answerer {
             }
         };
         self.count(&outcome, began);
-        self.answer(Some(id), &target, outcome).await;
+        self.answer(Some(id), method.name(), outcome).await;
     }
 
-    async fn pump(&self, id: &InvocationId, call: Call, cancellation: &Cancellation) -> Outcome {
-        let target = call.target.clone();
-        let mut stream = match self.invoke(call).await {
+    async fn pump(&self, id: &InvocationId, method: &dyn HubMethod, call: Call, canceller: &Canceller) -> Outcome {
+        let target = method.name();
+        let mut stream = match self.invoke(method, call).await {
             Ok(Reply::Stream(stream)) => stream,
             Ok(Reply::Empty | Reply::Value(_)) => {
-                self.log_failed(&target, "a method that is declared as streaming returned no stream");
+                self.log_failed(target, "a method that is declared as streaming returned no stream");
                 return Outcome::Error(format!(
                     "The value returned by the streaming method '{target}' is not a ChannelReader<> or IAsyncEnumerable<>."
                 ));
             }
             Err(error) => {
-                self.log_error(&target, &error);
-                return self.failure(&target, &error);
+                self.log_error(method, &error);
+                return self.failure(target, &error);
             }
         };
         loop {
@@ -98,7 +94,7 @@ impl Answerer {
                 Ok(None) => return Outcome::Void,
                 // Its reader has said that it wants no more. No queue holds back a stream that never waits now: it must
                 // not keep its thread for itself, and nobody would notice that its time is over.
-                Ok(Some(_)) if cancellation.is_cancelled() => {
+                Ok(Some(_)) if canceller.is_cancelled() => {
                     tokio::task::coop::consume_budget().await;
                     continue;
                 }
@@ -108,7 +104,7 @@ impl Answerer {
                     match self.outbox.push_item(&Frame::new(message)).await {
                         Ok(()) => continue,
                         Err(PushError::Value(error)) => {
-                            self.log_failed(&target, &error);
+                            self.log_failed(target, &error);
                             HubError::from(error)
                         }
                         Err(PushError::Full) => {
@@ -119,7 +115,7 @@ impl Answerer {
                     }
                 }
                 Err(error) => {
-                    self.log_error(&target, &error);
+                    self.log_error(method, &error);
                     error
                 }
             };
@@ -127,9 +123,9 @@ impl Answerer {
         }
     }
 
-    async fn invoke(&self, call: Call) -> Result<Reply, HubError> {
+    async fn invoke(&self, method: &dyn HubMethod, call: Call) -> Result<Reply, HubError> {
         // Within the block a panic before the first await is contained too.
-        contain(self.log(), async { self.host.hub.invoke(self.caller.clone(), call).await }).await
+        contain(self.log(), async { method.invoke(self.caller.clone(), call).await }).await
     }
 
     /// Refuses a call before it runs.
@@ -156,32 +152,22 @@ impl Answerer {
     }
 
     pub(super) fn failure(&self, target: &str, error: &HubError) -> Outcome {
-        match error {
-            HubError::Binding(error) => self.binding_failure(target, error),
-            HubError::Hub(_) | HubError::Failed { .. } => {
-                let base = format!("An unexpected error occurred invoking '{target}' on the server.");
-                Outcome::Error(self.detailed(&base, error))
-            }
-        }
-    }
-
-    pub(super) fn binding_failure(&self, target: &str, error: &BindingError) -> Outcome {
-        Outcome::Error(self.with_detail(&format!("Failed to invoke '{target}' due to an error on the server."), error))
+        let base = match error.kind() {
+            ErrorKind::InvalidArguments => format!("Failed to invoke '{target}' due to an error on the server."),
+            _ => format!("An unexpected error occurred invoking '{target}' on the server."),
+        };
+        Outcome::Error(self.detailed(&base, error))
     }
 
     /// What the reader of an upload stream is told of an item that could not be read.
-    pub(super) fn item_failure(&self, error: &BindingError) -> String {
-        self.with_detail("Failed to bind Stream message.", error)
-    }
-
-    fn with_detail(&self, base: &str, error: &BindingError) -> String {
-        if self.host.options.detailed_errors { format!("{base} {error}") } else { base.to_owned() }
+    pub(super) fn item_failure(&self, error: BindingError) -> String {
+        self.detailed("Failed to bind Stream message.", &error.into())
     }
 
     /// The suffix rule of section 4.2: a hub's own errors are always told, others with detailed errors only.
     fn detailed(&self, base: &str, error: &HubError) -> String {
-        if self.host.options.detailed_errors || matches!(error, HubError::Hub(_)) {
-            format!("{base} {error}")
+        if self.host.options.detailed_errors || error.is_shown_to_clients() {
+            format!("{base} {}", error.wire_text())
         } else {
             base.to_owned()
         }
@@ -239,12 +225,11 @@ impl Answerer {
     }
 
     /// Logs the error of a method, or of its stream, without its text: that may repeat what the client sent.
-    fn log_error(&self, target: &str, error: &HubError) {
-        match error {
-            HubError::Binding(_) => self.log_not_bound(target),
-            HubError::Hub(_) | HubError::Failed { .. } if self.host.hub.logs_failures() => {}
-            HubError::Hub(_) => self.log_failed(target, "HubException"),
-            HubError::Failed { exception, .. } => self.log_failed(target, exception),
+    fn log_error(&self, method: &dyn HubMethod, error: &HubError) {
+        match error.kind() {
+            ErrorKind::InvalidArguments => self.log_not_bound(method.name()),
+            _ if method.logs_failures() => {}
+            _ => self.log_failed(method.name(), error.exception()),
         }
     }
 
@@ -266,6 +251,6 @@ pub(super) async fn contain<T>(
         if let Some(Allowed { suppressed }) = log.allow(Kind::Panicked, tokio::time::Instant::now()) {
             tracing::error!(suppressed, "application code panicked; the call is answered with an error");
         }
-        Err(HubError::failed("PanicException", "the application panicked"))
+        Err(HubError::panicked())
     })
 }

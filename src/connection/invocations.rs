@@ -8,13 +8,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::HubHost;
 use super::answer::Answerer;
 use super::uploads::Uploads;
 use crate::auth::policy;
 use crate::hub::asking::{Asking, Slot};
-use crate::hub::{Call, Caller, Cancellation, MethodShape};
+use crate::hub::cancellation::Canceller;
+use crate::hub::{Call, Caller, Cancellation, HubError, HubMethod, Upload};
 use crate::ids::InvocationId;
 use crate::outbox::Outbox;
 use crate::protocol::{BindingError, Invocation, Outcome, Protocol, ProtocolError, RawValue};
@@ -30,10 +32,10 @@ pub(super) struct Invocations {
     slots: Vec<Arc<Slot>>,
     /// Told when a slot is given up by a call that goes on.
     freed: Arc<Notify>,
-    /// Running streams, and how to cancel each. Their own task holds a clone.
-    streams: HashMap<InvocationId, Cancellation>,
-    /// Of all that runs: the client has gone.
-    gone: Cancellation,
+    /// Running streams, and how to cancel each.
+    streams: HashMap<InvocationId, Canceller>,
+    /// Cancels all that runs: the client has gone.
+    gone: CancellationToken,
     uploads: Uploads,
 }
 
@@ -47,14 +49,18 @@ struct Ended {
 
 /// A call that has been let in.
 struct Admitted {
-    shape: MethodShape,
+    method: Arc<dyn HubMethod>,
     id: Option<InvocationId>,
     call: Call,
     uploading: Option<u64>,
 }
 
-/// Why a call whose arguments fit is not let in.
+/// Why a call is not let in.
 enum Refused {
+    /// Its arguments cannot be read, or are of the wrong types.
+    NotBound(HubError),
+    /// It has too many arguments, or too few.
+    Miscounted(BindingError),
     /// The method's `authorize` does not permit the caller.
     Unauthorized,
     /// The mode of the call, or its streams; the text is the answer.
@@ -70,7 +76,7 @@ impl Invocations {
             slots: Vec::new(),
             freed: Arc::default(),
             streams: HashMap::new(),
-            gone: Cancellation::default(),
+            gone: CancellationToken::new(),
             uploads: Uploads::default(),
         }
     }
@@ -111,21 +117,23 @@ impl Invocations {
 
 impl Invocations {
     /// A plain call. Waits for a free slot, then lets the call run and returns. Calls with upload streams take none.
-    pub(super) async fn invoke(&mut self, invocation: Invocation) {
-        self.waiting = self.admit(invocation, false).await;
+    /// An error ends the connection.
+    pub(super) async fn invoke(&mut self, invocation: Invocation) -> Result<(), ProtocolError> {
+        self.waiting = self.admit(invocation, false).await?;
         self.start().await;
+        Ok(())
     }
 
     /// Lets the call that waits run once there is a slot for it. Dropped half-way it waits on.
     async fn start(&mut self) {
-        let takes_none = |admitted: &Admitted| admitted.shape.uploads > 0;
+        let takes_none = |admitted: &Admitted| admitted.method.shape().uploads > 0;
         let most = self.answerer.host.options.maximum_parallel_invocations_per_client;
         while self.slots.len() >= most && !self.waiting.as_ref().is_none_or(takes_none) {
             self.progress().await;
         }
-        let Some(Admitted { shape, id, call, uploading }) = self.waiting.take() else { return };
+        let Some(Admitted { method, id, call, uploading }) = self.waiting.take() else { return };
         let mut answerer = self.answerer.clone();
-        let slot = if shape.uploads == 0 {
+        let slot = if method.shape().uploads == 0 {
             let slot = Arc::new(Slot::new(self.freed.clone()));
             self.slots.push(slot.clone());
             answerer.caller = answerer.caller.asking(Asking::Call(slot.clone()));
@@ -134,7 +142,7 @@ impl Invocations {
             None
         };
         self.running.push(Box::pin(async move {
-            answerer.run(id, call).await;
+            answerer.run(id, &*method, call).await;
             Ended { slot, uploading, stream: None }
         }));
         self.first_turn();
@@ -147,19 +155,20 @@ impl Invocations {
         }
     }
 
-    /// A call whose results are streamed. Takes no slot (section 4.4).
-    pub(super) async fn stream(&mut self, invocation: Invocation) {
-        let Some(Admitted { id, mut call, uploading, .. }) = self.admit(invocation, true).await else { return };
-        let Some(id) = id else { return };
-        let cancellation = self.gone.child();
-        call.cancellation = cancellation.clone();
-        self.streams.insert(id.clone(), cancellation.clone());
+    /// A call whose results are streamed. Takes no slot (section 4.4). An error ends the connection.
+    pub(super) async fn stream(&mut self, invocation: Invocation) -> Result<(), ProtocolError> {
+        let admitted = self.admit(invocation, true).await?;
+        let Some(Admitted { method, id: Some(id), mut call, uploading }) = admitted else { return Ok(()) };
+        let canceller = Canceller::new(&self.gone);
+        call.cancellation = canceller.cancellation();
+        self.streams.insert(id.clone(), canceller.clone());
         let answerer = self.answerer.clone();
         self.running.push(Box::pin(async move {
-            answerer.run_stream(id.clone(), call, cancellation).await;
+            answerer.run_stream(id.clone(), &*method, call, canceller).await;
             Ended { stream: Some(id), uploading, slot: None }
         }));
         self.first_turn();
+        Ok(())
     }
 
     /// A client's Cancel. Of plain calls and unknown ids it means nothing (section 4.7).
@@ -169,101 +178,106 @@ impl Invocations {
         }
     }
 
-    /// Why a call closes its connection although it could be read. In MessagePack the reference refuses an empty
-    /// stream id, but reads the ids only of methods that it knows.
-    pub(super) fn refuses(&self, invocation: &Invocation) -> Option<ProtocolError> {
-        let empty = invocation.stream_ids.iter().any(|id| id.as_str().is_empty());
-        let refused = empty
-            && self.answerer.outbox.encoding().protocol == Protocol::MessagePack
-            && self.answerer.host.hub.method(&invocation.target).is_some();
-        refused.then(|| ProtocolError {
-            exception: "InvalidDataException",
-            detail: "Null or empty value in streamIds received.".to_owned(),
-        })
-    }
-
     /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode of the
-    /// call, the upload streams. None: the caller has been told what is wrong.
-    async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Option<Admitted> {
+    /// call, the upload streams. None: the caller has been told what is wrong. An error ends the connection.
+    async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Result<Option<Admitted>, ProtocolError> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
-        let Some(shape) = self.answerer.host.hub.method(&target) else {
+        let Some(method) = self.answerer.host.hub.resolve(&target) else {
             // With the suffix whether details are on or not (section 4.2).
             let text = format!(
                 "Failed to invoke '{target}' due to an error on the server. HubException: Method does not exist."
             );
             self.answerer.log_unknown(&target);
             self.answerer.reject(id, &target, Outcome::Error(text)).await;
-            return None;
+            return Ok(None);
         };
-        // From here on it is called as its hub calls it, in every text (FINDINGS 2).
-        let target = self.answerer.host.hub.name(&target).map(str::to_owned).unwrap_or(target);
-        let mut miscounted = false;
-        let bound = arguments.and_then(|arguments| {
-            let call = Call { target: target.clone(), arguments, uploads: Vec::new(), cancellation: self.gone.clone() };
-            match shape.parameters {
-                // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
-                Some(expected) if expected != call.arguments.len() => {
-                    self.answerer.host.hub.check(&call)?;
-                    miscounted = true;
-                    Err(BindingError::argument_count(call.arguments.len(), expected))
-                }
-                _ => Ok(call),
-            }
-        });
-        let mut call = match bound {
-            Ok(call) => call,
-            Err(error) => {
-                // Only this text is known to repeat no argument; the other may be a hub's own.
-                if miscounted {
-                    self.answerer.log_refused(&target, &error.detail);
-                } else {
-                    self.answerer.log_not_bound(&target);
-                }
-                let outcome = self.answerer.binding_failure(&target, &error);
-                self.answerer.reject(id, &target, outcome).await;
-                return None;
-            }
+        // In MessagePack the reference refuses an empty stream id, but reads the ids only of methods that it knows.
+        if self.answerer.outbox.encoding().protocol == Protocol::MessagePack
+            && stream_ids.iter().any(|id| id.as_str().is_empty())
+        {
+            return Err(ProtocolError::invalid_data("Null or empty value in streamIds received."));
+        }
+        let admitted = match self.bind(&*method, arguments) {
+            Ok(call) => self.open_streams(&*method, id.as_ref(), call, &stream_ids, streaming),
+            Err(refused) => Err(refused),
         };
-        match self.open_streams(&shape, id.as_ref(), &call, &stream_ids, streaming) {
-            Ok((uploading, uploads)) => {
-                call.uploads = uploads;
-                Some(Admitted { shape, id, call, uploading })
-            }
+        match admitted {
+            Ok((uploading, call)) => Ok(Some(Admitted { method, id, call, uploading })),
             Err(refused) => {
-                // The reference binds first: arguments of the wrong type are told before anything else that is wrong.
-                let outcome = match self.answerer.host.hub.check(&call) {
-                    Ok(()) => Outcome::Error(match refused {
-                        Refused::Unauthorized => {
-                            self.answerer.log_unauthorized(&call.target);
-                            // Never detailed.
-                            format!("Failed to invoke '{}' because user is unauthorized", call.target)
-                        }
-                        Refused::Mode(text) => {
-                            self.answerer.log_refused(&call.target, &text);
-                            text
-                        }
-                    }),
-                    Err(error) => {
-                        self.answerer.log_not_bound(&call.target);
-                        self.answerer.binding_failure(&call.target, &error)
-                    }
-                };
-                self.answerer.reject(id, &call.target, outcome).await;
-                None
+                let outcome = self.refusal(method.name(), refused);
+                self.answerer.reject(id, method.name(), outcome).await;
+                Ok(None)
             }
         }
     }
 
-    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find them.
+    /// Logs why a call is refused, and what its caller is told.
+    fn refusal(&self, target: &str, refused: Refused) -> Outcome {
+        match refused {
+            Refused::NotBound(error) => {
+                self.answerer.log_not_bound(target);
+                self.answerer.failure(target, &error)
+            }
+            Refused::Miscounted(error) => {
+                self.answerer.log_refused(target, &error.detail);
+                self.answerer.failure(target, &error.into())
+            }
+            Refused::Unauthorized => {
+                self.answerer.log_unauthorized(target);
+                // Never detailed.
+                Outcome::Error(format!("Failed to invoke '{target}' because user is unauthorized"))
+            }
+            Refused::Mode(text) => {
+                self.answerer.log_refused(target, &text);
+                Outcome::Error(text)
+            }
+        }
+    }
+
+    /// The call, if its arguments could be read and are as many as the method takes.
+    fn bind(&self, method: &dyn HubMethod, arguments: Result<Vec<RawValue>, BindingError>) -> Result<Call, Refused> {
+        let mut call = Call::new(arguments.map_err(|error| Refused::NotBound(error.into()))?);
+        call.cancellation = Cancellation::of_connection(&self.gone);
+        match method.shape().parameters {
+            // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
+            Some(expected) if expected != call.arguments.len() => {
+                method.check(&self.answerer.caller, &call.arguments).map_err(Refused::NotBound)?;
+                Err(Refused::Miscounted(BindingError::argument_count(call.arguments.len(), expected)))
+            }
+            _ => Ok(call),
+        }
+    }
+
+    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find
+    /// them.
     fn open_streams(
         &mut self,
-        shape: &MethodShape,
+        method: &dyn HubMethod,
         id: Option<&InvocationId>,
-        call: &Call,
+        mut call: Call,
         stream_ids: &[InvocationId],
         streaming: bool,
-    ) -> Result<(Option<u64>, Vec<crate::hub::Upload>), Refused> {
-        let target = &call.target;
+    ) -> Result<(Option<u64>, Call), Refused> {
+        match self.uploads_of(method, id, stream_ids, streaming) {
+            Ok((uploading, uploads)) => {
+                call.uploads = uploads;
+                Ok((uploading, call))
+            }
+            // The reference binds first: arguments of the wrong type are told before anything else that is wrong.
+            Err(refused) => {
+                Err(method.check(&self.answerer.caller, &call.arguments).map_or_else(Refused::NotBound, |()| refused))
+            }
+        }
+    }
+
+    fn uploads_of(
+        &mut self,
+        method: &dyn HubMethod,
+        id: Option<&InvocationId>,
+        stream_ids: &[InvocationId],
+        streaming: bool,
+    ) -> Result<(Option<u64>, Vec<Upload>), Refused> {
+        let (target, shape) = (method.name(), method.shape());
         // After binding, before everything else (section 4.1).
         if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
             return Err(Refused::Unauthorized);
@@ -308,7 +322,7 @@ impl Invocations {
             }
             Err(error) => {
                 let Some(stream) = self.uploads.take(id) else { return };
-                let text = self.answerer.item_failure(&error);
+                let text = self.answerer.item_failure(error);
                 self.beside(stream.complete(Some(text))).await;
             }
         }

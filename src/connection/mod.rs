@@ -27,7 +27,7 @@ use tracing::{Instrument as _, Span};
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Frame, framed};
 use crate::hub::asking::Asking;
-use crate::hub::{Caller, HubError, RequestInfo};
+use crate::hub::{Caller, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::liveness::Liveness;
 use crate::logging::{Allowed, Escaped, Kind, reason};
@@ -205,17 +205,13 @@ impl Connection {
         if let Err(error) = answer::contain(log, async { self.host.hub.connected(coming).await }).await {
             if let Some(Allowed { suppressed }) = log.allow(Kind::ConnectedFailed, Instant::now()) {
                 tracing::warn!(
-                    reason = reason(&error),
+                    reason = reason(error.wire_text()),
                     suppressed,
                     "a client could not connect: the hub's `connected` failed"
                 );
             }
-            let (exception, message) = match error {
-                HubError::Hub(message) => ("HubException".to_owned(), message),
-                HubError::Binding(error) => (error.exception.to_owned(), error.detail),
-                HubError::Failed { exception, message } => (exception, message),
-            };
-            let reason = CloseReason::ConnectedFailed(exception, message);
+            let reason =
+                CloseReason::ConnectedFailed { error: error.wire_text(), is_shown: error.is_shown_to_clients() };
             // From here on nothing more is queued for it: it may take a while until it is forgotten.
             self.peer.close.close(reason.clone());
             self.host.delivery.disconnect(&member.id).await;
@@ -407,13 +403,12 @@ impl Connection {
     /// slot, and for room in an upload stream.
     async fn dispatch(&self, message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
         match message {
-            HubMessage::Invocation(invocation) | HubMessage::StreamInvocation(invocation)
-                if calls.refuses(&invocation).is_some() =>
-            {
-                return calls.refuses(&invocation).map(CloseReason::Protocol);
+            HubMessage::Invocation(invocation) => {
+                return calls.invoke(invocation).await.err().map(CloseReason::Protocol);
             }
-            HubMessage::Invocation(invocation) => calls.invoke(invocation).await,
-            HubMessage::StreamInvocation(invocation) => calls.stream(invocation).await,
+            HubMessage::StreamInvocation(invocation) => {
+                return calls.stream(invocation).await.err().map(CloseReason::Protocol);
+            }
             HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
             // Items and ends of streams that nobody reads, and late answers, are passed over (section 4.6, 4.8).
             HubMessage::StreamItem { id, item, .. } => {
@@ -459,7 +454,7 @@ async fn gone(host: &HubHost, caller: &Caller, error: Option<String>) {
     if let Err(error) = answer::contain(log, disconnected).await
         && let Some(Allowed { suppressed }) = log.allow(Kind::DisconnectedFailed, Instant::now())
     {
-        tracing::warn!(reason = reason(&error), suppressed, "the hub's `disconnected` failed");
+        tracing::warn!(reason = reason(error.wire_text()), suppressed, "the hub's `disconnected` failed");
     }
     host.delivery.disconnect(caller.connection_id()).await;
 }

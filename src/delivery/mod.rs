@@ -49,6 +49,7 @@ pub struct Delivery {
 
 /// Why a send or a group change failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The backplane is needed and could not take it.
     #[error("{0}")]
@@ -68,19 +69,6 @@ pub enum SendError {
          sends"
     )]
     NotAttached,
-}
-
-impl SendError {
-    /// The short name of the exception the reference would throw.
-    pub fn exception(&self) -> &'static str {
-        match self {
-            Self::Backplane(BackplaneError::Value(_)) | Self::Value(_) => "JsonException",
-            Self::Backplane(_) => "RedisConnectionException",
-            Self::AckTimeout => "TaskCanceledException",
-            Self::EmptyGroup => "ArgumentException",
-            Self::NotAttached => "InvalidOperationException",
-        }
-    }
 }
 
 // === making one ===

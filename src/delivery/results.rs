@@ -47,18 +47,6 @@ pub enum AskError {
     Send(#[from] SendError),
 }
 
-impl AskError {
-    /// The short name of the exception the reference would throw.
-    pub fn exception(&self) -> &'static str {
-        match self {
-            Self::Unknown(_) | Self::Disconnected(_) => "IOException",
-            Self::Client(_) | Self::TimedOut => "HubException",
-            Self::WhileConnecting => "InvalidOperationException",
-            Self::Send(error) => error.exception(),
-        }
-    }
-}
-
 /// What the reference says of an answer without a result (FINDINGS 2).
 const NO_RESULT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown.";
 

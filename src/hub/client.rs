@@ -50,7 +50,10 @@ impl Client {
     pub async fn invoke<T: Argument>(&self, method: &str, arguments: impl IntoArguments) -> Result<T, HubError> {
         let answer = self.ask(method, arguments.into_arguments()?).await?;
         T::from_value(answer).map_err(|error| {
-            HubError::hub(format!("Error trying to deserialize result to {}. {error}", dotnet_name(type_name::<T>())))
+            HubError::client(format!(
+                "Error trying to deserialize result to {}. {error}",
+                dotnet_name(type_name::<T>())
+            ))
         })
     }
 
@@ -67,16 +70,6 @@ impl Client {
         }
         let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
         delivery.ask(id, method, arguments, self.timeout).await
-    }
-}
-
-impl From<AskError> for HubError {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::Client(text) => Self::Hub(text),
-            AskError::TimedOut => Self::Hub(AskError::TimedOut.to_string()),
-            other => Self::failed(other.exception(), other.to_string()),
-        }
     }
 }
 

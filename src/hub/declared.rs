@@ -8,13 +8,14 @@ mod plan;
 mod watching;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::failure::Failure;
 use self::plan::{Effect, Scene};
 use super::names::MethodTable;
-use super::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use super::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply};
 use crate::config::HubConfig;
 use crate::config::auth::GroupPattern;
 use crate::config::steps::{MethodConfig, Step};
@@ -28,37 +29,90 @@ use crate::protocol::RawValue;
 /// the client stays.
 #[derive(Debug)]
 pub struct Declared {
-    name: String,
-    methods: MethodTable<MethodConfig>,
+    facts: Arc<Facts>,
+    methods: MethodTable<Arc<Method>>,
     on_connected: Vec<Step>,
     on_disconnected: Vec<Step>,
+}
+
+/// What the methods of a hub share.
+#[derive(Debug)]
+struct Facts {
+    name: String,
     /// The groups that `join` may name where a method has no list of its own.
     allowed_groups: Option<Vec<GroupPattern>>,
+}
+
+/// One declared method.
+#[derive(Debug)]
+struct Method {
+    hub: Arc<Facts>,
+    config: MethodConfig,
+    shape: MethodShape,
 }
 
 impl Declared {
     /// The hub that `config` declares. Of methods whose names differ in letter case only the first counts; reading a
     /// configuration refuses them.
     pub fn new(config: &HubConfig) -> Self {
+        let facts = Arc::new(Facts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
         let mut methods = MethodTable::default();
         for method in &config.methods {
-            methods.insert(&method.name, method.clone());
+            methods.insert(&method.name, Arc::new(Method::new(facts.clone(), method.clone())));
         }
-        Self {
-            name: config.name.clone(),
-            methods,
-            on_connected: config.on_connected.clone(),
-            on_disconnected: config.on_disconnected.clone(),
-            allowed_groups: config.allowed_groups.clone(),
-        }
+        let (on_connected, on_disconnected) = (config.on_connected.clone(), config.on_disconnected.clone());
+        Self { facts, methods, on_connected, on_disconnected }
     }
 
-    async fn run(&self, method: &MethodConfig, caller: &Caller, call: Call) -> Result<Reply, Failure> {
+    async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
+        let run = Run { hub: &self.facts, caller, allowed_groups: None };
+        let mut values = Values::default();
+        for (index, step) in steps.iter().enumerate() {
+            if let Err(failure) = run.step(step, &mut values).await {
+                failure.at(hook, index).log_hook(caller.delivery());
+            }
+        }
+    }
+}
+
+impl Hub for Declared {
+    fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>> {
+        Some(self.methods.get(target)?.clone())
+    }
+
+    fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
+        Box::pin(async move {
+            self.hook("on_connected", &self.on_connected, &caller).await;
+            Ok(())
+        })
+    }
+
+    fn disconnected(&self, caller: Caller, _error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+        Box::pin(async move {
+            self.hook("on_disconnected", &self.on_disconnected, &caller).await;
+            Ok(())
+        })
+    }
+}
+
+impl Method {
+    fn new(hub: Arc<Facts>, config: MethodConfig) -> Self {
+        let shape = MethodShape {
+            streams: config.streams.is_some(),
+            uploads: usize::from(config.upload.is_some()),
+            policy: config.authorize.clone(),
+            ..MethodShape::new(config.params.len())
+        };
+        Self { hub, config, shape }
+    }
+
+    async fn run(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
         let Call { arguments, mut uploads, .. } = call;
-        let run = Run { hub: self, caller, allowed_groups: method.allowed_groups.as_deref() };
+        let method = &self.config;
+        let run = Run { hub: &self.hub, caller, allowed_groups: method.allowed_groups.as_deref() };
         let mut values = Values { names: Cow::Borrowed(&method.params), values: arguments };
         if let Some(upload) = &method.upload {
-            let mut items = uploads.pop().ok_or_else(|| failed("the call has no upload stream"))?;
+            let mut items = uploads.pop().ok_or_else(|| HubError::step("the call has no upload stream"))?;
             while let Some(item) = items.next().await {
                 let mut values = values.clone();
                 values.add(&upload.item, item.map_err(Failure::of_upload)?);
@@ -79,46 +133,23 @@ impl Declared {
             (None, None) => Reply::Empty,
         })
     }
-
-    async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
-        let run = Run { hub: self, caller, allowed_groups: None };
-        let mut values = Values::default();
-        for (index, step) in steps.iter().enumerate() {
-            if let Err(failure) = run.step(step, &mut values).await {
-                failure.at(hook, index).log_hook(caller.delivery());
-            }
-        }
-    }
 }
 
-impl Hub for Declared {
-    fn method(&self, target: &str) -> Option<MethodShape> {
-        self.methods.get(target).map(|method| MethodShape {
-            parameters: Some(method.params.len()),
-            streams: method.streams.is_some(),
-            uploads: usize::from(method.upload.is_some()),
-            policy: method.authorize.clone(),
-        })
+impl HubMethod for Method {
+    fn name(&self) -> &str {
+        &self.config.name
     }
 
-    fn name(&self, target: &str) -> Option<&str> {
-        self.methods.name(target)
+    fn shape(&self) -> &MethodShape {
+        &self.shape
     }
 
     // `check` stays as it is: any value fits a parameter.
 
-    fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
-        Box::pin(async move {
-            self.hook("on_connected", &self.on_connected, &caller).await;
-            Ok(())
-        })
-    }
-
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
-            let method = self.methods.get(&call.target).ok_or_else(HubError::unknown_method)?;
-            self.run(method, &caller, call).await.map_err(|failure| {
-                failure.log(caller.delivery(), &method.name);
+            self.run(&caller, call).await.map_err(|failure| {
+                failure.log(caller.delivery(), &self.config.name);
                 failure.error
             })
         })
@@ -127,13 +158,6 @@ impl Hub for Declared {
     /// It knows the step, and which part of a reason is not the client's.
     fn logs_failures(&self) -> bool {
         true
-    }
-
-    fn disconnected(&self, caller: Caller, _error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
-        Box::pin(async move {
-            self.hook("on_disconnected", &self.on_disconnected, &caller).await;
-            Ok(())
-        })
     }
 }
 
@@ -153,7 +177,7 @@ impl Values<'_> {
 
 /// One call, or one hook.
 struct Run<'a> {
-    hub: &'a Declared,
+    hub: &'a Facts,
     caller: &'a Caller,
     /// The method's own list.
     allowed_groups: Option<&'a [GroupPattern]>,
@@ -201,11 +225,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// A step that failed for a reason that lies in the call. The reason reaches the log: it must not repeat an argument.
-fn failed(reason: impl Into<String>) -> HubError {
-    HubError::failed("HubException", reason)
 }
 
 #[cfg(test)]

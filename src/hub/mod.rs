@@ -4,13 +4,16 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
+//! | [`error`] | [`HubError`]: why a method failed |
 //! | [`clients`] | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
 //! | [`context`] | [`HubContext`]: the same from outside of a call |
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
 //! | `asking` | what a call gives up while it asks |
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
-//! | [`parameters`] | what those take: arguments, [`Items`] of uploads, [`Cancellation`] |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
+//! | `functions` | which functions those can be |
+//! | [`parameters`] | [`Parameter`]: what those take; [`State`], [`Items`] of uploads |
+//! | `cancellation` | [`Cancellation`]: nobody waits for the call any more |
 //! | [`route`] | [`HubRoute`]: a hub with where and how it is served |
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
 //! | [`declared`] | [`Declared`]: a hub made of configuration |
@@ -19,11 +22,14 @@
 
 pub(crate) mod asking;
 pub mod caller;
+pub(crate) mod cancellation;
 pub mod client;
 pub mod clients;
 pub mod context;
 pub mod declared;
 mod definition;
+pub mod error;
+mod functions;
 pub mod methods;
 mod names;
 pub mod parameters;
@@ -33,71 +39,52 @@ mod test_kit;
 pub mod upload;
 pub mod values;
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
+pub use axum::extract::FromRef;
 pub use caller::{Caller, RequestInfo};
+pub use cancellation::Cancellation;
 pub use client::Client;
 pub use clients::{Audience, Clients, Groups};
 pub use context::HubContext;
 pub use declared::Declared;
 pub use definition::HubDefinitionError;
-pub use methods::{MethodFn, Methods};
-pub use parameters::{Cancellation, Items, Parameter};
+pub use error::{ErrorKind, HubError};
+pub use functions::{DisconnectedFn, MethodFn};
+pub use methods::Methods;
+pub use parameters::{Inputs, Items, Parameter, State};
 pub use route::HubRoute;
 pub use upload::Upload;
 pub use values::{Argument, IntoArguments, IntoValue};
 
 use crate::config::Authorize;
-use crate::delivery::SendError;
-use crate::protocol::{BindingError, RawValue, ValueError};
+use crate::protocol::RawValue;
 
 /// Application logic behind one path. One value serves all connections; state of one connection belongs in the
 /// hub's own maps, keyed by connection id.
 ///
 /// The methods return futures that the connection's own task drives: a call that blocks its thread blocks its
 /// caller alone for as long as the runtime has other threads. A panic in them ends the call with an error, not the
-/// server; one in `method` or `check`, which answer at once, ends the connection.
+/// server; one in `resolve`, which answers at once, ends the connection.
 pub trait Hub: Send + Sync + 'static {
     /// Whether the hub can be served. Asked once, when a server is built; an error is the server's.
     fn validate(&self) -> Result<(), HubDefinitionError> {
         Ok(())
     }
 
-    /// Describes a method before it is called; letter case of `target` does not count. None: there is no such
-    /// method, and the caller is told so.
-    fn method(&self, target: &str) -> Option<MethodShape>;
-
-    /// A method's name as the hub declares it. That is what a client's errors call it, in whatever case it called
-    /// the method (FINDINGS 2), and what [`Call::target`] is. None: the name as the client wrote it.
-    fn name(&self, target: &str) -> Option<&str> {
-        let _ = target;
-        None
-    }
-
-    /// Whether the arguments fit, without calling anything. Asked only where an error is certain and its text
-    /// depends on it: the reference binds before it checks the mode of the call (section 4.1).
-    fn check(&self, call: &Call) -> Result<(), BindingError> {
-        let _ = call;
-        Ok(())
-    }
+    /// Finds the method that a client means by `target`, once for each call. Method names are case-insensitive.
+    /// None: there is no such method, and the caller is told so.
+    fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>>;
 
     /// A client has come and has shaken hands. Nothing it sent is looked at before this ends. An error closes it,
     /// and then `disconnected` is not called.
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
         let _ = caller;
         Box::pin(async { Ok(()) })
-    }
-
-    /// A client calls a method. The number of arguments and of upload streams fits [`Hub::method`]'s description.
-    fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
-
-    /// Whether the hub writes log lines about its calls that fail. False: the server writes one, with the name of the
-    /// exception alone, since an error's text may repeat what the client sent.
-    fn logs_failures(&self) -> bool {
-        false
     }
 
     /// A client has gone, once for each that `connected` took. `error` is None for an orderly end. What is sent to
@@ -108,8 +95,36 @@ pub trait Hub: Send + Sync + 'static {
     }
 }
 
+/// One method of a [`Hub`], as [`Hub::resolve`] found it.
+pub trait HubMethod: Send + Sync + 'static {
+    /// The method's name as the hub declares it. That is what a client's errors call it, in whatever case it called
+    /// the method (FINDINGS 2).
+    fn name(&self) -> &str;
+
+    /// What is known of it before it is called.
+    fn shape(&self) -> &MethodShape;
+
+    /// Whether the arguments fit, without calling anything. Asked only where an error is certain and its text
+    /// depends on it: the reference binds before it checks the mode of the call (section 4.1). A panic here ends the
+    /// connection.
+    fn check(&self, caller: &Caller, arguments: &[RawValue]) -> Result<(), HubError> {
+        let _ = (caller, arguments);
+        Ok(())
+    }
+
+    /// A client calls the method. The number of arguments and of upload streams fits its shape.
+    fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
+
+    /// Whether the hub writes log lines about calls of it that fail. False: the server writes one, with the name of the
+    /// exception alone, since an error's text may repeat what the client sent.
+    fn logs_failures(&self) -> bool {
+        false
+    }
+}
+
 /// What is known of a method before it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MethodShape {
     /// The number of arguments a client must give; None takes any number.
     pub parameters: Option<usize>,
@@ -122,24 +137,39 @@ pub struct MethodShape {
 }
 
 impl MethodShape {
-    /// A method with this many parameters that returns once.
-    pub fn plain(parameters: usize) -> Self {
+    /// A method with this many parameters that returns once, takes no uploads, and may be called by everybody.
+    pub fn new(parameters: usize) -> Self {
         Self { parameters: Some(parameters), streams: false, uploads: 0, policy: None }
+    }
+
+    /// As [`MethodShape::new`], for a method that takes any number of arguments.
+    pub fn variadic() -> Self {
+        Self { parameters: None, ..Self::new(0) }
+    }
+
+    /// The same, with a stream of results.
+    #[must_use]
+    pub fn streaming(self) -> Self {
+        Self { streams: true, ..self }
+    }
+
+    /// The same, with this many streams that the client uploads.
+    #[must_use]
+    pub fn with_uploads(self, uploads: usize) -> Self {
+        Self { uploads, ..self }
     }
 
     /// The same, for those alone who fulfil a rule.
     #[must_use]
-    pub fn guarded(mut self, policy: Option<Arc<Authorize>>) -> Self {
-        self.policy = policy;
-        self
+    pub fn guarded(self, policy: Arc<Authorize>) -> Self {
+        Self { policy: Some(policy), ..self }
     }
 }
 
 /// One call of a method.
-#[derive(Debug)]
+#[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Call {
-    /// The method's name as the client wrote it.
-    pub target: String,
     /// The arguments, as they came.
     pub arguments: Vec<RawValue>,
     /// The streams that the client uploads with the call, in the order of the method's parameters.
@@ -151,12 +181,13 @@ pub struct Call {
 
 impl Call {
     /// A call without streams that nobody cancels.
-    pub fn new(target: impl Into<String>, arguments: Vec<RawValue>) -> Self {
-        Self { target: target.into(), arguments, uploads: Vec::new(), cancellation: Cancellation::default() }
+    pub fn new(arguments: Vec<RawValue>) -> Self {
+        Self { arguments, ..Self::default() }
     }
 }
 
 /// What a method answers.
+#[non_exhaustive]
 pub enum Reply {
     /// Nothing: a void method. Its caller gets null.
     Empty,
@@ -166,60 +197,12 @@ pub enum Reply {
     Stream(BoxStream<'static, Result<RawValue, HubError>>),
 }
 
-impl std::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "Reply::Empty",
             Self::Value(_) => "Reply::Value",
             Self::Stream(_) => "Reply::Stream",
         })
-    }
-}
-
-/// Why a method, or a hook, failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HubError {
-    /// The arguments do not fit: `Failed to invoke 'X' due to an error on the server.`
-    #[error("{0}")]
-    Binding(#[from] BindingError),
-    /// A text that its caller always sees, as .NET's `HubException`.
-    #[error("HubException: {0}")]
-    Hub(String),
-    /// Anything else. The caller sees it only with detailed errors, as `{exception}: {message}`.
-    #[error("{exception}: {message}")]
-    Failed {
-        /// The short name of a kind of error; .NET users expect an exception's name.
-        exception: String,
-        /// What went wrong. Must hold no secret.
-        message: String,
-    },
-}
-
-impl HubError {
-    /// An error that its caller always sees.
-    pub fn hub(text: impl Into<String>) -> Self {
-        Self::Hub(text.into())
-    }
-
-    /// For a call of a method that [`Hub::method`] does not know. Whoever calls asks first, so this is a safeguard.
-    fn unknown_method() -> Self {
-        Self::Binding(BindingError { exception: "HubException", detail: "Method does not exist.".to_owned() })
-    }
-
-    /// An error that its caller sees only with detailed errors.
-    pub fn failed(exception: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Failed { exception: exception.into(), message: message.into() }
-    }
-}
-
-impl From<SendError> for HubError {
-    fn from(error: SendError) -> Self {
-        Self::failed(error.exception(), error.to_string())
-    }
-}
-
-impl From<ValueError> for HubError {
-    fn from(error: ValueError) -> Self {
-        Self::failed("JsonException", error.to_string())
     }
 }

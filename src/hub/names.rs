@@ -7,8 +7,7 @@ use std::collections::hash_map::Entry;
 /// of each, without any language's rules.
 #[derive(Debug)]
 pub(super) struct MethodTable<T> {
-    /// Each with its name as declared.
-    methods: Vec<(String, T)>,
+    methods: Vec<T>,
     /// Names as declared: what clients mostly write, found without building a key.
     exact: HashMap<String, usize>,
     folded: HashMap<String, usize>,
@@ -28,29 +27,23 @@ impl<T> MethodTable<T> {
         };
         vacant.insert(self.methods.len());
         self.exact.insert(name.to_owned(), self.methods.len());
-        self.methods.push((name.to_owned(), method));
+        self.methods.push(method);
         true
     }
 
     /// The method that a client means by `target`.
     pub(super) fn get(&self, target: &str) -> Option<&T> {
-        self.entry(target).map(|(_, method)| method)
-    }
-
-    /// Its name as declared.
-    pub(super) fn name(&self, target: &str) -> Option<&str> {
-        self.entry(target).map(|(name, _)| name.as_str())
-    }
-
-    fn entry(&self, target: &str) -> Option<&(String, T)> {
-        let index = self.exact.get(target).or_else(|| self.folded.get(&fold(target)))?;
-        self.methods.get(*index)
+        self.methods.get(self.index(target)?)
     }
 
     /// The method of that name, to change it.
     pub(super) fn get_mut(&mut self, target: &str) -> Option<&mut T> {
-        let index = self.exact.get(target).or_else(|| self.folded.get(&fold(target)))?;
-        self.methods.get_mut(*index).map(|(_, method)| method)
+        let index = self.index(target)?;
+        self.methods.get_mut(index)
+    }
+
+    fn index(&self, target: &str) -> Option<usize> {
+        self.exact.get(target).or_else(|| self.folded.get(&fold(target))).copied()
     }
 
     /// The names as declared, in no order.
@@ -93,7 +86,6 @@ mod tests {
         let table = table(&["SendMessage", "Größe"]);
         for target in ["SendMessage", "sendmessage", "SENDMESSAGE", "sENDmESSAGE"] {
             assert_eq!(table.get(target).map(String::as_str), Some("SendMessage"), "{target}");
-            assert_eq!(table.name(target), Some("SendMessage"), "{target}");
         }
         assert_eq!(table.get("GRÖßE").map(String::as_str), Some("Größe"));
     }

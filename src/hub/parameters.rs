@@ -1,81 +1,169 @@
-//! What the parameters of a typed method can be: arguments, streams that the client uploads, the word that it wants no
-//! more.
+//! What the parameters of a typed method can be: who calls, arguments, streams that the client uploads, the state of
+//! the hub, and types of the application's own.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::extract::FromRef;
 use futures_util::Stream;
-use tokio_util::sync::CancellationToken;
 
+use super::cancellation::Cancellation;
 use super::upload::Upload;
 use super::values::Argument;
-use super::{Call, HubError};
+use super::{Call, Caller, HubError};
 use crate::protocol::{BindingError, RawValue};
 
-/// A parameter of a typed method, behind the [`super::Caller`]: any [`Argument`], an [`Upload`] or [`Items`], or a
-/// [`Cancellation`]. Only the first kind stands among the arguments of the call.
-pub trait Parameter: Sized + Send {
-    /// Whether it is one of the call's arguments.
-    const IS_ARGUMENT: bool = false;
-    /// Whether it is a stream that the client uploads.
-    const IS_UPLOAD: bool = false;
+/// A parameter of a typed method, in any position: the [`Caller`], any [`Argument`], an [`Upload`] or [`Items`], a
+/// [`Cancellation`], or a part of the hub's [`State`].
+///
+/// `S` is the state of the hub ([`super::Methods::with_state`]). Implement it for types of your own that are found in
+/// what is known of a call, such as the tenant that a caller belongs to. Such a type must not implement serde's
+/// `Deserialize`: everything that does is an argument.
+///
+/// ```
+/// use hubplane::hub::{Caller, HubError, Inputs, Methods, Parameter};
+///
+/// struct Tenant(String);
+///
+/// impl<S> Parameter<S> for Tenant {
+///     fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+///         let principal = inputs.caller().principal();
+///         let tenant = principal.and_then(|principal| principal.user.as_ref()?.as_str().split_once('@'));
+///         tenant.map(|(_, name)| Self(name.to_owned())).ok_or_else(|| HubError::client("you belong to no tenant"))
+///     }
+/// }
+///
+/// let hub = Methods::new().method("Tenant", |Tenant(name): Tenant| async move { Ok(name) });
+/// # drop(hub);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a hub method whose state is `{S}`",
+    label = "not a parameter",
+    note = "an argument must implement `DeserializeOwned`; `State<T>` needs a hub made by `Methods::with_state` and \
+            `T: FromRef<{S}>`; other types implement `Parameter`"
+)]
+pub trait Parameter<S>: Sized + Send {
+    /// How many of the call's arguments it takes.
+    const ARGUMENTS: usize = 0;
+    /// How many of the streams that the client uploads it takes.
+    const UPLOADS: usize = 0;
 
-    /// Takes what is next of its kind.
-    fn take(inputs: &mut Inputs) -> Result<Self, BindingError>;
+    /// Makes the parameter from what is known of the call. An error ends the call; the method is not run.
+    ///
+    /// A parameter that takes arguments may be made only to learn whether they fit, without a call of the method.
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError>;
 }
 
-/// What is left of a call while its parameters are filled in.
+/// What is known of a call while its parameters are made. Arguments and uploads are taken in order, each once.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct Inputs<'a, S> {
+    caller: Caller,
+    state: &'a S,
     arguments: std::vec::IntoIter<RawValue>,
     uploads: std::vec::IntoIter<Upload>,
     cancellation: Cancellation,
 }
 
-impl Inputs {
-    pub(super) fn new(call: Call) -> Self {
-        let Call { arguments, uploads, cancellation, .. } = call;
-        Self { arguments: arguments.into_iter(), uploads: uploads.into_iter(), cancellation }
+impl<'a, S> Inputs<'a, S> {
+    pub(super) fn new(caller: Caller, state: &'a S, call: Call) -> Self {
+        let Call { arguments, uploads, cancellation } = call;
+        Self { caller, state, arguments: arguments.into_iter(), uploads: uploads.into_iter(), cancellation }
     }
 
-    /// Looks at what is next for a parameter, if anything is.
-    pub(super) fn check<T: Parameter>(&mut self) -> Result<(), BindingError> {
-        if T::IS_ARGUMENT && self.arguments.len() > 0 { T::take(self).map(drop) } else { Ok(()) }
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
-}
 
-impl<T: Argument + Send> Parameter for T {
-    const IS_ARGUMENT: bool = true;
+    /// The state of the hub.
+    pub fn state(&self) -> &'a S {
+        self.state
+    }
 
-    fn take(inputs: &mut Inputs) -> Result<Self, BindingError> {
-        let value = inputs.arguments.next().ok_or_else(BindingError::argument_type)?;
+    /// The next argument. An error: there is none, or it is of another type. A parameter that calls this must say so
+    /// in [`Parameter::ARGUMENTS`].
+    pub fn next_argument<T: Argument>(&mut self) -> Result<T, HubError> {
+        let value = self.arguments.next().ok_or_else(BindingError::argument_type)?;
         // serde's text is not told: it quotes what the client sent.
-        T::from_value(value).map_err(|_| BindingError::argument_type())
+        Ok(T::from_value(value).map_err(|_| BindingError::argument_type())?)
+    }
+
+    /// The next stream that the client uploads. An error: there is none. A parameter that calls this must say so in
+    /// [`Parameter::UPLOADS`].
+    pub fn next_upload(&mut self) -> Result<Upload, HubError> {
+        Ok(self.uploads.next().ok_or_else(BindingError::argument_type)?)
+    }
+
+    /// Whether there are as many arguments as a function takes.
+    pub(super) fn counted(&self, expected: usize) -> Result<(), HubError> {
+        let given = self.arguments.len();
+        if given == expected { Ok(()) } else { Err(BindingError::argument_count(given, expected).into()) }
+    }
+
+    /// Makes a parameter that takes arguments, if enough are left, to learn whether they fit.
+    pub(super) fn check<T: Parameter<S>>(&mut self) -> Result<(), HubError> {
+        if T::ARGUMENTS > 0 && self.arguments.len() >= T::ARGUMENTS { T::take(self).map(drop) } else { Ok(()) }
     }
 }
 
-impl Parameter for Upload {
-    const IS_UPLOAD: bool = true;
+impl<S, T: Argument + Send> Parameter<S> for T {
+    const ARGUMENTS: usize = 1;
 
-    fn take(inputs: &mut Inputs) -> Result<Self, BindingError> {
-        inputs.uploads.next().ok_or_else(BindingError::argument_type)
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+        inputs.next_argument()
     }
 }
 
-impl<T: Argument + Send> Parameter for Items<T> {
-    const IS_UPLOAD: bool = true;
-
-    fn take(inputs: &mut Inputs) -> Result<Self, BindingError> {
-        Upload::take(inputs).map(Self::from)
+impl<S> Parameter<S> for Caller {
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+        Ok(inputs.caller.clone())
     }
 }
 
-impl Parameter for Cancellation {
-    fn take(inputs: &mut Inputs) -> Result<Self, BindingError> {
+impl<S> Parameter<S> for Upload {
+    const UPLOADS: usize = 1;
+
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+        inputs.next_upload()
+    }
+}
+
+impl<S, T: Argument + Send> Parameter<S> for Items<T> {
+    const UPLOADS: usize = 1;
+
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+        inputs.next_upload().map(Self::from)
+    }
+}
+
+impl<S> Parameter<S> for Cancellation {
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
         Ok(inputs.cancellation.clone())
+    }
+}
+
+// === state ===
+
+/// The state of a hub ([`super::Methods::with_state`]), or a part of it, as a parameter of a method or a hook.
+///
+/// `T` is a clone: the state itself, or what axum's [`FromRef`] makes of it. Keep what is shared in an `Arc`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State<T>(pub T);
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<S, T: FromRef<S> + Send> Parameter<S> for State<T> {
+    fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
+        Ok(Self(T::from_ref(inputs.state)))
     }
 }
 
@@ -113,7 +201,7 @@ impl<T: Argument> Stream for Items<T> {
         Poll::Ready(item.map(|item| {
             // What serde says is not told: it quotes what the client sent.
             let item = item
-                .and_then(|value| T::from_value(value).map_err(|_| HubError::hub("Failed to bind Stream message.")));
+                .and_then(|value| T::from_value(value).map_err(|_| HubError::client("Failed to bind Stream message.")));
             self.failed = item.is_err();
             item
         }))
@@ -123,42 +211,5 @@ impl<T: Argument> Stream for Items<T> {
 impl<T> fmt::Debug for Items<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Items").field("upload", &self.upload).finish_non_exhaustive()
-    }
-}
-
-// === cancellation ===
-
-/// Tells a method that nobody waits for it any more: its client cancelled the stream, or has gone. As .NET's
-/// `CancellationToken` parameter.
-///
-/// Without it a stream that is cancelled is dropped at once. Who holds one is let run on, for at most 5 s, to end by
-/// itself; its items reach nobody then. A plain call cannot be cancelled and is never dropped: it only learns here
-/// that its client has gone (section 4.7).
-#[derive(Clone, Debug, Default)]
-pub struct Cancellation(Arc<CancellationToken>);
-
-impl Cancellation {
-    /// Ends when the call is cancelled.
-    pub async fn cancelled(&self) {
-        self.0.cancelled().await;
-    }
-
-    /// Whether it is cancelled already.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
-
-    /// One that is cancelled together with this, or alone.
-    pub(crate) fn child(&self) -> Self {
-        Self(Arc::new(self.0.child_token()))
-    }
-
-    pub(crate) fn cancel(&self) {
-        self.0.cancel();
-    }
-
-    /// How many hold it, this one included.
-    pub(crate) fn holders(&self) -> usize {
-        Arc::strong_count(&self.0)
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use super::HubError;
+use super::{ErrorKind, HubError};
 use crate::protocol::RawValue;
 
 /// The items of one upload stream, in order. It ends when the client completes it; a client that completes it with
@@ -53,8 +53,8 @@ impl Stream for Upload {
         }
         let error = match ready!(self.events.poll_recv(context)) {
             Some(Event::Item(item)) => return Poll::Ready(Some(Ok(item))),
-            Some(Event::Completed(error)) => error.map(HubError::Hub),
-            None => Some(HubError::failed("OperationCanceledException", "The underlying connection was closed.")),
+            Some(Event::Completed(error)) => error.map(HubError::client),
+            None => Some(HubError::new(ErrorKind::Aborted, "The underlying connection was closed.")),
         };
         self.ended = true;
         Poll::Ready(error.map(Err))
@@ -100,7 +100,7 @@ mod tests {
     async fn errors_end_it_once() {
         let (uploading, mut upload) = Upload::new(2);
         uploading.complete(Some("bad".to_owned())).await;
-        assert_eq!(upload.next().await, Some(Err(HubError::hub("bad"))));
+        assert_eq!(upload.next().await, Some(Err(HubError::client("bad"))));
         assert_eq!(upload.next().await, None);
 
         let (uploading, mut upload) = Upload::new(2);

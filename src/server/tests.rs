@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::*;
-use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply};
+use crate::hub::{Hub, HubMethod};
 
 #[cfg(target_os = "linux")]
 mod deaf;
@@ -88,12 +88,8 @@ impl Running {
 struct Nothing;
 
 impl Hub for Nothing {
-    fn method(&self, _target: &str) -> Option<MethodShape> {
+    fn resolve(&self, _target: &str) -> Option<Arc<dyn HubMethod>> {
         None
-    }
-
-    fn invoke(&self, _caller: Caller, _call: Call) -> futures_util::future::BoxFuture<'_, Result<Reply, HubError>> {
-        Box::pin(async { Ok(Reply::Empty) })
     }
 }
 

@@ -11,6 +11,7 @@ mod cli;
 mod health;
 mod house;
 mod kit;
+mod library;
 mod logs;
 mod options;
 mod origins;

@@ -86,7 +86,7 @@ async fn errors_say_what_the_reference_says() {
             (
                 "failHub",
                 "[]",
-                "An unexpected error occurred invoking 'failHub' on the server. HubException: told".to_owned(),
+                "An unexpected error occurred invoking 'FailHub' on the server. HubException: told".to_owned(),
             ),
             (
                 "Count",

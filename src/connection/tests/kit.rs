@@ -16,7 +16,7 @@ use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
 use crate::delivery::Delivery;
 use crate::frame::Framing;
-use crate::hub::{Call, Caller, Hub, HubError, MethodShape, Reply, RequestInfo};
+use crate::hub::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply, RequestInfo};
 use crate::ids::{ConnectionId, NodeId};
 use crate::metrics::HubMetrics;
 use crate::protocol::{Protocol, RawValue, TransportKind};
@@ -26,7 +26,7 @@ use crate::wire::{Gone, Sink, Source, SourceEnd};
 /// stream that ends only when it is cancelled), `All` (broadcasts `M`), `Ask` (a client's `Question`), `Concat` (of an
 /// upload), `Hold` (an upload that nobody reads until the gate opens), `Drips` (a stream with an item for each permit of
 /// `gate`), `Abort` (its own connection), `AbortAndCount` (the same as a stream, with items behind it).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct TestHub {
     pub(super) gate: Arc<Gate>,
     /// What the hooks were told.
@@ -44,94 +44,36 @@ impl Default for Gate {
     }
 }
 
+/// The methods of a [`TestHub`], with their shapes.
+fn methods() -> impl Iterator<Item = (&'static str, MethodShape)> {
+    let plain = |parameters| MethodShape::new(parameters);
+    [
+        (&["Echo", "All", "Ask"][..], plain(1)),
+        (&["Concat", "Hold"], plain(0).with_uploads(1)),
+        (&["Fail", "FailHub", "Panic", "Wait", "Abort"], plain(0)),
+        (&["Count", "Forever", "Breaks", "Bursts", "Drips", "AbortAndCount"], plain(0).streaming()),
+    ]
+    .into_iter()
+    .flat_map(|(names, shape)| names.iter().map(move |name| (*name, shape.clone())))
+}
+
+struct TestMethod {
+    hub: TestHub,
+    name: &'static str,
+    shape: MethodShape,
+}
+
 impl Hub for TestHub {
-    fn method(&self, target: &str) -> Option<MethodShape> {
-        let shape =
-            |parameters, streams| Some(MethodShape { parameters: Some(parameters), streams, uploads: 0, policy: None });
-        let upload = Some(MethodShape { parameters: Some(0), streams: false, uploads: 1, policy: None });
-        match target.to_ascii_lowercase().as_str() {
-            "echo" | "all" | "ask" => shape(1, false),
-            "concat" | "hold" => upload,
-            "fail" | "failhub" | "panic" | "wait" | "abort" => shape(0, false),
-            "count" | "forever" | "breaks" | "bursts" | "drips" | "abortandcount" => shape(0, true),
-            _ => None,
-        }
+    fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>> {
+        let (name, shape) = methods().find(|(name, _)| name.eq_ignore_ascii_case(target))?;
+        Some(Arc::new(TestMethod { hub: self.clone(), name, shape }))
     }
 
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
             self.told.lock().unwrap().push(format!("connected {}", caller.connection_id()));
             self.ask(&caller).await;
-            if self.refuses { Err(HubError::failed("InvalidOperationException", "no")) } else { Ok(()) }
-        })
-    }
-
-    fn invoke(&self, caller: Caller, mut call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
-        Box::pin(async move {
-            match call.target.to_ascii_lowercase().as_str() {
-                "echo" => Ok(Reply::Value(call.arguments[0].clone())),
-                "all" => {
-                    caller.clients().all().send("M", call.arguments).await?;
-                    Ok(Reply::Empty)
-                }
-                "ask" => {
-                    let id: String = call.arguments[0].to()?;
-                    caller.clients().client(id).invoke("Question", ()).await.map(Reply::Value)
-                }
-                "concat" => {
-                    let mut text = String::new();
-                    while let Some(item) = call.uploads[0].next().await {
-                        text.push_str(&item?.to::<String>()?);
-                    }
-                    Ok(Reply::Value(RawValue::text(&text)))
-                }
-                "hold" => {
-                    self.gate.0.acquire().await.unwrap().forget();
-                    drop(call.uploads);
-                    Ok(Reply::Empty)
-                }
-                "fail" => Err(HubError::failed("InvalidOperationException", "BOOM!")),
-                "failhub" => Err(HubError::hub("told")),
-                "panic" => panic!("a planted panic"),
-                "wait" => {
-                    self.gate.0.acquire().await.unwrap().forget();
-                    self.told.lock().unwrap().push("waited".to_owned());
-                    Ok(Reply::Empty)
-                }
-                "count" => {
-                    let items = (0..3).map(|n| Ok(RawValue::new(&n)?));
-                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
-                }
-                "bursts" => {
-                    let items =
-                        [Ok(RawValue::text("one")), Err(HubError::failed("InvalidOperationException", "BOOM!"))];
-                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
-                }
-                "abort" => {
-                    caller.abort();
-                    Ok(Reply::Empty)
-                }
-                "abortandcount" => {
-                    let items = (0..3).map(move |n| {
-                        caller.abort();
-                        Ok(RawValue::new(&n)?)
-                    });
-                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
-                }
-                "drips" => {
-                    let gate = self.gate.clone();
-                    let items = futures_util::stream::repeat(gate).then(|gate| async move {
-                        gate.0.acquire().await.unwrap().forget();
-                        Ok(RawValue::text("drop"))
-                    });
-                    Ok(Reply::Stream(items.boxed()))
-                }
-                "forever" => Ok(Reply::Stream(futures_util::stream::pending().boxed())),
-                _ => {
-                    let items = [Ok(RawValue::text("one")), Err(HubError::hub("the stream broke"))];
-                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
-                }
-            }
+            if self.refuses { Err(HubError::internal("no")) } else { Ok(()) }
         })
     }
 
@@ -147,11 +89,89 @@ impl Hub for TestHub {
     }
 }
 
+impl HubMethod for TestMethod {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn shape(&self) -> &MethodShape {
+        &self.shape
+    }
+
+    fn invoke(&self, caller: Caller, mut call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async move {
+            match self.name {
+                "Echo" => Ok(Reply::Value(call.arguments[0].clone())),
+                "All" => {
+                    caller.clients().all().send("M", call.arguments).await?;
+                    Ok(Reply::Empty)
+                }
+                "Ask" => {
+                    let id: String = call.arguments[0].to()?;
+                    caller.clients().client(id).invoke("Question", ()).await.map(Reply::Value)
+                }
+                "Concat" => {
+                    let mut text = String::new();
+                    while let Some(item) = call.uploads[0].next().await {
+                        text.push_str(&item?.to::<String>()?);
+                    }
+                    Ok(Reply::Value(RawValue::text(&text)))
+                }
+                "Hold" => {
+                    self.hub.gate.0.acquire().await.unwrap().forget();
+                    drop(call.uploads);
+                    Ok(Reply::Empty)
+                }
+                "Fail" => Err(HubError::internal("BOOM!")),
+                "FailHub" => Err(HubError::client("told")),
+                "Panic" => panic!("a planted panic"),
+                "Wait" => {
+                    self.hub.gate.0.acquire().await.unwrap().forget();
+                    self.hub.told.lock().unwrap().push("waited".to_owned());
+                    Ok(Reply::Empty)
+                }
+                "Count" => {
+                    let items = (0..3).map(|n| Ok(RawValue::new(&n)?));
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "Bursts" => {
+                    let items = [Ok(RawValue::text("one")), Err(HubError::internal("BOOM!"))];
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "Abort" => {
+                    caller.abort();
+                    Ok(Reply::Empty)
+                }
+                "AbortAndCount" => {
+                    let items = (0..3).map(move |n| {
+                        caller.abort();
+                        Ok(RawValue::new(&n)?)
+                    });
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+                "Drips" => {
+                    let gate = self.hub.gate.clone();
+                    let items = futures_util::stream::repeat(gate).then(|gate| async move {
+                        gate.0.acquire().await.unwrap().forget();
+                        Ok(RawValue::text("drop"))
+                    });
+                    Ok(Reply::Stream(items.boxed()))
+                }
+                "Forever" => Ok(Reply::Stream(futures_util::stream::pending().boxed())),
+                _ => {
+                    let items = [Ok(RawValue::text("one")), Err(HubError::client("the stream broke"))];
+                    Ok(Reply::Stream(futures_util::stream::iter(items).boxed()))
+                }
+            }
+        })
+    }
+}
+
 impl TestHub {
     async fn ask(&self, caller: &Caller) {
         if self.asks {
             let answer = caller.clients().caller().invoke::<RawValue>("Question", ()).await;
-            self.told.lock().unwrap().push(answer.unwrap_err().to_string());
+            self.told.lock().unwrap().push(answer.unwrap_err().wire_text());
         }
     }
 }

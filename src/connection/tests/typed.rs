@@ -9,13 +9,13 @@ use futures_util::{StreamExt, stream};
 use super::kit::{Client, Node};
 use crate::backplane::memory;
 use crate::config::HubOptions;
-use crate::hub::{Caller, Cancellation, HubError, Items, MethodShape, Methods, Upload};
+use crate::hub::{Caller, Cancellation, Hub, HubError, Items, MethodShape, Methods, Upload};
 use crate::protocol::RawValue;
 
 fn hub() -> Methods {
     Methods::new()
         .stream("Count", |_: Caller, from: i32, to: i32| async move {
-            if from > to { Err(HubError::hub("backwards")) } else { Ok(stream::iter(from..to).map(Ok)) }
+            if from > to { Err(HubError::client("backwards")) } else { Ok(stream::iter(from..to).map(Ok)) }
         })
         .stream("Back", |_: Caller, items: Upload| async move { Ok(items) })
         .stream("NoForm", |_: Caller| async {
@@ -59,14 +59,11 @@ fn stream_call(target: &str, arguments: &str, uploads: &str) -> String {
 
 #[test]
 fn shapes_tell_what_is_among_the_arguments() {
-    let shape = |name: &str| crate::hub::Hub::method(&hub(), name);
-    let expected = |parameters, streams, uploads| {
-        Some(MethodShape { parameters: Some(parameters), streams, uploads, policy: None })
-    };
-    assert_eq!(shape("Count"), expected(2, true, 0));
-    assert_eq!(shape("back"), expected(0, true, 1));
-    assert_eq!(shape("Polite"), expected(0, true, 0));
-    assert_eq!(shape("Total"), expected(1, false, 2));
+    let shape = |name: &str| hub().resolve(name).unwrap().shape().clone();
+    assert_eq!(shape("Count"), MethodShape::new(2).streaming());
+    assert_eq!(shape("back"), MethodShape::new(0).streaming().with_uploads(1));
+    assert_eq!(shape("Polite"), MethodShape::new(0).streaming());
+    assert_eq!(shape("Total"), MethodShape::new(1).with_uploads(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,5 @@
 //! The values that steps make: what passes through, and lists and tables built around it.
 
-use super::failed;
 use super::plan::{Given, Scene};
 use crate::config::steps::Expression;
 use crate::hub::HubError;
@@ -13,7 +12,7 @@ impl Scene<'_> {
     pub(super) fn value(&self, expression: &Expression) -> Result<RawValue, HubError> {
         match expression {
             Expression::Literal(literal) => {
-                let bytes = serde_json::to_vec(literal).map_err(|error| failed(error.to_string()))?;
+                let bytes = serde_json::to_vec(literal).map_err(|error| HubError::step(error.to_string()))?;
                 Ok(RawValue::from_checked(Protocol::Json, bytes.into()))
             }
             Expression::Text(template) => match template.sole_placeholder() {
@@ -30,7 +29,7 @@ impl Scene<'_> {
                 self.write(expression, protocol, &mut out)?;
                 let value = RawValue::from_checked(protocol, out.into());
                 // An argument may be as deep as a message can carry it, and here something stands around it.
-                value.check_depth().map_err(|ValueError(reason)| failed(reason))?;
+                value.check_depth().map_err(|ValueError(reason)| HubError::step(reason))?;
                 Ok(value)
             }
         }
@@ -84,7 +83,7 @@ pub(super) enum Kind {
 }
 
 pub(super) fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Result<(), HubError> {
-    let bytes = value.encoded(protocol).map_err(|ValueError(reason)| failed(reason))?;
+    let bytes = value.encoded(protocol).map_err(|ValueError(reason)| HubError::step(reason))?;
     out.extend_from_slice(&bytes);
     Ok(())
 }

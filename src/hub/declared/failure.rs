@@ -2,11 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::failed;
-use crate::backplane::BackplaneError;
 use crate::delivery::results::AskError;
 use crate::delivery::{Delivery, SendError};
-use crate::hub::HubError;
+use crate::hub::{ErrorKind, HubError};
 use crate::logging::{Allowed, Escaped, Kind, reason};
 
 /// An error, and its reason without anything that a client sent.
@@ -18,13 +16,14 @@ pub(super) struct Failure {
     step: Option<String>,
 }
 
-/// An error that [`failed`] made, and only those: their texts repeat no argument.
+/// An error that [`HubError::step`] made, and only those: their texts repeat no argument.
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
-        let reason = match &error {
-            HubError::Failed { message, .. } => message.clone(),
-            HubError::Hub(_) | HubError::Binding(_) => "the call is not as the method needs it".to_owned(),
+        let reason = match error.kind() {
+            ErrorKind::Step => error.message(),
+            _ => "the call is not as the method needs it",
         };
+        let reason = reason.to_owned();
         Self { error, reason, step: None }
     }
 }
@@ -33,12 +32,10 @@ impl From<HubError> for Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();
-        let error = match error {
-            SendError::Backplane(BackplaneError::Value(_)) => failed(error.to_string()),
-            SendError::Backplane(_) => error.into(),
-            SendError::Value(_) | SendError::AckTimeout | SendError::EmptyGroup | SendError::NotAttached => {
-                failed(error.to_string())
-            }
+        let error = HubError::from(error);
+        let error = match error.kind() {
+            ErrorKind::BackplaneUnavailable => error,
+            _ => HubError::step(error.message()),
         };
         Self { error, reason, step: None }
     }
@@ -59,7 +56,7 @@ impl From<AskError> for Failure {
         match error {
             AskError::Send(error) => error.into(),
             AskError::Client(_) | AskError::TimedOut => Self { error: error.into(), reason, step: None },
-            other => Self { error: failed(other.to_string()), reason, step: None },
+            other => Self { error: HubError::step(other.to_string()), reason, step: None },
         }
     }
 }
@@ -67,9 +64,9 @@ impl From<AskError> for Failure {
 impl Failure {
     /// An upload stream that did not end well: its client gave it up, perhaps with a text, or has gone.
     pub(super) fn of_upload(error: HubError) -> Self {
-        let reason = match &error {
-            HubError::Hub(_) | HubError::Binding(_) => "the client ended its upload stream with an error",
-            HubError::Failed { .. } => "the client went away before its upload stream was complete",
+        let reason = match error.kind() {
+            ErrorKind::Aborted => "the client went away before its upload stream was complete",
+            _ => "the client ended its upload stream with an error",
         };
         Self { error, reason: reason.to_owned(), step: None }
     }
@@ -100,6 +97,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backplane::BackplaneError;
     use crate::ids::ConnectionId;
     use crate::protocol::ValueError;
 
@@ -115,9 +113,10 @@ mod tests {
             (SendError::EmptyGroup, "HubException"),
         ];
         for (error, exception) in cases {
-            let expected = HubError::failed(exception, error.to_string());
             for failure in [Failure::from(error.clone()), Failure::from(AskError::Send(error.clone()))] {
-                assert_eq!((failure.error, failure.reason), (expected.clone(), error.to_string()));
+                assert_eq!(failure.error.wire_text(), format!("{exception}: {error}"));
+                assert!(!failure.error.is_shown_to_clients(), "{error}");
+                assert_eq!(failure.reason, error.to_string());
             }
         }
     }
@@ -130,7 +129,7 @@ mod tests {
             Failure::from(AskError::Unknown(client())),
             Failure::from(AskError::Disconnected(client())),
             Failure::from(AskError::Client(secret())),
-            Failure::of_upload(HubError::hub(secret())),
+            Failure::of_upload(HubError::client(secret())),
         ] {
             assert!(failure.error.to_string().contains("SECRET"), "the caller is told: {}", failure.error);
             assert!(!failure.reason.is_empty() && !failure.reason.contains("SECRET"), "{}", failure.reason);
@@ -139,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_client_that_was_asked_answers_the_caller_itself() {
-        assert_eq!(Failure::from(AskError::Client("no".to_owned())).error, HubError::hub("no"));
-        assert_eq!(Failure::from(AskError::TimedOut).error, HubError::hub("Invocation canceled by the server."));
+        assert_eq!(Failure::from(AskError::Client("no".to_owned())).error, HubError::client("no"));
+        assert_eq!(Failure::from(AskError::TimedOut).error, AskError::TimedOut.into());
         let unknown = Failure::from(AskError::Unknown(ConnectionId::from("x"))).error;
-        assert_eq!(unknown, HubError::failed("HubException", "Connection 'x' does not exist."));
+        assert_eq!(unknown, HubError::step("Connection 'x' does not exist."));
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::failed;
 use crate::auth::policy::{self, Names};
 use crate::config::auth::GroupPattern;
 use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
@@ -86,7 +85,7 @@ impl<'a> Scene<'a> {
         let method = self.name(template, "the method to call")?;
         if method.is_empty() {
             // A client that is called so may take it for a broken message and hang up.
-            return Err(failed("the method to call has an empty name"));
+            return Err(HubError::step("the method to call has an empty name"));
         }
         Ok(method)
     }
@@ -104,7 +103,9 @@ impl<'a> Scene<'a> {
     pub(super) fn given(&self, placeholder: Placeholder) -> Result<Given<'a>, HubError> {
         Ok(match placeholder {
             Placeholder::Param(index) => Given::Argument(
-                self.arguments.get(index).ok_or_else(|| failed(format!("there is no argument {}", index + 1)))?,
+                self.arguments
+                    .get(index)
+                    .ok_or_else(|| HubError::step(format!("there is no argument {}", index + 1)))?,
             ),
             Placeholder::ConnectionId => Given::Text(self.connection.as_str()),
             Placeholder::UserId => self.user.map_or(Given::Null, |user| Given::Text(user.as_str())),
@@ -121,7 +122,10 @@ impl<'a> Scene<'a> {
                 Part::Placeholder(placeholder) => match self.given(*placeholder)? {
                     Given::Argument(value) => {
                         let shown = value.display_text().map_err(|error| {
-                            failed(format!("{} has no form as text: {error}", self.placeholder_name(*placeholder)))
+                            HubError::step(format!(
+                                "{} has no form as text: {error}",
+                                self.placeholder_name(*placeholder)
+                            ))
                         })?;
                         text.push_str(&shown);
                     }
@@ -145,7 +149,7 @@ impl<'a> Scene<'a> {
             Given::Null => None,
         };
         text.ok_or_else(|| {
-            failed(format!("{what} must be a string, and {} is none", self.placeholder_name(placeholder)))
+            HubError::step(format!("{what} must be a string, and {} is none", self.placeholder_name(placeholder)))
         })
     }
 
@@ -159,7 +163,7 @@ impl<'a> Scene<'a> {
         match self.allowed_groups {
             Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
                 // Without its name: the text is logged as well, and the name may be the client's.
-                Err(failed("the caller may not join that group (allowed_groups)"))
+                Err(HubError::step("the caller may not join that group (allowed_groups)"))
             }
             _ => Ok(group),
         }

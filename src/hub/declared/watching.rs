@@ -4,7 +4,6 @@ use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::compose::{Kind, begin, end, put, separate};
-use super::failed;
 use super::failure::Failure;
 use crate::delivery::watch::Watch;
 use crate::frame::Frame;
@@ -32,7 +31,9 @@ pub(super) async fn watch(
                         return Some((item, Some(watch)));
                     }
                 }
-                None => return Some((Err(failed("the stream fell behind the group and has lost messages")), None)),
+                None => {
+                    return Some((Err(HubError::step("the stream fell behind the group and has lost messages")), None));
+                }
             }
         }
     })

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::hub::test_kit::{caller, json, pack, stage};
+use crate::hub::{ErrorKind, FromRef, Inputs, Parameter, State};
+use crate::protocol::BindingError;
 
-fn call(target: &str, arguments: &[&str]) -> Call {
-    Call::new(target, arguments.iter().map(|text| json(text)).collect())
+fn call(arguments: &[&str]) -> Call {
+    Call::new(arguments.iter().map(|text| json(text)).collect())
 }
 
-async fn invoke(hub: &Methods, call: Call) -> Result<RawValue, HubError> {
-    match hub.invoke(caller("me", Some("ann")).await, call).await? {
+async fn invoke(hub: &impl Hub, target: &str, call: Call) -> Result<RawValue, HubError> {
+    match hub.resolve(target).unwrap().invoke(caller("me", Some("ann")).await, call).await? {
         Reply::Value(value) => Ok(value),
         other => panic!("{other:?}"),
     }
@@ -34,13 +36,14 @@ async fn arguments_are_bound_in_order_and_results_returned() {
             Ok([a, b, c, d, e, f, g, h])
         })
         .method("Who", |caller: Caller| async move { Ok(caller.user_id().map(ToString::to_string)) });
-    assert_eq!(invoke(&hub, call("sub", &["7", "5"])).await.unwrap().to::<i32>().unwrap(), 2);
-    let eight = invoke(&hub, call("Eight", &["1", "2", "3", "4", "5", "6", "7", "8"])).await.unwrap();
+    assert_eq!(invoke(&hub, "sub", call(&["7", "5"])).await.unwrap().to::<i32>().unwrap(), 2);
+    let eight = invoke(&hub, "Eight", call(&["1", "2", "3", "4", "5", "6", "7", "8"])).await.unwrap();
     assert_eq!(eight.to::<Vec<u8>>().unwrap(), [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(invoke(&hub, call("Who", &[])).await.unwrap().to::<String>().unwrap(), "ann");
-    assert_eq!(Hub::method(&hub, "EIGHT"), Some(MethodShape::plain(8)));
-    assert_eq!(Hub::method(&hub, "Who"), Some(MethodShape::plain(0)));
-    assert_eq!(Hub::method(&hub, "Nine"), None);
+    assert_eq!(invoke(&hub, "Who", call(&[])).await.unwrap().to::<String>().unwrap(), "ann");
+    let found = hub.resolve("EIGHT").unwrap();
+    assert_eq!((found.name(), found.shape()), ("Eight", &MethodShape::new(8)));
+    assert_eq!(hub.resolve("Who").unwrap().shape(), &MethodShape::new(0));
+    assert!(hub.resolve("Nine").is_none());
 }
 
 #[tokio::test]
@@ -49,11 +52,11 @@ async fn both_protocols_bind() {
         point.x_axis += by;
         Ok(point)
     });
-    let from_json = call("Move", &[r#"{"xAxis":1,"unknown":[]}"#, "2"]);
+    let from_json = call(&[r#"{"xAxis":1,"unknown":[]}"#, "2"]);
     // {"xAxis": 1}, 2
-    let from_pack = Call::new("Move", vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")]);
+    let from_pack = Call::new(vec![pack(b"\x81\xa5xAxis\x01"), pack(b"\x02")]);
     for call in [from_json, from_pack] {
-        assert_eq!(invoke(&hub, call).await.unwrap().to::<Point>().unwrap(), Point { x_axis: 3 });
+        assert_eq!(invoke(&hub, "Move", call).await.unwrap().to::<Point>().unwrap(), Point { x_axis: 3 });
     }
 }
 
@@ -63,8 +66,8 @@ async fn a_raw_value_is_neither_read_nor_written() {
     for value in
         [json(r#"{"b":1.0,"a":1E+400}"#), json("null"), pack(b"\xc7\x01\x05x"), pack(b"\xd3\0\0\0\0\0\0\0\x05")]
     {
-        let call = Call::new("Echo", vec![value.clone()]);
-        assert_eq!(invoke(&hub, call).await.unwrap(), value);
+        let call = Call::new(vec![value.clone()]);
+        assert_eq!(invoke(&hub, "Echo", call).await.unwrap(), value);
     }
 }
 
@@ -76,43 +79,39 @@ async fn what_does_not_fit_is_a_binding_error_and_nothing_runs() {
         counter.fetch_add(1, Ordering::Relaxed);
         async { Ok(()) }
     });
+    let (save, me) = (hub.resolve("Save").unwrap(), caller("me", None).await);
+    let check = |arguments: &[&str]| save.check(&me, &call(arguments).arguments);
     for arguments in [["1", "1"], ["null", "1"], ["{}", "1"], [r#""a""#, r#""1""#], [r#""a""#, "1.5"]] {
-        let call = call("Save", &arguments);
-        let expected = BindingError::argument_type();
-        assert_eq!(hub.check(&call), Err(expected.clone()), "{arguments:?}");
-        assert_eq!(invoke(&hub, call).await, Err(expected.into()), "{arguments:?}");
+        let expected = HubError::from(BindingError::argument_type());
+        assert_eq!(check(&arguments), Err(expected.clone()), "{arguments:?}");
+        assert_eq!(invoke(&hub, "Save", call(&arguments)).await, Err(expected), "{arguments:?}");
     }
-    let few = call("Save", &[r#""a""#]);
-    assert_eq!(hub.check(&few), Err(BindingError::argument_count(1, 2)));
-    assert_eq!(invoke(&hub, few).await, Err(BindingError::argument_count(1, 2).into()));
+    let few = [r#""a""#];
+    let expected = HubError::from(BindingError::argument_count(1, 2));
+    assert_eq!(check(&few), Err(expected.clone()));
+    assert_eq!(invoke(&hub, "Save", call(&few)).await, Err(expected));
 
-    let fits = call("Save", &[r#""a""#, "null"]);
-    assert_eq!(hub.check(&fits), Ok(()));
+    let fits = [r#""a""#, "null"];
+    assert_eq!(check(&fits), Ok(()));
     assert_eq!(runs.load(Ordering::Relaxed), 0, "a check calls nothing");
-    invoke(&hub, fits).await.unwrap();
+    invoke(&hub, "Save", call(&fits)).await.unwrap();
     assert_eq!(runs.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn an_unknown_method_is_an_error() {
-    let error = Methods::new().invoke(caller("me", None).await, call("Nope", &[])).await.unwrap_err();
-    assert_eq!(error.to_string(), "HubException: Method does not exist.");
 }
 
 #[tokio::test]
 async fn a_method_without_a_result_gives_null() {
     let hub = Methods::new().method("Void", |_: Caller| async { Ok(()) });
-    assert_eq!(invoke(&hub, call("Void", &[])).await.unwrap(), pack(b"\xc0"));
+    assert_eq!(invoke(&hub, "Void", call(&[])).await.unwrap(), pack(b"\xc0"));
 }
 
 #[tokio::test]
 async fn errors_come_through_as_they_are() {
     let hub = Methods::new()
-        .method("Hub", |_: Caller, text: String| async { Err::<(), _>(HubError::hub(text)) })
-        .method("Other", |_: Caller| async { Err::<(), _>(HubError::failed("InvalidOperationException", "BOOM!")) });
-    assert_eq!(invoke(&hub, call("Hub", &[r#""no""#])).await, Err(HubError::hub("no")));
-    let other = invoke(&hub, call("Other", &[])).await.unwrap_err();
-    assert_eq!(other, HubError::failed("InvalidOperationException", "BOOM!"));
+        .method("Hub", |_: Caller, text: String| async { Err::<(), _>(HubError::client(text)) })
+        .method("Other", |_: Caller| async { Err::<(), _>(HubError::internal("BOOM!")) });
+    assert_eq!(invoke(&hub, "Hub", call(&[r#""no""#])).await, Err(HubError::client("no")));
+    let other = invoke(&hub, "Other", call(&[])).await.unwrap_err();
+    assert_eq!(other, HubError::internal("BOOM!"));
 }
 
 #[tokio::test]
@@ -120,7 +119,8 @@ async fn errors_come_through_as_they_are() {
 async fn a_panic_waits_for_the_future() {
     let hub = Methods::new()
         .method("Panic", |_: Caller| -> std::future::Ready<Result<(), HubError>> { panic!("in the future") });
-    let future = hub.invoke(caller("me", None).await, call("Panic", &[]));
+    let method = hub.resolve("Panic").unwrap();
+    let future = method.invoke(caller("me", None).await, call(&[]));
     let _ = future.await;
 }
 
@@ -147,7 +147,7 @@ async fn hooks_are_told_who_and_why() {
             let told = coming.clone();
             async move {
                 told.lock().unwrap().push(format!("{} came", caller.connection_id()));
-                Err(HubError::hub("full"))
+                Err(HubError::client("full"))
             }
         })
         .on_disconnected(move |caller: Caller, error: Option<String>| {
@@ -157,7 +157,7 @@ async fn hooks_are_told_who_and_why() {
                 Ok(())
             }
         });
-    assert_eq!(hub.connected(caller("a", None).await).await, Err(HubError::hub("full")));
+    assert_eq!(hub.connected(caller("a", None).await).await, Err(HubError::client("full")));
     hub.disconnected(caller("a", None).await, None).await.unwrap();
     hub.disconnected(caller("b", None).await, Some("lost".to_owned())).await.unwrap();
     assert_eq!(*told.lock().unwrap(), ["a came", "a went: None", "b went: Some(\"lost\")"]);
@@ -182,13 +182,94 @@ async fn sends_and_groups_are_reached_through_the_caller() {
         Ok(())
     });
     let (caller, notes) = stage("me", None).await;
-    hub.invoke(caller.clone(), call("Visit", &[r#""r""#])).await.unwrap();
+    let visit = hub.resolve("Visit").unwrap();
+    visit.invoke(caller.clone(), call(&[r#""r""#])).await.unwrap();
     assert_eq!(
         notes.take(),
         ["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["hi"]}"#, "forget group r"]
     );
 
     notes.go_down();
-    let error = hub.invoke(caller, call("Visit", &[r#""r""#])).await.unwrap_err();
-    assert!(error.to_string().starts_with("RedisConnectionException: No connection is active"), "{error}");
+    let error = visit.invoke(caller, call(&[r#""r""#])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackplaneUnavailable);
+    assert!(error.wire_text().starts_with("RedisConnectionException: No connection is active"), "{error}");
+}
+
+/// What the methods of a hub share.
+#[derive(Clone)]
+struct App {
+    name: Arc<str>,
+    count: Arc<AtomicUsize>,
+}
+
+impl FromRef<App> for Arc<AtomicUsize> {
+    fn from_ref(app: &App) -> Self {
+        app.count.clone()
+    }
+}
+
+fn app() -> App {
+    App { name: "app".into(), count: Arc::default() }
+}
+
+#[tokio::test]
+async fn state_and_its_parts_stand_in_any_position() {
+    let app = app();
+    let hub = Methods::with_state(app.clone())
+        .on_connected(|State(count): State<Arc<AtomicUsize>>, _: Caller| async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+        .on_disconnected(|_: Caller, error: Option<String>, State(app): State<App>| async move {
+            app.count.fetch_add(10, Ordering::Relaxed);
+            assert_eq!(error, None);
+            Ok(())
+        })
+        .method("Add", |by: usize, State(count): State<Arc<AtomicUsize>>, times: usize, app: State<App>| async move {
+            Ok(format!("{}: {}", app.name, count.fetch_add(by * times, Ordering::Relaxed)))
+        })
+        .stream(
+            "Name",
+            |State(app): State<App>| async move { Ok(futures_util::stream::iter([Ok(app.name.to_string())])) },
+        );
+    hub.connected(caller("a", None).await).await.unwrap();
+    assert_eq!(invoke(&hub, "Add", call(&["30", "5"])).await.unwrap().to::<String>().unwrap(), "app: 1");
+    hub.disconnected(caller("a", None).await, None).await.unwrap();
+    assert_eq!(app.count.load(Ordering::Relaxed), 161);
+    assert_eq!(hub.resolve("Add").unwrap().shape(), &MethodShape::new(2));
+    assert_eq!(hub.resolve("Name").unwrap().shape(), &MethodShape::new(0).streaming());
+}
+
+/// A parameter made of two arguments and the state.
+#[derive(Debug)]
+struct Range(u32, u32);
+
+impl Parameter<App> for Range {
+    const ARGUMENTS: usize = 2;
+
+    fn take(inputs: &mut Inputs<'_, App>) -> Result<Self, HubError> {
+        let (from, to) = (inputs.next_argument()?, inputs.next_argument()?);
+        if from <= to {
+            Ok(Self(from, to))
+        } else {
+            let name = &inputs.state().name;
+            Err(HubError::invalid_arguments(format!("{name} and {} refuse", inputs.caller().connection_id())))
+        }
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_ones_own_take_arguments() {
+    let hub = Methods::with_state(app())
+        .method("Mid", |Range(from, to): Range, add: u32| async move { Ok((from + to) / 2 + add) });
+    let (mid, me) = (hub.resolve("Mid").unwrap(), caller("me", None).await);
+    assert_eq!(mid.shape(), &MethodShape::new(3));
+    assert_eq!(invoke(&hub, "Mid", call(&["2", "4", "1"])).await.unwrap().to::<u32>().unwrap(), 4);
+    let refused = Err(HubError::invalid_arguments("app and me refuse"));
+    assert_eq!(invoke(&hub, "Mid", call(&["4", "2", "1"])).await, refused);
+    let check = |arguments: &[&str]| mid.check(&me, &call(arguments).arguments);
+    assert_eq!(check(&["4", "2", "1"]), refused.clone().map(drop));
+    assert_eq!(check(&["4", "2", "\"x\""]), refused.map(drop), "the first one that is wrong is told");
+    assert_eq!(check(&["4"]), Err(BindingError::argument_count(1, 3).into()), "too few are not made");
+    assert_eq!(check(&["2", "4", "1"]), Ok(()));
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
+use crate::hub::ErrorKind;
 use crate::hub::test_kit::{json, pack, template};
 use crate::ids::ConnectionId;
 
@@ -116,7 +117,7 @@ fn what_has_no_form_in_the_other_protocol_fails() {
     // An extension that is no timestamp, behind a JSON argument.
     let list = Expression::List(vec![text("{a}"), text("{b}")]);
     let error = value(&[json("1"), pack(b"\xd4\x05\0")], &list).unwrap_err();
-    assert!(matches!(&error, HubError::Failed { exception, .. } if exception == "HubException"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Step, "{error}");
 }
 
 #[test]

@@ -108,13 +108,13 @@ fn a_name_that_is_no_string_fails_the_step() {
         let arguments = [value, json("1")];
         for recipient in [Recipient::Group(t("{a}")), Recipient::OthersInGroup(t("{a}"))] {
             let text = reason(plan(&arguments, &send(vec![recipient], &[])));
-            assert_eq!(text, "HubException: a group's name must be a string, and {a} is none");
+            assert_eq!(text, "a group's name must be a string, and {a} is none");
         }
         let text = reason(plan(&arguments, &Step::Join { group: t("{a}") }));
-        assert_eq!(text, "HubException: a group's name must be a string, and {a} is none");
+        assert_eq!(text, "a group's name must be a string, and {a} is none");
         let text = reason(plan(&arguments, &send(vec![Recipient::User(t("{a}"))], &[])));
-        assert_eq!(text, "HubException: a user's id must be a string, and {a} is none");
-        let connection = "HubException: a connection's id must be a string, and {a} is none";
+        assert_eq!(text, "a user's id must be a string, and {a} is none");
+        let connection = "a connection's id must be a string, and {a} is none";
         assert_eq!(reason(plan(&arguments, &send(vec![Recipient::Connection(t("{a}"))], &[]))), connection);
         assert_eq!(reason(plan(&arguments, &send(vec![Recipient::All], &["{a}"]))), connection);
     }
@@ -130,7 +130,7 @@ fn one_bad_entry_fails_the_whole_step() {
 fn an_anonymous_caller_has_no_user() {
     let step = send(vec![Recipient::User(t("{user_id}"))], &[]);
     let text = reason(plan_as(None, &[json("1"), json("1")], &step));
-    assert_eq!(text, "HubException: a user's id must be a string, and {user_id} is none");
+    assert_eq!(text, "a user's id must be a string, and {user_id} is none");
     let mixed = Step::Join { group: t("user-{user_id}") };
     assert_eq!(plan_as(None, &[], &mixed), Ok(vec![Effect::Join("user-".into())]));
 }
@@ -171,7 +171,7 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
     }
     // An extension that is no timestamp has no form as text.
     let text = reason(plan(&[pack(b"\xd4\x05\0")], &Step::Join { group: t("<{a}>") }));
-    assert!(text.starts_with("HubException: {a} has no form as text: "), "{text}");
+    assert!(text.starts_with("{a} has no form as text: "), "{text}");
 }
 
 #[test]
@@ -179,13 +179,13 @@ fn the_method_to_call_can_be_chosen_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
     let expected = Effect::Send { target: Target::all(), method: "Told".to_owned(), arguments: vec![] };
     assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(vec![expected]));
-    assert_eq!(reason(plan(&[json(r#""""#)], &step)), "HubException: the method to call has an empty name");
+    assert_eq!(reason(plan(&[json(r#""""#)], &step)), "the method to call has an empty name");
     let text = reason(plan(&[json("{}")], &step));
-    assert_eq!(text, "HubException: the method to call must be a string, and {a} is none");
+    assert_eq!(text, "the method to call must be a string, and {a} is none");
 }
 
 #[test]
 fn a_parameter_without_an_argument_is_an_error() {
     let text = reason(plan(&[], &Step::Join { group: t("{b}") }));
-    assert_eq!(text, "HubException: there is no argument 2");
+    assert_eq!(text, "there is no argument 2");
 }

@@ -1,0 +1,219 @@
+//! Async functions as methods and hooks of a hub: what they may look like, and how their types are erased, so that all
+//! of a hub's stand in one table.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
+
+use super::parameters::{Inputs, Parameter};
+use super::values::IntoValue;
+use super::{Call, Caller, HubError, Reply};
+use crate::protocol::RawValue;
+
+/// An async function that can be a method: it takes up to ten [`Parameter`]s and returns `Result<_, HubError>`. `S` is
+/// the hub's state. `A` is the tuple of the parameters' types; it is inferred.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be a hub method",
+    label = "not an async function of up to ten parameters that returns `Result<_, HubError>`",
+    note = "give every parameter its type: `Caller`, one that implements `DeserializeOwned`, `RawValue`, `Upload`, `Items`, \
+            `Cancellation`, `State` of the hub's own state, or one that implements `Parameter`"
+)]
+pub trait MethodFn<S, A>: Send + Sync + 'static {
+    /// What it returns when it does not fail.
+    type Output;
+
+    /// How many arguments it takes.
+    const ARGUMENTS: usize;
+    /// How many streams it takes.
+    const UPLOADS: usize;
+
+    /// Whether the arguments fit.
+    #[doc(hidden)]
+    fn check(&self, inputs: Inputs<'_, S>) -> Result<(), HubError>;
+
+    /// Makes the parameters and runs.
+    #[doc(hidden)]
+    fn call(&self, inputs: Inputs<'_, S>) -> impl Future<Output = Result<Self::Output, HubError>> + Send;
+}
+
+/// An async function that can be told that a client has gone: it takes the [`Caller`], the error, and up to eight
+/// [`Parameter`]s that are no arguments; it returns `Result<(), HubError>`. `S` and `A` are as for [`MethodFn`].
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be a hub's `on_disconnected`",
+    label = "not an async function of `Caller`, `Option<String>` and up to eight parameters that returns `Result<(), HubError>`"
+)]
+pub trait DisconnectedFn<S, A>: Send + Sync + 'static {
+    /// How many arguments it takes beside the error.
+    const ARGUMENTS: usize;
+    /// How many streams it takes.
+    const UPLOADS: usize;
+
+    /// Makes the parameters and runs.
+    #[doc(hidden)]
+    fn call(&self, error: Option<String>, inputs: Inputs<'_, S>) -> impl Future<Output = Result<(), HubError>> + Send;
+}
+
+macro_rules! methods {
+    ($($($name:ident)*;)*) => {$(
+        impl<State, Function, Returned, Value, $($name),*> MethodFn<State, ($($name,)*)> for Function
+        where
+            State: Sync,
+            Function: Fn($($name),*) -> Returned + Send + Sync + 'static,
+            Returned: Future<Output = Result<Value, HubError>> + Send + 'static,
+            $($name: Parameter<State>,)*
+        {
+            type Output = Value;
+
+            const ARGUMENTS: usize = 0 $(+ $name::ARGUMENTS)*;
+            const UPLOADS: usize = 0 $(+ $name::UPLOADS)*;
+
+            fn check(&self, inputs: Inputs<'_, State>) -> Result<(), HubError> {
+                let counted = inputs.counted(<Self as MethodFn<State, ($($name,)*)>>::ARGUMENTS);
+                let mut _inputs = inputs;
+                $(_inputs.check::<$name>()?;)*
+                counted
+            }
+
+            async fn call(&self, inputs: Inputs<'_, State>) -> Result<Value, HubError> {
+                // All of it runs when the future does: a function that panics before its first await panics there.
+                let returned = {
+                    inputs.counted(<Self as MethodFn<State, ($($name,)*)>>::ARGUMENTS)?;
+                    let mut _inputs = inputs;
+                    self($($name::take(&mut _inputs)?),*)
+                };
+                returned.await
+            }
+        }
+    )*};
+}
+methods! {
+    ;
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+    A B C D E F G H I;
+    A B C D E F G H I J;
+}
+
+macro_rules! disconnected {
+    ($($($name:ident)*;)*) => {$(
+        impl<State, Function, Returned, $($name),*> DisconnectedFn<State, ($($name,)*)> for Function
+        where
+            State: Sync,
+            Function: Fn(Caller, Option<String>, $($name),*) -> Returned + Send + Sync + 'static,
+            Returned: Future<Output = Result<(), HubError>> + Send + 'static,
+            $($name: Parameter<State>,)*
+        {
+            const ARGUMENTS: usize = 0 $(+ $name::ARGUMENTS)*;
+            const UPLOADS: usize = 0 $(+ $name::UPLOADS)*;
+
+            async fn call(&self, error: Option<String>, inputs: Inputs<'_, State>) -> Result<(), HubError> {
+                let returned = {
+                    let mut inputs = inputs;
+                    self(Caller::take(&mut inputs)?, error, $($name::take(&mut inputs)?),*)
+                };
+                returned.await
+            }
+        }
+    )*};
+}
+disconnected! {
+    ;
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+}
+
+// === erased ===
+
+/// A method whose types are forgotten.
+pub(super) trait ErasedMethod: Send + Sync {
+    fn check(&self, caller: &Caller, arguments: &[RawValue]) -> Result<(), HubError>;
+    fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
+}
+
+/// A function with the hub's state, and how its result becomes a reply.
+struct TypedMethod<S, A, F: MethodFn<S, A>> {
+    state: Arc<S>,
+    function: F,
+    reply: fn(F::Output) -> Result<Reply, HubError>,
+}
+
+impl<S: Send + Sync + 'static, A: 'static, F: MethodFn<S, A>> ErasedMethod for TypedMethod<S, A, F> {
+    fn check(&self, caller: &Caller, arguments: &[RawValue]) -> Result<(), HubError> {
+        self.function.check(Inputs::new(caller.clone(), &self.state, Call::new(arguments.to_vec())))
+    }
+
+    fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
+        Box::pin(async move {
+            let returned = self.function.call(Inputs::new(caller, &self.state, call)).await?;
+            (self.reply)(returned)
+        })
+    }
+}
+
+/// A function that returns once.
+pub(super) fn plain<S, A, F>(state: Arc<S>, function: F) -> Arc<dyn ErasedMethod>
+where
+    S: Send + Sync + 'static,
+    A: 'static,
+    F: MethodFn<S, A>,
+    F::Output: IntoValue,
+{
+    Arc::new(TypedMethod { state, function, reply: |value| Ok(Reply::Value(value.into_value()?)) })
+}
+
+/// A function that returns a stream.
+pub(super) fn streaming<S, A, F, T>(state: Arc<S>, function: F) -> Arc<dyn ErasedMethod>
+where
+    S: Send + Sync + 'static,
+    A: 'static,
+    F: MethodFn<S, A>,
+    F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
+    T: IntoValue,
+{
+    let reply = |items: F::Output| Ok(Reply::Stream(items.map(|item| Ok(item?.into_value()?)).boxed()));
+    Arc::new(TypedMethod { state, function, reply })
+}
+
+/// A hook for clients that have come.
+pub(super) type Connected = Box<dyn Fn(Caller) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
+
+pub(super) fn connected<S, A, F>(state: Arc<S>, function: F) -> Connected
+where
+    S: Send + Sync + 'static,
+    F: MethodFn<S, A, Output = ()>,
+{
+    let function = Arc::new(function);
+    Box::new(move |caller| {
+        let (state, function) = (state.clone(), function.clone());
+        Box::pin(async move { function.call(Inputs::new(caller, &state, Call::default())).await })
+    })
+}
+
+/// A hook for clients that have gone.
+pub(super) type Disconnected =
+    Box<dyn Fn(Caller, Option<String>) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
+
+pub(super) fn disconnected<S, A, F>(state: Arc<S>, function: F) -> Disconnected
+where
+    S: Send + Sync + 'static,
+    F: DisconnectedFn<S, A>,
+{
+    let function = Arc::new(function);
+    Box::new(move |caller, error| {
+        let (state, function) = (state.clone(), function.clone());
+        Box::pin(async move { function.call(error, Inputs::new(caller, &state, Call::default())).await })
+    })
+}
