@@ -43,8 +43,8 @@ async fn a_peer_that_never_reads_loses_its_connection() {
     let short = Config { request_timeout: Duration::from_millis(500), ..config() };
     let server = start(Server::builder(short).routes(routes)).await;
     let mut deaf = server.connect().await;
-    deaf.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    deaf.read_to("\r\n\r\n").await;
+    deaf.request("GET /endless", &[], "").await;
+    deaf.head().await;
     tokio::time::timeout(Duration::from_secs(20), gone.notified()).await.unwrap();
     drop(deaf);
 }

@@ -1,10 +1,12 @@
 //! Running out of open files pauses accepting, and nothing else. The server is a process of its own, since the limit
 //! is one of the process, and clients need files too.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+
+use testkit::stream::{Stop, Stream};
+use testkit::{PROCESS, QUIET, http, within};
 
 use super::{Server, Shutdown, config};
 
@@ -29,46 +31,24 @@ fn running_out_pauses_accepting_and_nothing_else() {
         .find_map(|line| line.unwrap().rsplit_once("listening on ").map(|(_, address)| address.parse().unwrap()))
         .unwrap();
 
-    let mut first = patient(address);
-    assert!(ask(&mut first).starts_with("HTTP/1.1 200"));
-    let waiting: Vec<_> = (0..2 * MOST).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut first = Stream::connect(address);
+    assert_eq!(ask(&mut first), 200);
+    let waiting: Vec<_> = (0..2 * MOST).map(|_| Stream::connect(address)).collect();
     // The system has taken this one in, the server cannot.
-    let mut last = patient(address);
-    last.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    assert!(ask(&mut first).starts_with("HTTP/1.1 200"));
-    last.set_nonblocking(true).unwrap();
-    assert_eq!(last.read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    last.set_nonblocking(false).unwrap();
+    let mut last = Stream::connect(address);
+    last.write(&http::request("GET /healthz", &[], b""));
+    assert_eq!(ask(&mut first), 200);
+    assert_eq!(http::respond(&mut last, within(QUIET)).unwrap_err(), Stop::Quiet);
     drop(waiting);
-    assert!(read_head(&mut last).starts_with("HTTP/1.1 200"));
+    assert_eq!(http::respond(&mut last, within(PROCESS)).unwrap().status, 200);
 
     drop(server.stdin.take());
     assert!(server.wait().unwrap().success());
 }
 
-/// A client that does not wait for ever.
-fn patient(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
-}
-
-fn ask(stream: &mut TcpStream) -> String {
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    let head = read_head(stream);
-    let mut body = [0; r#"{"ready":true}"#.len()];
-    stream.read_exact(&mut body).unwrap();
-    head
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(char::from(byte[0]));
-    }
-    head
+fn ask(stream: &mut Stream) -> u16 {
+    stream.write(&http::request("GET /readyz", &[], b""));
+    http::respond(stream, within(PROCESS)).unwrap().status
 }
 
 /// Runs until its standard input ends.
@@ -78,7 +58,7 @@ fn serve_with_few_files() {
     let stop = Shutdown::default();
     let ask = stop.clone();
     let input = std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         ask.request();
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -38,9 +38,12 @@ impl Response {
     }
 }
 
-/// The bytes of a request. The line is method and target.
+/// The bytes of a request. The line is method and target. `Host` is `localhost` unless it is among the headers.
 pub fn request(line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut text = format!("{line} HTTP/1.1\r\nHost: localhost\r\n");
+    let mut text = format!("{line} HTTP/1.1\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        text += "Host: localhost\r\n";
+    }
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
     }

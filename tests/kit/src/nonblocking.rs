@@ -120,11 +120,13 @@ impl Connection {
         String::from_utf8(bytes.await).unwrap()
     }
 
-    /// Everything up to the end, and how it ended.
+    /// Everything up to the end, which comes in time, and how it ended: `Fin` or `Reset`.
     pub async fn end(&mut self) -> (Vec<u8>, Stop) {
         loop {
-            if let Err(stop) = self.fill().await {
-                return (std::mem::take(&mut self.held), stop);
+            match self.fill().await {
+                Ok(()) => {}
+                Err(Stop::Quiet) => panic!("no end behind {:?}", String::from_utf8_lossy(&self.held)),
+                Err(stop) => return (std::mem::take(&mut self.held), stop),
             }
         }
     }
