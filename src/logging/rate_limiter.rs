@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     TokenRefused,
     /// A request that `authorize` does not permit.
     Unauthorized,
-    /// A WebSocket of a page whose origin may not have one.
+    /// A request of a page whose origin may not call, or may not open a WebSocket.
     OriginBlocked,
     /// A client that `max_connections` keeps out.
     Full,

@@ -24,6 +24,7 @@ use crate::delivery::Delivery;
 use crate::hub::HubRoute;
 use crate::hub::declared::Declared;
 use crate::ids::{HubName, NodeId};
+use crate::logging::RateLimiter;
 use crate::metrics::Metrics;
 use crate::phase::PhaseWatch;
 use crate::transport::{DuplicatePath, Transports};
@@ -258,6 +259,7 @@ impl Builder {
             routes,
             headers,
             body_timeout: config.request_timeout,
+            log: RateLimiter::default(),
         };
         Server { listen: config.listen, request_timeout: config.request_timeout, site: Arc::new(site), core }
     }

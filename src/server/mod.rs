@@ -12,9 +12,11 @@
 //! | `link`, `redis_link` | the backplane of the configuration |
 //! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
 //! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
+//! | `blocked` | what the log says of pages of other origins |
 //! | `stop`, `error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
 
 mod bearer;
+mod blocked;
 mod body;
 mod bound;
 mod build;

@@ -14,11 +14,12 @@ use http::header::{CONNECTION, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt as _;
 
+use super::blocked::FromPage;
 use super::body::Bounded;
 use super::core::Core;
 use super::cors::Cors;
-
 use crate::api::Api;
+use crate::logging::RateLimiter;
 
 /// All that answers requests.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Site {
     pub(super) headers: Option<HeaderHook>,
     /// How long a body may take.
     pub(super) body_timeout: Duration,
+    /// Limits the log lines about paths that are no hub's.
+    pub(super) log: RateLimiter,
 }
 
 /// Adds headers to the answer of a request for a URI.
@@ -62,7 +65,12 @@ impl Site {
             fault = Some(breaks);
             Body::new(body)
         });
+        let from_page = FromPage::of(&request, &self.cors);
+        let transports = &self.core.transports;
         if let Some(preflight) = self.cors.preflight(&request) {
+            if let Some(page) = from_page {
+                page.log(preflight.headers(), transports, &self.log);
+            }
             return preflight;
         }
         let origin = request.headers().get(ORIGIN).cloned();
@@ -76,6 +84,9 @@ impl Site {
         }
         if let Some(origin) = origin {
             self.cors.grant(&origin, response.headers_mut());
+        }
+        if let Some(page) = from_page {
+            page.log(response.headers(), transports, &self.log);
         }
         response
     }

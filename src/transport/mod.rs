@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 
 pub use endpoint::App;
 pub use origin::SocketOrigins;
+pub(crate) use origin::is_own as is_own_origin;
 pub use raw::{RawConnection, RawRoute, RawStream};
 
 use self::endpoint::Endpoint;
@@ -55,6 +56,7 @@ use self::table::Table;
 use crate::auth::Authenticate;
 use crate::close::CloseReason;
 use crate::config::{Authorize, HubOptions};
+use crate::logging::RateLimiter;
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
@@ -143,6 +145,12 @@ impl Transports {
     pub async fn handle(&self, request: Request) -> Option<Response> {
         let (endpoint, negotiates) = self.endpoint(request.uri().path())?;
         Some(if negotiates { endpoint.negotiate(request).await } else { endpoint.transport(request).await })
+    }
+
+    /// What log lines call the endpoint of a path, and what limits them. None: it is no endpoint's.
+    pub(crate) fn logged_as(&self, path: &str) -> Option<(&str, &RateLimiter)> {
+        let (endpoint, _) = self.endpoint(path)?;
+        Some((&endpoint.name, &endpoint.log))
     }
 
     /// Whether [`Transports::handle`] answers requests for this path.

@@ -35,7 +35,7 @@ impl SocketOrigins {
 
 /// Whether an origin is this server's own: its host and port are those of `Host`. The scheme is not compared, since the
 /// server does not know it where a proxy ends TLS; it only says which port the default one is.
-fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+pub(crate) fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let default = match uri.scheme_str() {
         Some("http") => 80,

@@ -6,7 +6,7 @@ use crate::auth::{self, KEYS, token};
 use crate::kit::client::negotiate;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{TEXT, Ws, upgrade};
-use crate::kit::{Client, PATIENCE, Redis, Server, until, within};
+use crate::kit::{Client, PATIENCE, Redis, Server, http, until, within};
 
 const HUB: &str = r#"
 [hubs.chat]
@@ -133,6 +133,55 @@ fn a_full_server_says_so() {
     assert_eq!((&line["level"], &line["hub"]), (&"WARN".into(), &"chat".into()));
     assert_eq!(line["reason"], "max_connections = 1 is reached");
     assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+}
+
+/// A page's request; whether its browser would give it the answer.
+fn asked_by_a_page(server: &Server, line: &str, headers: &[(&str, &str)]) -> bool {
+    let mut stream = Stream::connect(server.address);
+    stream.write(&http::request(line, headers, b""));
+    http::respond(&mut stream, within(PATIENCE)).unwrap().header("access-control-allow-origin").is_some()
+}
+
+#[test]
+fn a_blocked_page_is_logged() {
+    let preflight = [("Access-Control-Request-Method", "POST")];
+    let negotiate = "OPTIONS /chat/negotiate?negotiateVersion=1&access_token=SECRET";
+    for (origins, reason) in [
+        ("", "cors_origins is empty"),
+        ("cors_origins = [\"https://app.example\"]\n", "the origin is not in cors_origins"),
+    ] {
+        let server = server("json", &format!("{origins}{HUB}"));
+        for _ in 0..20 {
+            let origin = [("Origin", "http://localhost:3000")];
+            assert!(!asked_by_a_page(&server, negotiate, &[&origin[..], &preflight].concat()));
+        }
+        let blocked = line(&server, "a page of another origin was refused (CORS)");
+        assert_eq!((&blocked["level"], &blocked["hub"]), (&"INFO".into(), &"chat".into()));
+        assert_eq!((&blocked["origin"], &blocked["reason"]), (&"http://localhost:3000".into(), &reason.into()));
+        assert!(blocked["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{blocked}");
+        assert!(!server.log().contains("SECRET"));
+    }
+}
+
+#[test]
+fn pages_that_may_call_are_not_logged() {
+    let server = server("text", &format!("cors_origins = [\"https://app.example\"]\n{HUB}"));
+    let post = "POST /chat/negotiate?negotiateVersion=1";
+    assert!(asked_by_a_page(&server, post, &[("Origin", "https://app.example")]));
+    // The server's own pages, which browsers do not keep anything from; the kit's `Host` is `localhost`.
+    assert!(!asked_by_a_page(&server, post, &[("Origin", "https://localhost")]));
+    // The same where a proxy has put another `Host` in.
+    assert!(!asked_by_a_page(
+        &server,
+        post,
+        &[("Origin", "https://public.example"), ("Sec-Fetch-Site", "same-origin")]
+    ));
+    assert_eq!(server.logged("(CORS)"), 0, "{}", server.log());
+    // A request that needs no preflight is refused by the browser too; a path that is no hub's is named.
+    assert!(!asked_by_a_page(&server, "GET /x%0Ay\u{85}", &[("Origin", "https://evil.example")]));
+    server.expect_logged("(CORS) path=\"/x%0Ay", 1);
+    assert!(!asked_by_a_page(&server, post, &[("Origin", "https://evil.example")]));
+    server.expect_logged("(CORS) hub=chat client=127.0.0.1:", 1);
 }
 
 #[test]
