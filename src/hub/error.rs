@@ -12,7 +12,8 @@ use crate::protocol::{BindingError, ValueError};
 /// Why a hub method, a hook or a request to a client failed.
 ///
 /// Clients see the text of [`HubError::client`] always. Of all other errors they see only that there was one, unless
-/// the hub's option `detailed_errors` is on.
+/// the hub's option `detailed_errors` is on. The text of a method's error is never logged, since it may repeat what the
+/// client sent; that of an error of `connected` or `disconnected` is.
 ///
 /// An error type of the application becomes a `HubError` by `From`, and then `?` does the rest:
 ///

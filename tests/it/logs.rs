@@ -249,6 +249,18 @@ do = [{ send = "Hello", to = "caller" }, { join = "{room}" }]
 }
 
 #[test]
+fn a_farewell_that_fails_is_logged_for_the_client_that_left() {
+    let server = server("json", "[hubs.chat]\non_disconnected = [{ join = \"{user_id}\" }]");
+    let other = Client::ws(server.address);
+    let client = Client::ws(server.address);
+    let id = client.id.clone();
+    drop(client);
+    let line = line(&server, "a declared step failed; the client stays");
+    assert_eq!((&line["step"], &line["span"]["id"]), (&"on_disconnected 1".into(), &id.into()), "{line}");
+    drop(other);
+}
+
+#[test]
 fn what_was_asked_of_a_client_is_not_in_the_reason() {
     let server = server(
         "text",

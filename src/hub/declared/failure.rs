@@ -66,7 +66,7 @@ impl Failure {
     pub(super) fn of_upload(error: HubError) -> Self {
         let reason = match error.kind() {
             ErrorKind::Aborted => "the client went away before its upload stream was complete",
-            _ => "the client ended its upload stream with an error",
+            _ => "the upload stream ended with an error, or an item of it could not be read",
         };
         Self { error, reason: reason.to_owned(), step: None }
     }
