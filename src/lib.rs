@@ -13,7 +13,7 @@
 //! | --- | --- | --- |
 //! | 10 | `cli`, `main` | the command line |
 //! | 9 | [`server`], `telemetry` | assemble, bind, drain; logs |
-//! | 8 | [`transport`], [`api`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page |
+//! | 8 | [`transport`], [`api`], [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; clients in memory for tests of a hub |
 //! | 7 | [`connection`] | one task a client: read loop, write loop, calls in flight |
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
 //! | 5 | [`delivery`] | local and remote sends as one act; group commands with acks |
@@ -76,6 +76,7 @@ pub mod hub;
 pub mod connection;
 
 pub mod api;
+pub mod testing;
 pub mod transport;
 
 pub mod server;

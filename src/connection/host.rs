@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::backplane::Backplane;
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::delivery::Delivery;
 use crate::frame::{self, Encoding, Frame, Framing};
-use crate::hub::{Hub, RequestInfo};
-use crate::ids::UserId;
+use crate::hub::{Hub, HubRoute, RequestInfo};
+use crate::ids::{HubName, NodeId, UserId};
 use crate::liveness::Due;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
@@ -19,6 +20,7 @@ use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
 
 /// A hub with everything its connections need.
+#[derive(Clone)]
 pub struct HubHost {
     /// The application.
     pub hub: Arc<dyn Hub>,
@@ -40,6 +42,27 @@ pub struct HubHost {
 pub type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
 
 impl HubHost {
+    /// The hub of a route, with the options it is served with, on this node.
+    pub(crate) fn new(
+        route: &HubRoute,
+        options: HubOptions,
+        user_id: UserIdProvider,
+        node: NodeId,
+        backplane: Arc<dyn Backplane>,
+        metrics: HubMetrics,
+    ) -> Self {
+        let name = HubName::from(route.hub_backplane_name());
+        Self {
+            hub: route.hub.clone(),
+            name: route.hub_name().to_owned(),
+            delivery: Arc::new(Delivery::new(name, node, options.protocols.clone(), backplane, metrics.clone())),
+            options,
+            user_id,
+            metrics,
+            tasks: TaskTracker::new(),
+        }
+    }
+
     /// An empty outbox with the hub's bounds, for a client whose transport frames like this and whose connection `close`
     /// ends. The transport keeps a clone where it must answer by itself (pongs).
     pub fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {

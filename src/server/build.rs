@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
-use tokio_util::task::TaskTracker;
 
 use super::bearer::Bearer;
 use super::core::{Background, Core, NamedHub, Parts};
@@ -20,7 +19,6 @@ use crate::auth::{Authenticate, Keyring, Tokens};
 use crate::backplane::Backplane;
 use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
-use crate::delivery::Delivery;
 use crate::hub::HubRoute;
 use crate::hub::declared::Declared;
 use crate::ids::{HubName, NodeId};
@@ -191,22 +189,7 @@ impl Builder {
     fn hosts(&self, hubs: &[HubRoute], node: &Node, backplane: &Arc<dyn Backplane>) -> Vec<NamedHub> {
         let host = |route: &HubRoute| {
             let (options, metrics) = (self.options(route).clone(), node.metrics.hub(route.hub_name()));
-            let delivery = Delivery::new(
-                HubName::from(route.hub_backplane_name()),
-                node.id.clone(),
-                options.protocols.clone(),
-                backplane.clone(),
-                metrics.clone(),
-            );
-            HubHost {
-                hub: route.hub.clone(),
-                name: route.hub_name().to_owned(),
-                delivery: Arc::new(delivery),
-                options,
-                user_id: self.user_id.clone(),
-                metrics,
-                tasks: TaskTracker::new(),
-            }
+            HubHost::new(route, options, self.user_id.clone(), node.id.clone(), backplane.clone(), metrics)
         };
         hubs.iter().map(|route| NamedHub { path: route.path.clone(), host: Arc::new(host(route)) }).collect()
     }

@@ -54,7 +54,7 @@ impl Builder {
             headers: None,
             any_origin: false,
             health: true,
-            metrics: true,
+            metrics: cfg!(feature = "metrics"),
         }
     }
 
@@ -119,10 +119,10 @@ impl Builder {
         self
     }
 
-    /// Whether `/metrics` is served; default true. A host with a page of its own finds the numbers at
+    /// Whether `/metrics` is served; default true, without the feature `metrics` always false. A host with a page of its own finds the numbers at
     /// [`super::ServerHandle::metrics`]. (The demo page is `demo` of the configuration, default false.)
     pub fn metrics_page(mut self, served: bool) -> Self {
-        self.metrics = served;
+        self.metrics = served && cfg!(feature = "metrics");
         self
     }
 

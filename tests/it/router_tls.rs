@@ -24,7 +24,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tower::ServiceExt as _;
 
-use crate::kit::PATIENCE;
+use testkit::nonblocking::TIMEOUT;
+
 use crate::router::{Socket, result};
 
 const CERTIFICATE: &[u8] = include_bytes!("../keys/tls.pem");
@@ -101,12 +102,12 @@ async fn every_transport_works_under_tls() {
     stream.write_all(negotiate.as_bytes()).await.unwrap();
     let mut answer = String::new();
     // hyper does not close TLS, so that its end is one without a farewell.
-    let _ = timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap();
+    let _ = timeout(TIMEOUT, stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connectionId"), "{answer}");
 
     let stopped = tokio::spawn(async move { handle.shutdown().await });
     assert_eq!(socket.next().await.as_deref(), Some("{\"type\":7,\"allowReconnect\":true}\u{1e}"));
     assert_eq!(socket.next().await, None);
     drop(socket);
-    timeout(PATIENCE, stopped).await.unwrap().unwrap();
+    timeout(TIMEOUT, stopped).await.unwrap().unwrap();
 }

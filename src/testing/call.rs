@@ -1,0 +1,82 @@
+//! A call that a client has received: [`ReceivedCall`].
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::client::Link;
+use super::error::TestError;
+use super::received::json;
+use crate::hub::IntoValue;
+use crate::ids::InvocationId;
+use crate::protocol::{Headers, HubMessage, Invocation, Outcome, ValueError};
+
+/// A call that the hub has sent to a client: `clients().all().send("target", arguments)`, or an `invoke` that waits for
+/// an answer.
+#[non_exhaustive]
+pub struct ReceivedCall {
+    /// The method that the client is to run.
+    pub target: String,
+    /// Its arguments, as JSON.
+    pub arguments: Vec<Value>,
+    id: Option<InvocationId>,
+    link: Link,
+}
+
+impl ReceivedCall {
+    pub(super) fn new(call: Invocation, link: Link) -> Self {
+        let arguments = match json(call.arguments.as_deref().unwrap_or_default()) {
+            Value::Array(arguments) => arguments,
+            _ => Vec::new(),
+        };
+        Self { target: call.target, arguments, id: call.id, link }
+    }
+
+    /// The arguments as a tuple of Rust types, as many as there are: `let (user, text): (String, String) = call.read()?`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, TestError> {
+        serde_json::from_value(Value::Array(self.arguments.clone())).map_err(|error| TestError::Value {
+            what: format!("the arguments of {self}"),
+            source: ValueError(error.to_string()),
+        })
+    }
+
+    /// Whether the hub waits for an answer.
+    pub fn wants_answer(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Answers a call whose result the hub waits for. Nothing is sent where nobody waits.
+    pub async fn answer(self, value: impl IntoValue) -> Result<(), TestError> {
+        let value = value
+            .into_value()
+            .map_err(|source| TestError::Value { what: format!("the answer to {}", self.target), source })?;
+        self.complete(Outcome::Value(value)).await
+    }
+
+    /// Answers with an error, as a client whose handler has failed.
+    pub async fn fail(self, error: impl Into<String>) -> Result<(), TestError> {
+        self.complete(Outcome::Error(error.into())).await
+    }
+
+    async fn complete(self, outcome: Outcome) -> Result<(), TestError> {
+        let Some(id) = self.id else { return Ok(()) };
+        self.link.send(&HubMessage::Completion { id, outcome, headers: Headers::default() }).await
+    }
+}
+
+impl fmt::Display for ReceivedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.target, Value::Array(self.arguments.clone()))
+    }
+}
+
+impl fmt::Debug for ReceivedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedCall")
+            .field("target", &self.target)
+            .field("arguments", &self.arguments)
+            .field("wants_answer", &self.wants_answer())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! The wire between a client under test and the server's code: two bounded channels in memory.
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::wire::{Gone, Sink, Source, SourceEnd};
+
+/// Pieces that wait in one direction.
+const CAPACITY: usize = 16;
+
+/// What a client sends.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Bytes(Bytes),
+    /// It ends its transport in good order. Without this its end is a lost socket.
+    End,
+}
+
+/// The client's end of the wire.
+pub(super) type ClientEnd = (mpsc::Sender<Sent>, mpsc::Receiver<Bytes>);
+
+/// A wire: its client's end, and the server's two halves.
+pub(super) fn wire() -> (ClientEnd, FromClient, ToClient) {
+    let (to_server, from_client) = mpsc::channel(CAPACITY);
+    let (to_client, from_server) = mpsc::channel(CAPACITY);
+    ((to_server, from_server), FromClient(from_client), ToClient(to_client))
+}
+
+/// Held by the connection's reader; the client holds the other end.
+pub(super) struct FromClient(mpsc::Receiver<Sent>);
+
+impl Source for FromClient {
+    async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
+        match self.0.recv().await {
+            Some(Sent::Bytes(bytes)) => {
+                into.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Some(Sent::End) => Err(SourceEnd::Closed),
+            None => Err(SourceEnd::Lost),
+        }
+    }
+}
+
+/// Held by the connection's writer; the client holds the other end.
+pub(super) struct ToClient(mpsc::Sender<Bytes>);
+
+impl Sink for ToClient {
+    async fn ready(&mut self) {}
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+        for bytes in batch.drain(..) {
+            self.0.send(bytes).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+}

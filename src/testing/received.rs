@@ -1,0 +1,169 @@
+//! What has come to a client under test, and waiting for it. One task reads the wire and puts everything here; whoever
+//! waits looks for its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use super::client::Ended;
+use super::error::TestError;
+use crate::ids::InvocationId;
+use crate::protocol::handshake::{HandshakeResponse, read_response};
+use crate::protocol::{HubMessage, Invocation, Outcome, Protocol, RawValue};
+
+/// How many calls and items may wait for the test to take them. At this number the client stops reading, and the hub
+/// sees one that is slow.
+const CAPACITY: usize = 16_384;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Received {
+    state: Mutex<State>,
+    /// Tells whoever waits, and the reader, that something has changed.
+    changed: Notify,
+    timeout: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) handshake: Option<HandshakeResponse>,
+    pub(super) calls: VecDeque<Invocation>,
+    pub(super) items: HashMap<InvocationId, VecDeque<RawValue>>,
+    pub(super) outcomes: HashMap<InvocationId, Outcome>,
+    /// The Close message: its error, and whether the client may come again.
+    pub(super) close: Option<(Option<String>, bool)>,
+    pub(super) ended: Option<Ended>,
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.calls.len() + self.items.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// What has come and was not taken, for errors.
+    fn seen(&self) -> String {
+        let call =
+            |call: &Invocation| format!("{}{}", call.target, json(call.arguments.as_deref().unwrap_or_default()));
+        let calls: Vec<_> = self.calls.iter().take(5).map(call).collect();
+        let more = if self.calls.len() > calls.len() { ", ..." } else { "" };
+        match calls.is_empty() {
+            true => "nothing else waits to be looked at".to_owned(),
+            false => format!("calls that wait to be looked at: {}{more}", calls.join(", ")),
+        }
+    }
+
+    fn put(&mut self, message: HubMessage) {
+        match message {
+            HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => self.calls.push_back(call),
+            HubMessage::StreamItem { id, item: Ok(item), .. } => {
+                // A stream that was given up is not in the map.
+                if let Some(items) = self.items.get_mut(&id) {
+                    items.push_back(item);
+                }
+            }
+            HubMessage::Completion { id, outcome, .. } => drop(self.outcomes.insert(id, outcome)),
+            HubMessage::Close { error, allow_reconnect } => self.close = Some((error, allow_reconnect)),
+            // The server writes no item that cannot be read; the others mean nothing to this client.
+            HubMessage::StreamItem { item: Err(_), .. }
+            | HubMessage::CancelInvocation { .. }
+            | HubMessage::Ping
+            | HubMessage::Ack { .. }
+            | HubMessage::Sequence { .. } => {}
+        }
+    }
+}
+
+/// Values as one JSON array.
+pub(super) fn json(values: &[RawValue]) -> Value {
+    values.iter().map(|value| value.to::<Value>().unwrap_or_default()).collect()
+}
+
+impl Received {
+    /// Nothing yet; whatever is waited for is given this long.
+    pub(super) fn new(timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Notify::new(), timeout })
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and tells of it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `take` finds what it looks for; `what` says what that is.
+    pub(super) async fn wait<T>(
+        &self,
+        what: &str,
+        mut take: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, TestError> {
+        let look = async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                // Registered before the look, so that a change in between is not missed.
+                changed.as_mut().enable();
+                let found = {
+                    let mut state = self.lock();
+                    take(&mut state).map(Ok).or_else(|| state.ended.clone().map(Err))
+                };
+                match found {
+                    Some(found) => {
+                        // The reader may wait for room.
+                        self.changed.notify_waiters();
+                        return found;
+                    }
+                    None => changed.await,
+                }
+            }
+        };
+        match timeout(self.timeout, look).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(ended)) => Err(TestError::Ended { what: what.to_owned(), ended }),
+            Err(_) => Err(TestError::Timeout { what: what.to_owned(), after: self.timeout, seen: self.lock().seen() }),
+        }
+    }
+
+    /// Reads the wire to its end.
+    pub(super) async fn read(self: Arc<Self>, mut wire: mpsc::Receiver<Bytes>) {
+        let mut buffer = BytesMut::new();
+        let mut has_shaken_hands = false;
+        while let Some(bytes) = wire.recv().await {
+            buffer.extend_from_slice(&bytes);
+            if !has_shaken_hands && let Ok(Some(response)) = read_response(&mut buffer, None) {
+                has_shaken_hands = true;
+                self.change(|state| state.handshake = Some(response));
+            }
+            // What the server writes can be read; if not, nothing comes any more, and whoever waits says so.
+            while has_shaken_hands && let Ok(Some(message)) = Protocol::Json.decode(&mut buffer, None) {
+                self.room().await;
+                self.change(|state| state.put(message));
+            }
+        }
+    }
+
+    /// Waits while too much waits for the test.
+    async fn room(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().waiting() < CAPACITY {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A stream that a hub's method sends to a client: [`TestStream`].
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::client::Link;
+use super::error::TestError;
+use crate::hub::Argument;
+use crate::ids::InvocationId;
+use crate::protocol::{Headers, HubMessage, Outcome, RawValue};
+
+/// The results of a streaming method. Dropped before its end, or with [`TestStream::cancel`], it is cancelled.
+pub struct TestStream<T> {
+    target: String,
+    id: InvocationId,
+    link: Link,
+    over: bool,
+    item: PhantomData<fn() -> T>,
+}
+
+enum Next {
+    Item(RawValue),
+    Over(Outcome),
+}
+
+impl<T: Argument> TestStream<T> {
+    pub(super) fn new(target: String, id: InvocationId, link: Link) -> Self {
+        Self { target, id, link, over: false, item: PhantomData }
+    }
+
+    /// The next item. `Ok(None)`: the stream has ended.
+    pub async fn next(&mut self) -> Result<Option<T>, TestError> {
+        if self.over {
+            return Ok(None);
+        }
+        let (what, id) = (format!("an item of the stream {}", self.target), &self.id);
+        let next = self.link.received.wait(&what, |state| {
+            if let Some(item) = state.items.get_mut(id).and_then(std::collections::VecDeque::pop_front) {
+                return Some(Next::Item(item));
+            }
+            state.outcomes.remove(id).map(Next::Over)
+        });
+        match next.await? {
+            Next::Item(item) => T::from_value(item).map(Some).map_err(|source| TestError::Value { what, source }),
+            Next::Over(outcome) => {
+                self.over = true;
+                match outcome {
+                    Outcome::Error(text) => Err(TestError::Invocation(text)),
+                    Outcome::Void | Outcome::Value(_) => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// All items that are left, when the stream has ended.
+    pub async fn collect(mut self) -> Result<Vec<T>, TestError> {
+        let mut items = Vec::new();
+        while let Some(item) = self.next().await? {
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
+
+impl<T> TestStream<T> {
+    /// Tells the hub that no more items are wanted.
+    pub async fn cancel(mut self) -> Result<(), TestError> {
+        self.over = true;
+        self.link.send(&cancellation(&self.id)).await
+    }
+}
+
+fn cancellation(id: &InvocationId) -> HubMessage {
+    HubMessage::CancelInvocation { id: id.clone(), headers: Headers::default() }
+}
+
+impl<T> Drop for TestStream<T> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.link.try_send(&cancellation(&self.id));
+        }
+        let id = &self.id;
+        self.link.received.change(|state| drop((state.items.remove(id), state.outcomes.remove(id))));
+    }
+}
+
+impl<T> fmt::Debug for TestStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestStream").field("target", &self.target).finish_non_exhaustive()
+    }
+}

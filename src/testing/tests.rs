@@ -1,0 +1,217 @@
+//! The test kit itself: what a host sees when its hub does well, fails, or keeps it waiting.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+
+use super::{TestError, TestHub};
+use crate::auth::Principal;
+use crate::config::{Authorize, HubOptions};
+use crate::hub::{Caller, Cancellation, HubContext, HubError, HubRoute, Methods};
+
+fn hub() -> Methods {
+    Methods::new()
+        .method("Add", |_: Caller, a: i64, b: i64| async move { Ok(a + b) })
+        .method("Fail", |_: Caller| async { Err::<(), _>(HubError::client("no")) })
+        .method("Wait", |caller: Caller| async move {
+            caller.closed().await;
+            Ok(())
+        })
+        .method("Shout", |caller: Caller, times: usize| async move {
+            for number in 0..times {
+                caller.clients().all().send("Heard", (number, "x")).await?;
+            }
+            Ok(())
+        })
+        .method("Leave", |caller: Caller| async move {
+            caller.abort();
+            Ok(())
+        })
+        .method("Who", |caller: Caller| async move {
+            let request = caller.request();
+            Ok((
+                caller.user_id().map(|user| user.to_string()),
+                request.query("room"),
+                request.header("x-a").map(str::to_owned),
+            ))
+        })
+        .method("Secret", |_: Caller| async { Ok(7) })
+        .authorize("Secret", Authorize::user().role("admin"))
+}
+
+#[tokio::test]
+async fn calls_return_values_and_errors() {
+    let hub = TestHub::new(hub()).unwrap();
+    let ann = hub.connect().await.unwrap();
+    assert_eq!(ann.invoke::<i64>("add", (1, 2)).await, Ok(3));
+    let failed = |text: &str| Err(TestError::Invocation(text.to_owned()));
+    let error = "An unexpected error occurred invoking 'Fail' on the server. HubException: no";
+    assert_eq!(ann.invoke::<()>("Fail", ()).await, failed(error));
+    let error = "Failed to invoke 'Nothing' due to an error on the server. HubException: Method does not exist.";
+    assert_eq!(ann.invoke::<()>("Nothing", ()).await, failed(error));
+    let wrong = ann.invoke::<String>("Add", (1, 2)).await.unwrap_err().to_string();
+    assert!(wrong.starts_with("the result of Add: "), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_client_is_who_it_says_and_brings_its_request() {
+    let hub = TestHub::new(hub()).unwrap();
+    let named = hub.connect().user("ann").query("room", "a b").header("x-a".parse().unwrap(), "1".parse().unwrap());
+    let who: (Option<String>, Option<String>, Option<String>) = named.await.unwrap().invoke("Who", ()).await.unwrap();
+    assert_eq!(who, (Some("ann".to_owned()), Some("a b".to_owned()), Some("1".to_owned())));
+
+    let refused = Err(TestError::Invocation("Failed to invoke 'Secret' because user is unauthorized".to_owned()));
+    assert_eq!(hub.connect().user("ann").await.unwrap().invoke::<i64>("Secret", ()).await, refused);
+    let root = Principal { roles: vec!["admin".to_owned()], ..Principal::named("root") };
+    assert_eq!(hub.connect().principal(root).await.unwrap().invoke::<i64>("Secret", ()).await, Ok(7));
+
+    let by_query = TestHub::new(self::hub()).unwrap().user_id(|request| request.query("user").map(Into::into));
+    let client = by_query.connect().query("user", "bob").await.unwrap();
+    let who: (Option<String>, Option<String>, Option<String>) = client.invoke("Who", ()).await.unwrap();
+    assert_eq!(who.0.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn a_route_brings_its_rule_options_and_context() {
+    let context = HubContext::new();
+    let options = HubOptions { maximum_receive_message_size: Some(100), ..HubOptions::default() };
+    let route = || HubRoute::new("/chat", hub()).authorize(Authorize::user().role("admin")).context(&context);
+    let hub = TestHub::route(route().options(options)).unwrap();
+    assert_eq!(hub.connect().await.unwrap_err(), TestError::Refused(401));
+    assert_eq!(hub.connect().user("ann").await.unwrap_err(), TestError::Refused(403));
+    let root = Principal { roles: vec!["admin".to_owned()], ..Principal::named("root") };
+    let root = hub.connect().principal(root).await.unwrap();
+    context.clients().all().send("Notice", (1, [true])).await.unwrap();
+    let call = root.next_call().await.unwrap();
+    assert_eq!((call.target.as_str(), &call.arguments[..]), ("Notice", &[json!(1), json!([true])][..]));
+    assert_eq!(call.read::<(u8, Vec<bool>)>(), Ok((1, vec![true])));
+    assert!(call.read::<(String,)>().unwrap_err().to_string().starts_with("the arguments of Notice[1,[true]]: "));
+
+    root.send("Shout", ("x".repeat(100),)).await.unwrap();
+    let ended = root.ended().await.unwrap();
+    assert_eq!((ended.reason, ended.allow_reconnect), ("protocol_error", true));
+
+    assert_eq!(TestHub::route(route()).unwrap_err(), TestError::Context);
+    let broken = Methods::new().method("A", |_: Caller| async { Ok(()) }).method("a", |_: Caller| async { Ok(()) });
+    assert!(matches!(TestHub::new(broken), Err(TestError::Hub(_))));
+    let options = HubOptions { protocols: Vec::new(), ..HubOptions::default() };
+    let built = TestHub::route(HubRoute::new("/a", self::hub()).options(options));
+    assert_eq!(built.unwrap_err(), TestError::Options("protocols is empty"));
+}
+
+#[tokio::test]
+async fn streams_end_fail_and_are_cancelled() {
+    let cancelled = Arc::new(Mutex::new(0));
+    let told = cancelled.clone();
+    let hub = Methods::new()
+        .stream("Count", |_: Caller, to: i32| async move { Ok(stream::iter(0..to).map(Ok)) })
+        .stream("Break", |_: Caller| async { Ok(stream::iter([Ok(1), Err(HubError::client("broke"))])) })
+        .stream("Forever", move |_: Caller, cancellation: Cancellation| {
+            let told = told.clone();
+            async move {
+                Ok(stream::once(async move {
+                    cancellation.cancelled().await;
+                    *told.lock().unwrap() += 1;
+                    Ok(0)
+                }))
+            }
+        });
+    let hub = TestHub::new(hub).unwrap();
+    let ann = hub.connect().await.unwrap();
+    let mut count = ann.stream::<i32>("Count", (3,)).await.unwrap();
+    assert_eq!(count.next().await, Ok(Some(0)));
+    assert_eq!(count.collect().await, Ok(vec![1, 2]));
+    let mut breaks = ann.stream::<i32>("Break", ()).await.unwrap();
+    assert_eq!(breaks.next().await, Ok(Some(1)));
+    let error = "An error occurred on the server while streaming results. HubException: broke";
+    assert_eq!(breaks.next().await, Err(TestError::Invocation(error.to_owned())));
+    assert_eq!(breaks.next().await, Ok(None));
+
+    ann.stream::<i32>("Forever", ()).await.unwrap().cancel().await.unwrap();
+    drop(ann.stream::<i32>("Forever", ()).await.unwrap());
+    ann.close().await.unwrap();
+    assert_eq!(*cancelled.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn answers_and_errors_of_clients_reach_the_hub() {
+    let hub = Methods::new().method("Ask", |caller: Caller, id: String| async move {
+        caller.clients().client(id).invoke::<i64>("Question", ("?",)).await
+    });
+    let hub = TestHub::new(hub).unwrap();
+    let (ann, bob) = (hub.connect().await.unwrap(), hub.connect().await.unwrap());
+    let ask = || ann.invoke::<i64>("Ask", (bob.connection_id().as_str(),));
+    let answer = async {
+        let call = bob.next_call().await?;
+        assert!(call.wants_answer() && call.to_string() == r#"Question["?"]"#, "{call:?}");
+        call.answer(42).await
+    };
+    assert_eq!(tokio::try_join!(ask(), answer), Ok((42, ())));
+    let refuse = async { bob.next_call().await?.fail("I will not").await };
+    let error = "An unexpected error occurred invoking 'Ask' on the server. HubException: I will not";
+    assert_eq!(tokio::join!(ask(), refuse), (Err(TestError::Invocation(error.to_owned())), Ok(())));
+}
+
+#[tokio::test]
+async fn how_a_connection_ends_is_seen() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hooks = told.clone();
+    let hub = hub().on_disconnected(move |caller: Caller, error| {
+        let told = hooks.clone();
+        async move {
+            tokio::task::yield_now().await;
+            told.lock().unwrap().push((caller.user_id().map(|user| user.to_string()), error));
+            Ok(())
+        }
+    });
+    let hub = TestHub::new(hub).unwrap();
+    let ann = hub.connect().user("ann").await.unwrap();
+    let ended = ann.close().await.unwrap();
+    assert_eq!((ended.reason, ended.error), ("client_closed", None));
+    // The hook has run.
+    assert_eq!(told.lock().unwrap().pop(), Some((Some("ann".to_owned()), None)));
+    assert!(matches!(ann.send("Add", (1, 2)).await, Err(TestError::Ended { .. })));
+
+    let bob = hub.connect().user("bob").await.unwrap();
+    bob.send("Leave", ()).await.unwrap();
+    let ended = bob.ended().await.unwrap();
+    assert_eq!((ended.reason, ended.allow_reconnect), ("aborted", false));
+    let error = bob.next_call().await.unwrap_err();
+    assert_eq!(error.to_string(), "a call did not come before the connection ended (aborted)");
+
+    let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::client("full")) });
+    let hub = TestHub::new(closed).unwrap();
+    let ended = hub.connect().await.unwrap().ended().await.unwrap();
+    assert_eq!(ended.to_string(), "connected_failed: Connection closed with an error. HubException: full");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_is_named() {
+    let hub = TestHub::new(hub()).unwrap().timeout(Duration::from_secs(3));
+    let ann = hub.connect().await.unwrap();
+    let error = ann.next_call().await.unwrap_err().to_string();
+    assert_eq!(error, "a call did not come within 3s; nothing else waits to be looked at");
+    ann.invoke::<()>("Shout", (2,)).await.unwrap();
+    let error = ann.invoke::<()>("Wait", ()).await.unwrap_err().to_string();
+    let seen = r#"calls that wait to be looked at: Heard[0,"x"], Heard[1,"x"]"#;
+    assert_eq!(error, format!("the result of Wait did not come within 3s; {seen}"));
+    assert_eq!(ann.try_next_call().unwrap().arguments[0], 0);
+    assert_eq!(ann.try_next_call().unwrap().arguments[0], 1);
+    assert!(ann.try_next_call().is_none());
+}
+
+#[tokio::test]
+async fn a_test_that_takes_late_gets_everything() {
+    // More than what may wait for a client of the default options.
+    let options = HubOptions { outgoing_buffer_messages: None, outgoing_buffer_size: None, ..HubOptions::default() };
+    let hub = TestHub::route(HubRoute::new("/a", hub()).options(options)).unwrap();
+    let ann = hub.connect().await.unwrap();
+    let many = 20_000;
+    ann.send("Shout", (many,)).await.unwrap();
+    for number in 0..many {
+        assert_eq!(ann.next_call().await.unwrap().arguments[0], number);
+    }
+}
