@@ -6,26 +6,26 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Arriving;
 use super::drain::UNFINISHED_TIMEOUT;
 use super::error::ServeError;
 use super::site::{Site, refused};
+use crate::transport::http_socket::HttpSocket;
 
 /// Connections that wait to be accepted, e.g. after a deployment, when all clients come back at once.
 const BACKLOG: u32 = 4096;
@@ -141,30 +141,27 @@ async fn serve(
 ) {
     let visit = Visit { remote, site, head_timeout, stop };
     let mut idle_until = Instant::now() + IDLE;
-    let mut left = Left { io: TokioIo::new(stream), head: Bytes::new() };
+    let mut socket = HttpSocket::new(stream);
     loop {
-        let round = if left.head.is_empty() {
+        if !socket.holds() {
             // Waits for the first byte by itself: the head's time begins with it.
             tokio::select! {
                 () = visit.stop.cancelled() => return,
-                readable = timeout_at(idle_until, left.io.inner().readable()) => if !matches!(readable, Ok(Ok(()))) {
+                readable = timeout_at(idle_until, socket.tcp().readable()) => if !matches!(readable, Ok(Ok(()))) {
                     return;
                 }
             }
-            visit.round(left.io).await.map(|(io, head, answered)| (Left { io, head }, answered))
-        } else {
-            visit.round(Begun(left)).await.map(|(begun, head, answered)| (Left { head, ..begun.0 }, answered))
-        };
-        let Some((timed_out, answered)) = round else { return };
-        if !timed_out.head.is_empty() && !answered {
+        }
+        let Some((timed_out, answered)) = visit.round(socket).await else { return };
+        if timed_out.holds() && !answered {
             const SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             // A peer that does not take these few bytes at once need not have them.
-            let _ = timed_out.io.inner().try_write(SLOW);
+            let _ = timed_out.tcp().try_write(SLOW);
             return;
         }
         // The HTTP server's timer runs between requests too. Nothing came: the connection is idle, and may be. Or a
         // head has begun since the last answer, perhaps a moment ago: it has its own time from here.
-        left = timed_out;
+        socket = timed_out;
         idle_until = Instant::now() + IDLE.saturating_sub(head_timeout);
     }
 }
@@ -178,15 +175,14 @@ struct Visit {
 }
 
 impl Visit {
-    /// Serves requests. Some: until none came whole within the head's time. The bytes of one that began, and whether
-    /// requests were answered before it.
-    async fn round<I>(&self, io: I) -> Option<(I, Bytes, bool)>
-    where
-        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    {
+    /// Serves requests. Some: until none came whole within the head's time. The socket holds the bytes of one that
+    /// began; and whether requests were answered before it.
+    async fn round(&self, socket: HttpSocket) -> Option<(HttpSocket, bool)> {
         let answered = Arc::new(AtomicBool::new(false));
-        let service = service_fn(|request| {
+        let starts = socket.starts();
+        let service = service_fn(|request: Request<Incoming>| {
             answered.store(true, Ordering::Relaxed);
+            let request = request.map(|body| Arriving::new(body, starts.clone()));
             let (site, remote) = (self.site.clone(), self.remote);
             async move { Ok::<_, Infallible>(answer(&site, request, remote).await) }
         });
@@ -195,10 +191,14 @@ impl Visit {
             .header_read_timeout(self.head_timeout)
             .max_header_size(MOST_HEAD)
             .max_buf_size(2 * MOST_HEAD);
-        let mut connection = http.serve_connection(io, service).with_upgrades();
-        let outcome = tokio::select! {
-            outcome = &mut connection => outcome,
-            () = self.stop.cancelled() => {
+        let mut connection = http.serve_connection(socket, service).with_upgrades();
+        let ended = tokio::select! {
+            outcome = &mut connection => Some(outcome),
+            () = self.stop.cancelled() => None,
+        };
+        let outcome = match ended {
+            Some(outcome) => outcome,
+            None => {
                 Pin::new(&mut connection).graceful_shutdown();
                 // What is left now waits for a head, or is being answered.
                 match timeout(UNFINISHED_TIMEOUT, &mut connection).await {
@@ -213,68 +213,18 @@ impl Visit {
             tracing::debug!(remote = %self.remote, %error, "an HTTP connection ended early");
             return None;
         }
-        let parts = connection.into_parts()?;
-        Some((parts.io, parts.read_buf, answered.load(Ordering::Relaxed)))
+        let http1::Parts { mut io, read_buf, .. } = connection.into_parts()?;
+        io.put_back(read_buf);
+        Some((io, answered.load(Ordering::Relaxed)))
     }
 }
 
 /// Answers a request that came from `remote`. Handlers find the address as `ConnectInfo<SocketAddr>`.
-async fn answer(site: &Site, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
+async fn answer(site: &Site, mut request: Request<Arriving<Incoming>>, remote: SocketAddr) -> Response {
     // RFC 9112, section 3.2: a request of HTTP/1.1 without Host, or with two, must be refused.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return refused(StatusCode::BAD_REQUEST);
     }
     request.extensions_mut().insert(ConnectInfo(remote));
     site.answer(request).await
-}
-
-/// A connection between two rounds.
-struct Left {
-    io: TokioIo<TcpStream>,
-    /// What has been read of a head.
-    head: Bytes,
-}
-
-/// Reads once more what has been read of a head, then from the socket.
-struct Begun(Left);
-
-impl hyper::rt::Read for Begun {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.0.head.is_empty() {
-            return Pin::new(&mut self.0.io).poll_read(context, buffer);
-        }
-        let size = self.0.head.len().min(buffer.remaining());
-        buffer.put_slice(&self.0.head.split_to(size));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for Begun {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.io).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.io).poll_write_vectored(context, slices)
-    }
 }

@@ -11,10 +11,12 @@
 //! | `bound`, `front` | [`Bound`]: a server with a listener; the listener and its HTTP connections |
 //! | `link`, `redis_link` | the backplane of the configuration |
 //! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
-//! | `body`, `cors`, `paths`, `limits` | bounds of bodies; other origins; which path is whose; open files |
+//! | `body`, `arriving` | bounds of bodies; when one has come whole |
+//! | `cors`, `paths`, `limits` | other origins; which path is whose; open files |
 //! | `blocked` | what the log says of pages of other origins |
 //! | `stop`, `error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
 
+mod arriving;
 mod bearer;
 mod blocked;
 mod body;

@@ -12,10 +12,12 @@
 //! | `serving` | what all transports do around a connection |
 //! | `negotiate`, [`websocket`], `sse`, `long_polling`, `post` | one file for each kind of request |
 //! | [`raw`] | connections without a hub |
+//! | `http_socket` | the TCP socket under HTTP, where the listener is ours |
 
 mod answers;
 pub mod endpoint;
 mod guard;
+pub(crate) mod http_socket;
 mod limits;
 mod link;
 mod long_polling;

@@ -36,6 +36,7 @@ use self::source::WebSocketSource;
 use super::answers::Refusal;
 use super::endpoint::Endpoint;
 use super::guard;
+use super::http_socket::HttpSocket;
 use super::limits::Place;
 use super::link::Link;
 use super::query;
@@ -137,9 +138,16 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), B
     })
 }
 
-/// The TCP socket under an upgraded connection, and what came right behind its request. There are two ways of serving
-/// HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
+/// The TCP socket under an upgraded connection, and what came right behind its request. Beside our own listener there are
+/// two ways of serving HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
 fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<HttpSocket>() {
+        Ok(mut parts) => {
+            parts.io.put_back(parts.read_buf);
+            return Ok(parts.io.into_tcp());
+        }
+        Err(upgraded) => upgraded,
+    };
     match downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => {

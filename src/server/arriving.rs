@@ -1,0 +1,44 @@
+//! A request's body that tells when it has come whole: then the next byte on its connection begins another request.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::transport::http_socket::RequestStart;
+
+/// See the module.
+pub(super) struct Arriving<B> {
+    inner: B,
+    starts: RequestStart,
+}
+
+impl<B: Body> Arriving<B> {
+    /// Many requests have none, and have come whole with their head.
+    pub(super) fn new(inner: B, starts: RequestStart) -> Self {
+        starts.set(inner.is_end_stream());
+        Self { inner, starts }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Arriving<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) || self.inner.is_end_stream() {
+            self.starts.set(true);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
