@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "clients"))
 from processes import PYTHON, ROOT, TARGET, Aspnet, Conformance, Farmer, Redis, guard, peers  # noqa: E402
 from defects import DEFECTS  # noqa: E402
-from kinds import KINDS, command  # noqa: E402
+from kinds import KINDS, command, is_required  # noqa: E402
 from scenarios import plan, run  # noqa: E402
 
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -194,8 +194,9 @@ def main():
         return (not args.only or args.only in name) and (not args.core or core(kind, transport, protocol, name, twice))
 
     results, missing = play(kinds, folder, args.server, wanted, args.at_once)
+    required = [kind for kind in missing if is_required(kind, folder)]
     for kind in missing:
-        print(f"skipped {kind}: its driver is not here")
+        print(f"{'FAILED' if kind in required else 'skipped'} {kind}: its driver is not here")
     table = results.table()
     print(f"\n{table}\n")
     if args.no_table or args.only or args.core or args.client or missing or args.server != "hubplane":
@@ -203,7 +204,8 @@ def main():
     else:
         write(table)
     passed, failed, defects = results.counts()
-    print(f"{passed} passed, {failed} failed, {defects + len(missing)} skipped")
+    failed += len(required)
+    print(f"{passed} passed, {failed} failed, {defects + len(missing) - len(required)} skipped")
     sys.exit(1 if failed or not passed else 0)
 
 

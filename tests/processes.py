@@ -19,6 +19,8 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = pathlib.Path(os.environ.get("HUBPLANE_BIN") or TARGET / "debug" / "hubplane")
 PYTHON = ROOT / "target" / "venv" / "bin" / "python"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("HUBPLANE_") and name != "RUST_LOG"}
+# Passed on to what runs tests: whether something that is not installed is a failure.
+REQUIRE_ALL = {name: value for name, value in os.environ.items() if name == "HUBPLANE_TESTS_REQUIRE_ALL" and value}
 living = []
 
 
@@ -142,7 +144,8 @@ class Redis(Server):
         self.port = free_port()
         command = [os.environ.get("REDIS_SERVER", "redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         super().__init__("redis", command, "Ready to accept connections")
-        self.connection = f"127.0.0.1:{self.port}"
+        # Nobody takes it for dead because it, or who asks it, gets no processor for some seconds.
+        self.connection = f"127.0.0.1:{self.port},asyncTimeout=60000,connectTimeout=30000"
 
 
 class Hubplane(Server):

@@ -59,6 +59,11 @@ KINDS = {
 }
 
 
+def is_required(kind, peers):
+    """Whether it is a failure that this client is not here: nothing may be missing, and it is none of peers that are not here at all."""
+    return bool(os.environ.get("HUBPLANE_TESTS_REQUIRE_ALL")) and not (KINDS[kind].command[0] == "peer" and peers is None)
+
+
 def command(kind, peers, interpreter, java):
     """The command of a client's driver; None where it is not here.
 

@@ -21,7 +21,7 @@ from calls import CALLS, answers, cancels, uploads
 from cell import Cell, ending, holding, settle, word
 from defects import defects
 from endings import ENDINGS, reconnects, resumes
-from kinds import HERE, KINDS, TRANSPORTS, WS, command
+from kinds import HERE, KINDS, TRANSPORTS, WS, command, is_required
 from lines import Driver, Failed, Mismatch, check
 
 # ---- Scenarios ---------------------------------------------------------------------------------------------------
@@ -269,8 +269,9 @@ def main():
     for kind in args.client:
         start = command(kind, args.peers, args.python, args.java)
         if start is None:
-            print(f"skipped {kind}: its driver is not here")
-            counts["skipped"] += 1
+            missing = "failed" if is_required(kind, args.peers) else "skipped"
+            print(f"{missing} {kind}: its driver is not here")
+            counts[missing] += 1
             continue
         options = {"bases": bases, "whole": args.whole, "side": args.side, "wanted": wanted}
         threads.append(threading.Thread(target=run, args=(kind, start, reporter(kind)), kwargs=options))

@@ -327,6 +327,7 @@ fn names_from_clients_stay_on_their_line() {
 
 #[test]
 fn names_of_groups_that_redis_refuses_stay_on_their_line() {
+    testkit::needs!("redis-server");
     for format in ["text", "json"] {
         let redis = Redis::start();
         let user = [

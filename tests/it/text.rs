@@ -224,6 +224,7 @@ fn nobody_gets_text_that_is_not_unicode() {
 
 #[test]
 fn nobody_on_another_node_gets_text_that_is_not_unicode() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     for (number, protocols) in SETS.into_iter().enumerate() {
         let server = || {
@@ -258,6 +259,7 @@ fn return_address(held: &[u8]) -> Option<((String, String), usize)> {
 
 #[test]
 fn what_strangers_publish_on_redis_is_left_out_unless_it_is_unicode_text() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     for protocols in SETS {
         let prefix = unique("strangers");
@@ -285,6 +287,7 @@ fn what_strangers_publish_on_redis_is_left_out_unless_it_is_unicode_text() {
 
 #[test]
 fn what_strangers_answer_over_redis_is_unicode_text_or_an_error() {
+    testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(&config(SETS[2])).redis(&redis).start().ready();
     let mut asker = Client::ws(server.address);

@@ -8,7 +8,8 @@
 // idle cut of the plain nginx is four times KEEP_ALIVE, so servers that ping each second make those tests quick; with a
 // cut of over 20 s they run only with SLOW=1.
 // With HUBPLANE_BIN in place of BASE_A, two such replicas of that binary and a Redis are started first.
-// Last line: "N passed, N failed"; exit code 1 on failure. A proxy that is not installed is skipped, with a line.
+// Last line: "N passed, N failed"; exit code 1 on failure. A proxy that is not installed is skipped, with a line; with
+// HUBPLANE_TESTS_REQUIRE_ALL it is a failure.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
@@ -55,6 +56,12 @@ async function test(title, body) {
 
 function skip(title, why) {
   console.log(`skipped ${title}: ${why}`);
+}
+
+function missing(title) {
+  if (!process.env.HUBPLANE_TESTS_REQUIRE_ALL) return skip(title, "it is not installed");
+  failed++;
+  console.log(`FAILED  ${title}: it is not installed`);
 }
 
 // Asks until it is true: what a balancer notices by its own checks takes a second or two.
@@ -134,7 +141,7 @@ const quiet = (name, balancer) => test(`${name}: no token and no connection's se
 });
 
 async function testHaproxy() {
-  if (!have("haproxy")) return skip("haproxy", "it is not installed");
+  if (!have("haproxy")) return missing("haproxy");
   const gates = [await gate(BASE_A), await gate(BASE_B)];
   const [a, b] = gates;
   const balancer = await haproxy(gates.map(({ port }) => port));
@@ -212,7 +219,7 @@ async function testHaproxy() {
 }
 
 async function testNginx() {
-  if (!have("nginx")) return skip("nginx", "it is not installed");
+  if (!have("nginx")) return missing("nginx");
   const gates = [await gate(BASE_A), await gate(BASE_B)];
   const [a, b] = gates;
   const balancer = await nginx(gates.map(({ port }) => port));
@@ -293,7 +300,7 @@ http {
 `;
 
 async function testPlainNginx() {
-  if (!have("nginx")) return skip("plain nginx", "it is not installed");
+  if (!have("nginx")) return missing("plain nginx");
   const cut = KEEP_ALIVE * 4;
   const idle = cut * 1000 * 1.3;
   const balancer = await nginx([new URL(BASE_A).port], plain(cut));
@@ -341,7 +348,7 @@ http { server { listen 8080; location / { proxy_pass http://replica1:8080; } } }
 `;
 
 async function testBareNginx() {
-  if (!have("nginx")) return skip("bare nginx", "it is not installed");
+  if (!have("nginx")) return missing("bare nginx");
   const kestrel = (await fetch(BASE_A).catch(() => null))?.headers.get("server") === "Kestrel";
   const balancer = await nginx([new URL(BASE_A).port], BARE);
   for (const transport of ["ServerSentEvents", "LongPolling", "automatic"]) {

@@ -46,6 +46,7 @@ impl Redis {
     #[track_caller]
     pub fn spawn(&mut self) {
         assert!(self.child.is_none());
+        crate::needs::expect_asked("redis-server");
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let child = Command::new(&program)
             .args(["--port", &self.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
