@@ -181,7 +181,8 @@ fn groups(hub: Methods) -> Methods {
 /// Streams in both directions, and a client that is asked.
 fn streams(hub: Methods) -> Methods {
     hub.method("Ask", |caller: Caller, connection: String, question: RawValue| async move {
-        caller.clients().client(connection).invoke::<RawValue>("Answer", (question,)).await
+        let answer: RawValue = caller.clients().client(connection).invoke("Answer", (question,)).await?;
+        Ok(answer)
     })
     .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
         Ok(stream::unfold(0, move |number| async move {

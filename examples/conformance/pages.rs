@@ -64,10 +64,8 @@ impl Pages {
 
     /// Asks a client of the test hub for its `Result`, a number; an error is told by its text alone.
     async fn client_result(&self, id: String) -> String {
-        match self.hub.clients().client(id).invoke::<i32>("Result", ()).await {
-            Ok(number) => number.to_string(),
-            Err(error) => error.to_string(),
-        }
+        let result: Result<i32, _> = self.hub.clients().client(id).invoke("Result", ()).await;
+        result.map_or_else(|error| error.to_string(), |number| number.to_string())
     }
 
     /// The build of the official client that web workers load.

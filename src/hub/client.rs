@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::HubError;
 use super::asking::Asking;
+use super::client_method::Callable;
 use super::clients::Audience;
-use super::values::{Argument, IntoArguments};
+use super::values::Argument;
 use crate::delivery::SendError;
 use crate::delivery::results::{ANSWER_TIMEOUT, AskError};
 use crate::ids::ConnectionId;
@@ -30,7 +31,7 @@ impl Client {
     }
 
     /// Calls `method` at the client and waits for no answer; see [`Audience::send`].
-    pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
+    pub async fn send<A>(&self, method: impl Callable<A>, arguments: A) -> Result<(), SendError> {
         self.audience.send(method, arguments).await
     }
 
@@ -40,19 +41,22 @@ impl Client {
         self
     }
 
-    /// Asks the client: calls `method` there and awaits what it returns. Dropping the future gives the question up.
+    /// Calls `method` at the client and awaits what it returns. Dropping the future gives the question up.
+    ///
+    /// The method is a [`super::ClientMethod`], or a name with any arguments, as for [`Audience::send`]; the result's type
+    /// is then the caller's to say, as in `let answer: i32 = client.invoke("Answer", ()).await?`.
     ///
     /// The call that asks gives its slot free, so that its connection is read on. Fails with
     /// - the client's own error, as a text that the caller of a hub method sees;
-    /// - `IOException` for a connection that does not exist or goes away;
-    /// - `Invocation canceled by the server.` when no answer comes in time;
-    /// - `InvalidOperationException` within the hub's `connected`, where no client is read yet.
-    pub async fn invoke<T: Argument>(&self, method: &str, arguments: impl IntoArguments) -> Result<T, HubError> {
-        let answer = self.ask(method, arguments.into_arguments()?).await?;
-        T::from_value(answer).map_err(|error| {
+    /// - [`super::ErrorKind::NotConnected`] for a connection that does not exist or goes away;
+    /// - [`super::ErrorKind::NoAnswer`] when no answer comes in time;
+    /// - [`super::ErrorKind::NotAllowed`] within the hub's `connected`, where no client is read yet.
+    pub async fn invoke<R: Argument, A>(&self, method: impl Callable<A, R>, arguments: A) -> Result<R, HubError> {
+        let answer = self.ask(method.method_name(), method.values(arguments)?).await?;
+        R::from_value(answer).map_err(|error| {
             HubError::client(format!(
                 "Error trying to deserialize result to {}. {error}",
-                dotnet_name(type_name::<T>())
+                dotnet_name(type_name::<R>())
             ))
         })
     }

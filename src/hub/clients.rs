@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::asking::Asking;
 use super::client::Client;
+use super::client_method::Callable;
 use super::context::HubContext;
-use super::values::IntoArguments;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::ValueError;
@@ -133,19 +133,21 @@ impl Clients {
 }
 
 impl Audience {
-    /// Calls `method` at each receiver and waits for no answer. The arguments are a tuple of up to eight values, `()`
-    /// for none, or a `Vec<RawValue>` ([`IntoArguments`]).
+    /// Calls `method` at each receiver and waits for no answer. It is a [`super::ClientMethod`], whose arguments the
+    /// compiler checks, or a name with any arguments: a tuple of up to eight values, `()` for none, or a
+    /// `Vec<RawValue>` ([`super::IntoArguments`]).
     ///
     /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
     /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
     /// such a call for a broken message and hang up), when the backplane is needed and away, or when this came from a
     /// [`HubContext`] that has no hub yet.
-    pub async fn send(&self, method: &str, arguments: impl IntoArguments) -> Result<(), SendError> {
-        if method.is_empty() {
+    pub async fn send<A>(&self, method: impl Callable<A>, arguments: A) -> Result<(), SendError> {
+        let name = method.method_name();
+        if name.is_empty() {
             return Err(SendError::Value(ValueError("the method to call has an empty name".to_owned())));
         }
-        let arguments = arguments.into_arguments().map_err(SendError::Value)?;
-        self.delivery()?.send(&self.target, method, arguments).await
+        let arguments = method.values(arguments).map_err(SendError::Value)?;
+        self.delivery()?.send(&self.target, name, arguments).await
     }
 
     pub(super) fn delivery(&self) -> Result<&Delivery, SendError> {

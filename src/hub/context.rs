@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(clients.all().send("M", ()).await, Err(SendError::NotAttached));
         assert_eq!(groups.add("me", "g").await, Err(SendError::NotAttached));
         assert_eq!(groups.remove("me", "g").await, Err(SendError::NotAttached));
-        let asked = clients.client("me").invoke::<i32>("M", ()).await;
+        let asked = clients.client("me").invoke::<i32, _>("M", ()).await;
         assert_eq!(asked, Err(HubError::from(SendError::NotAttached)));
         let told = SendError::NotAttached.to_string();
         assert!(told.contains("HubRoute::context") && told.contains("build"), "{told}");

@@ -8,6 +8,7 @@
 //! | [`clients`] | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
 //! | [`context`] | [`HubContext`]: the same from outside of a call |
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
+//! | [`client_method`] | [`ClientMethod`]: a method of clients with its types |
 //! | `asking` | what a call gives up while it asks |
 //! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
 //! | [`methods`] | [`Methods`]: a hub made of typed async functions |
@@ -24,6 +25,7 @@ pub(crate) mod asking;
 pub mod caller;
 pub(crate) mod cancellation;
 pub mod client;
+pub mod client_method;
 pub mod clients;
 pub mod context;
 pub mod declared;
@@ -49,6 +51,7 @@ pub use axum::extract::FromRef;
 pub use caller::{Caller, RequestInfo};
 pub use cancellation::Cancellation;
 pub use client::Client;
+pub use client_method::{Callable, ClientMethod};
 pub use clients::{Audience, Clients, Groups};
 pub use context::HubContext;
 pub use declared::Declared;
@@ -59,7 +62,7 @@ pub use methods::Methods;
 pub use parameters::{Inputs, Items, Parameter, State};
 pub use route::HubRoute;
 pub use upload::Upload;
-pub use values::{Argument, IntoArguments, IntoValue};
+pub use values::{Argument, ArgumentFor, ArgumentsFor, IntoArguments, IntoValue};
 
 use crate::config::Authorize;
 use crate::protocol::RawValue;

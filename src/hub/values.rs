@@ -70,8 +70,71 @@ impl IntoArguments for () {
     }
 }
 
+/// One argument of a [`super::ClientMethod`] that declares the type `T` for it: a `T`, or a borrowed form of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `{T}`, which the client method declares for this argument",
+    label = "an argument of another type"
+)]
+pub trait ArgumentFor<T> {
+    /// Writes the value, as [`IntoValue::into_value`].
+    fn into_value_for(self) -> Result<RawValue, ValueError>;
+}
+
+impl<T: IntoValue> ArgumentFor<T> for T {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        self.into_value()
+    }
+}
+
+impl<T: Serialize> ArgumentFor<T> for &T {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        RawValue::new(self)
+    }
+}
+
+impl ArgumentFor<String> for &str {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        RawValue::new(self)
+    }
+}
+
+impl ArgumentFor<Option<String>> for Option<&str> {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        RawValue::new(&self)
+    }
+}
+
+impl<T: Serialize> ArgumentFor<Vec<T>> for &[T] {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        RawValue::new(self)
+    }
+}
+
+impl<T: Serialize, const N: usize> ArgumentFor<Vec<T>> for [T; N] {
+    fn into_value_for(self) -> Result<RawValue, ValueError> {
+        RawValue::new(&self[..])
+    }
+}
+
+/// The arguments of a [`super::ClientMethod`] that declares the tuple `Args` of types for them: a tuple with an
+/// [`ArgumentFor`] each.
+#[diagnostic::on_unimplemented(
+    message = "the arguments `{Self}` are not those that the client method declares: `{Args}`",
+    label = "arguments of other types, or another number of them"
+)]
+pub trait ArgumentsFor<Args> {
+    /// One raw value for each argument.
+    fn into_values(self) -> Result<Vec<RawValue>, ValueError>;
+}
+
+impl ArgumentsFor<()> for () {
+    fn into_values(self) -> Result<Vec<RawValue>, ValueError> {
+        Ok(Vec::new())
+    }
+}
+
 macro_rules! tuples {
-    ($($($name:ident)+;)*) => {$(
+    ($($($name:ident $declared:ident)+;)*) => {$(
         impl<$($name: IntoValue),+> IntoArguments for ($($name,)+) {
             fn into_arguments(self) -> Result<Vec<RawValue>, ValueError> {
                 #[allow(non_snake_case, reason = "type names serve as variable names")]
@@ -79,17 +142,25 @@ macro_rules! tuples {
                 Ok(vec![$($name.into_value()?),+])
             }
         }
+
+        impl<$($declared, $name: ArgumentFor<$declared>),+> ArgumentsFor<($($declared,)+)> for ($($name,)+) {
+            fn into_values(self) -> Result<Vec<RawValue>, ValueError> {
+                #[allow(non_snake_case, reason = "type names serve as variable names")]
+                let ($($name,)+) = self;
+                Ok(vec![$($name.into_value_for()?),+])
+            }
+        }
     )*};
 }
 tuples! {
-    A;
-    A B;
-    A B C;
-    A B C D;
-    A B C D E;
-    A B C D E F;
-    A B C D E F G;
-    A B C D E F G H;
+    A TA;
+    A TA B TB;
+    A TA B TB C TC;
+    A TA B TB C TC D TD;
+    A TA B TB C TC D TD E TE;
+    A TA B TB C TC D TD E TE F TF;
+    A TA B TB C TC D TD E TE F TF G TG;
+    A TA B TB C TC D TD E TE F TF G TG H TH;
 }
 
 #[cfg(test)]
@@ -128,5 +199,18 @@ mod tests {
         assert_eq!(arguments[2].to::<Vec<bool>>().unwrap(), [true]);
         assert_eq!(arguments[3].to::<Option<u8>>().unwrap(), None);
         assert!(().into_arguments().unwrap().is_empty());
+    }
+
+    #[test]
+    fn declared_arguments_may_be_borrowed() {
+        type Declared = (String, Option<String>, Vec<u8>, Vec<u8>, i64, bool, RawValue, Vec<String>);
+        let (raw, list) = (json("1E+2"), vec!["x".to_owned()]);
+        let borrowed = ("a", Some("b"), &[1, 2][..], [3], 4, &true, raw.clone(), &list);
+        let owned: Declared =
+            ("a".to_owned(), Some("b".to_owned()), vec![1, 2], vec![3], 4, true, raw.clone(), list.clone());
+        let values = ArgumentsFor::<Declared>::into_values(borrowed).unwrap();
+        assert_eq!(values, ArgumentsFor::<Declared>::into_values(owned.clone()).unwrap());
+        assert_eq!(values, owned.into_arguments().unwrap());
+        assert_eq!(values[6], raw);
     }
 }

@@ -139,7 +139,7 @@ async fn streams_end_fail_and_are_cancelled() {
 #[tokio::test]
 async fn answers_and_errors_of_clients_reach_the_hub() {
     let hub = Methods::new().method("Ask", |caller: Caller, id: String| async move {
-        caller.clients().client(id).invoke::<i64>("Question", ("?",)).await
+        caller.clients().client(id).invoke::<i64, _>("Question", ("?",)).await
     });
     let hub = TestHub::new(hub).unwrap();
     let (ann, bob) = (hub.connect().await.unwrap(), hub.connect().await.unwrap());

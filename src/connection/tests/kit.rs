@@ -170,7 +170,7 @@ impl HubMethod for TestMethod {
 impl TestHub {
     async fn ask(&self, caller: &Caller) {
         if self.asks {
-            let answer = caller.clients().caller().invoke::<RawValue>("Question", ()).await;
+            let answer = caller.clients().caller().invoke::<RawValue, _>("Question", ()).await;
             self.told.lock().unwrap().push(answer.unwrap_err().wire_text());
         }
     }

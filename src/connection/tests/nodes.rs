@@ -16,14 +16,14 @@ async fn two() -> (Node, Node) {
     let node = async |id: &str| {
         let hub = Methods::new()
             .method("Ask", |caller: Caller, id: String, question: RawValue| async move {
-                caller.clients().client(id).invoke::<RawValue>("Answer", (question,)).await
+                caller.clients().client(id).invoke::<RawValue, _>("Answer", (question,)).await
             })
             .method("Tell", |caller: Caller, id: String, value: RawValue| async move {
                 caller.clients().client(id).send("Told", (value,)).await?;
                 Ok(())
             })
             .method("Number", |caller: Caller, id: String| async move {
-                caller.clients().client(id).invoke::<i32>("Answer", ()).await
+                caller.clients().client(id).invoke::<i32, _>("Answer", ()).await
             });
         let (backplane, arrived) = bus.node(id.into());
         let options = HubOptions { detailed_errors: true, ..HubOptions::default() };

@@ -326,7 +326,7 @@ async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
     let hub = Methods::new().on_connected(move |caller: Caller| {
         let keep = keep.clone();
         async move {
-            let early = caller.clients().caller().invoke::<i32>("Question", ()).await.unwrap_err();
+            let early = caller.clients().caller().invoke::<i32, _>("Question", ()).await.unwrap_err();
             assert!(early.to_string().contains("inside OnConnectedAsync"), "{early}");
             *keep.lock().unwrap() = Some(caller);
             Ok(())
@@ -336,7 +336,7 @@ async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
     let mut client = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await;
     assert!(client.all().await.is_empty());
     let caller = kept.lock().unwrap().take().unwrap();
-    let asking = tokio::spawn(async move { caller.clients().caller().invoke::<i32>("Question", ()).await });
+    let asking = tokio::spawn(async move { caller.clients().caller().invoke::<i32, _>("Question", ()).await });
     let question = r#"{"type":1,"invocationId":"s1","target":"Question","arguments":[]}"#;
     assert_eq!(client.next().await.as_deref(), Some(question));
     client.send(r#"{"type":3,"invocationId":"s1","result":7}"#).await;
