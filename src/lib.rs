@@ -20,7 +20,7 @@
 //! | 4 | [`registry`], [`backplane`] | who is here; what moves envelopes between nodes |
 //! | 3 | [`session`], [`liveness`], [`outbox`], [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
 //! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
-//! | 1 | [`protocol`], [`target`] | the hub protocol's bytes; whom a message is for |
+//! | 1 | [`protocol`], [`target`], [`hub_path`] | the hub protocol's bytes; whom a message is for; where clients find a hub |
 //! | 0 | [`ids`], `exception`, `logging` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines |
 //!
 //! # As a library
@@ -51,6 +51,7 @@ pub(crate) mod exception;
 pub mod ids;
 pub(crate) mod logging;
 
+pub mod hub_path;
 pub mod protocol;
 pub mod target;
 

@@ -18,14 +18,13 @@ use http::{HeaderValue, Method, StatusCode};
 
 pub use health::Readiness;
 
+use crate::hub_path::{HEALTHZ, METRICS, READYZ};
 #[cfg(feature = "metrics")]
 use crate::metrics::Format;
 use crate::metrics::Metrics;
 
 /// The paths of health and readiness.
-const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
-/// The path of the numbers.
-const METRICS: &str = "/metrics";
+const HEALTH: [&str; 2] = [HEALTHZ, READYZ];
 
 /// The pages of one server.
 #[derive(Clone, Debug)]
@@ -46,8 +45,8 @@ impl Api {
     /// Answers what operators ask: health, readiness, metrics. None: the path is none of these.
     pub fn handle(&self, request: &Request) -> Option<Response> {
         Some(match request.uri().path() {
-            "/healthz" if self.health_pages => only_get(request, health::alive),
-            "/readyz" if self.health_pages => only_get(request, || self.readiness.page()),
+            HEALTHZ if self.health_pages => only_get(request, health::alive),
+            READYZ if self.health_pages => only_get(request, || self.readiness.page()),
             #[cfg(feature = "metrics")]
             METRICS if self.metrics_page => only_get(request, || self.scrape(request)),
             _ => return None,

@@ -9,9 +9,10 @@ use super::options::{self, Options};
 use super::parse::{self, Parsed};
 use super::problem::Problem;
 use super::reader::Reader;
+use crate::hub_path::{self, HubPath};
 
-/// Paths of the server itself.
-const TAKEN: &[&str] = &["/healthz", "/readyz", "/metrics"];
+/// Pages of the server itself, in whose place no hub may stand.
+const PAGES: [&str; 3] = [hub_path::HEALTHZ, hub_path::READYZ, hub_path::METRICS];
 
 /// All hubs, in the order they were declared.
 /// `checked` tells whether there are keys to check tokens with.
@@ -52,9 +53,11 @@ fn read_hub(
         reader.problems.push(Problem::of_key(key, Some(origin.clone()), "a hub needs a name"));
     }
     let implied = format!("/{name}");
-    let (path, mut path_origin) = reader.take(&mut table, "path", (implied.clone(), Origin::Default), path);
+    let by_name = HubPath::parse_plain(&implied);
+    let fallback = by_name.clone().unwrap_or_else(|_| HubPath::stand_in(&implied));
+    let (path, mut path_origin) = reader.take(&mut table, "path", (fallback, Origin::Default), path);
     if path_origin == Origin::Default {
-        if let Err(expected) = check_path(&implied) {
+        if let Err(expected) = by_name {
             let text = format!("the hub's name makes no path ({}: {expected}); set one", node::quoted(&implied));
             reader.problems.push(Problem::of_key(table.key("path"), Some(origin.clone()), text));
         }
@@ -104,23 +107,8 @@ fn read_hub(
     (hub, path_origin, named)
 }
 
-fn path(node: &Node) -> Parsed<String> {
-    let text = parse::text(node)?;
-    check_path(&text)?;
-    // Paths are matched without a trailing slash.
-    Ok(if text.len() > 1 { text.trim_end_matches('/').to_owned() } else { text })
-}
-
-fn check_path(path: &str) -> Parsed<()> {
-    let Some(rest) = path.strip_prefix('/') else { return Err("must begin with /".to_owned()) };
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()+,;=:@".contains(c);
-    if let Some(wrong) = rest.chars().find(|c| !allowed(*c)) {
-        return Err(format!("must be a plain URL path; {wrong:?} cannot stand in it"));
-    }
-    if path.contains("//") {
-        return Err("must not have // in it".to_owned());
-    }
-    Ok(())
+fn path(node: &Node) -> Parsed<HubPath> {
+    HubPath::parse_plain(&parse::text(node)?).map_err(|error| error.to_string())
 }
 
 /// No two hubs share a path, a negotiate address or a name on the backplane, and none hides a page of the server.
@@ -132,25 +120,23 @@ fn check_apart(
     others: &[HubConfig],
     demo: bool,
 ) {
-    let path = hub.path.to_lowercase();
     let mut wrong = |key: String, origin: &Origin, text: String| {
         reader.problems.push(Problem::of_key(key, Some(origin.clone()), text));
     };
-    let path_key = format!("{key}.path");
-    let shown = node::quoted(&hub.path);
-    if TAKEN.contains(&path.as_str()) {
+    let (path, path_key) = (&hub.path, format!("{key}.path"));
+    let shown = node::quoted(path.as_str());
+    if PAGES.iter().any(|page| path.is_page(page)) {
         wrong(path_key.clone(), place, format!("{shown} is a page of the server itself; choose another path"));
     }
-    if path == "/" && demo {
+    if path.as_str() == "/" && demo {
         let text = "\"/\" is the demo page while `demo` is true; choose another path or set demo = false";
         wrong(path_key.clone(), place, text.to_owned());
     }
     for other in others {
-        let (theirs, name) = (other.path.to_lowercase(), node::quoted(&other.name));
-        let negotiate = |path: &str| format!("{}/negotiate", path.trim_end_matches('/'));
-        if theirs == path {
+        let name = node::quoted(&other.name);
+        if other.path == *path {
             wrong(path_key.clone(), place, format!("{shown} is the path of the hub {name} too; each needs its own"));
-        } else if negotiate(&theirs) == path || negotiate(&path) == theirs {
+        } else if other.path.collides_with(path) {
             wrong(path_key.clone(), place, format!("{shown} collides with the negotiate address of the hub {name}"));
         }
         if other.backplane_name == hub.backplane_name {

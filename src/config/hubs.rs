@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::auth::{Authorize, GroupPattern};
 use super::steps::{MethodConfig, Step};
+use crate::hub_path::HubPath;
 use crate::protocol::{Protocol, TransportKind};
 
 /// One declared hub: `[hubs.NAME]`.
@@ -12,8 +13,8 @@ use crate::protocol::{Protocol, TransportKind};
 pub struct HubConfig {
     /// The table's name.
     pub name: String,
-    /// Where clients find it; begins with `/`.
-    pub path: String,
+    /// Where clients find it.
+    pub path: HubPath,
     /// Its name on the backplane.
     pub backplane_name: String,
     /// Its options, `[hub_defaults]` applied.

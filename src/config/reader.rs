@@ -8,6 +8,7 @@ use super::node::{self, Entry, Node, Origin, Value};
 use super::parse::Parsed;
 use super::problem::{Problem, suggestion};
 use super::{LogFormat, OriginPattern, WebSocketOrigins};
+use crate::hub_path::HubPath;
 use crate::protocol::{Protocol, TransportKind};
 
 /// A key, its effective value, and where that came from.
@@ -152,6 +153,12 @@ impl Show for Option<usize> {
 impl Show for String {
     fn show(&self) -> String {
         node::quoted(self)
+    }
+}
+
+impl Show for HubPath {
+    fn show(&self) -> String {
+        node::quoted(self.as_str())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
 use crate::hub::HubRoute;
 use crate::hub::declared::Declared;
+use crate::hub_path::HubPath;
 use crate::ids::{HubName, NodeId};
 use crate::logging::RateLimiter;
 use crate::metrics::Metrics;
@@ -37,6 +38,7 @@ impl Builder {
     pub async fn build(mut self) -> Result<Server, ServeError> {
         let hubs: Vec<HubRoute> = declared(&self.config).chain(std::mem::take(&mut self.hubs)).collect();
         let paths = self.claim_paths(&hubs)?;
+        let (hub_paths, raw_paths) = paths.as_slice().split_at(hubs.len());
         check_names(&hubs)?;
         check_definitions(&hubs)?;
         self.check_options(&hubs)?;
@@ -51,9 +53,9 @@ impl Builder {
         let joined = link::join(&self.config.backplane, node.id.clone(), names.collect(), node.metrics.backplane());
         let (backplane, inbound) = joined.await?;
 
-        let hosts = self.hosts(&hubs, &node, &backplane);
+        let hosts = self.hosts(&hubs, hub_paths, &node, &backplane);
         attach_contexts(&hubs, &hosts)?;
-        let transports = Arc::new(self.transports(&hosts, authenticator, rules)?);
+        let transports = Arc::new(self.transports(&hosts, raw_paths, authenticator, rules)?);
         let phase = PhaseWatch::default();
         let background = Background::start(Parts {
             transports: &transports,
@@ -90,8 +92,8 @@ struct Node {
 // === checks ===
 
 impl Builder {
-    /// Enters the paths of hubs, then those of raw connections.
-    fn claim_paths(&self, hubs: &[HubRoute]) -> Result<Paths, ServeError> {
+    /// The paths of the hubs, then those of the raw connections.
+    fn claim_paths(&self, hubs: &[HubRoute]) -> Result<Vec<HubPath>, ServeError> {
         let mut paths = Paths::new(Api::reserved(self.health, self.metrics));
         for hub in hubs {
             paths.claim(&hub.path, &format!("the hub {:?}", hub.hub_name()))?;
@@ -99,7 +101,7 @@ impl Builder {
         for raw in &self.raw {
             paths.claim(&raw.path, "a raw connection")?;
         }
-        Ok(paths)
+        Ok(paths.claimed())
     }
 
     fn check_options(&self, hubs: &[HubRoute]) -> Result<(), ServeError> {
@@ -186,17 +188,25 @@ impl Builder {
     }
 
     /// The hubs, each with everything its connections need.
-    fn hosts(&self, hubs: &[HubRoute], node: &Node, backplane: &Arc<dyn Backplane>) -> Vec<NamedHub> {
+    fn hosts(
+        &self,
+        hubs: &[HubRoute],
+        paths: &[HubPath],
+        node: &Node,
+        backplane: &Arc<dyn Backplane>,
+    ) -> Vec<NamedHub> {
         let host = |route: &HubRoute| {
             let (options, metrics) = (self.options(route).clone(), node.metrics.hub(route.hub_name()));
             HubHost::new(route, options, self.user_id.clone(), node.id.clone(), backplane.clone(), metrics)
         };
-        hubs.iter().map(|route| NamedHub { path: route.path.clone(), host: Arc::new(host(route)) }).collect()
+        let named = |(route, path): (&HubRoute, &HubPath)| NamedHub { path: path.clone(), host: Arc::new(host(route)) };
+        hubs.iter().zip(paths).map(named).collect()
     }
 
     fn transports(
         &mut self,
         hosts: &[NamedHub],
+        raw_paths: &[HubPath],
         authenticator: Option<Arc<dyn Authenticate>>,
         rules: Vec<(String, Arc<Authorize>)>,
     ) -> Result<Transports, ServeError> {
@@ -210,12 +220,12 @@ impl Builder {
         for hub in hosts {
             transports.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
         }
-        for raw in std::mem::take(&mut self.raw) {
+        for (raw, path) in std::mem::take(&mut self.raw).into_iter().zip(raw_paths) {
             let options = raw.options.unwrap_or_else(|| self.config.hub_defaults.clone());
-            transports.add_raw(&raw.path, raw.connection, options).map_err(|taken| clash(&taken))?;
+            transports.add_raw(path, raw.connection, options).map_err(|taken| clash(&taken))?;
         }
         for (path, rule) in rules {
-            if !transports.authorize(&path, rule) {
+            if !HubPath::parse(&path).is_ok_and(|path| transports.authorize(&path, rule)) {
                 return Err(ServeError::Auth(format!("there is no hub and no raw connection at {path} to guard")));
             }
         }
@@ -251,7 +261,7 @@ impl Builder {
 /// The hubs of the configuration.
 fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
     config.hubs.iter().map(|hub| {
-        let mut route = HubRoute::new(hub.path.clone(), Declared::new(hub))
+        let mut route = HubRoute::new(hub.path.as_str(), Declared::new(hub))
             .name(hub.name.clone())
             .backplane_name(hub.backplane_name.clone())
             .options(hub.options.clone());
@@ -274,7 +284,7 @@ fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeErr
 
 /// The transports keep paths of their own, by the same rules.
 fn clash(taken: &DuplicatePath) -> ServeError {
-    ServeError::Path { path: taken.0.clone(), what: "a hub or raw connection".to_owned(), why: "is taken already" }
+    ServeError::PathTaken { path: taken.0.to_string(), what: "a hub or raw connection".to_owned() }
 }
 
 /// For the node's name on the backplane, which people read; it need not be unique.

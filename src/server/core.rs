@@ -11,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::jwks;
-use super::paths::Paths;
 use crate::api::Readiness;
 use crate::auth::Keyring;
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
@@ -19,6 +18,7 @@ use crate::close::CloseReason;
 use crate::connection::HubHost;
 use crate::delivery::inbound::Router;
 use crate::hub::HubContext;
+use crate::hub_path::HubPath;
 use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::phase::{Phase, PhaseWatch};
 use crate::transport::Transports;
@@ -31,7 +31,8 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 pub(super) struct Core {
     pub(super) transports: Arc<Transports>,
     pub(super) hubs: Vec<NamedHub>,
-    pub(super) paths: Paths,
+    /// Those of hubs and raw connections.
+    pub(super) paths: Vec<HubPath>,
     pub(super) backplane: Arc<dyn Backplane>,
     pub(super) metrics: Metrics,
     pub(super) phase: PhaseWatch,
@@ -45,18 +46,18 @@ pub(super) struct Core {
     pub(super) background: Background,
 }
 
-/// A hub with its path, as it was given.
+/// A hub with its path.
 #[derive(Clone, Debug)]
 pub(super) struct NamedHub {
-    pub(super) path: String,
+    pub(super) path: HubPath,
     pub(super) host: Arc<HubHost>,
 }
 
 impl Core {
     /// The context of the hub at a path.
     pub(super) fn hub_context(&self, path: &str) -> Option<HubContext> {
-        // Hubs are claimed before raw connections, so that places agree.
-        let hub = self.hubs.get(self.paths.position(path)?)?;
+        let path = HubPath::parse(path).ok()?;
+        let hub = self.hubs.iter().find(|hub| hub.path == path)?;
         Some(HubContext::of(hub.host.delivery.clone()))
     }
 }

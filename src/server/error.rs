@@ -3,18 +3,36 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::hub_path::HubPathError;
+
 /// Why a server could not be built, or could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A path that cannot be served.
-    #[error("the path {path:?} of {what} {why}")]
+    /// What was given as a path is none.
+    #[error("the path {path:?} of {what} {source}")]
     Path {
         /// The path as it was given.
         path: String,
         /// Whose it is: a hub or a raw connection, by name.
         what: String,
         /// What is wrong with it.
-        why: &'static str,
+        source: HubPathError,
+    },
+    /// Another hub or raw connection is at the path, or its clients would negotiate there.
+    #[error("the path {path:?} of {what} is taken already")]
+    PathTaken {
+        /// The path as it was given.
+        path: String,
+        /// Whose it is: a hub or a raw connection, by name.
+        what: String,
+    },
+    /// A page of the server itself is at the path.
+    #[error("the path {path:?} of {what} is one of the server's own pages")]
+    PathReserved {
+        /// The path as it was given.
+        path: String,
+        /// Whose it is: a hub or a raw connection, by name.
+        what: String,
     },
     /// Two hubs share a name on the backplane, and would hear each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]

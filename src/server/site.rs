@@ -19,6 +19,7 @@ use super::body::Bounded;
 use super::core::Core;
 use super::cors::Cors;
 use crate::api::Api;
+use crate::hub_path::HubPath;
 use crate::logging::RateLimiter;
 
 /// All that answers requests.
@@ -111,11 +112,7 @@ impl Site {
     /// Every path that it answers by itself, in the case it was given in.
     pub(super) fn paths(&self) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = self.api.paths().map(str::to_owned).collect();
-        for path in self.core.paths.iter() {
-            let path = path.strip_suffix('/').unwrap_or(path);
-            paths.extend(["", "/", "/negotiate", "/negotiate/"].map(|end| format!("{path}{end}")));
-        }
-        paths.remove("");
+        paths.extend(self.core.paths.iter().flat_map(HubPath::requests));
         paths
     }
 }

@@ -58,23 +58,23 @@ use self::table::Table;
 use crate::auth::Authenticate;
 use crate::close::CloseReason;
 use crate::config::{Authorize, HubOptions};
+use crate::hub_path::{HubPath, RequestPath};
 use crate::logging::RateLimiter;
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
 pub struct Transports {
-    /// By path, as [`query::fold_path`] writes it, without a slash at the end.
-    endpoints: HashMap<String, Arc<Endpoint>>,
+    endpoints: HashMap<HubPath, Arc<Endpoint>>,
     limits: Arc<Limits>,
     tasks: TaskTracker,
     /// How all endpoints know their users.
     guard: Guard,
 }
 
-/// Two endpoints may not have one path; letter case and a slash at the end do not make two.
+/// Two endpoints may not have one path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the path '{0}' is taken by another hub or raw connection")]
-pub struct DuplicatePath(pub String);
+pub struct DuplicatePath(pub HubPath);
 
 // === setting up ===
 
@@ -101,13 +101,13 @@ impl Transports {
 
     /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such
     /// path.
-    pub fn authorize(&mut self, path: &str, rule: Arc<Authorize>) -> bool {
-        let endpoint = self.endpoints.get_mut(&key(path)).and_then(Arc::get_mut);
+    pub fn authorize(&mut self, path: &HubPath, rule: Arc<Authorize>) -> bool {
+        let endpoint = self.endpoints.get_mut(path).and_then(Arc::get_mut);
         endpoint.map(|endpoint| endpoint.guard.policy = Some(rule)).is_some()
     }
 
     /// Serves a hub at a path, with the hub's own options.
-    pub fn add_hub(&mut self, path: &str, host: Arc<crate::connection::HubHost>) -> Result<(), DuplicatePath> {
+    pub fn add_hub(&mut self, path: &HubPath, host: Arc<crate::connection::HubHost>) -> Result<(), DuplicatePath> {
         let (name, options) = (host.name.clone(), host.options.clone());
         self.add(path, name, App::Hub(host), options)
     }
@@ -115,16 +115,16 @@ impl Transports {
     /// Serves a raw connection at a path. Of the options those about transports, timeouts and buffers count.
     pub fn add_raw(
         &mut self,
-        path: &str,
+        path: &HubPath,
         app: Arc<dyn RawConnection>,
         options: HubOptions,
     ) -> Result<(), DuplicatePath> {
-        self.add(path, path.to_owned(), App::Raw(app), options)
+        self.add(path, path.to_string(), App::Raw(app), options)
     }
 
-    fn add(&mut self, path: &str, name: String, app: App, options: HubOptions) -> Result<(), DuplicatePath> {
-        let Entry::Vacant(slot) = self.endpoints.entry(key(path)) else {
-            return Err(DuplicatePath(path.to_owned()));
+    fn add(&mut self, path: &HubPath, name: String, app: App, options: HubOptions) -> Result<(), DuplicatePath> {
+        let Entry::Vacant(slot) = self.endpoints.entry(path.clone()) else {
+            return Err(DuplicatePath(path.clone()));
         };
         let table = Table::new(options.disconnect_timeout, options.incoming_buffer_size);
         let (limits, tasks, guard) = (self.limits.clone(), self.tasks.clone(), self.guard.clone());
@@ -162,12 +162,11 @@ impl Transports {
 
     /// The endpoint of a path, and whether it is the path of its negotiate.
     fn endpoint(&self, path: &str) -> Option<(&Arc<Endpoint>, bool)> {
-        let path = key(path);
-        if let Some(endpoint) = self.endpoints.get(&path) {
+        let path = RequestPath::new(path);
+        if let Some(endpoint) = self.endpoints.get(path.hub()) {
             return Some((endpoint, false));
         }
-        // What is in front of `/negotiate` is taken as it is: `{hub}//negotiate` is no endpoint.
-        Some((self.endpoints.get(path.strip_suffix("/negotiate")?)?, true))
+        Some((self.endpoints.get(path.negotiated_hub()?)?, true))
     }
 
     /// Ends what has expired. To be called about once a second.
@@ -231,12 +230,6 @@ impl Transports {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-/// A path as the map has it.
-fn key(path: &str) -> String {
-    let folded = query::fold_path(path);
-    folded.strip_suffix('/').unwrap_or(&folded).to_owned()
 }
 
 #[cfg(test)]

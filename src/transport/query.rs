@@ -1,4 +1,4 @@
-//! How ASP.NET Core reads what clients put into URLs: query keys, numbers, booleans, and paths
+//! How ASP.NET Core reads what clients put into URLs: query keys, numbers and booleans
 //! (FINDINGS 2, HTTP; probes `negotiate`, `endpoint`).
 
 use http::Uri;
@@ -36,33 +36,6 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }
 
-/// A path in the one form it is looked up by: escapes decoded but for `%2F`, which is no slash, and lower case.
-pub(super) fn fold_path(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        match escape(bytes.get(at..at + 3)) {
-            Some(escaped) if escaped != b'/' => {
-                decoded.push(escaped);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).to_lowercase()
-}
-
-/// The byte that `%XX` stands for.
-fn escape(text: Option<&[u8]>) -> Option<u8> {
-    let [b'%', high, low] = text? else { return None };
-    let digit = |byte: u8| (byte as char).to_digit(16);
-    Some((digit(*high)? * 16 + digit(*low)?) as u8)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -97,12 +70,5 @@ mod tests {
         let is_set = |query: &str| flag(&format!("/chat?{query}").parse().unwrap(), "on");
         assert!(is_set("on=true") && is_set("ON=True") && is_set("on=%20TRUE%20"));
         assert!(!is_set("on=1") && !is_set("on") && !is_set("off=true") && !is_set("on=true&on=true"));
-    }
-
-    #[test]
-    fn paths_fold_to_one_form() {
-        assert_eq!(fold_path("/Ch%61t/NEGOTIATE"), "/chat/negotiate");
-        assert_eq!(fold_path("/chat%2Fnegotiate"), "/chat%2fnegotiate");
-        assert_eq!(fold_path("/%zz%4"), "/%zz%4");
     }
 }

@@ -1,7 +1,10 @@
 //! `redis://`, `rediss://` and `unix://`: `redis://[user[:password]@]host[:port][/database][?key=value&..]`,
 //! `unix:///path[?..]`. Names and values are percent-decoded; the query takes the keys of a connection string, and `db`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
 
 use super::keys::{Draft, host_and_port};
 
@@ -105,18 +108,9 @@ fn host(rest: &str, draft: &mut Draft) {
     }
 }
 
-/// Undoes percent-encoding; a plus is a plus.
+/// Undoes percent-encoding; a plus is a plus. None: a percent sign begins no escape, or the result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let hex = [bytes.next()?, bytes.next()?];
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            out.push((digit(hex[0])? * 16 + digit(hex[1])?) as u8);
-        } else {
-            out.push(byte);
-        }
-    }
-    String::from_utf8(out).ok()
+    let is_escape = |rest: &str| rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    let mut after_percent = text.split('%').skip(1);
+    after_percent.all(is_escape).then(|| percent_decode_str(text).decode_utf8().ok())?.map(Cow::into_owned)
 }

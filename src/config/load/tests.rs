@@ -260,7 +260,7 @@ fn every_key_is_read() {
     assert_eq!(chat.options.keep_alive_interval, Duration::from_secs(2));
     assert!(chat.options.detailed_errors && !other.options.detailed_errors);
     assert_eq!(chat.options.minimum_protocol_version, 1);
-    assert_eq!(other.path, "/x/Y");
+    assert_eq!(other.path.as_str(), "/x/Y");
     assert_eq!(other.options.keep_alive_interval, Duration::from_secs(1));
     assert_eq!(other.options.outgoing_buffer_size, None);
     assert_eq!(other.options.stateful_reconnect_buffer_size, usize::MAX);

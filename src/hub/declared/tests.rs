@@ -24,7 +24,7 @@ fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) 
 fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> Declared {
     Declared::new(&HubConfig {
         name: "chat".to_owned(),
-        path: "/chat".to_owned(),
+        path: "/chat".parse().unwrap(),
         backplane_name: "Chat.ChatHub".to_owned(),
         options: HubOptions::default(),
         authorize: None,

@@ -52,7 +52,7 @@ pub(super) struct Server {
 pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
     let (tell, told) = mpsc::unbounded_channel();
     let mut transports = Transports::new(most);
-    transports.add_raw("/echo", Arc::new(Echo(tell)), options).unwrap();
+    transports.add_raw(&"/echo".parse().unwrap(), Arc::new(Echo(tell)), options).unwrap();
     let transports = Arc::new(transports);
     let handler = {
         let transports = transports.clone();
