@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use futures_util::stream;
+use hubplane::RawValue;
+use hubplane::UserId;
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
 use hubplane::hub::{Caller, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
-use hubplane::ids::UserId;
-use hubplane::protocol::RawValue;
 use hubplane::server::Server;
 
 /// A replica of an ASP.NET Core farm.
@@ -54,13 +54,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(connection) => BackplaneConfig::Redis { connection, channel_prefix: options.prefix },
         None => BackplaneConfig::Memory,
     };
-    let config = Config { listen: options.listen, backplane, ..Config::default() };
-    let hub_options = HubOptions {
-        detailed_errors: options.detailed,
-        keep_alive_interval: Duration::try_from_secs_f64(options.keepalive)?,
-        allow_stateful_reconnects: options.stateful,
-        ..HubOptions::default()
-    };
+    let (mut config, mut hub_options) = (Config::default(), HubOptions::default());
+    (config.listen, config.backplane) = (options.listen, backplane);
+    hub_options.detailed_errors = options.detailed;
+    hub_options.keep_alive_interval = Duration::try_from_secs_f64(options.keepalive)?;
+    hub_options.allow_stateful_reconnects = options.stateful;
 
     let hub = facts(streams(groups(sends(chat(Methods::new())))));
     let server = Server::builder(config)

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::environment;
-use crate::config::load::{CheckConnection, Flags, Invalid, Loaded, Sources, load};
+use crate::config::load::{CheckConnection, ConfigError, Flags, Loaded, Sources, load};
 use crate::config::mask::mask;
 use clap::{Args, Parser, Subcommand};
 
@@ -145,7 +145,7 @@ fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
 }
 
 /// The whole configuration, from the sources of this process.
-fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded, Invalid> {
+fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded, ConfigError> {
     load(&Sources {
         flags,
         environment: &environment::of_process(),
@@ -155,7 +155,7 @@ fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded,
 }
 
 /// Prints every problem of a configuration.
-fn refuse(invalid: &Invalid) -> ExitCode {
+fn refuse(invalid: &ConfigError) -> ExitCode {
     for warning in &invalid.warnings {
         complain(format_args!("warning: {warning}"));
     }

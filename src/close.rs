@@ -13,7 +13,7 @@ use crate::protocol::{HubMessage, ProtocolError};
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CloseReason {
+pub(crate) enum CloseReason {
     /// Server code ended it: `Caller::abort`.
     Aborted,
     /// Its token ended, and `close_on_authentication_expiration` is on; the client may come again with a new one.
@@ -55,7 +55,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// The value of the metric label `reason`; a closed set.
-    pub fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Aborted => "aborted",
             Self::AuthenticationExpired => "authentication_expired",
@@ -76,7 +76,7 @@ impl CloseReason {
     }
 
     /// The Close message the client gets; None where nothing can or may be sent any more (section 4.9).
-    pub fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
+    pub(crate) fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
         let (error, allow_reconnect) = match self {
             // A client that has ended its transport takes nothing more.
             Self::ClientClosed
@@ -107,7 +107,7 @@ impl CloseReason {
     }
 
     /// What the hub's `disconnected` is told: None for an orderly end (section 4.11).
-    pub fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         match self {
             Self::Aborted
             | Self::AuthenticationExpired
@@ -177,7 +177,7 @@ impl fmt::Display for CloseReason {
 
 /// Ends one connection from anywhere: the first reason given counts. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct CloseSignal(Arc<Shared>);
+pub(crate) struct CloseSignal(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -187,12 +187,12 @@ struct Shared {
 
 impl CloseSignal {
     /// Asks the connection to end. Later calls change nothing.
-    pub fn close(&self, reason: CloseReason) {
+    pub(crate) fn close(&self, reason: CloseReason) {
         self.close_first(reason);
     }
 
     /// As [`CloseSignal::close`]; true: nobody had asked before.
-    pub fn close_first(&self, reason: CloseReason) -> bool {
+    pub(crate) fn close_first(&self, reason: CloseReason) -> bool {
         let first = self.0.reason.set(reason).is_ok();
         if first {
             self.0.told.notify_waiters();
@@ -201,12 +201,12 @@ impl CloseSignal {
     }
 
     /// The reason, once there is one.
-    pub fn reason(&self) -> Option<&CloseReason> {
+    pub(crate) fn reason(&self) -> Option<&CloseReason> {
         self.0.reason.get()
     }
 
     /// Waits for the reason.
-    pub async fn closed(&self) -> CloseReason {
+    pub(crate) async fn closed(&self) -> CloseReason {
         loop {
             let told = self.0.told.notified();
             tokio::pin!(told);

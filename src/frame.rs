@@ -9,7 +9,7 @@ use crate::protocol::{HubMessage, Protocol, RawValue, ValueError};
 
 /// What a transport puts around one hub message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// Nothing: polls, where messages follow each other in the body.
     Raw,
     /// An unmasked WebSocket frame, text for JSON and binary for MessagePack.
@@ -20,7 +20,7 @@ pub enum Framing {
 
 /// How bytes leave for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoding {
+pub(crate) struct Encoding {
     /// The hub protocol of its handshake.
     pub protocol: Protocol,
     /// What its transport puts around a message.
@@ -29,7 +29,7 @@ pub struct Encoding {
 
 /// One message on its way out. Cloning shares the encoded bytes.
 #[derive(Clone, Debug)]
-pub struct Frame(Arc<Inner>);
+pub(crate) struct Frame(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -44,13 +44,13 @@ struct Inner {
 
 impl Frame {
     /// A message of this node. Nothing is encoded yet.
-    pub fn new(message: HubMessage) -> Self {
+    pub(crate) fn new(message: HubMessage) -> Self {
         Self::with(Some(message))
     }
 
     /// An invocation that came from another node, already framed by the hub protocol, in one protocol or both
     /// (reference/redis-backplane.md A.3). One that is missing is made from the other when a client needs it.
-    pub fn encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
+    pub(crate) fn encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
         let frame = Self::with(None);
         for (protocol, bytes) in parts {
             // A protocol named twice: the first counts.
@@ -74,17 +74,17 @@ impl Frame {
 impl Frame {
     /// Whether stateful reconnect counts it ([`HubMessage::is_trackable`]). What comes from other nodes is always an
     /// invocation.
-    pub fn is_trackable(&self) -> bool {
+    pub(crate) fn is_trackable(&self) -> bool {
         self.0.message.as_ref().is_none_or(HubMessage::is_trackable)
     }
 
     /// The message with its hub framing (0x1E or length), as the backplane carries it.
-    pub fn raw(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
+    pub(crate) fn raw(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
         self.0.raw[slot(protocol)].get_or_init(|| self.encode(protocol)).clone()
     }
 
     /// The bytes that go to a client of that encoding.
-    pub fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
+    pub(crate) fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
         let made = match encoding.framing {
             Framing::Raw => return self.raw(encoding.protocol),
             Framing::WebSocket => &self.0.websocket[slot(encoding.protocol)],
@@ -124,7 +124,7 @@ fn slot(protocol: Protocol) -> usize {
 // === framing ===
 
 /// Bytes that are no [`Frame`], such as a handshake answer, as one message of a transport.
-pub fn framed(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
+pub(crate) fn framed(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
     match framing {
         Framing::Raw => Bytes::copy_from_slice(payload),
         Framing::WebSocket => websocket_frame(payload, binary),
@@ -133,7 +133,7 @@ pub fn framed(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
 }
 
 /// One whole, unmasked WebSocket message (RFC 6455, section 5.2).
-pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
+pub(crate) fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 10);
     out.put_u8(if binary { 0x82 } else { 0x81 });
     match payload.len() {
@@ -154,7 +154,7 @@ pub fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
 /// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
 /// (reference/signalr-protocol.md 1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
 /// stream"), and what stood behind it would be lost.
-pub fn server_sent_event(payload: &[u8]) -> Bytes {
+pub(crate) fn server_sent_event(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 12);
     for line in payload.split(|byte| *byte == b'\n') {
         for part in line.strip_suffix(b"\r").unwrap_or(line).split(|byte| *byte == b'\r') {
@@ -168,13 +168,13 @@ pub fn server_sent_event(payload: &[u8]) -> Bytes {
 }
 
 /// The frame of a keep-alive ping; made once and shared.
-pub fn ping() -> Frame {
+pub(crate) fn ping() -> Frame {
     static PING: OnceLock<Frame> = OnceLock::new();
     PING.get_or_init(|| Frame::new(HubMessage::Ping)).clone()
 }
 
 /// A call that nobody waits for, to any number of clients.
-pub fn send(target: &str, arguments: Vec<RawValue>) -> Frame {
+pub(crate) fn send(target: &str, arguments: Vec<RawValue>) -> Frame {
     Frame::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
 }
 

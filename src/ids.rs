@@ -3,6 +3,12 @@
 //! All are cheap to clone (a shared `str`) and compared ordinally, as SignalR compares group names, user ids and
 //! connection ids. [`ConnectionToken`] is a secret: its `Debug` does not print it.
 
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "one macro makes the public and the private ones, all with the same methods"
+)]
+
 use std::fmt;
 use std::sync::Arc;
 

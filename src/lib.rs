@@ -13,8 +13,8 @@
 //! | --- | --- | --- |
 //! | 10 | `cli`, `main` | the command line |
 //! | 9 | [`server`], `telemetry` | assemble, bind, drain; logs |
-//! | 8 | [`transport`], [`api`], [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; clients in memory for tests of a hub |
-//! | 7 | [`connection`] | one task a client: read loop, write loop, calls in flight |
+//! | 8 | `transport`, `api`, [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; clients in memory for tests of a hub |
+//! | 7 | `connection` | one task a client: read loop, write loop, calls in flight |
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
 //! | 5 | [`delivery`] | local and remote sends as one act; group commands with acks |
 //! | 4 | [`registry`], [`backplane`] | who is here; what moves envelopes between nodes |
@@ -48,42 +48,67 @@
 //! be put around them.
 
 pub(crate) mod exception;
-pub mod ids;
-pub(crate) mod logging;
+mod ids;
+mod logging;
 
 pub mod hub_path;
-pub mod protocol;
-pub mod target;
+mod protocol;
+mod target;
 
-pub mod close;
+mod close;
 pub mod config;
-pub mod frame;
-pub mod metrics;
-pub mod phase;
-pub mod wire;
+mod frame;
+mod metrics;
+mod phase;
+mod wire;
 
 pub mod auth;
-pub mod liveness;
-pub mod outbox;
-pub mod session;
+mod liveness;
+mod outbox;
+mod session;
 
-pub mod backplane;
-pub mod registry;
+mod backplane;
+mod registry;
 
-pub mod delivery;
+mod delivery;
 
 pub mod hub;
 
-pub mod connection;
+mod connection;
 
-pub mod api;
+mod api;
 pub mod testing;
-pub mod transport;
+mod transport;
 
 pub mod server;
 #[cfg(feature = "cli")]
-pub mod telemetry;
+mod telemetry;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+
+// === the public API: everything else is private ===
+
+pub use backplane::BackplaneError;
+pub use config::{Config, HubOptions};
+pub use delivery::SendError;
+pub use hub::{Caller, Clients, Groups, Hub, HubContext, HubError, HubRoute, Methods};
+pub use ids::{ConnectionId, GroupName, UserId};
+#[cfg(feature = "metrics")]
+pub use metrics::{Format as MetricsFormat, Metrics};
+pub use protocol::{BindingError, Protocol, RawValue, TransportKind, ValueError};
+pub use server::{Server, ServerHandle};
+
+/// Byte connections without a hub protocol, served beside the hubs over the same transports.
+pub mod raw {
+    pub use crate::transport::{RawConnection, RawRoute, RawStream};
+}
+
+/// What the fuzz targets reach. It is no part of the API, and may change at any time.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
+    pub use crate::protocol::transcode::{check, transcode};
+    pub use crate::protocol::{Decoder, HubMessage, Invocation, Outcome, ProtocolError};
+}

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// The clocks of one connection. Written by its own task, read by the sweep.
 #[derive(Debug)]
-pub struct Liveness {
+pub(crate) struct Liveness {
     began: Instant,
     /// Whether the server pings at all; not on long polling.
     pings: bool,
@@ -25,7 +25,7 @@ pub struct Liveness {
 
 /// What a sweep has to do for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// Nothing.
     Nothing,
     /// Send a ping.
@@ -36,7 +36,7 @@ pub enum Due {
 
 impl Liveness {
     /// Starts with the handshake.
-    pub fn new(now: Instant, pings: bool) -> Self {
+    pub(crate) fn new(now: Instant, pings: bool) -> Self {
         Self {
             began: now,
             pings,
@@ -48,23 +48,23 @@ impl Liveness {
     }
 
     /// The client sent a ping.
-    pub fn pinged(&self) {
+    pub(crate) fn pinged(&self) {
         self.armed.store(true, Ordering::Relaxed);
     }
 
     /// A message of the client is being dispatched.
-    pub fn busy(&self) {
+    pub(crate) fn busy(&self) {
         self.busy.store(true, Ordering::Relaxed);
     }
 
     /// All that came has been dispatched; the client's clock starts anew.
-    pub fn idle(&self, now: Instant) {
+    pub(crate) fn idle(&self, now: Instant) {
         self.last_heard.store(self.millis(now), Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
     }
 
     /// What is due now. An answer of [`Due::Ping`] counts as the ping sent.
-    pub fn check(&self, now: Instant, keep_alive: Duration, client_timeout: Duration) -> Due {
+    pub(crate) fn check(&self, now: Instant, keep_alive: Duration, client_timeout: Duration) -> Due {
         let millis = self.millis(now);
         let silent = || millis.saturating_sub(self.last_heard.load(Ordering::Relaxed));
         if self.armed.load(Ordering::Relaxed)

@@ -33,7 +33,7 @@ const ACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The queue of one connection.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     state: Mutex<State>,
     /// How messages are framed until the handshake, and from then on.
     first_encoding: Encoding,
@@ -68,7 +68,7 @@ struct Waiting {
 
 /// Why something could not be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PushError {
+pub(crate) enum PushError {
     /// The bounds are reached, or the client has not acknowledged for too long: it must be closed. What was pushed is
     /// not queued.
     Full,
@@ -83,7 +83,7 @@ pub enum PushError {
 impl Outbox {
     /// An empty queue of the connection that `close` ends. `None` is no bound. The protocol of `encoding` is known
     /// after the handshake only: see [`Outbox::set_encoding`].
-    pub fn new(
+    pub(crate) fn new(
         encoding: Encoding,
         most_bytes: Option<usize>,
         most_messages: Option<usize>,
@@ -103,17 +103,17 @@ impl Outbox {
     }
 
     /// How messages are framed from now on, as the handshake has settled it; a second word changes nothing.
-    pub fn set_encoding(&self, encoding: Encoding) {
+    pub(crate) fn set_encoding(&self, encoding: Encoding) {
         let _ = self.encoding.set(encoding);
     }
 
     /// How messages are framed. Takes no lock.
-    pub fn encoding(&self) -> Encoding {
+    pub(crate) fn encoding(&self) -> Encoding {
         *self.encoding.get().unwrap_or(&self.first_encoding)
     }
 
     /// Queues a message. Never waits.
-    pub fn push(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) fn push(&self, frame: &Frame) -> Result<(), PushError> {
         // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
         let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
         self.put(Waiting { bytes, trackable: frame.is_trackable() }, |_| true)
@@ -121,13 +121,13 @@ impl Outbox {
 
     /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged: the
     /// answer to a handshake. It is taken while the connection is closing too, since the Close message must follow it.
-    pub fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
+    pub(crate) fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
         self.put_always(Waiting { bytes, trackable: false }, |_| true)
     }
 
     /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
     /// was none for 5 s because the client does not acknowledge.
-    pub async fn push_waiting(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) async fn push_waiting(&self, frame: &Frame) -> Result<(), PushError> {
         let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
         let trackable = frame.is_trackable();
         let high_water = HIGH_WATER.min(self.most_bytes);
@@ -141,7 +141,7 @@ impl Outbox {
 
     /// Queues an item of a stream. Beyond [`Outbox::push_waiting`] it waits until little enough is unacknowledged,
     /// and while there is no socket: what is kept then is kept for others.
-    pub async fn push_item(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) async fn push_item(&self, frame: &Frame) -> Result<(), PushError> {
         let may_go = |kept: &Retained, bytes| kept.is_attached() && kept.is_acknowledged(bytes);
         self.wait_to(|| {
             let state = self.lock();
@@ -218,7 +218,7 @@ impl Outbox {
     }
 
     /// Owes the peer a pong. Only the latest is kept.
-    pub fn push_pong(&self, framed: Bytes) {
+    pub(crate) fn push_pong(&self, framed: Bytes) {
         let mut state = self.lock();
         if state.finished {
             return;
@@ -230,7 +230,7 @@ impl Outbox {
 
     /// Takes nothing more; `last` is queued as the last message, whatever the bounds. What waits may still be
     /// written, and then [`Outbox::next`] ends.
-    pub fn finish(&self, last: Option<&Frame>) {
+    pub(crate) fn finish(&self, last: Option<&Frame>) {
         let last = last.and_then(|frame| frame.framed(self.encoding()).ok());
         let mut state = self.lock();
         if !state.finished {
@@ -251,18 +251,18 @@ impl Outbox {
 impl Outbox {
     /// From now on what is written is kept until it is acknowledged. `allowance` is how many bytes may be added while
     /// no socket is attached, and how many of a stream's may be unacknowledged.
-    pub fn keep_unacknowledged(&self, allowance: usize) {
+    pub(crate) fn keep_unacknowledged(&self, allowance: usize) {
         let most = self.most_bytes;
         self.lock().kept.get_or_insert_with(|| Box::new(Retained::new(allowance, most)));
     }
 
     /// Whether what is written is kept.
-    pub fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.lock().kept.is_some()
     }
 
     /// The client has everything up to this id. Of a client that does not acknowledge it means nothing.
-    pub fn acknowledge(&self, id: i64) {
+    pub(crate) fn acknowledge(&self, id: i64) {
         let mut state = self.lock();
         let waiting = state.bytes;
         let Some(kept) = &mut state.kept else { return };
@@ -273,7 +273,7 @@ impl Outbox {
 
     /// A socket is gone. Until [`Outbox::resume`] with a later one nothing is given out. Sockets that have been
     /// replaced already do not count.
-    pub fn detach(&self, socket: u64, now: Instant) {
+    pub(crate) fn detach(&self, socket: u64, now: Instant) {
         let mut state = self.lock();
         let waiting = state.bytes;
         if state.kept.as_mut().is_some_and(|kept| kept.detach(socket, now, waiting)) {
@@ -285,13 +285,13 @@ impl Outbox {
     }
 
     /// Since when no socket is attached.
-    pub fn detached_since(&self) -> Option<Instant> {
+    pub(crate) fn detached_since(&self) -> Option<Instant> {
         self.lock().kept.as_ref().and_then(|kept| kept.detached_since())
     }
 
     /// Begins with another socket: `batch` gets what that one must be sent first, the Sequence and everything that is
     /// not acknowledged. Nothing else may be sent before. False: the connection is ending, and has no use for it.
-    pub fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
+    pub(crate) fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
         let mut state = self.lock();
         if state.finished || self.is_closing() {
             return false;
@@ -328,7 +328,7 @@ impl Outbox {
     /// Waits until something is to be written and moves all of it into `batch`. False: it is finished and empty, or
     /// finished and without a socket.
     /// There is one writer; dropping the future loses nothing.
-    pub async fn next(&self, batch: &mut Vec<Bytes>) -> bool {
+    pub(crate) async fn next(&self, batch: &mut Vec<Bytes>) -> bool {
         loop {
             {
                 let mut guard = self.lock();
@@ -364,7 +364,7 @@ impl Outbox {
     }
 
     /// Ends when it is finished and nothing can be written any more, whether the wire is ready or not.
-    pub async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
@@ -376,8 +376,9 @@ impl Outbox {
         }
     }
 
+    #[cfg(test)]
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.pong.is_none()
     }

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 /// Where a server stands between start and end. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// It is not listening yet, or its parts are still being put together.
     Starting,
     /// It serves.
@@ -17,7 +17,7 @@ pub enum Phase {
 
 /// The phase of one server. Clones share it.
 #[derive(Clone, Debug)]
-pub struct PhaseWatch(watch::Sender<Phase>);
+pub(crate) struct PhaseWatch(watch::Sender<Phase>);
 
 impl Default for PhaseWatch {
     fn default() -> Self {
@@ -27,12 +27,12 @@ impl Default for PhaseWatch {
 
 impl PhaseWatch {
     /// The phase now.
-    pub fn get(&self) -> Phase {
+    pub(crate) fn get(&self) -> Phase {
         *self.0.borrow()
     }
 
     /// Moves on. A phase that is already behind us changes nothing.
-    pub fn advance(&self, to: Phase) {
+    pub(crate) fn advance(&self, to: Phase) {
         self.0.send_if_modified(|phase| {
             let forward = to > *phase;
             if forward {
@@ -43,7 +43,7 @@ impl PhaseWatch {
     }
 
     /// Waits until the phase is `at_least` this one.
-    pub async fn reached(&self, at_least: Phase) {
+    pub(crate) async fn reached(&self, at_least: Phase) {
         let mut receiver = self.0.subscribe();
         // The sender is `self`, so that the watch cannot end while this waits.
         let _ = receiver.wait_for(|phase| *phase >= at_least).await;

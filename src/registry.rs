@@ -16,7 +16,7 @@ use crate::session::received::Received;
 
 /// One connection as others see it.
 #[derive(Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its public id.
     pub id: ConnectionId,
     /// Whom it belongs to.
@@ -32,11 +32,11 @@ pub struct Member {
 }
 
 /// Receivers at one moment.
-pub type Snapshot = Arc<[Arc<Member>]>;
+pub(crate) type Snapshot = Arc<[Arc<Member>]>;
 
 /// How a push to a member went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     /// It is queued, or the connection is ending and wants nothing more.
     Yes,
     /// The member was too slow and is being closed; told once.
@@ -49,7 +49,7 @@ impl Member {
     /// Queues a message; a member whose queue is full is closed, alone. What a full queue could not take may be followed
     /// by a smaller message that would fit: that does not arrive without the one before it, since the outbox of a member
     /// that is being closed takes nothing.
-    pub fn push(&self, frame: &Frame) -> Pushed {
+    pub(crate) fn push(&self, frame: &Frame) -> Pushed {
         match self.outbox.push(frame) {
             Ok(()) | Err(PushError::Finished) => Pushed::Yes,
             Err(PushError::Full) if self.close.close_first(CloseReason::SlowClient) => Pushed::TooSlow,
@@ -61,7 +61,7 @@ impl Member {
 
 /// The connections of one hub on this node.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     state: Mutex<State>,
 }
 
@@ -91,7 +91,7 @@ struct Circle {
 
 impl Registry {
     /// Makes a connection known: from now on broadcasts reach it.
-    pub fn add(&self, member: Arc<Member>) {
+    pub(crate) fn add(&self, member: Arc<Member>) {
         let mut state = self.lock();
         state.everybody = None;
         if let Some(user) = &member.user {
@@ -101,7 +101,7 @@ impl Registry {
     }
 
     /// Forgets a connection and tells which groups it was in. None: it was not known.
-    pub fn remove(&self, id: &ConnectionId) -> Option<(Arc<Member>, Vec<GroupName>)> {
+    pub(crate) fn remove(&self, id: &ConnectionId) -> Option<(Arc<Member>, Vec<GroupName>)> {
         let mut state = self.lock();
         let Entry { member, groups } = state.connections.remove(id)?;
         state.everybody = None;
@@ -115,7 +115,7 @@ impl Registry {
     }
 
     /// Puts a connection into a group. None: it is not here; false: it was in it already.
-    pub fn join(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
+    pub(crate) fn join(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
         let mut state = self.lock();
         let entry = state.connections.get_mut(id)?;
         if !entry.groups.insert(group.clone()) {
@@ -127,7 +127,7 @@ impl Registry {
     }
 
     /// Takes a connection out of a group. None: it is not here; false: it was not in it.
-    pub fn leave(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
+    pub(crate) fn leave(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
         let mut state = self.lock();
         if !state.connections.get_mut(id)?.groups.remove(group) {
             return Some(false);
@@ -141,7 +141,7 @@ impl Registry {
 
 impl Registry {
     /// Everybody.
-    pub fn everybody(&self) -> Snapshot {
+    pub(crate) fn everybody(&self) -> Snapshot {
         let mut state = self.lock();
         if let Some(snapshot) = &state.everybody {
             return snapshot.clone();
@@ -152,17 +152,17 @@ impl Registry {
     }
 
     /// The members of a group; None where it has none here.
-    pub fn group(&self, name: &GroupName) -> Option<Snapshot> {
+    pub(crate) fn group(&self, name: &GroupName) -> Option<Snapshot> {
         self.lock().groups.get_mut(name).map(Circle::snapshot)
     }
 
     /// The connections of a user; None where it has none here.
-    pub fn user(&self, id: &UserId) -> Option<Snapshot> {
+    pub(crate) fn user(&self, id: &UserId) -> Option<Snapshot> {
         self.lock().users.get_mut(id).map(Circle::snapshot)
     }
 
     /// One connection.
-    pub fn connection(&self, id: &ConnectionId) -> Option<Arc<Member>> {
+    pub(crate) fn connection(&self, id: &ConnectionId) -> Option<Arc<Member>> {
         self.lock().connections.get(id).map(|entry| entry.member.clone())
     }
 

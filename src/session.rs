@@ -1,6 +1,6 @@
 //! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
 
-pub mod received;
+pub(crate) mod received;
 
 use bytes::BytesMut;
 
@@ -9,7 +9,7 @@ use crate::protocol::{Decoder, HubMessage, Protocol, ProtocolError};
 
 /// One client's incoming bytes, from its handshake on.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// What came and is not decoded yet; at most one message and one read long.
     buffer: BytesMut,
     /// Most bytes of one message; None is no limit.
@@ -22,7 +22,7 @@ pub struct Session {
 
 /// What a handshake is checked against.
 #[derive(Clone, Copy, Debug)]
-pub struct HandshakeRules<'a> {
+pub(crate) struct HandshakeRules<'a> {
     /// The protocols of the hub.
     pub protocols: &'a [Protocol],
     /// Whether the transport carries binary messages.
@@ -31,7 +31,7 @@ pub struct HandshakeRules<'a> {
 
 /// What a handshake has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handshaken {
+pub(crate) struct Handshaken {
     /// The hub protocol.
     pub protocol: Protocol,
     /// Its version. From [`STATEFUL_VERSION`] on the client acknowledges what it gets, if it was granted that.
@@ -39,7 +39,7 @@ pub struct Handshaken {
 }
 
 /// The version of the hub protocols that has Ack and Sequence (reference/signalr-protocol.md 2.2).
-pub const STATEFUL_VERSION: i32 = 2;
+pub(crate) const STATEFUL_VERSION: i32 = 2;
 
 /// The highest version of either hub protocol that the server speaks; there is no lowest
 /// (reference/signalr-protocol.md 2.2).
@@ -47,17 +47,17 @@ const HIGHEST_VERSION: i32 = 2;
 
 impl Session {
     /// A client from which nothing has come.
-    pub fn new(limit: Option<usize>) -> Self {
+    pub(crate) fn new(limit: Option<usize>) -> Self {
         Self { buffer: BytesMut::new(), limit, scanned: 0, decoder: Decoder::new(Protocol::Json, limit) }
     }
 
     /// Where what comes is appended.
-    pub fn buffer(&mut self) -> &mut BytesMut {
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
     /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
-    pub fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
+    pub(crate) fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
         let Some(request) = handshake::read_request(&mut self.buffer, self.limit, &mut self.scanned)? else {
             return Ok(None);
         };
@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// The next whole message. None: more bytes are needed. After an error the connection must end.
-    pub fn poll(&mut self) -> Result<Option<HubMessage>, ProtocolError> {
+    pub(crate) fn poll(&mut self) -> Result<Option<HubMessage>, ProtocolError> {
         let message = self.decoder.decode(&mut self.buffer)?;
         if message.is_none() && self.buffer.is_empty() {
             // An idle client keeps no memory here; a reader brings its own.
@@ -86,13 +86,13 @@ impl Session {
     }
 
     /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.buffer = BytesMut::new();
         self.decoder.restart();
     }
 
     /// The transport ended in good order: an error if it ended within a message (section 4.9).
-    pub fn end(&self) -> Result<(), ProtocolError> {
+    pub(crate) fn end(&self) -> Result<(), ProtocolError> {
         if self.buffer.is_empty() {
             return Ok(());
         }

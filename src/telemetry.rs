@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 /// Starts logging for the process. `filter` is in the syntax of `RUST_LOG`.
 ///
 /// An error says what is wrong: the filter, or that logging was started before. It never panics.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
+pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
     // On a terminal the subscriber decides whether there are colours; it honours NO_COLOR.
     let plain = !std::io::stderr().is_terminal();

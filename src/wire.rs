@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use bytes::{Bytes, BytesMut};
 
 /// Where a client's bytes come from. One reader, who may drop a `recv` half-way and call again: nothing is lost.
-pub trait Source: Send {
+pub(crate) trait Source: Send {
     /// Waits for bytes and appends them to `into`: any split, any number of messages at a time. At most some
     /// 64 KiB a call, so that what is buffered stays bounded. After an `Err` it is not called again, unless
     /// [`Source::renewed`] has given another socket.
@@ -23,7 +23,7 @@ pub trait Source: Send {
 
 /// Where bytes for a client go. One writer. What it gets is already framed for this transport
 /// ([`crate::frame::Encoding`]) and holds whole messages only.
-pub trait Sink: Send {
+pub(crate) trait Sink: Send {
     /// Waits until something could be sent now; a long poll is ready while a poll waits. May be dropped half-way.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
@@ -41,7 +41,7 @@ pub trait Sink: Send {
 /// has taken it up, and may still use it. Sockets are numbered from 0, the one the connection began with. Cheap to
 /// clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Resumption(Arc<AtomicU8>);
+pub(crate) struct Resumption(Arc<AtomicU8>);
 
 const GRANTED: u8 = 0;
 const OPEN: u8 = 1;
@@ -49,17 +49,17 @@ const OVER: u8 = 2;
 
 impl Resumption {
     /// The handshake has taken it up.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         let _ = self.0.compare_exchange(GRANTED, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The connection ends, or its handshake did without.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.0.store(OVER, Ordering::Release);
     }
 
     /// Whether another socket may take the connection over now.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.0.load(Ordering::Acquire) == OPEN
     }
 }
@@ -70,7 +70,7 @@ pub struct Gone;
 
 /// Why no more bytes will come from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceEnd {
+pub(crate) enum SourceEnd {
     /// In good order: a WebSocket close frame, a dropped event stream, a DELETE.
     Closed,
     /// The socket ended without the transport's own farewell.

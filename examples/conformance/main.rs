@@ -30,11 +30,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use futures_util::future::BoxFuture;
+use hubplane::TransportKind;
 use hubplane::config::{Authorize, Config, HubOptions};
 use hubplane::hub::{Caller, HubContext, HubError, HubRoute, Methods, RequestInfo};
-use hubplane::protocol::TransportKind;
+use hubplane::raw::{RawConnection, RawRoute, RawStream};
 use hubplane::server::Server;
-use hubplane::transport::{RawConnection, RawRoute, RawStream};
 
 use pages::Pages;
 
@@ -55,14 +55,12 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let Options { listen, keep_alive, signalr } = Options::parse();
-    let options = HubOptions {
-        detailed_errors: true,
-        allow_stateful_reconnects: true,
-        keep_alive_interval: Duration::try_from_secs_f64(keep_alive)?,
-        ..HubOptions::default()
-    };
-    let no_websockets =
-        HubOptions { transports: vec![TransportKind::ServerSentEvents, TransportKind::LongPolling], ..options.clone() };
+    let mut options = HubOptions::default();
+    options.detailed_errors = true;
+    options.allow_stateful_reconnects = true;
+    options.keep_alive_interval = Duration::try_from_secs_f64(keep_alive)?;
+    let mut no_websockets = options.clone();
+    no_websockets.transports = vec![TransportKind::ServerSentEvents, TransportKind::LongPolling];
     let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::client("nobody comes in here")) });
     let authorized = Methods::new().method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) });
 
@@ -70,7 +68,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let context = HubContext::new();
     let pages = Pages::new(context.clone(), signalr);
     let hub = |path, name, hub, options: &HubOptions| HubRoute::new(path, hub).name(name).options(options.clone());
-    let config = Config { listen, auth: auth.clone(), ..Config::default() };
+    let mut config = Config::default();
+    (config.listen, config.auth) = (listen, auth.clone());
     let server = Server::builder(config)
         .hub(hub("/testhub", "TestHub", test_hub::hub(), &options).context(&context))
         .hub(hub("/testhub-nowebsockets", "TestHub-NoWebSockets", test_hub::hub(), &no_websockets))

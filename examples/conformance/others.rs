@@ -31,7 +31,7 @@ pub(crate) fn weather() -> Methods {
             caller.clients().group(group).send("ReceiveMessage", ("System", notice)).await?;
             Ok(())
         })
-        .method("SendWeatherForecast", |caller: Caller, forecast: hubplane::protocol::RawValue| async move {
+        .method("SendWeatherForecast", |caller: Caller, forecast: hubplane::RawValue| async move {
             caller.clients().all().send("ReceiveWeatherForecast", (forecast,)).await?;
             Ok(())
         })
@@ -53,7 +53,7 @@ pub(crate) fn weather() -> Methods {
             caller.clients().caller().send("UploadComplete", (sum,)).await?;
             Ok(())
         })
-        .method("Echo", |_: Caller, value: hubplane::protocol::RawValue| async move { Ok(value) })
+        .method("Echo", |_: Caller, value: hubplane::RawValue| async move { Ok(value) })
         .method("Fail", |_: Caller, reason: String| async move { Err::<(), _>(HubError::client(reason)) })
 }
 

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
-use hubplane::auth::mint::{Wish, mint};
+use hubplane::auth::{Wish, mint};
 use hubplane::config::AuthConfig;
-use hubplane::config::auth::{Algorithm, KeyConfig, KeyMaterial};
+use hubplane::config::{Algorithm, KeyConfig, KeyMaterial};
 use hubplane::hub::HubContext;
 use serde_json::{Value, json};
 
@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 const SECRET: &str = "hubplane-conformance-key-of-32-bytes-or-more";
 
 pub(crate) fn auth() -> AuthConfig {
-    let key = KeyConfig { algorithm: Algorithm::HS256, material: KeyMaterial::Secret(SECRET.to_owned()) };
-    AuthConfig { keys: vec![key], ..AuthConfig::default() }
+    let mut auth = AuthConfig::default();
+    auth.keys = vec![KeyConfig::new(Algorithm::HS256, KeyMaterial::Secret(SECRET.to_owned()))];
+    auth
 }
 
 /// The pages, and the hub whose clients they ask.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use hubplane::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
+use hubplane::fuzzing::{HandshakeError, failure, read_request, read_response, request};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let whole = read_request(&mut BytesMut::from(data), Some(256), &mut 0);

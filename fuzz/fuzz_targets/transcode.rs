@@ -1,7 +1,7 @@
 //! Values: a byte that chooses the protocol, then the value.
 #![no_main]
 
-use hubplane::protocol::Protocol;
+use hubplane::Protocol;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Some((choice, value)) = data.split_first() {

@@ -1,8 +1,9 @@
 //! What must hold for any bytes, shared by the targets.
 
 use bytes::BytesMut;
-use hubplane::protocol::transcode::{check, transcode};
-use hubplane::protocol::{Decoder, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
+use hubplane::fuzzing::{check, transcode};
+use hubplane::fuzzing::{Decoder, HubMessage, Invocation, Outcome, ProtocolError};
+use hubplane::{Protocol, RawValue};
 
 /// Any bytes, in any split, give the same messages or the same error; and what was read can be written and read again.
 pub fn messages(protocol: Protocol, data: &[u8]) {

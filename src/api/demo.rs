@@ -22,26 +22,26 @@ const FILES: &[File] = &[
 
 /// One file of the page.
 #[derive(Debug)]
-pub struct File {
+pub(crate) struct File {
     path: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
 }
 
 /// The file served at this path.
-pub fn find(path: &str) -> Option<&'static File> {
+pub(crate) fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
 /// The paths of all files.
-pub fn paths() -> impl Iterator<Item = &'static str> {
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|file| file.path)
 }
 
 impl File {
     /// Browsers keep the file, and ask each time whether it is still the one: after an update of the server the
     /// page and its script must not come from two versions.
-    pub fn answer(&self, request: &HeaderMap) -> Response {
+    pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let tag = self.tag();
         let known = request.get_all(IF_NONE_MATCH).iter().any(|value| {
             let tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

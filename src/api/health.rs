@@ -23,7 +23,7 @@ pub(super) fn alive() -> Response {
 
 /// What a server's readiness depends on.
 #[derive(Clone, Debug)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     phase: PhaseWatch,
     link: watch::Receiver<LinkState>,
     keys: Option<Arc<Keyring>>,
@@ -31,19 +31,19 @@ pub struct Readiness {
 
 impl Readiness {
     /// Readiness by the server's phase and the backplane's link.
-    pub fn new(phase: PhaseWatch, link: watch::Receiver<LinkState>) -> Self {
+    pub(crate) fn new(phase: PhaseWatch, link: watch::Receiver<LinkState>) -> Self {
         Self { phase, link, keys: None }
     }
 
     /// And by whether published keys have come.
     #[must_use]
-    pub fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
+    pub(crate) fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
         self.keys = keys;
         self
     }
 
     /// What is not ready; empty when the server is.
-    pub fn reasons(&self) -> Vec<&'static str> {
+    pub(crate) fn reasons(&self) -> Vec<&'static str> {
         let phase = match self.phase.get() {
             Phase::Starting => Some("starting"),
             Phase::Ready => None,

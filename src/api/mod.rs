@@ -7,8 +7,8 @@
 //!
 //! `/metrics` is small enough to stand here.
 
-pub mod demo;
-pub mod health;
+pub(crate) mod demo;
+pub(crate) mod health;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,7 +16,7 @@ use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 
-pub use health::Readiness;
+pub(crate) use health::Readiness;
 
 use crate::hub_path::{HEALTHZ, METRICS, READYZ};
 #[cfg(feature = "metrics")]
@@ -28,7 +28,7 @@ const HEALTH: [&str; 2] = [HEALTHZ, READYZ];
 
 /// The pages of one server.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// What `/readyz` reads.
     pub readiness: Readiness,
     /// What `/metrics` tells.
@@ -43,7 +43,7 @@ pub struct Api {
 
 impl Api {
     /// Answers what operators ask: health, readiness, metrics. None: the path is none of these.
-    pub fn handle(&self, request: &Request) -> Option<Response> {
+    pub(crate) fn handle(&self, request: &Request) -> Option<Response> {
         Some(match request.uri().path() {
             HEALTHZ if self.health_pages => only_get(request, health::alive),
             READYZ if self.health_pages => only_get(request, || self.readiness.page()),
@@ -54,18 +54,18 @@ impl Api {
     }
 
     /// The paths that no hub and no raw connection may have beside these pages. A hub may stand in front of the demo.
-    pub fn reserved(health_pages: bool, metrics_page: bool) -> Vec<&'static str> {
+    pub(crate) fn reserved(health_pages: bool, metrics_page: bool) -> Vec<&'static str> {
         HEALTH.into_iter().filter(|_| health_pages).chain(metrics_page.then_some(METRICS)).collect()
     }
 
     /// The paths of all its pages.
-    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> {
         let pages = Self::reserved(self.health_pages, self.metrics_page);
         pages.into_iter().chain(demo::paths().filter(|_| self.demo))
     }
 
     /// Answers a file of the demo page, where it is on. None: there is no such file.
-    pub fn demo(&self, request: &Request) -> Option<Response> {
+    pub(crate) fn demo(&self, request: &Request) -> Option<Response> {
         let file = self.demo.then(|| demo::find(request.uri().path())).flatten()?;
         Some(only_get(request, || file.answer(request.headers())))
     }

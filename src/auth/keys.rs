@@ -23,7 +23,7 @@ const MOST: usize = 100;
 pub struct KeySet(Vec<Key>);
 
 /// One key.
-pub struct Key {
+pub(crate) struct Key {
     /// Its name in a published set. Configured keys have none, and are tried for every token.
     id: Option<String>,
     algorithms: Vec<Algorithm>,

@@ -3,19 +3,19 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | [`Tokens`]: from a token to a [`Principal`]; [`Authenticate`]: the seam for other ways |
-//! | [`principal`] | [`Principal`]: user, roles, claims |
-//! | [`keys`] | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
-//! | [`keyring`] | the keys that somebody else publishes, as they are now |
-//! | [`refused`] | why a token does not count, in the words of ASP.NET Core |
-//! | [`policy`] | `authorize` and `allowed_groups` |
-//! | [`mint`] | development tokens |
+//! | `principal` | [`Principal`]: user, roles, claims |
+//! | `keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
+//! | `keyring` | the keys that somebody else publishes, as they are now |
+//! | `refused` | why a token does not count, in the words of ASP.NET Core |
+//! | `policy` | `authorize` and `allowed_groups` |
+//! | `mint` | development tokens |
 
-pub mod keyring;
-pub mod keys;
-pub mod mint;
-pub mod policy;
-pub mod principal;
-pub mod refused;
+pub(crate) mod keyring;
+pub(crate) mod keys;
+pub(crate) mod mint;
+pub(crate) mod policy;
+pub(crate) mod principal;
+pub(crate) mod refused;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +28,9 @@ use serde_json::{Map, Value};
 
 use crate::config::auth::AuthConfig;
 
-pub use keyring::Keyring;
-pub use keys::KeySet;
+pub(crate) use keyring::Keyring;
+pub(crate) use keys::KeySet;
+pub use mint::{Wish, mint};
 pub use principal::Principal;
 pub use refused::Refused;
 

@@ -5,7 +5,7 @@ use crate::config::auth::{Authorize, GroupPattern};
 use crate::config::steps::{Part, Placeholder};
 
 /// Whether somebody fulfils a rule. Nobody anonymous does.
-pub fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
+pub(crate) fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
     let Some(principal) = principal else { return false };
     let role = rule.roles.is_empty() || rule.roles.iter().any(|role| principal.has_role(role));
     role && rule.claims.iter().all(|(name, values)| principal.claim(name).any(|held| values.contains(&held)))
@@ -13,7 +13,7 @@ pub fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
 
 /// What the placeholders of a pattern stand for.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
+pub(crate) struct Names<'a> {
     /// The caller's connection.
     pub connection: &'a str,
     /// The caller's user; a pattern that names it fits no group of an anonymous caller.
@@ -23,7 +23,7 @@ pub struct Names<'a> {
 }
 
 /// Whether a group is among those that patterns allow.
-pub fn allows(patterns: &[GroupPattern], names: Names<'_>, group: &str) -> bool {
+pub(crate) fn allows(patterns: &[GroupPattern], names: Names<'_>, group: &str) -> bool {
     patterns.iter().any(|pattern| fits(pattern, names, group).unwrap_or(false))
 }
 

@@ -16,13 +16,13 @@ use crate::ids::NodeId;
 const INBOUND: usize = 4096;
 
 /// One node that stands alone: nobody hears it and it hears nobody.
-pub fn single() -> (Arc<dyn Backplane>, InboundReceiver) {
+pub(crate) fn single() -> (Arc<dyn Backplane>, InboundReceiver) {
     Bus::default().node(NodeId::new("single"))
 }
 
 /// Joins nodes of one process. Clones are the same bus.
 #[derive(Clone, Debug, Default)]
-pub struct Bus(Arc<Mutex<Nodes>>);
+pub(crate) struct Bus(Arc<Mutex<Nodes>>);
 
 #[derive(Debug, Default)]
 struct Nodes {
@@ -45,7 +45,7 @@ impl fmt::Debug for Member {
 
 impl Bus {
     /// Adds a node.
-    pub fn node(&self, id: NodeId) -> (Arc<dyn Backplane>, InboundReceiver) {
+    pub(crate) fn node(&self, id: NodeId) -> (Arc<dyn Backplane>, InboundReceiver) {
         let (inbound, receiver) = mpsc::channel(INBOUND);
         let mut nodes = self.lock();
         let key = nodes.next;

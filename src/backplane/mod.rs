@@ -6,9 +6,9 @@
 //! | [`memory`] | nodes of one process: the default, and the double for tests |
 //! | `redis` | nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane |
 
-pub mod memory;
+pub(crate) mod memory;
 #[cfg(feature = "redis")]
-pub mod redis;
+pub(crate) mod redis;
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId}
 
 /// Where an envelope goes (reference/redis-backplane.md A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// The hub's name on the backplane.
     pub hub: HubName,
     /// Whom within the hub.
@@ -30,7 +30,7 @@ pub struct Topic {
 
 /// The channels of one hub.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Channel {
+pub(crate) enum Channel {
     /// Every node.
     All,
     /// The node that has this connection.
@@ -49,7 +49,7 @@ pub enum Channel {
 
 /// What travels.
 #[derive(Clone, Debug)]
-pub enum Envelope {
+pub(crate) enum Envelope {
     /// A message for clients.
     Deliver {
         /// Who does not get it; counts on [`Channel::All`] and [`Channel::Group`] only.
@@ -88,7 +88,7 @@ pub enum Envelope {
 
 /// Who wants the answer to a [`Envelope::Deliver`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
+pub(crate) struct ReplyTo {
     /// The invocation id inside the message.
     pub invocation: InvocationId,
     /// The node that asked, from the return channel's name. The channel itself is
@@ -98,7 +98,7 @@ pub struct ReplyTo {
 
 /// What a group command asks for; the number is the wire's (A.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupAction {
+pub(crate) enum GroupAction {
     /// 1
     Join,
     /// 2
@@ -107,7 +107,7 @@ pub enum GroupAction {
 
 /// An envelope that has arrived.
 #[derive(Clone, Debug)]
-pub struct Inbound {
+pub(crate) struct Inbound {
     /// On which topic.
     pub topic: Topic,
     /// What.
@@ -116,7 +116,7 @@ pub struct Inbound {
 
 /// Whether this node hears the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
+pub(crate) enum LinkState {
     /// Not connected yet, since the start.
     Connecting,
     /// Connected, and every wanted topic subscribed.
@@ -127,7 +127,7 @@ pub enum LinkState {
 
 /// What joins nodes. A constructor returns the backplane and the receiver of what arrives; that receiver is drained
 /// by one task, which must never wait for a client.
-pub trait Backplane: fmt::Debug + Send + Sync {
+pub(crate) trait Backplane: fmt::Debug + Send + Sync {
     /// Whether a node hears what it publishes itself. If so, a broadcast reaches the node's own clients when its
     /// echo arrives, so that all nodes see one order in each channel; if not, delivery serves them itself.
     fn echoes(&self) -> bool;
@@ -152,7 +152,7 @@ pub trait Backplane: fmt::Debug + Send + Sync {
 }
 
 /// Envelopes on their way to this node's delivery; bounded.
-pub type InboundReceiver = mpsc::Receiver<Inbound>;
+pub(crate) type InboundReceiver = mpsc::Receiver<Inbound>;
 
 /// Why something could not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use crate::config::effective;
-use crate::config::load::{DEFAULT_FILE, Invalid, Loaded};
+use crate::config::load::{ConfigError, DEFAULT_FILE, Loaded};
 
 use super::{complain, refuse, say};
 
 /// Prints the effective configuration, or every problem.
-pub(super) fn check(loaded: Result<Loaded, Invalid>) -> ExitCode {
+pub(super) fn check(loaded: Result<Loaded, ConfigError>) -> ExitCode {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(invalid) => return refuse(&invalid),

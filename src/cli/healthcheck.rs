@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::load::{Invalid, Loaded};
+use crate::config::load::{ConfigError, Loaded};
 use crate::config::mask::mask;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: u64 = 16 * 1024;
 
 /// Asks, says in one line what came, and exits with 0 or 1.
-pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded, Invalid>) -> ExitCode {
+pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> ExitCode {
     match ask(ready, url, loaded) {
         Ok(line) => {
             say(line);
@@ -30,7 +30,7 @@ pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded,
     }
 }
 
-fn ask(ready: bool, url: Option<&str>, loaded: Result<Loaded, Invalid>) -> Result<String, String> {
+fn ask(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> Result<String, String> {
     let page = if ready { "/readyz" } else { "/healthz" };
     let target = match (url, loaded) {
         // With an address at hand the configuration does not matter.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use crate::config::load::{Invalid, Loaded};
+use crate::config::load::{ConfigError, Loaded};
 use crate::config::{Config, HubConfig};
 use crate::server::{ServeError, Server, Shutdown, Signals};
 use crate::telemetry;
@@ -13,7 +13,7 @@ use super::{EX_CONFIG, complain, refuse, say};
 
 /// Runs the server until it is told to stop. Signals are caught before the configuration is read: none that comes
 /// while the server starts may end it without a word.
-pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, Invalid>) -> ExitCode {
+pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

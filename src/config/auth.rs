@@ -12,7 +12,7 @@ use super::steps::Template;
 pub use jsonwebtoken::Algorithm;
 
 /// The algorithms a key may have.
-pub const ALGORITHMS: [(&str, Algorithm); 12] = [
+pub(crate) const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("HS256", Algorithm::HS256),
     ("HS384", Algorithm::HS384),
     ("HS512", Algorithm::HS512),
@@ -32,6 +32,7 @@ const LEAST_RSA: usize = 266;
 
 /// `[auth]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuthConfig {
     /// Keys that tokens may be signed with, each bound to one algorithm.
     pub keys: Vec<KeyConfig>,
@@ -69,6 +70,7 @@ impl AuthConfig {
 
 /// A key and the one algorithm it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyConfig {
     /// No other algorithm is taken with this key, whatever a token says of itself.
     pub algorithm: Algorithm,
@@ -95,13 +97,18 @@ impl fmt::Debug for KeyMaterial {
 }
 
 impl KeyConfig {
+    /// A key for one algorithm. Whether the two fit is checked when a server is built.
+    pub fn new(algorithm: Algorithm, material: KeyMaterial) -> Self {
+        Self { algorithm, material }
+    }
+
     /// Whether the same key makes tokens and checks them.
     pub fn is_symmetric(&self) -> bool {
         matches!(self.algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
     }
 
     /// The key in the form that checks signatures. The error says what would be right, and holds nothing of the key.
-    pub fn decoding_key(&self) -> Result<DecodingKey, String> {
+    pub(crate) fn decoding_key(&self) -> Result<DecodingKey, String> {
         let name = algorithm_name(self.algorithm);
         let pem = match (&self.material, self.is_symmetric()) {
             (KeyMaterial::Secret(secret), true) => return Ok(DecodingKey::from_secret(secret.as_bytes())),
@@ -140,7 +147,7 @@ fn names_another_curve(pem: &str) -> bool {
 }
 
 /// Whether a public key is one that `algorithm` can be used with. ring refuses the others only when a token comes.
-pub fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), String> {
+pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), String> {
     let length = match key.kind() {
         DecodingKeyKind::SecretOrDer(der) => der.len(),
         // The two numbers make this much encoded.
@@ -165,7 +172,7 @@ pub fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), Strin
 }
 
 /// The algorithm's name in tokens.
-pub fn algorithm_name(algorithm: Algorithm) -> &'static str {
+pub(crate) fn algorithm_name(algorithm: Algorithm) -> &'static str {
     ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map_or("?", |(name, _)| name)
 }
 

@@ -9,7 +9,7 @@ const WIDEST: usize = 64;
 
 /// One line a key: `key = value   # origin`. The lines can be pasted into a configuration file, but for masked
 /// secrets. The same configuration always gives the same text.
-pub fn print(loaded: &Loaded) -> String {
+pub(crate) fn print(loaded: &Loaded) -> String {
     let mut out = String::new();
     let lines: Vec<(String, String)> = loaded
         .settings

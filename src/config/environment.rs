@@ -15,7 +15,7 @@ pub(super) const CONFIG: &str = "HUBPLANE_CONFIG";
 
 /// The variables of this process, sorted by name. Bytes that are no UTF-8 become U+FFFD, which [`super::load::load`]
 /// refuses in a variable it uses.
-pub fn of_process() -> Vec<(String, String)> {
+pub(crate) fn of_process() -> Vec<(String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let mut variables: Vec<_> = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
     variables.sort();

@@ -33,6 +33,7 @@ pub struct HubConfig {
 
 /// The options of a hub, with the reference's defaults (reference/signalr-protocol.md, section 6).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HubOptions {
     /// The hub protocols it speaks; never empty.
     pub protocols: Vec<Protocol>,

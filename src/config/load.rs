@@ -11,14 +11,14 @@ use super::reader::{Reader, Setting};
 use super::{Config, Problem, environment, file, merge, tree};
 
 /// The configuration that is used when no file is given.
-pub const BUILT_IN: &str = include_str!("../../config/default.toml");
+pub(crate) const BUILT_IN: &str = include_str!("../../config/default.toml");
 
 /// The file that is read from the working directory when none is named.
-pub const DEFAULT_FILE: &str = "hubplane.toml";
+pub(crate) const DEFAULT_FILE: &str = "hubplane.toml";
 
 /// What the command line says; None where it says nothing. The texts are checked here, as all other sources are.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
     /// `--listen`.
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Flags {
 }
 
 /// Where a configuration is read from.
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// The command line.
     pub flags: &'a Flags,
     /// The environment: names and values. Those that are not ours are passed over.
@@ -54,7 +54,7 @@ pub struct Sources<'a> {
 }
 
 /// See [`Sources::check_connection`].
-pub type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
+pub(crate) type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
 
 impl std::fmt::Debug for Sources<'_> {
     /// Nothing of the content: both sources may hold secrets.
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Sources<'_> {
 
 /// A valid configuration and how it came about.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// What the server is told.
     pub config: Config,
     /// Every key with its value and origin, in a fixed order.
@@ -78,17 +78,62 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-/// An invalid configuration.
+/// An invalid configuration: everything that is wrong with it, found in one go.
 #[derive(Clone, Debug)]
-pub struct Invalid {
-    /// All that is wrong; never empty.
-    pub problems: Vec<Problem>,
+pub struct ConfigError {
+    pub(crate) problems: Vec<Problem>,
     /// What else is worth knowing.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ConfigError {
+    /// Every problem; never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::fmt::Display for ConfigError {
+    /// One line for each problem.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads a configuration from TOML, in the form of `hubplane.toml`. Neither the environment nor any flag has a
+    /// part in it; files that it names, such as keys, are read from the working directory.
+    ///
+    /// Fails with every problem at once. The backplane's connection string is checked later, when a server is built.
+    ///
+    /// ```
+    /// let config = hubplane::Config::from_toml("listen = \"127.0.0.1:0\"\n[hub_defaults]\nkeep_alive_interval = \"5s\"")?;
+    /// assert_eq!(config.hub_defaults.keep_alive_interval.as_secs(), 5);
+    ///
+    /// let error = hubplane::Config::from_toml("lisen = \"127.0.0.1:0\"").unwrap_err();
+    /// assert!(error.to_string().contains("did you mean `listen`?"));
+    /// # Ok::<(), hubplane::config::ConfigError>(())
+    /// ```
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let read = |path: &Path| {
+            if path == Path::new(DEFAULT_FILE) { Ok(text.to_owned()) } else { std::fs::read_to_string(path) }
+        };
+        let (flags, check_connection) = (Flags::default(), |_: &str| Ok(Vec::new()));
+        let sources = Sources { flags: &flags, environment: &[], read: &read, check_connection: &check_connection };
+        load(&sources).map(|loaded| loaded.config)
+    }
 }
 
 /// Reads and checks the whole configuration.
-pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
+pub(crate) fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::default();
     let (file, from_file) = match read_file(sources) {
         Ok((path, node)) => (path, Some(node)),
@@ -116,7 +161,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Invalid> {
     if problems.is_empty() {
         return Ok(Loaded { config, settings, warnings, hints, file });
     }
-    Err(Invalid { problems, warnings })
+    Err(ConfigError { problems, warnings })
 }
 
 /// The file and its tree; no path is the built-in one.

@@ -14,7 +14,7 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 }
 
 /// The text with passwords masked. It would rather mask too much than too little.
-pub fn mask(text: &str) -> String {
+pub(crate) fn mask(text: &str) -> String {
     match text.find("://") {
         Some(at) => mask_url(text, at + 3),
         None => mask_options(text, ','),

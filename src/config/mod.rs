@@ -1,36 +1,36 @@
-//! Floor 2: what a server is told: plain data with the reference's defaults. Reading it is [`load`]'s work.
+//! Floor 2: what a server is told: plain data with the reference's defaults. Reading it is `load`'s work.
 //!
 //! design.md section 3 is the contract for every key.
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`hubs`], [`steps`], [`auth`], `origins` | the data of a hub, of a method's steps, of who may come, from which pages |
-//! | [`load`] | the sources, put together; the way in |
-//! | `file`, [`environment`], `merge` | one source as a tree; one tree over another |
+//! | `hubs`, `steps`, `auth`, `origins` | the data of a hub, of a method's steps, of who may come, from which pages |
+//! | `load` | the sources, put together; the way in |
+//! | `file`, `environment`, `merge` | one source as a tree; one tree over another |
 //! | `node`, `keys` | a value with its origin; the names of all keys |
 //! | `tree`, `declarations`, `options`, `methods`, `template`, `guard` | the tree read into the data |
 //! | `reader`, `parse` | one key; one value |
-//! | [`problem`], [`mask`], [`effective`] | errors, secrets and the effective configuration as text |
+//! | `problem`, `mask`, `effective` | errors, secrets and the effective configuration as text |
 
-pub mod auth;
+pub(crate) mod auth;
 mod declarations;
-pub mod effective;
-pub mod environment;
+pub(crate) mod effective;
+pub(crate) mod environment;
 mod file;
 mod guard;
-pub mod hubs;
+pub(crate) mod hubs;
 mod keys;
-pub mod load;
-pub mod mask;
+pub(crate) mod load;
+pub(crate) mod mask;
 mod merge;
 mod methods;
 mod node;
 mod options;
 mod origins;
 mod parse;
-pub mod problem;
+pub(crate) mod problem;
 mod reader;
-pub mod steps;
+pub(crate) mod steps;
 mod template;
 mod tree;
 
@@ -38,15 +38,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use auth::{AuthConfig, Authorize};
-pub use hubs::{HubConfig, HubOptions};
+pub use auth::{Algorithm, AuthConfig, Authorize, KeyConfig, KeyMaterial};
+pub(crate) use hubs::HubConfig;
+pub use hubs::HubOptions;
+pub use load::ConfigError;
 pub use node::Origin;
 pub use origins::{OriginError, OriginPattern};
 pub use problem::Problem;
-pub use reader::Setting;
 
-/// The whole configuration of a server.
+/// The whole configuration of a server. A host begins with [`Config::default`] and sets fields, or reads TOML with
+/// [`Config::from_toml`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Where to listen (`listen`).
     pub listen: SocketAddr,
@@ -76,7 +79,7 @@ pub struct Config {
     /// (`[hub_defaults]`, which the declared hubs have in theirs already).
     pub hub_defaults: HubOptions,
     /// The declared hubs.
-    pub hubs: Vec<HubConfig>,
+    pub(crate) hubs: Vec<HubConfig>,
 }
 
 /// `websocket_origins`: browsers let every page open a WebSocket, so this server has to look at the header `Origin`.

@@ -13,7 +13,7 @@ use crate::protocol::{Protocol, TransportKind};
 
 /// A key, its effective value, and where that came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The key path.
     pub key: String,
     /// As inline TOML, secrets masked.

@@ -21,7 +21,7 @@ use crate::registry::Member;
 
 /// A hub with everything its connections need.
 #[derive(Clone)]
-pub struct HubHost {
+pub(crate) struct HubHost {
     /// The application.
     pub hub: Arc<dyn Hub>,
     /// Its name in metrics and logs.
@@ -39,7 +39,7 @@ pub struct HubHost {
 }
 
 /// Tells the user id of a connection from its HTTP request.
-pub type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
+pub(crate) type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
 
 impl HubHost {
     /// The hub of a route, with the options it is served with, on this node.
@@ -65,7 +65,7 @@ impl HubHost {
 
     /// An empty outbox with the hub's bounds, for a client whose transport frames like this and whose connection `close`
     /// ends. The transport keeps a clone where it must answer by itself (pongs).
-    pub fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
+    pub(crate) fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
         let encoding = Encoding { protocol: Protocol::Json, framing };
         let HubOptions { outgoing_buffer_size, outgoing_buffer_messages, .. } = self.options;
         Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages, close.clone()))
@@ -73,7 +73,7 @@ impl HubHost {
 
     /// To be called once a second: pings who is due, acknowledges what came from those who acknowledge, and closes who
     /// has been silent, or without a socket, for too long.
-    pub fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
         for member in self.delivery.registry().everybody().iter() {
             self.acknowledge(member, now);

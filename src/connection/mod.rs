@@ -12,7 +12,7 @@
 
 mod ahead;
 mod answer;
-pub mod host;
+pub(crate) mod host;
 mod invocations;
 mod uploads;
 
@@ -40,12 +40,12 @@ use crate::session::{HandshakeRules, Handshaken, STATEFUL_VERSION, Session};
 use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
 use ahead::Ahead;
-pub use host::{HubHost, UserIdProvider};
+pub(crate) use host::{HubHost, UserIdProvider};
 use invocations::Invocations;
 
 /// One client as its transport knows it.
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Its public id.
     pub id: ConnectionId,
     /// The HTTP request it began with.
@@ -65,7 +65,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// When it returns, the Close message (where one is due) has been handed to `sink`, or the sink would not take it in
 /// time; what the transport has to say for farewell is the caller's. Calls that still run, and the hub's
 /// `disconnected`, go on in a task of [`HubHost::tasks`].
-pub async fn serve<S: Source, K: Sink>(
+pub(crate) async fn serve<S: Source, K: Sink>(
     host: &Arc<HubHost>,
     peer: Peer,
     outbox: Arc<Outbox>,

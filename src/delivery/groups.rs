@@ -67,7 +67,7 @@ impl Delivery {
     ///
     /// A connection of another node is asked for by command; [`SendError::AckTimeout`] after 30 s where none has it.
     /// A node that stands alone passes over connections it does not have.
-    pub async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
+    pub(crate) async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
         if self.join_here(connection, group).await {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl Delivery {
     }
 
     /// Takes a connection out of a group; no error where it is not in it. Elsewhere as [`Delivery::join`].
-    pub async fn leave(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
+    pub(crate) async fn leave(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
         if self.leave_here(connection, group) {
             return Ok(());
         }

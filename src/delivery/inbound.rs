@@ -21,7 +21,7 @@ pub(super) const MOST_COMMANDS: usize = 65_536;
 
 /// Gives what arrives to the hub it is for.
 #[derive(Debug, Default)]
-pub struct Router {
+pub(crate) struct Router {
     hubs: HashMap<HubName, Arc<Delivery>>,
 }
 
@@ -29,12 +29,12 @@ type Job = BoxFuture<'static, ()>;
 
 impl Router {
     /// A router for these hubs.
-    pub fn new(hubs: impl IntoIterator<Item = Arc<Delivery>>) -> Self {
+    pub(crate) fn new(hubs: impl IntoIterator<Item = Arc<Delivery>>) -> Self {
         Self { hubs: hubs.into_iter().map(|delivery| (delivery.hub().clone(), delivery)).collect() }
     }
 
     /// Runs until the backplane is closed.
-    pub async fn run(self, mut arrived: InboundReceiver) {
+    pub(crate) async fn run(self, mut arrived: InboundReceiver) {
         let mut jobs: FuturesUnordered<Job> = FuturesUnordered::new();
         loop {
             tokio::select! {

@@ -11,10 +11,10 @@
 //! | [`results`] | asking one client and awaiting its answer |
 
 mod faults;
-pub mod groups;
-pub mod inbound;
-pub mod results;
-pub mod watch;
+pub(crate) mod groups;
+pub(crate) mod inbound;
+pub(crate) mod results;
+pub(crate) mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::target::{Scope, Target};
 
 /// Everything that is sent to clients of one hub goes through its delivery.
 #[derive(Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     hub: HubName,
     node: NodeId,
     protocols: Vec<Protocol>,
@@ -76,7 +76,7 @@ pub enum SendError {
 impl Delivery {
     /// The delivery of one hub on this node. [`Delivery::listen`] must follow, and an [`inbound::Router`] must be
     /// given what arrives.
-    pub fn new(
+    pub(crate) fn new(
         hub: HubName,
         node: NodeId,
         protocols: Vec<Protocol>,
@@ -88,19 +88,19 @@ impl Delivery {
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
-    pub async fn listen(&self) {
+    pub(crate) async fn listen(&self) {
         let node = || self.node.clone();
         let channels = [Channel::All, Channel::GroupCommands, Channel::Acks(node()), Channel::Results(node())];
         self.backplane.subscribe(channels.into_iter().map(|channel| self.topic(channel)).collect()).await;
     }
 
     /// The hub's name on the backplane.
-    pub fn hub(&self) -> &HubName {
+    pub(crate) fn hub(&self) -> &HubName {
         &self.hub
     }
 
     /// Who is connected here.
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
@@ -119,7 +119,7 @@ impl Delivery {
 impl Delivery {
     /// Makes a connection reachable. Broadcasts reach it at once; when this ends, so does what is sent to it or to
     /// its user on other nodes.
-    pub async fn connect(&self, member: Arc<Member>) {
+    pub(crate) async fn connect(&self, member: Arc<Member>) {
         let topics = self.own_topics(&member);
         self.registry.add(member);
         self.backplane.subscribe(topics).await;
@@ -127,7 +127,7 @@ impl Delivery {
 
     /// Forgets a connection: its groups, its user, its subscriptions, and the questions it has not answered. Ends
     /// when askers on other nodes have been told.
-    pub async fn disconnect(&self, id: &ConnectionId) {
+    pub(crate) async fn disconnect(&self, id: &ConnectionId) {
         if let Some((member, groups)) = self.registry.remove(id) {
             let untold = self.unanswered(&member);
             let mut topics = self.own_topics(&member);
@@ -156,7 +156,7 @@ impl Delivery {
     /// in one of the hub's protocols fails the send, whoever listens. Of a send to connections of this node alone
     /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
     /// of this node does not need it.
-    pub async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
+    pub(crate) async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
         let checked = |protocols: &[Protocol]| {
             check(&arguments, protocols)?;
             Ok::<_, SendError>(frame::send(method, arguments))
@@ -249,7 +249,7 @@ impl Delivery {
 
     /// Gives a frame to one member that is connected here. One that is too slow is closed and counted; its own task
     /// writes the log line, since this runs in the sender's.
-    pub fn push(&self, member: &Member, frame: &Frame) -> Pushed {
+    pub(crate) fn push(&self, member: &Member, frame: &Frame) -> Pushed {
         let pushed = member.push(frame);
         match &pushed {
             Pushed::Yes => {}

@@ -22,7 +22,7 @@ use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, Protoc
 use crate::registry::{Member, Pushed};
 
 /// How long a client may take to answer, unless the asker says otherwise.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a client gave no result. The texts are the reference's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +159,7 @@ impl Questions {
 
 impl Delivery {
     /// Asks one client and awaits its answer, at most `timeout`. Dropping the future gives the question up.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         connection: &ConnectionId,
         method: &str,
@@ -203,7 +203,7 @@ impl Delivery {
 impl Delivery {
     /// A client of this node answered. Some: there was such a question, and this is what is left to do. An answer
     /// to somebody else's question is an error that closes the client; the question stays open.
-    pub fn answered(
+    pub(crate) fn answered(
         &self,
         connection: &ConnectionId,
         id: &InvocationId,

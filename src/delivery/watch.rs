@@ -35,7 +35,7 @@ struct Watcher {
 
 /// The messages of one group, until this is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     delivery: Arc<Delivery>,
     group: GroupName,
     number: u64,
@@ -44,7 +44,7 @@ pub struct Watch {
 
 impl Watch {
     /// The next message. None: this watcher fell behind, and some are lost.
-    pub async fn next(&mut self) -> Option<Frame> {
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
         self.frames.recv().await
     }
 }
@@ -83,7 +83,7 @@ impl Table {
 impl Delivery {
     /// Watches a group on behalf of a connection, which need not be in it. What is sent when this has ended is
     /// heard; while the backplane is away, it is heard from when it is back.
-    pub async fn watch(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> Watch {
+    pub(crate) async fn watch(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> Watch {
         let (sender, frames) = mpsc::channel(BACKLOG);
         let number = {
             let mut table = self.watchers.lock();

@@ -10,36 +10,36 @@
 //! | [`client`] | [`Client`]: one client, which can also be asked for a result |
 //! | [`client_method`] | [`ClientMethod`]: a method of clients with its types |
 //! | `asking` | what a call gives up while it asks |
-//! | [`upload`] | [`Upload`]: a stream that a client sends with a call |
-//! | [`methods`] | [`Methods`]: a hub made of typed async functions |
+//! | `upload` | [`Upload`]: a stream that a client sends with a call |
+//! | `methods` | [`Methods`]: a hub made of typed async functions |
 //! | `functions` | which functions those can be |
-//! | [`parameters`] | [`Parameter`]: what those take; [`State`], [`Items`] of uploads |
+//! | `parameters` | [`Parameter`]: what those take; [`State`], [`Items`] of uploads |
 //! | `cancellation` | [`Cancellation`]: nobody waits for the call any more |
-//! | [`route`] | [`HubRoute`]: a hub with where and how it is served |
+//! | `route` | [`HubRoute`]: a hub with where and how it is served |
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
-//! | [`declared`] | [`Declared`]: a hub made of configuration |
-//! | [`values`] | what methods take and return, and what clients are called with |
+//! | `declared` | [`Declared`]: a hub made of configuration |
+//! | `values` | what methods take and return, and what clients are called with |
 //! | `names` | methods by name, without regard to letter case |
 
 pub(crate) mod asking;
-pub mod caller;
+pub(crate) mod caller;
 pub(crate) mod cancellation;
-pub mod client;
-pub mod client_method;
-pub mod clients;
-pub mod context;
-pub mod declared;
+pub(crate) mod client;
+pub(crate) mod client_method;
+pub(crate) mod clients;
+pub(crate) mod context;
+pub(crate) mod declared;
 mod definition;
-pub mod error;
+pub(crate) mod error;
 mod functions;
-pub mod methods;
+pub(crate) mod methods;
 mod names;
-pub mod parameters;
-pub mod route;
+pub(crate) mod parameters;
+pub(crate) mod route;
 #[cfg(test)]
 mod test_kit;
-pub mod upload;
-pub mod values;
+pub(crate) mod upload;
+pub(crate) mod values;
 
 use std::fmt;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ impl InvocationOutcome {
 
 /// The kinds of messages clients send, for `signalr_messages_received_total{kind}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageKind {
+pub(crate) enum MessageKind {
     /// Type 1.
     Invocation,
     /// Type 2.
@@ -65,7 +65,7 @@ impl MessageKind {
     ];
 
     /// The value of the metric label `kind`.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Invocation => "invocation",
             Self::StreamItem => "stream_item",

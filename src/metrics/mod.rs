@@ -25,12 +25,12 @@ mod registry;
 mod text;
 
 #[cfg(feature = "metrics")]
-pub use backplane::BackplaneMetrics;
+pub(crate) use backplane::BackplaneMetrics;
 #[cfg(not(feature = "metrics"))]
 pub use disabled::{BackplaneMetrics, HubMetrics, Metrics};
 #[cfg(feature = "metrics")]
-pub use hub::HubMetrics;
-pub use kinds::{InvocationOutcome, MessageKind};
+pub(crate) use hub::HubMetrics;
+pub(crate) use kinds::InvocationOutcome;
 #[cfg(feature = "metrics")]
 pub use registry::Metrics;
 #[cfg(feature = "metrics")]

@@ -10,16 +10,16 @@ use super::msgpack::token::Reader;
 use super::{Protocol, ProtocolError, json};
 
 /// Ends each JSON message, and both handshake messages (section 2.1).
-pub const RECORD_SEPARATOR: u8 = 0x1e;
+pub(crate) const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// The most bytes a length prefix may have: 31 bits, seven a byte (section 3.2).
-pub const MAX_PREFIX: usize = 5;
+pub(crate) const MAX_PREFIX: usize = 5;
 
 /// Takes the first record off `buffer`, without its separator. None: it is not whole yet.
 ///
 /// `scanned` is how many bytes at the front are known to hold no separator; keep it between calls on the same
 /// buffer, so that a long record which comes in many pieces is searched once.
-pub fn take_record(
+pub(crate) fn take_record(
     buffer: &mut BytesMut,
     limit: Option<usize>,
     scanned: &mut usize,
@@ -42,7 +42,7 @@ pub fn take_record(
 /// Takes the first length-prefixed body off `buffer`, without its prefix. None: it is not whole yet.
 ///
 /// A length over the limit is refused as soon as it is known; the body is not waited for.
-pub fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<Bytes>, ProtocolError> {
+pub(crate) fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<Bytes>, ProtocolError> {
     let Some((prefix, length)) = read_prefix(buffer)? else {
         return match limit {
             Some(limit) if buffer.len() > limit => Err(too_large(limit)),
@@ -62,7 +62,7 @@ pub fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
 
 /// What is wrong with bytes that should be whole messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadMessages {
+pub(crate) enum BadMessages {
     /// By their framing they are not whole messages, or one does not begin as a message does.
     Framing,
     /// A string in them is not Unicode text.
@@ -71,7 +71,7 @@ pub enum BadMessages {
 
 /// Whether `bytes` may go to clients of `protocol` as they are: whole messages by their framing, each of which begins
 /// as a message does, and every string in them Unicode text. Nothing else inside is checked.
-pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
+pub(crate) fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
     match protocol {
         Protocol::Json => {
             if bytes.first() != Some(&b'{') || bytes.last() != Some(&RECORD_SEPARATOR) {
@@ -116,7 +116,7 @@ fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
 }
 
 /// The prefix of a body, and how many of its bytes count.
-pub fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX], usize) {
+pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX], usize) {
     let mut prefix = [0; MAX_PREFIX];
     let mut used = 0;
     loop {

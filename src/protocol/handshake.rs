@@ -91,7 +91,7 @@ impl From<ProtocolError> for HandshakeError {
 // === the server's side ===
 
 /// Takes the request off `buffer`; what follows it stays. None: it is not whole yet. `limit` counts it with its
-/// separator, in bytes; None is no limit. `scanned` as in [`framing::take_record`].
+/// separator, in bytes; None is no limit. `scanned` as in `framing::take_record`.
 pub fn read_request(
     buffer: &mut BytesMut,
     limit: Option<usize>,
@@ -120,7 +120,7 @@ pub fn read_request(
 }
 
 /// The answer to a good request.
-pub fn success() -> &'static [u8] {
+pub(crate) fn success() -> &'static [u8] {
     b"{}\x1e"
 }
 

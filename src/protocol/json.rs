@@ -13,10 +13,10 @@ use bytes::BytesMut;
 
 use super::{HubMessage, ProtocolError, framing};
 
-pub use write::encode;
+pub(crate) use write::encode;
 
 /// See [`super::Protocol::decode`].
-pub fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+pub(crate) fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
     decode_from(buffer, limit, &mut 0)
 }
 

@@ -12,24 +12,25 @@
 //!
 //! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`Decoder`] is the same for one long-lived buffer.
 
-pub mod framing;
-pub mod handshake;
-pub mod json;
-pub mod message;
-pub mod msgpack;
-pub mod transcode;
-pub mod transfer;
-pub mod value;
+pub(crate) mod framing;
+pub(crate) mod handshake;
+pub(crate) mod json;
+pub(crate) mod message;
+pub(crate) mod msgpack;
+pub(crate) mod transcode;
+pub(crate) mod transfer;
+pub(crate) mod value;
 
 use bytes::{Bytes, BytesMut};
 
-pub use message::{Headers, HubMessage, Invocation, Outcome};
+pub(crate) use message::Headers;
+pub use message::{HubMessage, Invocation, Outcome};
 pub use transfer::TransportKind;
 pub use value::{RawValue, ValueError};
 
 /// The deepest nesting either codec reads, the message object or array and the arguments array counted
 /// (FINDINGS, hub protocol: depth).
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A hub protocol. Closed: SignalR has these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

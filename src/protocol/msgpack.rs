@@ -12,10 +12,10 @@ use bytes::BytesMut;
 
 use super::{HubMessage, ProtocolError, framing};
 
-pub use write::encode;
+pub(crate) use write::encode;
 
 /// See [`super::Protocol::decode`].
-pub fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+pub(crate) fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
     while let Some(body) = framing::take_prefixed(buffer, limit)? {
         if let Some(message) = read::message(&body)? {
             return Ok(Some(message));

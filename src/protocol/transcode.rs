@@ -24,7 +24,7 @@ mod time;
 use super::{MAX_DEPTH, Protocol, ValueError};
 
 /// The deepest nesting a value may have: what is left of [`MAX_DEPTH`] inside a message and its arguments.
-pub const MAX_VALUE_DEPTH: usize = MAX_DEPTH - 2;
+pub(crate) const MAX_VALUE_DEPTH: usize = MAX_DEPTH - 2;
 
 /// Converts one value that is encoded in `from` to the other protocol.
 pub fn transcode(value: &[u8], from: Protocol) -> Result<Vec<u8>, ValueError> {

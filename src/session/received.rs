@@ -12,7 +12,7 @@ use crate::protocol::ProtocolError;
 /// Every trackable message counts ([`crate::protocol::HubMessage::is_trackable`]), also one that nobody wants: clients
 /// count it too. The reference forgets items of unknown streams, and is off by one from then on (FINDINGS 1, 4.13).
 #[derive(Debug)]
-pub struct Received(Mutex<State>);
+pub(crate) struct Received(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -37,7 +37,7 @@ impl Default for Received {
 
 impl Received {
     /// A trackable message has come. False: it has come before and must not be dispatched again.
-    pub fn count(&self) -> bool {
+    pub(crate) fn count(&self) -> bool {
         let mut state = self.lock();
         let id = state.next;
         state.next = id.saturating_add(1);
@@ -53,7 +53,7 @@ impl Received {
     /// The client says which id its next message has. One that it cannot have reached ends the connection, and so does
     /// one below the first: no client counts so, and obeyed, as in the reference, it would have every message dropped as
     /// a duplicate until the count is made up. Others are obeyed whenever they come.
-    pub fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
+    pub(crate) fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
         let refused =
             |detail: &str| ProtocolError { exception: "InvalidOperationException", detail: detail.to_owned() };
         let mut state = self.lock();
@@ -68,7 +68,7 @@ impl Received {
     }
 
     /// The id to acknowledge, if there is something to acknowledge; it counts as told.
-    pub fn due(&self) -> Option<i64> {
+    pub(crate) fn due(&self) -> Option<i64> {
         let mut state = self.lock();
         let due = state.latest > state.acked || state.repeated;
         state.acked = state.latest;

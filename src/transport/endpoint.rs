@@ -26,7 +26,7 @@ use crate::protocol::{Protocol, TransportKind};
 
 /// What speaks with the clients of a path.
 #[derive(Clone)]
-pub enum App {
+pub(crate) enum App {
     /// A hub, with the hub protocol.
     Hub(Arc<HubHost>),
     /// Bytes without a hub protocol.

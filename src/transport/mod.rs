@@ -15,25 +15,25 @@
 //! | `http_socket` | the TCP socket under HTTP, where the listener is ours |
 
 mod answers;
-pub mod endpoint;
+pub(crate) mod endpoint;
 mod guard;
 pub(crate) mod http_socket;
 mod limits;
 mod link;
 mod long_polling;
 mod negotiate;
-pub mod origin;
+pub(crate) mod origin;
 mod pipe;
 mod polls;
 mod post;
 mod query;
-pub mod raw;
+pub(crate) mod raw;
 mod refused_log;
 mod serving;
 mod sse;
 mod table;
 #[doc(hidden)]
-pub mod websocket;
+pub(crate) mod websocket;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -45,8 +45,8 @@ use axum::response::Response;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-pub use endpoint::App;
-pub use origin::SocketOrigins;
+pub(crate) use endpoint::App;
+pub(crate) use origin::SocketOrigins;
 pub(crate) use origin::is_own as is_own_origin;
 pub use raw::{RawConnection, RawRoute, RawStream};
 
@@ -80,7 +80,7 @@ pub struct DuplicatePath(pub HubPath);
 
 impl Transports {
     /// No endpoints yet. `None` is no limit to the number of connections.
-    pub fn new(max_connections: Option<usize>) -> Self {
+    pub(crate) fn new(max_connections: Option<usize>) -> Self {
         Self {
             endpoints: HashMap::new(),
             limits: Arc::new(Limits::new(max_connections)),
@@ -90,12 +90,12 @@ impl Transports {
     }
 
     /// How the users of all endpoints that are added from now on are known; without it nobody is asked.
-    pub fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
+    pub(crate) fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
         self.guard.authenticator = Some(authenticator);
     }
 
     /// Which pages may open WebSockets at all endpoints that are added from now on; without it all may.
-    pub fn socket_origins(&mut self, origins: SocketOrigins) {
+    pub(crate) fn socket_origins(&mut self, origins: SocketOrigins) {
         self.guard.origins = Arc::new(origins);
     }
 
@@ -113,7 +113,7 @@ impl Transports {
     }
 
     /// Serves a raw connection at a path. Of the options those about transports, timeouts and buffers count.
-    pub fn add_raw(
+    pub(crate) fn add_raw(
         &mut self,
         path: &HubPath,
         app: Arc<dyn RawConnection>,
@@ -144,7 +144,7 @@ impl Transports {
     /// upgrades; the peer's address is taken from an extension of type `ConnectInfo<SocketAddr>`.
     ///
     /// A poll, and a POST that is held back, are answered when they are due: no timeout may be put around this.
-    pub async fn handle(&self, request: Request) -> Option<Response> {
+    pub(crate) async fn handle(&self, request: Request) -> Option<Response> {
         let (endpoint, negotiates) = self.endpoint(request.uri().path())?;
         Some(if negotiates { endpoint.negotiate(request).await } else { endpoint.transport(request).await })
     }
@@ -156,7 +156,7 @@ impl Transports {
     }
 
     /// Whether [`Transports::handle`] answers requests for this path.
-    pub fn serves(&self, path: &str) -> bool {
+    pub(crate) fn serves(&self, path: &str) -> bool {
         self.endpoint(path).is_some()
     }
 
@@ -170,7 +170,7 @@ impl Transports {
     }
 
     /// Ends what has expired. To be called about once a second.
-    pub fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         for endpoint in self.endpoints.values() {
             for link in endpoint.table.sweep(now) {
                 tracing::debug!(id = %link.id, hub = %endpoint.name, "connection expired");
@@ -185,7 +185,7 @@ impl Transports {
     }
 
     /// How many connections there are; those that have only negotiated do not count.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.limits.live()
     }
 }
@@ -194,13 +194,13 @@ impl Transports {
 
 impl Transports {
     /// From now on negotiate and new connections get 503; those that are there go on.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.limits.drain();
     }
 
     /// Asks every connection to end, `batch` at a time with `pace` between two batches, so that not all clients come
     /// back at once. Each gets its Close message and its transport's farewell; polls get theirs as they come.
-    pub async fn close_all(&self, reason: CloseReason, batch: usize, pace: Duration) {
+    pub(crate) async fn close_all(&self, reason: CloseReason, batch: usize, pace: Duration) {
         let links = self.links();
         let mut batches = links.chunks(batch.max(1)).peekable();
         while let Some(batch) = batches.next() {
@@ -214,7 +214,7 @@ impl Transports {
     }
 
     /// As [`Transports::close_all`], all of them now.
-    pub fn close_now(&self, reason: &CloseReason) {
+    pub(crate) fn close_now(&self, reason: &CloseReason) {
         for link in self.links() {
             link.close.close(reason.clone());
         }
@@ -226,7 +226,7 @@ impl Transports {
 
     /// Waits until every connection has said farewell. To be called after [`Transports::drain`] and
     /// [`Transports::close_all`], under a timeout of the caller's.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -9,7 +9,7 @@ use crate::config::OriginPattern;
 
 /// The pages that may open WebSockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum SocketOrigins {
+pub(crate) enum SocketOrigins {
     /// All.
     #[default]
     Any,

@@ -73,8 +73,9 @@ fn hub() -> Methods<App> {
 /// Serves the hub until the runtime is dropped; who comes is this user.
 fn serve(user: Option<&'static str>) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
-    let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
-    let options = HubOptions { detailed_errors: true, ..HubOptions::default() };
+    let (mut config, mut options) = (Config::default(), HubOptions::default());
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    options.detailed_errors = true;
     let route = HubRoute::new("/chat", hub()).options(options);
     let server = Server::builder(config).hub(route).user_id(move |_| user.map(Into::into));
     let bound = runtime.block_on(async { server.build().await.unwrap().bind().unwrap() });

@@ -218,7 +218,8 @@ async fn paths_that_axum_would_read_differently_are_served() {
 
 #[tokio::test]
 async fn the_applications_middleware_is_around_it_and_cors_within() {
-    let config = Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..Config::default() };
+    let mut config = Config::default();
+    config.cors_origins = vec!["http://page.example".parse().unwrap()];
     let server = server(config).await;
     let handle = server.handle();
     let stamp = async |request: Request, next: Next| {
@@ -245,7 +246,9 @@ async fn the_applications_middleware_is_around_it_and_cors_within() {
 
 #[tokio::test]
 async fn bodies_are_bounded_within_the_application() {
-    let server = server(Config { request_timeout: Duration::from_millis(300), ..Config::default() }).await;
+    let mut config = Config::default();
+    config.request_timeout = Duration::from_millis(300);
+    let server = server(config).await;
     let handle = server.handle();
     let app = App::serve(Router::new().nest("/realtime", server.into_router()), handle).await;
     for (length, status) in [("30000001", 413), ("5", 408)] {
@@ -258,7 +261,8 @@ async fn bodies_are_bounded_within_the_application() {
 
 #[tokio::test]
 async fn the_handle_stops_it_in_good_order_within_axum() {
-    let config = Config { drain_delay: Duration::from_secs(2), ..Config::default() };
+    let mut config = Config::default();
+    config.drain_delay = Duration::from_secs(2);
     let server = server(config).await;
     let handle = server.handle();
     let app = App::serve(Router::new().nest("/realtime", server.into_router()), handle.clone()).await;

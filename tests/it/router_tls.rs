@@ -85,7 +85,8 @@ async fn serve(app: Router) -> SocketAddr {
 #[tokio::test]
 async fn every_transport_works_under_tls() {
     let hub = Methods::new().method("Echo", |_: Caller, text: String| async move { Ok(text) });
-    let options = HubOptions { maximum_receive_message_size: None, ..HubOptions::default() };
+    let mut options = HubOptions::default();
+    options.maximum_receive_message_size = None;
     let server =
         Server::builder(Config::default()).hub(HubRoute::new("/chat", hub).options(options)).build().await.unwrap();
     let handle = server.handle();

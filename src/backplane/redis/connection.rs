@@ -13,7 +13,7 @@ use super::url;
 
 /// One place where a Redis may listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// A host name or address, and a port.
     Tcp {
         /// The host, an IPv6 address without brackets.
@@ -37,7 +37,7 @@ impl fmt::Display for Endpoint {
 
 /// A text that no log and no error may show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub(super) String);
+pub(crate) struct Secret(pub(super) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +47,7 @@ impl fmt::Debug for Secret {
 
 /// TLS towards Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsOptions {
+pub(crate) struct TlsOptions {
     /// The name the certificate must have, and the one told to the server; None is the endpoint's host (`sslHost`).
     pub host: Option<String>,
     /// Whether TLS 1.2 may be spoken (`sslProtocols`).
@@ -58,7 +58,7 @@ pub struct TlsOptions {
 
 /// Which version of Redis's own protocol is spoken (`protocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resp {
+pub(crate) enum Resp {
     /// Every server knows it.
     #[default]
     Two,
@@ -68,7 +68,7 @@ pub enum Resp {
 
 /// How to reach Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisOptions {
+pub(crate) struct RedisOptions {
     /// Tried in turn, whenever a connection is made. They must be names of one Redis (its primary): several
     /// independent ones would split the farm. Never empty.
     pub endpoints: Vec<Endpoint>,
@@ -134,7 +134,7 @@ impl Default for RedisOptions {
 impl RedisOptions {
     /// Reads a StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL. All problems are
     /// told at once.
-    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
         let text = text.trim();
         let mut draft = Draft::default();
         if text.is_empty() {
@@ -148,13 +148,13 @@ impl RedisOptions {
     }
 
     /// The endpoints as logs name them.
-    pub fn endpoints_text(&self) -> String {
+    pub(crate) fn endpoints_text(&self) -> String {
         self.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
 /// Whether a connection text can be used: the notes about what has no effect, or every problem. Neither shows a secret.
-pub fn check_connection(text: &str) -> Result<Vec<String>, Vec<String>> {
+pub(crate) fn check_connection(text: &str) -> Result<Vec<String>, Vec<String>> {
     RedisOptions::parse(text).map(|options| options.notes)
 }
 

@@ -13,9 +13,9 @@
 //! | `dial`, `link`, `pair` | the two connections: how they are made; made again when they break; at work |
 //! | `pulse` | whether Redis still answers |
 
-pub mod channels;
-pub mod connection;
-pub mod wire;
+pub(crate) mod channels;
+pub(crate) mod connection;
+pub(crate) mod wire;
 
 mod dial;
 mod keys;
@@ -39,7 +39,7 @@ use futures_util::future::{self, BoxFuture};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-pub use connection::{RedisOptions, check_connection};
+pub(crate) use connection::{RedisOptions, check_connection};
 
 use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
@@ -56,7 +56,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a node could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// TLS is wanted and cannot be set up on this machine.
     #[error("TLS towards Redis cannot be set up: {0}")]
     Tls(String),
@@ -73,19 +73,16 @@ pub enum ConnectError {
 /// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
 /// inbound envelopes must not wait for a publish on such a topic.
 #[derive(Debug)]
-pub struct RedisBackplane {
+pub(crate) struct RedisBackplane {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl RedisBackplane {
-    /// Joins the farm as `node`. `hubs` names every hub with the protocols its clients may use: each message is
-    /// published in all of them.
-    ///
-    /// Returns at once, in the state [`LinkState::Connecting`]; with `abort_connect` only when Redis was reached, or
-    /// with the error after `connect_retry` attempts. To be called within a Tokio runtime, which drives the link.
-    pub async fn connect(
+    /// As [`RedisBackplane::connect_counted`], and counts nothing.
+    #[cfg(test)]
+    pub(crate) async fn connect(
         options: RedisOptions,
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
@@ -93,8 +90,12 @@ impl RedisBackplane {
         Self::connect_counted(options, node, hubs, BackplaneMetrics::default()).await
     }
 
-    /// As [`RedisBackplane::connect`], and counts what arrives.
-    pub async fn connect_counted(
+    /// Joins the farm as `node`. `hubs` names every hub with the protocols its clients may use: each message is
+    /// published in all of them. `metrics` counts what arrives.
+    ///
+    /// Returns at once, in the state [`LinkState::Connecting`]; with `abort_connect` only when Redis was reached, or
+    /// with the error after `connect_retry` attempts. To be called within a Tokio runtime, which drives the link.
+    pub(crate) async fn connect_counted(
         options: RedisOptions,
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,

@@ -17,7 +17,7 @@ use crate::protocol::{Protocol, ValueError};
 /// Bytes on one of our channels that are no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{fault} in {kind}")]
-pub struct WireError {
+pub(crate) struct WireError {
     /// What the channel carries: Invocation, GroupCommand, Ack or CompletionMessage.
     pub kind: &'static str,
     /// What is wrong. One of a closed set, so that each is logged once.
@@ -28,7 +28,7 @@ pub struct WireError {
 
 /// Appends the envelope. `protocols` are those of the hub: a message is written in each of them (A.3), whoever
 /// listens. Fails when a value has no form in one of them; `out` is then to be thrown away.
-pub fn encode(
+pub(crate) fn encode(
     envelope: &Envelope,
     protocols: &[Protocol],
     origin: Option<(&NodeId, u64)>,
@@ -116,7 +116,7 @@ fn invocation(
 // === reading ===
 
 /// Who published an invocation and under which number, if it was one of us. Steps over the rest.
-pub fn origin(payload: &Bytes) -> Option<(&str, u64)> {
+pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
     let mut reader = Reader::new(payload);
     if reader.array()? < 5 {
         return None;
@@ -133,7 +133,7 @@ pub fn origin(payload: &Bytes) -> Option<(&str, u64)> {
 
 /// Reads what came on a channel of this kind. As tolerant as the reference's readers: more items than known are
 /// ignored, integers may have any width, texts may be nil.
-pub fn decode(channel: &Channel, payload: &Bytes) -> Result<Envelope, WireError> {
+pub(crate) fn decode(channel: &Channel, payload: &Bytes) -> Result<Envelope, WireError> {
     let (kind, least) = match channel {
         Channel::All | Channel::Connection(_) | Channel::Group(_) | Channel::User(_) => ("Invocation", 2),
         Channel::GroupCommands => ("GroupCommand", 5),

@@ -22,7 +22,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn load(&self) -> Result<Loaded, Invalid> {
+    fn load(&self) -> Result<Loaded, ConfigError> {
         let environment: Vec<(String, String)> =
             self.environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let read = |path: &Path| {
@@ -43,17 +43,17 @@ fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
 }
 
 /// Loads a file `hubplane.toml` alone.
-fn file(text: &str) -> Result<Loaded, Invalid> {
+fn file(text: &str) -> Result<Loaded, ConfigError> {
     Given { files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
 
 /// Loads a file with a hub `chat` and variables.
-fn with_environment(environment: &[(&str, &str)], text: &str) -> Result<Loaded, Invalid> {
+fn with_environment(environment: &[(&str, &str)], text: &str) -> Result<Loaded, ConfigError> {
     Given { environment, files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
 
 /// The problems as they are printed.
-fn problems(result: Result<Loaded, Invalid>) -> Vec<String> {
+fn problems(result: Result<Loaded, ConfigError>) -> Vec<String> {
     match result {
         Ok(_) => Vec::new(),
         Err(invalid) => invalid.problems.iter().map(ToString::to_string).collect(),

@@ -10,7 +10,7 @@ use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};
 
 /// See [`crate::protocol::Protocol::encode`].
-pub fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
+pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
     let mut out = Vec::with_capacity(128);
     match message {
         HubMessage::Invocation(call) => invocation(&mut out, b'1', call)?,

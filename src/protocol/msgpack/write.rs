@@ -7,7 +7,7 @@ use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};
 
 /// See [`crate::protocol::Protocol::encode`].
-pub fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
+pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
     let mut out = Vec::with_capacity(128);
     // Room for the longest prefix; what it does not need is cut off in the end, so that nothing is moved.
     out.extend_from_slice(&[0; MAX_PREFIX]);

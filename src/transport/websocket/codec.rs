@@ -30,7 +30,7 @@ const LONGEST_CONTROL: usize = 125;
 
 /// Reads what one client sends.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     /// The beginning of a header of which not all has come.
     header: Partial<LONGEST_HEADER>,
     /// The frame whose payload is being read.
@@ -44,7 +44,7 @@ pub struct Decoder {
 
 /// What a piece of input came to, beside payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// More may come.
     Open,
     /// A close frame came; what is behind it has not been read.
@@ -103,7 +103,7 @@ impl Decoder {
     /// Reads `input`, which it unmasks in place. Payload of data frames goes to `payload`, whole pong frames for the
     /// pings in it to `pongs`. After anything but [`Progress::Open`] it must not be called again; what was
     /// appended before counts.
-    pub fn feed(&mut self, mut input: &mut [u8], payload: &mut BytesMut, pongs: &mut BytesMut) -> Progress {
+    pub(crate) fn feed(&mut self, mut input: &mut [u8], payload: &mut BytesMut, pongs: &mut BytesMut) -> Progress {
         loop {
             let Some(frame) = &mut self.frame else {
                 match self.begin(input) {

@@ -27,8 +27,6 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument as _;
 
-pub use codec::{Decoder, Progress};
-
 use self::closing::part;
 use self::io::{SocketReader, SocketWriter};
 use self::sink::WebSocketSink;

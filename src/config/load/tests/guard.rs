@@ -7,7 +7,7 @@ use crate::config::steps::{Part, Placeholder, Template};
 const SECRET: &str = "a secret of thirty-two bytes ....";
 
 /// Loads a file with the PEM files of the tests beside it.
-fn guarded(text: &str) -> Result<Loaded, Invalid> {
+fn guarded(text: &str) -> Result<Loaded, ConfigError> {
     let files = [
         ("hubplane.toml", text),
         ("rsa.pem", include_str!("../../../../tests/keys/rsa.pub.pem")),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Everything that a load can say.
-fn output(result: &Result<Loaded, Invalid>) -> String {
+fn output(result: &Result<Loaded, ConfigError>) -> String {
     match result {
         Ok(loaded) => {
             format!("{}\n{}\n{:?}", effective::print(loaded), loaded.warnings.join("\n"), loaded.config.backplane)
@@ -46,7 +46,7 @@ fn a_password_is_never_told() {
         "hubs.a.allowed_groups",
     ];
     let mut told = 0;
-    let mut check = |what: &str, result: Result<Loaded, Invalid>| {
+    let mut check = |what: &str, result: Result<Loaded, ConfigError>| {
         let output = output(&result);
         assert!(!output.contains("hunter2"), "{what}: {output}");
         told += output.matches("***").count();
