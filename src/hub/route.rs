@@ -14,9 +14,11 @@ use crate::config::{Authorize, HubOptions};
 /// use hubplane::hub::{HubContext, HubRoute, Methods};
 ///
 /// let context = HubContext::new();
+/// let mut options = HubOptions::default();
+/// options.detailed_errors = true;
 /// let route = HubRoute::new("/chat", Methods::new())
 ///     .backplane_name("Chat.ChatHub")
-///     .options(HubOptions { detailed_errors: true, ..HubOptions::default() })
+///     .options(options)
 ///     .authorize(Authorize::user().role("admin"))
 ///     .context(&context);
 /// # let _ = route;
