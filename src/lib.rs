@@ -16,12 +16,12 @@
 //! | 8 | `transport`, `api`, [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; clients in memory for tests of a hub |
 //! | 7 | `connection` | one task a client: read loop, write loop, calls in flight |
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
-//! | 5 | [`delivery`] | local and remote sends as one act; group commands with acks |
-//! | 4 | [`registry`], [`backplane`] | who is here; what moves envelopes between nodes |
-//! | 3 | [`session`], [`liveness`], [`outbox`], [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
-//! | 2 | [`config`], [`frame`], [`wire`], [`close`], [`metrics`], [`phase`] | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
-//! | 1 | [`protocol`], [`target`], [`hub_path`] | the hub protocol's bytes; whom a message is for; where clients find a hub |
-//! | 0 | [`ids`], `exception`, `logging` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines |
+//! | 5 | `delivery` | local and remote sends as one act; group commands with acks |
+//! | 4 | `registry`, `backplane` | who is here; what moves envelopes between nodes |
+//! | 3 | `session`, `liveness`, `outbox`, [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
+//! | 2 | [`config`], `frame`, `wire`, `close`, `metrics`, `phase` | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
+//! | 1 | `protocol`, `target`, `hub_path` | the hub protocol's bytes; whom a message is for; where clients find a hub |
+//! | 0 | `ids`, `exception`, `logging` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines |
 //!
 //! # As a library
 //!
@@ -47,11 +47,11 @@
 //! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that can
 //! be put around them.
 
-pub(crate) mod exception;
+mod exception;
 mod ids;
 mod logging;
 
-pub mod hub_path;
+mod hub_path;
 mod protocol;
 mod target;
 

@@ -3,12 +3,12 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`caller`] | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
-//! | [`error`] | [`HubError`]: why a method failed |
-//! | [`clients`] | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
-//! | [`context`] | [`HubContext`]: the same from outside of a call |
-//! | [`client`] | [`Client`]: one client, which can also be asked for a result |
-//! | [`client_method`] | [`ClientMethod`]: a method of clients with its types |
+//! | `caller` | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
+//! | `error` | [`HubError`]: why a method failed |
+//! | `clients` | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
+//! | `context` | [`HubContext`]: the same from outside of a call |
+//! | `client` | [`Client`]: one client, which can also be asked for a result |
+//! | `client_method` | [`ClientMethod`]: a method of clients with its types |
 //! | `asking` | what a call gives up while it asks |
 //! | `upload` | [`Upload`]: a stream that a client sends with a call |
 //! | `methods` | [`Methods`]: a hub made of typed async functions |

@@ -63,7 +63,7 @@ use crate::logging::RateLimiter;
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
-pub struct Transports {
+pub(crate) struct Transports {
     endpoints: HashMap<HubPath, Arc<Endpoint>>,
     limits: Arc<Limits>,
     tasks: TaskTracker,
@@ -74,7 +74,7 @@ pub struct Transports {
 /// Two endpoints may not have one path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the path '{0}' is taken by another hub or raw connection")]
-pub struct DuplicatePath(pub HubPath);
+pub(crate) struct DuplicatePath(pub HubPath);
 
 // === setting up ===
 
@@ -101,13 +101,17 @@ impl Transports {
 
     /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such
     /// path.
-    pub fn authorize(&mut self, path: &HubPath, rule: Arc<Authorize>) -> bool {
+    pub(crate) fn authorize(&mut self, path: &HubPath, rule: Arc<Authorize>) -> bool {
         let endpoint = self.endpoints.get_mut(path).and_then(Arc::get_mut);
         endpoint.map(|endpoint| endpoint.guard.policy = Some(rule)).is_some()
     }
 
     /// Serves a hub at a path, with the hub's own options.
-    pub fn add_hub(&mut self, path: &HubPath, host: Arc<crate::connection::HubHost>) -> Result<(), DuplicatePath> {
+    pub(crate) fn add_hub(
+        &mut self,
+        path: &HubPath,
+        host: Arc<crate::connection::HubHost>,
+    ) -> Result<(), DuplicatePath> {
         let (name, options) = (host.name.clone(), host.options.clone());
         self.add(path, name, App::Hub(host), options)
     }
