@@ -2,7 +2,7 @@
 """The matrix: every client over every transport and protocol it has, in every scenario, on one node and on two with Redis.
 
     tests/run.sh matrix                  the core, one of the suites
-    python3 tests/matrix.py              all of it, five minutes or so on four cores; its table goes into docs/compatibility.md when no client is missing
+    python3 tests/matrix.py              all of it, five minutes or so on four cores; its table goes into docs/users/compatibility.md when no client is missing
     python3 tests/matrix.py --client js10 --client java --no-table
     python3 tests/matrix.py --server aspnet --no-table        the same against the real ASP.NET Core server, where it is beside the checkout
 
@@ -24,7 +24,7 @@ from defects import DEFECTS  # noqa: E402
 from kinds import KINDS, command, is_required  # noqa: E402
 from scenarios import plan, run  # noqa: E402
 
-PAGE = ROOT / "docs" / "compatibility.md"
+PAGE = ROOT / "docs" / "users" / "compatibility.md"
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 JAVA = TARGET / "java"
 # The columns: a heading, and the scenarios that are in it.
@@ -170,7 +170,7 @@ def core(kind, transport, protocol, name, _twice):
 
 
 def write(table):
-    """Puts the table into docs/compatibility.md, between its markers."""
+    """Puts the table into docs/users/compatibility.md, between its markers."""
     text = PAGE.read_text() if PAGE.exists() else "# Compatibility\n"
     if BEGIN not in text:
         text = f"{text.rstrip()}\n\n## Clients\n\nWritten by `python3 tests/matrix.py`.\n\n{BEGIN}\n{END}\n"
@@ -184,7 +184,7 @@ def main():
     parser.add_argument("--core", action="store_true", help="only what tests/run.sh plays")
     parser.add_argument("--server", choices=("hubplane", "aspnet"), default="hubplane")
     parser.add_argument("--at-once", type=int, default=3, help="clients that are played at the same time")
-    parser.add_argument("--no-table", action="store_true", help="leave docs/compatibility.md as it is")
+    parser.add_argument("--no-table", action="store_true", help="leave docs/users/compatibility.md as it is")
     args = parser.parse_args()
     guard()
     folder = peers()
