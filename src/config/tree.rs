@@ -9,7 +9,8 @@ use super::options::{self, Options};
 use super::parse;
 use super::problem::{Problem, nearest};
 use super::reader::{Reader, Table};
-use super::{BackplaneConfig, Config, WebSocketOrigins, keys};
+use super::{BackplaneConfig, Config, HubConfig, WebSocketOrigins, keys};
+use crate::protocol::TransportKind;
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
@@ -87,6 +88,19 @@ pub(super) fn read(
 
     let node = top.remove("hubs");
     let hubs = read_hubs(reader, node, &defaults, demo, checked);
+    // Over a WebSocket the id opens nothing, once the socket is there.
+    let at_risk = |hub: &&HubConfig| {
+        hub.options.minimum_protocol_version < 1
+            && hub.options.transports.iter().any(|kind| *kind != TransportKind::WebSockets)
+    };
+    let at_risk: Vec<String> = hubs.iter().filter(at_risk).map(|hub| super::node::key_part(&hub.name)).collect();
+    if !at_risk.is_empty() {
+        reader.hints.push(format!(
+            "minimum_protocol_version: a client that negotiates version 0 (SECURITY.md names some) has one id, which other \
+             clients may hear and could connect with; set it to 1 where all clients speak version 1. This is about: {}",
+            at_risk.join(", ")
+        ));
+    }
     if hubs.is_empty() {
         reader.warnings.push("hubs: no hub is declared, so clients have nothing to connect to".to_owned());
     }

@@ -28,7 +28,9 @@ pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
         Ok(version) => version,
         Err(error) => return json(format!(r#"{{"error":"{error}"}}"#)),
     };
-    let stateful = endpoint.grants_stateful_reconnect() && query::flag(uri, "useStatefulReconnect");
+    // Not in version 0, where others know the id that finds the connection: whoever heard it could take the connection
+    // over. The reference grants it there too; no client that speaks version 0 asks for it.
+    let stateful = version > 0 && endpoint.grants_stateful_reconnect() && query::flag(uri, "useStatefulReconnect");
     let id = ConnectionId::random();
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
     let body = accepted(stateful, version, &id, &token, &endpoint.options.transports);

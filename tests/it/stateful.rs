@@ -363,6 +363,22 @@ fn a_sequence_below_the_first_message_is_the_end() {
 }
 
 #[test]
+fn who_hears_the_id_of_a_version_zero_client_cannot_take_its_socket_over() {
+    let server = setup().start().ready();
+    let answer = ask(server.address, "POST /chat/negotiate?useStatefulReconnect=true", b"").text();
+    assert!(!answer.contains("useStatefulReconnect"), "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let target = format!("/chat?id={}", answer["connectionId"].as_str().unwrap());
+    let mut client = Ws::shaken(server.address, &target, "json");
+    assert_eq!(ws::upgrade(&mut Stream::connect(server.address), &target, &[]).status, 409);
+    for (method, status) in [("GET", 400), ("POST", 405), ("DELETE", 400)] {
+        assert_eq!(ask(server.address, &format!("{method} {target}"), b"x").status, status, "{method}");
+    }
+    client.send(ws::TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[7]}\x1e");
+    assert_eq!(client.recv(within(PATIENCE)).unwrap().payload, b"{\"type\":3,\"invocationId\":\"1\",\"result\":7}\x1e");
+}
+
+#[test]
 fn without_a_grant_a_second_socket_is_refused_and_the_first_one_lives() {
     let server = Server::setup().start().ready();
     let answer = ask(server.address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"").text();

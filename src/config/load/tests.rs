@@ -355,6 +355,21 @@ fn websocket_origins_are_those_of_cors_unless_any() {
 }
 
 #[test]
+fn hubs_whose_clients_may_have_one_id_for_all_are_hinted_at() {
+    let hinted = |text: &str| {
+        let hints = file(text).unwrap().hints;
+        let hint = hints.iter().find(|hint| hint.starts_with("minimum_protocol_version: ")).cloned();
+        hint.and_then(|hint| hint.split_once("This is about: ").map(|(_, hubs)| hubs.to_owned()))
+    };
+    assert_eq!(
+        hinted("[hubs.a]\n[hubs.b]\nminimum_protocol_version = 1\n[hubs.\"c d\"]\npath = \"/c\""),
+        text("a, \"c d\"")
+    );
+    assert_eq!(hinted("[hub_defaults]\nminimum_protocol_version = 1\n[hubs.a]"), None);
+    assert_eq!(hinted("[hubs.a]\ntransports = [\"WebSockets\"]"), None);
+}
+
+#[test]
 fn a_connection_beats_memory_of_a_lower_source() {
     let memory = "[backplane]\ntype = \"memory\"\n[hubs.a]";
     let redis = "[backplane]\nconnection = \"low:1\"\n[hubs.a]";

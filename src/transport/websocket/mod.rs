@@ -112,8 +112,8 @@ fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Opti
         None if !offered => Err(Refusal::NotOffered(kind)),
         None => {
             let place = endpoint.limits.admit()?;
-            let id = ConnectionId::random();
-            let link = endpoint.table.unasked(ConnectionToken::from(&id), id);
+            // Nobody is told the token: no other request may find this connection.
+            let link = endpoint.table.unasked(ConnectionToken::random(), ConnectionId::random());
             endpoint.table.own(&link.token, guard::principal(request.extensions()).as_deref());
             Ok((link, Some(place)))
         }
