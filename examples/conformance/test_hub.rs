@@ -1,7 +1,7 @@
 //! The hub of the official JavaScript client's functional tests.
 
 use futures_util::{StreamExt, stream};
-use hubplane::hub::{Caller, Cancellation, HubError, Items, Methods};
+use hubplane::hub::{Caller, Cancellation, CaseInsensitive, HubError, Items, Methods};
 
 use crate::values::{ComplexObject, CustomObject, Text};
 
@@ -18,7 +18,10 @@ pub(crate) fn hub() -> Methods {
             caller.clients().caller().send("CustomObject", (object.0,)).await?;
             Ok(())
         })
-        .method("EchoComplexObject", |_: Caller, object: Option<ComplexObject>| async move { Ok(object) })
+        .method(
+            "EchoComplexObject",
+            |_: Caller, object: CaseInsensitive<Option<ComplexObject>>| async move { Ok(object.0) },
+        )
         .method("SendComplexObject", |_: Caller| async { Ok(ComplexObject::example()) });
     streams(request(hub))
 }

@@ -7,25 +7,41 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hubplane::hub::Argument;
-use hubplane::{RawValue, ValueError};
+use hubplane::hub::{Argument, CaseInsensitive};
+use hubplane::{Protocol, RawValue, ValueError};
 use serde::de::{Error, IgnoredAny, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `{ Name: string, Value: object }`, or null, sent on as it came.
+/// `{ Name: string, Value: object }`, or null. Where nothing else is in it, it is sent on as it came.
 pub(crate) struct CustomObject(pub(crate) RawValue);
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Properties<V> {
+    name: Option<String>,
+    value: V,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExactProperties {
+    #[serde(rename = "Name")]
+    _name: Option<String>,
+    #[serde(rename = "Value")]
+    _value: IgnoredAny,
+}
 
 impl Argument for CustomObject {
     fn from_value(value: RawValue) -> Result<Self, ValueError> {
-        #[derive(Deserialize)]
-        struct Shape {
-            #[serde(rename = "Name", default)]
-            _name: Option<String>,
-            #[serde(rename = "Value", default)]
-            _value: IgnoredAny,
+        if value.protocol() == Protocol::MessagePack {
+            value.to::<Option<Properties<IgnoredAny>>>()?;
+            return Ok(Self(value));
         }
-        value.to::<Option<Shape>>()?;
-        Ok(Self(value))
+        if value.to::<Option<ExactProperties>>().is_ok() {
+            return Ok(Self(value));
+        }
+        let CaseInsensitive(properties) = CaseInsensitive::<Properties<serde_json::Value>>::from_value(value)?;
+        Ok(Self(RawValue::new(&properties)?))
     }
 }
 

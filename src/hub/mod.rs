@@ -19,11 +19,13 @@
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
 //! | `declared` | [`Declared`]: a hub made of configuration |
 //! | `values` | what methods take and return, and what clients are called with |
+//! | `case_insensitive` | [`CaseInsensitive`]: objects whose property names come in any case |
 //! | `names` | methods by name, without regard to letter case |
 
 pub(crate) mod asking;
 pub(crate) mod caller;
 pub(crate) mod cancellation;
+mod case_insensitive;
 pub(crate) mod client;
 pub(crate) mod client_method;
 pub(crate) mod clients;
@@ -50,6 +52,7 @@ use futures_util::stream::BoxStream;
 pub use axum::extract::FromRef;
 pub use caller::{Caller, RequestInfo};
 pub use cancellation::Cancellation;
+pub use case_insensitive::CaseInsensitive;
 pub use client::Client;
 pub use client_method::{Callable, ClientMethod};
 pub use clients::{Audience, Clients, Groups};

@@ -9,8 +9,9 @@ use crate::protocol::{RawValue, ValueError};
 /// type as it came.
 ///
 /// The rules of serde apply. A `String` does not take null: write `Option<String>` where a client may send it (a
-/// .NET hub's `string` takes null). Names of properties are compared with their letter case: give a type that
-/// clients write in camelCase `#[serde(rename_all = "camelCase")]`.
+/// .NET hub's `string` takes null). Names of properties are case-sensitive: give a type that clients write in camelCase
+/// `#[serde(rename_all = "camelCase")]`, or take [`CaseInsensitive`](super::CaseInsensitive), which reads them in any case
+/// as a .NET hub does.
 pub trait Argument: Sized {
     /// Reads the value; fails where it is of another type.
     fn from_value(value: RawValue) -> Result<Self, ValueError>;
