@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | this one | [`Tokens`]: from a token to a [`Principal`]; [`Authenticate`]: the seam for other ways |
+//! | this one | [`Tokens`]: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
 //! | `principal` | [`Principal`]: user, roles, claims |
 //! | `keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
 //! | `keyring` | the keys that somebody else publishes, as they are now |
@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
@@ -41,12 +42,47 @@ pub trait Authenticate: Send + Sync + 'static {
     /// Who it is; None is an anonymous one, which `authorize` refuses with 401. An error is for credentials that are
     /// there and do not count: the answer is 401 everywhere, also where anonymous clients may come.
     ///
-    /// [`token_of`] finds the token of a request.
-    fn authenticate<'a>(
-        &'a self,
-        uri: &'a Uri,
-        headers: &'a HeaderMap,
-    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
+    /// The request comes without its body: URI, headers, and the extensions that middleware in front has added.
+    /// [`token_of`] finds its token.
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
+}
+
+/// Takes for the user of a request whom the host's own middleware has found: an extension of type `Arc<Principal>`.
+/// Without one the request is anonymous.
+///
+/// For a server within an axum application whose middleware knows its users already:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use axum::extract::Request;
+/// use axum::middleware::Next;
+/// use axum::response::Response;
+/// use hubplane::auth::{FromExtension, Principal};
+/// use hubplane::config::Config;
+/// use hubplane::server::Server;
+///
+/// async fn session(mut request: Request, next: Next) -> Response {
+///     // Here the session's cookie would be looked up.
+///     request.extensions_mut().insert(Arc::new(Principal::named("ann")));
+///     next.run(request).await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Config::default()).authenticate(FromExtension).build().await?;
+/// let app = server.into_router().layer(axum::middleware::from_fn(session));
+/// # drop::<axum::Router>(app);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct FromExtension;
+
+impl Authenticate for FromExtension {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+        Box::pin(std::future::ready(Ok(request.extensions.get().cloned())))
+    }
 }
 
 /// The token of a request: `access_token` in the query, where browsers put it, wins over the header

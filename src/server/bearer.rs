@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Uri};
+use http::request::Parts;
 
 use crate::auth::{Authenticate, Principal, Refused, Tokens, token_of};
 
@@ -16,13 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Bearer(pub(super) Tokens);
 
 impl Authenticate for Bearer {
-    fn authenticate<'a>(
-        &'a self,
-        uri: &'a Uri,
-        headers: &'a HeaderMap,
-    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
         Box::pin(async move {
-            let Some(token) = token_of(uri, headers) else { return Ok(None) };
+            let Some(token) = token_of(&request.uri, &request.headers) else { return Ok(None) };
             let mut checked = self.0.check(&token, SystemTime::now());
             if let Err(Refused::KeyNotFound | Refused::KeysMissing) = checked
                 && let Some(published) = self.0.published()

@@ -77,7 +77,8 @@ impl Builder {
         self
     }
 
-    /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`.
+    /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`; where middleware in
+    /// front knows them already, with [`crate::auth::FromExtension`].
     ///
     /// Browsers let any page open a WebSocket, and send cookies along. A host whose authenticator goes by cookies sets
     /// `cors_origins`, so that pages of other origins are refused (`websocket_origins`): while it is empty they are not.

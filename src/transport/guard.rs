@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode, Uri};
 
 use super::answers::plain;
 use super::origin::SocketOrigins;
@@ -41,7 +41,7 @@ struct Who(Arc<Principal>);
 impl Guard {
     /// Asks who sends a request, and notes it there.
     pub(super) async fn admit(&self, request: &mut Request) -> Result<(), Denied> {
-        let principal = self.ask(request.uri(), request.headers()).await.map_err(Denied::Token)?;
+        let principal = self.ask(request).await.map_err(Denied::Token)?;
         let permitted = self.policy.as_ref().is_none_or(|rule| policy::permits(rule, principal.as_deref()));
         let known = principal.is_some();
         if let Some(principal) = principal {
@@ -54,9 +54,13 @@ impl Guard {
         }
     }
 
-    async fn ask(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Refused> {
+    async fn ask(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, Refused> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
-        authenticator.authenticate(uri, headers).await
+        // Without the body, which cannot be shared between threads.
+        let (parts, body) = std::mem::take(request).into_parts();
+        let principal = authenticator.authenticate(&parts).await;
+        *request = Request::from_parts(parts, body);
+        principal
     }
 }
 

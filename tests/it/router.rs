@@ -9,7 +9,8 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hubplane::config::Config;
+use hubplane::auth::{FromExtension, Principal};
+use hubplane::config::{Authorize, Config};
 use hubplane::hub::{Caller, HubRoute, Methods};
 use hubplane::server::{Server, ServerHandle};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -242,6 +243,27 @@ async fn the_applications_middleware_is_around_it_and_cors_within() {
     let headers = [&ws::UPGRADE[..], &[("Origin", "http://evil.example")]].concat();
     foreign.request("GET /realtime/Chat", &headers, "").await;
     assert_eq!(foreign.response().await.status, 403);
+}
+
+#[tokio::test]
+async fn whom_the_applications_middleware_knows_the_hub_knows() {
+    let hub =
+        Methods::new().method("Me", |caller: Caller| async move { Ok(caller.user_id().map(ToString::to_string)) });
+    let route = HubRoute::new("/Chat", hub).authorize(Authorize::user());
+    let server = Server::builder(Config::default()).hub(route).authenticate(FromExtension).build().await.unwrap();
+    let handle = server.handle();
+    let session = async |mut request: Request, next: Next| {
+        if request.uri().query().is_some_and(|query| query.contains("session=1")) {
+            request.extensions_mut().insert(Arc::new(Principal::named("ann")));
+        }
+        next.run(request).await
+    };
+    let app = Router::new().nest("/realtime", server.into_router()).layer(middleware::from_fn(session));
+    let app = App::serve(app, handle).await;
+    assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 401);
+    assert_eq!(app.ask("POST /realtime/Chat/negotiate?session=1").await.status, 200);
+    let mut socket = Socket::open(app.connect().await, "/realtime/Chat?session=1").await;
+    assert_eq!(socket.call("Me", "[]").await, result("\"ann\""));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A Rust host's own way to know users, and its rules.
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Uri};
+use http::request::Parts;
 
 use super::*;
 use crate::auth::{Authenticate, Principal, Refused};
@@ -13,13 +13,9 @@ use crate::hub::{Caller, HubRoute, Methods};
 struct ByHeader;
 
 impl Authenticate for ByHeader {
-    fn authenticate<'a>(
-        &'a self,
-        _: &'a Uri,
-        headers: &'a HeaderMap,
-    ) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
         Box::pin(async move {
-            match headers.get("x-user").and_then(|value| value.to_str().ok()) {
+            match request.headers.get("x-user").and_then(|value| value.to_str().ok()) {
                 None => Ok(None),
                 Some("mallory") => Err(Refused::Other("nobody of that name".to_owned())),
                 Some(name) => {

@@ -1,0 +1,103 @@
+//! A hub whose users are those of its axum application: a session cookie, found by the application's own middleware.
+//! (Tokens of an identity provider need no code: `[auth]` of the configuration.) `cargo run --example authentication`:
+//!
+//! ```text
+//! curl -c jar -X POST http://127.0.0.1:8080/login/ann
+//! curl -b jar -X POST http://127.0.0.1:8080/chat/negotiate?negotiateVersion=1
+//! ```
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use hubplane::auth::{FromExtension, Principal};
+use hubplane::config::{Authorize, Config};
+use hubplane::hub::{Caller, HubRoute, Methods};
+use hubplane::ids::ConnectionId;
+use hubplane::server::Server;
+use tokio::net::TcpListener;
+
+/// Who has logged in, by session.
+#[derive(Clone, Default)]
+struct Sessions(Arc<Mutex<HashMap<String, Arc<Principal>>>>);
+
+impl Sessions {
+    fn begin(&self, principal: Principal) -> String {
+        // An id that nobody can guess; any other source of randomness will do.
+        let session = ConnectionId::random().to_string();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone(), Arc::new(principal));
+        session
+    }
+
+    fn find(&self, session: &str) -> Option<Arc<Principal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
+    }
+}
+
+/// Whoever asks is logged in; a real application would want a password.
+async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> impl IntoResponse {
+    let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
+    let session = sessions.begin(Principal { roles, ..Principal::named(name) });
+    ([(SET_COOKIE, format!("session={session}; Path=/; HttpOnly; SameSite=Lax"))], "welcome\n")
+}
+
+/// Notes on each request who has sent it.
+async fn know_users(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
+    let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let session = pairs.find(|(name, _)| *name == "session").map(|(_, value)| value.to_owned());
+    if let Some(principal) = session.and_then(|session| sessions.find(&session)) {
+        request.extensions_mut().insert(principal);
+    }
+    next.run(request).await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let chat = Methods::new()
+        .method("Say", |caller: Caller, text: String| async move {
+            let user = caller.user_id().map(ToString::to_string);
+            caller.clients().all().send("Said", (user, text)).await?;
+            Ok(())
+        })
+        .method("Whisper", |caller: Caller, to: String, text: String| async move {
+            let user = caller.user_id().map(ToString::to_string);
+            caller.clients().user(to).send("Whispered", (user, text)).await?;
+            Ok(())
+        })
+        .method("Clear", |caller: Caller| async move {
+            caller.clients().all().send("Cleared", ()).await?;
+            Ok(())
+        })
+        .authorize("Clear", Authorize::user().role("admin"));
+
+    // Browsers send cookies with every page's WebSockets: let those of these origins alone open them.
+    let config = Config { cors_origins: vec!["http://127.0.0.1:8080".parse()?], ..Config::default() };
+    let server = Server::builder(config)
+        .hub(HubRoute::new("/chat", chat).authorize(Authorize::user()))
+        .authenticate(FromExtension)
+        .build()
+        .await?;
+    let handle = server.handle();
+
+    let sessions = Sessions::default();
+    let app = Router::new()
+        .route("/login/{name}", post(login))
+        .with_state(sessions.clone())
+        .merge(server.into_router())
+        .layer(middleware::from_fn_with_state(sessions, know_users));
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            handle.shutdown().await;
+        })
+        .await?;
+    Ok(())
+}
