@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,6 @@ use axum::routing::post;
 use hubplane::auth::{FromExtension, Principal};
 use hubplane::config::{Authorize, Config};
 use hubplane::hub::{Caller, HubRoute, Methods};
-use hubplane::ids::ConnectionId;
 use hubplane::server::Server;
 use tokio::net::TcpListener;
 
@@ -28,11 +28,11 @@ use tokio::net::TcpListener;
 struct Sessions(Arc<Mutex<HashMap<String, Arc<Principal>>>>);
 
 impl Sessions {
-    fn begin(&self, principal: Principal) -> String {
-        // An id that nobody can guess; any other source of randomness will do.
-        let session = ConnectionId::random().to_string();
+    /// The id of a new session, which nobody can guess.
+    fn begin(&self, principal: Principal) -> Result<String, getrandom::Error> {
+        let session = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone(), Arc::new(principal));
-        session
+        Ok(session)
     }
 
     fn find(&self, session: &str) -> Option<Arc<Principal>> {
@@ -41,10 +41,11 @@ impl Sessions {
 }
 
 /// Whoever asks is logged in; a real application would want a password.
-async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> impl IntoResponse {
+async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> Result<impl IntoResponse, StatusCode> {
     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
     let session = sessions.begin(Principal { roles, ..Principal::named(name) });
-    ([(SET_COOKIE, format!("session={session}; Path=/; HttpOnly; SameSite=Lax"))], "welcome\n")
+    let session = session.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(SET_COOKIE, format!("session={session}; Path=/; HttpOnly; SameSite=Lax"))], "welcome\n"))
 }
 
 /// Notes on each request who has sent it.
@@ -78,7 +79,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .authorize("Clear", Authorize::user().role("admin"));
 
     // Browsers send cookies with every page's WebSockets: let those of these origins alone open them.
-    let config = Config { cors_origins: vec!["http://127.0.0.1:8080".parse()?], ..Config::default() };
+    let mut config = Config::default();
+    config.cors_origins = vec!["http://127.0.0.1:8080".parse()?];
     let server = Server::builder(config)
         .hub(HubRoute::new("/chat", chat).authorize(Authorize::user()))
         .authenticate(FromExtension)

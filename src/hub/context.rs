@@ -14,7 +14,7 @@ use crate::delivery::{Delivery, SendError};
 /// [`crate::server::Builder::build`] has ended. Before that every send fails with [`SendError::NotAttached`]. Of a
 /// server that is built, [`crate::server::Server::hub_context`] gives one for any of its hubs.
 ///
-/// It does not keep the server alive. When the server has stopped, what is sent reaches nobody.
+/// It does not keep the server alive. When the server has stopped, sends reach nobody or fail.
 ///
 /// ```no_run
 /// use hubplane::config::Config;

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use super::bearer::Bearer;
@@ -54,8 +55,8 @@ impl Builder {
         let (backplane, inbound) = joined.await?;
 
         let hosts = self.hosts(&hubs, hub_paths, &node, &backplane);
-        attach_contexts(&hubs, &hosts)?;
         let transports = Arc::new(self.transports(&hosts, raw_paths, authenticator, rules)?);
+        attach_contexts(&hubs, &hosts)?;
         let phase = PhaseWatch::default();
         let background = Background::start(Parts {
             transports: &transports,
@@ -78,6 +79,7 @@ impl Builder {
             drain_delay: self.config.drain_delay,
             stopped: OnceCell::new(),
             background,
+            runtime: Handle::current(),
         });
         Ok(self.server(core))
     }

@@ -101,6 +101,11 @@ impl Builder {
     ///
     /// This is for a server with a listener of its own. A host with an axum application of its own puts
     /// [`super::Server::into_router`] into that.
+    ///
+    /// # Panics
+    ///
+    /// As axum's `Router::merge`, when routes that are added one after the other overlap, or two of them have a
+    /// fallback.
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
         self

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -44,6 +45,8 @@ pub(super) struct Core {
     /// Set when the server has stopped.
     pub(super) stopped: OnceCell<()>,
     pub(super) background: Background,
+    /// Where it was built, and where it ends if nobody stops it.
+    pub(super) runtime: Handle,
 }
 
 /// A hub with its path.
@@ -63,20 +66,30 @@ impl Core {
 }
 
 impl Drop for Core {
-    /// Nobody is left who could serve a request: clients on sockets of their own are sent away, and their tasks end by
-    /// themselves. After an orderly stop there are none.
+    /// Without an orderly stop before, there may be clients: on WebSockets, which need no listener any more. Their
+    /// connections are closed, and what serves them ends in the background when they have ended.
     fn drop(&mut self) {
+        if self.stopped.initialized() {
+            return;
+        }
         self.transports.drain();
         self.transports.close_now(&CloseReason::Draining);
+        let (served, background) = (self.served(), self.background.clone());
+        let deadline = Instant::now() + self.shutdown_timeout;
+        // On a runtime that has ended this does nothing, and there is nothing to do.
+        self.runtime.spawn(async move {
+            served.end(deadline).await;
+            background.abort();
+        });
     }
 }
 
 // === the background ===
 
-/// The tasks that run beside requests and connections. They are aborted when this is dropped.
-#[derive(Debug)]
+/// The tasks that run beside requests and connections. Clones share them; they are aborted when the last is dropped.
+#[derive(Clone, Debug)]
 pub(super) struct Background {
-    tasks: AbortOnDropHandle<()>,
+    tasks: Arc<AbortOnDropHandle<()>>,
     /// The first task that panicked.
     failed: watch::Receiver<Option<&'static str>>,
 }
@@ -107,7 +120,7 @@ impl Background {
             tasks.spawn("the fetching of keys", jwks::keep(url, keyring));
         }
         let (failure, failed) = watch::channel(None);
-        Self { tasks: AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure))), failed }
+        Self { tasks: Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure)))), failed }
     }
 
     /// Waits until one of them has panicked, which is a bug in it; the name of the first. Else it waits for ever.
@@ -179,5 +192,21 @@ async fn watch_link(backplane: Arc<dyn Backplane>, metrics: BackplaneMetrics) {
         if link.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("one that has done its work", std::future::ready(()));
+        tasks.spawn("one that breaks", async { panic!("a planted panic") });
+        tasks.spawn("one that goes on", std::future::pending());
+        let (failure, failed) = watch::channel(None);
+        let tasks = Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure))));
+        assert_eq!(Background { tasks, failed }.failed().await, "one that breaks");
     }
 }

@@ -1,16 +1,21 @@
-//! The orderly end of a server (design.md section 4, "Stopping"): it says so, closes its door, sends its clients away,
-//! and leaves the backplane.
+//! The orderly end of a server (design.md section 4, "Stopping"): it says so, takes no more clients, closes the
+//! connections that it has, and leaves the backplane.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::core::{Core, HEARTBEAT};
+use crate::backplane::Backplane;
 use crate::close::CloseReason;
+use crate::connection::HubHost;
 use crate::phase::Phase;
+use crate::transport::Transports;
 
-/// How much time lies between two batches of clients that are sent away: they will all come back to the other nodes.
-const PACE: Duration = Duration::from_millis(50);
+/// How much time lies between two batches of connections that are closed: their clients will all come back to the
+/// other nodes.
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a request that has not come whole may hold up the end. Clients finish theirs in one go.
 pub(super) const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -26,11 +31,34 @@ impl Core {
         sleep_until((Instant::now() + self.drain_delay).min(deadline)).await;
 
         self.phase.advance(Phase::Closing);
+        self.served().end(deadline).await;
+        self.background.abort();
+    }
+
+    pub(super) fn served(&self) -> Served {
+        Served {
+            transports: self.transports.clone(),
+            hubs: self.hubs.iter().map(|hub| hub.host.clone()).collect(),
+            backplane: self.backplane.clone(),
+        }
+    }
+}
+
+/// What is served and has to end.
+pub(super) struct Served {
+    transports: Arc<Transports>,
+    hubs: Vec<Arc<HubHost>>,
+    backplane: Arc<dyn Backplane>,
+}
+
+impl Served {
+    /// Ends all connections and calls, then the backplane.
+    pub(super) async fn end(self, deadline: Instant) {
         let gone = async {
-            self.send_away(deadline).await;
+            self.close_connections(deadline).await;
             for hub in &self.hubs {
-                hub.host.tasks.close();
-                hub.host.tasks.wait().await;
+                hub.tasks.close();
+                hub.tasks.wait().await;
             }
         };
         if timeout_at(deadline, gone).await.is_err() {
@@ -39,22 +67,21 @@ impl Core {
         if timeout_at(deadline, self.backplane.close()).await.is_err() {
             tracing::warn!("the backplane did not close within shutdown_timeout");
         }
-        self.background.abort();
     }
 
-    /// Ends every client's connection, in batches, and waits for their farewells.
-    async fn send_away(&self, deadline: Instant) {
+    /// Ends every client's connection, in batches, and waits for their ends.
+    async fn close_connections(&self, deadline: Instant) {
         self.transports.drain();
-        // A hundred batches at most, so that however many there are, asking them takes 5 s at most.
+        // A hundred batches at most, so that however many there are, closing them takes 5 s at most.
         let batch = (self.transports.connections() / 100).max(100);
         let left = deadline.saturating_duration_since(Instant::now());
-        self.transports.close_all(CloseReason::Draining, batch, PACE.min(left / 200)).await;
+        self.transports.close_all(CloseReason::Draining, batch, BATCH_INTERVAL.min(left / 200)).await;
         let closed = self.transports.closed();
         tokio::pin!(closed);
         loop {
             tokio::select! {
                 () = &mut closed => return,
-                // Some were being let in when the door closed, and were not asked.
+                // Some were being accepted when draining began, and were not among them.
                 () = sleep(HEARTBEAT) => self.transports.close_now(&CloseReason::Draining),
             }
         }

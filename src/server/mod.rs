@@ -61,7 +61,8 @@ use crate::metrics::Metrics;
 ///
 /// Its background tasks (what comes from other nodes, pings and timeouts, keys of `auth.jwks_url`) run from
 /// [`Builder::build`] on, on the runtime that `build` was awaited on. When it is dropped, with every router and handle
-/// that was made of it, they end and its clients are sent away.
+/// that was made of it, and was not stopped before, its clients' connections are closed and everything ends in the
+/// background, within `shutdown_timeout`.
 #[derive(Debug)]
 pub struct Server {
     /// `listen` and `request_timeout` of the configuration.

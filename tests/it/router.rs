@@ -10,8 +10,8 @@ use axum::middleware::{self, Next};
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hubplane::auth::{FromExtension, Principal};
-use hubplane::config::{Authorize, Config};
-use hubplane::hub::{Caller, HubRoute, Methods};
+use hubplane::config::{Authorize, BackplaneConfig, Config};
+use hubplane::hub::{Caller, HubContext, HubRoute, Methods};
 use hubplane::server::{Server, ServerHandle};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -317,8 +317,14 @@ async fn the_handle_stops_it_in_good_order_within_axum() {
     assert_eq!(handle.connections(), 0);
 }
 
+/// Tasks of this test's runtime that have not ended.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
 #[tokio::test]
-async fn a_server_that_is_dropped_sends_its_clients_away() {
+async fn a_server_that_is_dropped_closes_its_connections_and_leaves_no_task() {
+    let before = tasks();
     let server = server(Config::default()).await;
     let handle = server.handle();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -335,4 +341,25 @@ async fn a_server_that_is_dropped_sends_its_clients_away() {
     drop(handle);
     assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));
     assert_eq!(socket.next().await, None);
+    drop(socket);
+    until("no task is left", async || (tasks() == before).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_leaves_its_backplane() {
+    testkit::needs!("redis-server");
+    let redis = testkit::redis::Redis::start();
+    let before = tasks();
+    let connection = redis.connection();
+    let mut config = Config::default();
+    config.backplane = BackplaneConfig::Redis { connection, channel_prefix: None };
+    let context = HubContext::new();
+    let route = HubRoute::new("/chat", hub()).context(&context);
+    let server = Server::builder(config).hub(route).build().await.unwrap();
+    server.handle().ready().await;
+    until("a send over Redis", async || context.clients().all().send("M", ()).await.ok()).await;
+    drop(server);
+    // The context is still there, and holds up nothing.
+    until("no task is left", async || (tasks() == before).then_some(())).await;
+    assert!(context.clients().all().send("M", ()).await.is_err());
 }
