@@ -21,7 +21,7 @@
 //! | 3 | `session`, `liveness`, `outbox`, [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
 //! | 2 | [`config`], `frame`, `wire`, `close`, `metrics`, `phase` | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
 //! | 1 | `protocol`, `target`, `hub_path` | the hub protocol's bytes; whom a message is for; where clients find a hub |
-//! | 0 | `ids`, `exception`, `logging` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines |
+//! | 0 | `ids`, `exception`, `logging`, `calendar`, `tls` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines; dates; TLS as a client |
 //!
 //! # As a library
 //!
@@ -47,9 +47,11 @@
 //! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that can
 //! be put around them.
 
+mod calendar;
 mod exception;
 mod ids;
 mod logging;
+mod tls;
 
 mod hub_path;
 mod protocol;

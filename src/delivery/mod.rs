@@ -83,8 +83,19 @@ impl Delivery {
         backplane: Arc<dyn Backplane>,
         metrics: HubMetrics,
     ) -> Self {
-        let (registry, commands, questions, watchers, faults, log) = Default::default();
-        Self { hub, node, protocols, registry, backplane, commands, questions, watchers, metrics, faults, log }
+        Self {
+            hub,
+            node,
+            protocols,
+            registry: Registry::default(),
+            backplane,
+            commands: groups::Commands::default(),
+            questions: results::Questions::default(),
+            watchers: watch::Watchers::default(),
+            metrics,
+            faults: faults::Faults::default(),
+            log: Arc::default(),
+        }
     }
 
     /// Subscribes what every node hears always (reference/redis-backplane.md B.2).

@@ -17,11 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ALL_VERSIONS;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::auth::{KeySet, Keyring};
 use crate::logging::reason;
+use crate::tls;
 
 /// How often keys are fetched when nobody asks.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -85,29 +86,14 @@ async fn fetch(url: &str) -> Result<(KeySet, Vec<String>), String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
     let body = if secure {
+        let config = tls::client_config(ALL_VERSIONS).map_err(|error| error.to_string())?;
         let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(tls()?).connect(name, stream).await.map_err(|error| error.to_string())?;
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| error.to_string())?;
         get(&uri, stream).await?
     } else {
         get(&uri, stream).await?
     };
     KeySet::published(&body)
-}
-
-/// TLS with the certificates that this system trusts, read anew each time: they change too.
-fn tls() -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err("this system has no root certificates".to_owned());
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 async fn get(uri: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Bytes, String> {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use redis::Value;
-use rustls_native_certs::CertificateResult;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+use tokio_rustls::rustls::{ClientConfig, SupportedProtocolVersion, version};
 
 use super::connection::{Endpoint, RedisOptions, Resp, TlsOptions};
 use super::resp::{self, Reply};
+use crate::tls::{self, TlsError};
 
 /// Anything bytes go through.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -41,29 +41,22 @@ impl From<String> for Trouble {
     }
 }
 
-/// Makes the TLS side of the options; fails when the system has no usable root certificates.
-pub(super) fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(certs);
-    if roots.is_empty() {
-        let reason = errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-        return Err(format!("no root certificate of this system could be read: {reason}"));
+impl From<TlsError> for Trouble {
+    fn from(error: TlsError) -> Self {
+        error.to_string().into()
     }
+}
+
+/// Makes the TLS side of the options; fails when the system has no usable root certificates.
+pub(super) fn tls_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
-    if tls.tls13 {
+    if options.tls13 {
         versions.push(&version::TLS13);
     }
-    if tls.tls12 {
+    if options.tls12 {
         versions.push(&version::TLS12);
     }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions)
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    tls::client_config(&versions)
 }
 
 /// Connects and logs in. The error is for logs: it holds no secret.

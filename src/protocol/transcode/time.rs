@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::calendar::civil;
 use crate::protocol::ValueError;
 
 /// Seconds of 0001-01-01 and of the end of 9999 relative to 1970: what a .NET DateTime holds.
@@ -54,19 +55,4 @@ impl fmt::Display for Moment {
         }
         f.write_str("Z")
     }
-}
-
-/// Year, month and day of a day counted from 1970, in the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that the leap day is the last of its year; an era is 400 of them.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
