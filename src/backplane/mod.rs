@@ -86,14 +86,13 @@ pub(crate) enum Envelope {
     },
 }
 
-/// Who wants the answer to a [`Envelope::Deliver`].
+/// Who wants the answer to a [`Envelope::Deliver`]: it goes to [`Channel::Results`] of that node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyTo {
     /// The invocation id inside the message.
     pub invocation: InvocationId,
-    /// The node that asked, from the return channel's name. The channel itself is
-    /// `{hub}:internal:return:{node}`, without the prefix (A.1).
-    pub channel: String,
+    /// The node that asked.
+    pub node: NodeId,
 }
 
 /// What a group command asks for; the number is the wire's (A.4).

@@ -188,8 +188,7 @@ impl Delivery {
     }
 
     async fn ask_elsewhere(&self, connection: &ConnectionId, id: &InvocationId, frame: Frame) -> Result<(), AskError> {
-        let channel = format!("{}:internal:return:{}", self.hub, self.node);
-        let reply_to = Some(ReplyTo { invocation: id.clone(), channel });
+        let reply_to = Some(ReplyTo { invocation: id.clone(), node: self.node.clone() });
         let envelope = Envelope::Deliver { except: Vec::new(), frame, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
         let heard = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
@@ -246,7 +245,7 @@ impl Delivery {
         }
     }
 
-    /// Another node asks a client of this one; the answer goes to the node that the return channel names. Some: the
+    /// Another node asks a client of this one; the answer goes to that node. Some: the
     /// client is leaving already, or has left too many questions open, and this tells the asker.
     pub(super) fn pass_on(
         &self,
@@ -254,9 +253,8 @@ impl Delivery {
         frame: &Frame,
         reply_to: ReplyTo,
     ) -> Option<BoxFuture<'static, ()>> {
-        let node = reply_to.channel.strip_prefix(self.hub.as_str())?.strip_prefix(":internal:return:")?;
         let member = self.registry.connection(connection)?;
-        let asker = Asker::Node(NodeId::from(node), member.outbox.encoding().protocol);
+        let asker = Asker::Node(reply_to.node, member.outbox.encoding().protocol);
         let question = Question { connection: Some(connection.clone()), asker };
         let id = reply_to.invocation;
         {

@@ -201,8 +201,7 @@ async fn a_second_join_does_not_overtake_the_subscription_of_the_first() {
 async fn a_client_that_never_answers_is_not_asked_without_end() {
     let Alone { delivery, member, _inbound, .. } = alone(&Protocol::ALL, usize::MAX).await;
     let ask = |number: usize| {
-        let (id, channel) = (number.to_string().into(), "chat:internal:return:other".to_owned());
-        let reply_to = ReplyTo { invocation: id, channel };
+        let reply_to = ReplyTo { invocation: number.to_string().into(), node: "other".into() };
         delivery.pass_on(&member.id, &frame::send("Answer", vec![]), reply_to)
     };
     for number in 0..results::MOST_OPEN {

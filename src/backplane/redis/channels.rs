@@ -2,13 +2,16 @@
 //! a separator; names inside are never escaped, so a group may be called `a:b` or `*`.
 
 use crate::backplane::{Channel, Topic};
-#[cfg(test)]
-use crate::ids::HubName;
+use crate::ids::{HubName, NodeId};
 
-/// The channel of a topic, without prefix: as it stands in a [`crate::backplane::ReplyTo`].
-#[cfg(test)]
-pub(crate) fn name(topic: &Topic) -> String {
-    prefixed("", topic)
+/// The return channel of a node, without prefix: as it stands in a message that wants an answer (A.3).
+pub(crate) fn return_channel(hub: &HubName, node: &NodeId) -> String {
+    prefixed("", &Topic { hub: hub.clone(), channel: Channel::Results(node.clone()) })
+}
+
+/// The node whose return channel this is; None: it is no return channel of this hub.
+pub(crate) fn return_node(hub: &HubName, channel: &str) -> Option<NodeId> {
+    channel.strip_prefix(hub.as_str())?.strip_prefix(":internal:return:").map(NodeId::from)
 }
 
 /// The channel of a topic as Redis sees it.

@@ -30,7 +30,6 @@ mod socket;
 mod topics;
 mod url;
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +37,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 pub(crate) use connection::{RedisOptions, check_connection};
 
@@ -141,14 +141,11 @@ impl Backplane for RedisBackplane {
     }
 
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
-        let (waiter, mut confirmed) = mpsc::channel::<Infallible>(1);
-        self.shared.subscribe(&topics, &waiter);
-        drop(waiter);
-        // Nothing is ever sent: it ends when the last of the channels has let go of its waiter.
-        async move {
-            confirmed.recv().await;
-        }
-        .boxed()
+        // Each channel that is not confirmed yet holds a token of it.
+        let confirmed = TaskTracker::new();
+        self.shared.subscribe(&topics, &confirmed);
+        confirmed.close();
+        async move { confirmed.wait().await }.boxed()
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {

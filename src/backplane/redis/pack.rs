@@ -1,26 +1,10 @@
-//! What the envelopes need of MessagePack beyond what the hub protocol does: binary written, and tolerance on the way in
-//! (reference/redis-backplane.md A.2). Nothing is copied.
+//! Reads the MessagePack of envelopes, more tolerantly than the hub protocol does (reference/redis-backplane.md A.2).
+//! Nothing is copied.
 
 use bytes::Bytes;
 
 use crate::protocol::MAX_DEPTH;
 use crate::protocol::msgpack::token::{self, Token};
-
-/// Appends binary in its shortest form.
-pub(super) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
-    match bytes.len() {
-        length @ 0..=0xff => out.extend_from_slice(&[0xc4, length as u8]),
-        length @ 0x100..=0xffff => {
-            out.push(0xc5);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(0xc6);
-            out.extend_from_slice(&(length as u32).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(bytes);
-}
 
 /// Walks over one payload. Every answer of `None` means: not that, or not enough bytes.
 #[derive(Clone, Debug)]

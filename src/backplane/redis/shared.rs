@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::channels;
 use super::connection::RedisOptions;
 use super::outgoing::{Outgoing, Publish};
-use super::topics::{Topics, Waiter};
+use super::topics::Topics;
 use super::wire::{self, WireError};
 use crate::backplane::{BackplaneError, Envelope, Inbound, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
@@ -118,7 +119,7 @@ impl Shared {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let protocols = self.hubs.get(&topic.hub).map_or(&Protocol::ALL[..], Vec::as_slice);
         let mut payload = Vec::new();
-        wire::encode(&envelope, protocols, Some((&self.node, id)), &mut payload)?;
+        wire::encode(&topic.hub, &envelope, protocols, Some((&self.node, id)), &mut payload)?;
         let channel = self.channel(topic);
         let (caller, receiver) = oneshot::channel();
         let mut state = self.lock();
@@ -135,12 +136,12 @@ impl Shared {
     }
 
     /// Counts one more subscription of each. While the link is down nobody waits.
-    pub(super) fn subscribe(&self, topics: &[Topic], waiter: &Waiter) {
+    pub(super) fn subscribe(&self, topics: &[Topic], confirmed: &TaskTracker) {
         let mut state = self.lock();
-        let waiter = Some(waiter).filter(|_| state.down.is_none());
+        let confirmed = Some(confirmed).filter(|_| state.down.is_none());
         let mut wake = false;
         for topic in topics {
-            wake |= state.topics.want(&self.channel(topic), topic, waiter);
+            wake |= state.topics.want(&self.channel(topic), topic, confirmed);
         }
         drop(state);
         if wake {
@@ -171,7 +172,7 @@ impl Shared {
         drop(state);
         let envelope = match envelope {
             Some(envelope) => envelope,
-            None => match wire::decode(&topic.channel, &owned(payload)) {
+            None => match wire::decode(&topic, &owned(payload)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
                     self.metrics.received(false);

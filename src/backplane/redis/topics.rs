@@ -2,21 +2,18 @@
 //! batches by whoever holds the subscription connection.
 
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::resp;
 use crate::backplane::Topic;
 
 /// How many names one SUBSCRIBE or UNSUBSCRIBE takes at most.
 pub(super) const BATCH: usize = 512;
-
-/// Held by a channel for each caller that waits for it; the caller goes on when all of its own are dropped.
-pub(super) type Waiter = mpsc::Sender<Infallible>;
 
 /// One channel.
 #[derive(Debug)]
@@ -34,7 +31,9 @@ struct Entry {
     alone: bool,
     /// Redis refused this very channel on this connection.
     refused: bool,
-    waiters: Vec<Waiter>,
+    /// One token for each caller that waits for this channel to be confirmed. A caller goes on when all the tokens of
+    /// its tracker are dropped.
+    waiters: Vec<TaskTrackerToken>,
 }
 
 /// A command sent on the subscription connection whose answer is not complete.
@@ -77,13 +76,13 @@ pub(super) struct Topics {
 // === what is wanted ===
 
 impl Topics {
-    /// Counts one subscribe. True: something is to be sent.
-    pub(super) fn want(&mut self, channel: &str, topic: &Topic, waiter: Option<&Waiter>) -> bool {
+    /// Counts one subscribe. `confirmed` tracks what its caller waits for, if it waits. True: something is to be sent.
+    pub(super) fn want(&mut self, channel: &str, topic: &Topic, confirmed: Option<&TaskTracker>) -> bool {
         let (name, entry) = self.entry(channel, topic);
         entry.count += 1;
         let settled = entry.sent && entry.unconfirmed == 0;
-        if let Some(waiter) = waiter.filter(|_| entry.count > 0 && !settled) {
-            entry.waiters.push(waiter.clone());
+        if let Some(confirmed) = confirmed.filter(|_| entry.count > 0 && !settled) {
+            entry.waiters.push(confirmed.token());
         }
         self.queue(&name)
     }

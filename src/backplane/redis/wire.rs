@@ -6,10 +6,11 @@
 
 use bytes::Bytes;
 
-use super::pack::{Reader, binary};
-use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo};
+use super::channels;
+use super::pack::Reader;
+use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo, Topic};
 use crate::frame::Frame;
-use crate::ids::{ConnectionId, InvocationId, NodeId};
+use crate::ids::{ConnectionId, HubName, InvocationId, NodeId};
 use crate::protocol::framing::{BadMessages, check_messages};
 use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, ValueError};
@@ -26,9 +27,10 @@ pub(crate) struct WireError {
 
 // === writing ===
 
-/// Appends the envelope. `protocols` are those of the hub: a message is written in each of them (A.3), whoever
+/// Appends the envelope of a hub. `protocols` are those of the hub: a message is written in each of them (A.3), whoever
 /// listens. Fails when a value has no form in one of them; `out` is then to be thrown away.
 pub(crate) fn encode(
+    hub: &HubName,
     envelope: &Envelope,
     protocols: &[Protocol],
     origin: Option<(&NodeId, u64)>,
@@ -40,7 +42,9 @@ pub(crate) fn encode(
             for protocol in protocols {
                 parts.push((protocol.name(), frame.raw(*protocol)?));
             }
-            invocation(except, &parts, reply_to.as_ref(), origin, out);
+            let reply_to =
+                reply_to.as_ref().map(|reply| (&reply.invocation, channels::return_channel(hub, &reply.node)));
+            invocation(except, &parts, reply_to, origin, out);
         }
         Envelope::GroupCommand { id, node, action, group, connection } => {
             write::array(out, 5);
@@ -63,7 +67,7 @@ pub(crate) fn encode(
         Envelope::Completion { protocol, message } => {
             write::array(out, 2);
             write::text(out, protocol);
-            binary(out, message);
+            write::binary(out, message);
         }
     }
     Ok(())
@@ -73,14 +77,14 @@ pub(crate) fn encode(
 fn invocation(
     except: &[ConnectionId],
     parts: &[(&str, Bytes)],
-    reply_to: Option<&ReplyTo>,
+    reply_to: Option<(&InvocationId, String)>,
     origin: Option<(&NodeId, u64)>,
     out: &mut Vec<u8>,
 ) {
     out.reserve(64 + except.len() * 24 + parts.iter().map(|(_, bytes)| bytes.len() + 24).sum::<usize>());
     write::array(
         out,
-        match (reply_to, origin) {
+        match (&reply_to, origin) {
             (_, Some(_)) => 5,
             (Some(_), None) => 4,
             (None, None) => 2,
@@ -93,12 +97,12 @@ fn invocation(
     write::map(out, parts.len());
     for (name, bytes) in parts {
         write::text(out, name);
-        binary(out, bytes);
+        write::binary(out, bytes);
     }
     match reply_to {
-        Some(reply) => {
-            write::text(out, reply.invocation.as_str());
-            write::text(out, &reply.channel);
+        Some((invocation, channel)) => {
+            write::text(out, invocation.as_str());
+            write::text(out, &channel);
         }
         None if origin.is_some() => {
             out.push(write::NIL);
@@ -131,10 +135,10 @@ pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
     Some((node, u64::try_from(reader.integer()?).ok()?))
 }
 
-/// Reads what came on a channel of this kind. As tolerant as the reference's readers: more items than known are
+/// Reads what came on a topic. As tolerant as the reference's readers: more items than known are
 /// ignored, integers may have any width, texts may be nil.
-pub(crate) fn decode(channel: &Channel, payload: &Bytes) -> Result<Envelope, WireError> {
-    let (kind, least) = match channel {
+pub(crate) fn decode(topic: &Topic, payload: &Bytes) -> Result<Envelope, WireError> {
+    let (kind, least) = match topic.channel {
         Channel::All | Channel::Connection(_) | Channel::Group(_) | Channel::User(_) => ("Invocation", 2),
         Channel::GroupCommands => ("GroupCommand", 5),
         Channel::Acks(_) => ("Ack", 1),
@@ -146,11 +150,11 @@ pub(crate) fn decode(channel: &Channel, payload: &Bytes) -> Result<Envelope, Wir
     if length < least {
         return Err(WireError { kind, fault: "insufficient items" });
     }
-    match channel {
+    match topic.channel {
         Channel::GroupCommands => group_command(&mut reader),
         Channel::Acks(_) => int32(&mut reader).map(|id| Envelope::Ack { id }),
         Channel::Results(_) => completion(&mut reader),
-        _ => deliver(&mut reader, length),
+        _ => deliver(topic, &mut reader, length),
     }
     .map_err(|fault| WireError { kind, fault })
 }
@@ -184,7 +188,7 @@ fn completion(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
     })
 }
 
-fn deliver(reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static str> {
+fn deliver(topic: &Topic, reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static str> {
     let mut except = Vec::new();
     for _ in 0..reader.array().ok_or("no array of excluded ids")? {
         if let Some(id) = reader.text().ok_or("an excluded id that is no text")? {
@@ -210,7 +214,14 @@ fn deliver(reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static 
         let id = reader.text().ok_or("an invocation id that is no text")?;
         let channel = reader.text().ok_or("a return channel that is no text")?;
         if let (Some(id), Some(channel)) = (id, channel) {
-            reply_to = Some(ReplyTo { invocation: InvocationId::from(id), channel: channel.to_owned() });
+            reply_to = match channels::return_node(&topic.hub, channel) {
+                Some(node) => Some(ReplyTo { invocation: InvocationId::from(id), node }),
+                // A client would be asked, and its answer would reach nobody.
+                None if matches!(topic.channel, Channel::Connection(_)) => {
+                    return Err("a return channel that is not of this hub");
+                }
+                None => None,
+            };
         }
     }
     Ok(Envelope::Deliver { except, frame: Frame::encoded(parts), reply_to })

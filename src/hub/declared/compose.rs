@@ -3,6 +3,7 @@
 use super::plan::{Given, Scene};
 use crate::config::steps::Expression;
 use crate::hub::HubError;
+use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, RawValue, ValueError};
 
 impl Scene<'_> {
@@ -92,24 +93,8 @@ pub(super) fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: Kind, length: u
     match (protocol, kind) {
         (Protocol::Json, Kind::List) => out.push(b'['),
         (Protocol::Json, Kind::Table) => out.push(b'{'),
-        (Protocol::MessagePack, _) => pack_length(out, kind, length),
-    }
-}
-
-/// The MessagePack header of a list or a table, in its shortest form.
-fn pack_length(out: &mut Vec<u8>, kind: Kind, length: usize) {
-    let (short, medium) = match kind {
-        Kind::List => (0x90, 0xdc),
-        Kind::Table => (0x80, 0xde),
-    };
-    if length < 16 {
-        out.push(short | length as u8);
-    } else if let Ok(length) = u16::try_from(length) {
-        out.push(medium);
-        out.extend_from_slice(&length.to_be_bytes());
-    } else {
-        out.push(medium + 1);
-        out.extend_from_slice(&(length as u32).to_be_bytes());
+        (Protocol::MessagePack, Kind::List) => write::array(out, length),
+        (Protocol::MessagePack, Kind::Table) => write::map(out, length),
     }
 }
 

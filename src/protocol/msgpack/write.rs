@@ -110,16 +110,26 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     match text.len() {
         length @ 0..32 => out.push(0xa0 | length as u8),
         length @ 32..0x100 => out.extend_from_slice(&[0xd9, length as u8]),
-        length => wide(out, 0xda, length),
+        length => long_length(out, 0xda, length),
     }
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Binary.
+pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + 5);
+    match bytes.len() {
+        length @ 0..0x100 => out.extend_from_slice(&[0xc4, length as u8]),
+        length => long_length(out, 0xc5, length),
+    }
+    out.extend_from_slice(bytes);
 }
 
 /// The head of an array.
 pub(crate) fn array(out: &mut Vec<u8>, count: usize) {
     match count {
         0..16 => out.push(0x90 | count as u8),
-        _ => wide(out, 0xdc, count),
+        _ => long_length(out, 0xdc, count),
     }
 }
 
@@ -127,13 +137,13 @@ pub(crate) fn array(out: &mut Vec<u8>, count: usize) {
 pub(crate) fn map(out: &mut Vec<u8>, count: usize) {
     match count {
         0..16 => out.push(0x80 | count as u8),
-        _ => wide(out, 0xde, count),
+        _ => long_length(out, 0xde, count),
     }
 }
 
 /// A length of two bytes after `code`, or of four after the code that follows it. More than four bytes hold is more
 /// than a message may be, which [`encode`] refuses.
-fn wide(out: &mut Vec<u8>, code: u8, length: usize) {
+fn long_length(out: &mut Vec<u8>, code: u8, length: usize) {
     match u16::try_from(length) {
         Ok(length) => {
             out.push(code);

@@ -104,7 +104,7 @@ impl Node {
 }
 
 /// Contains a colon, as the names of .NET types may, and has another hub's name as its beginning.
-pub(super) const HUB: &str = "Chat:Hub";
+const HUB: &str = "Chat:Hub";
 
 pub(super) fn topic(channel: Channel) -> Topic {
     Topic { hub: HUB.into(), channel }

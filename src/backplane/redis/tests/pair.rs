@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use testkit::Redis;
 
-use super::kit::{HUB, Node, PATIENCE, options, said, says, start, topic};
+use super::kit::{Node, PATIENCE, options, said, says, start, topic};
 use crate::backplane::memory::Bus;
 use crate::backplane::{BackplaneError, Channel, Envelope, GroupAction, LinkState, ReplyTo, Topic};
 use crate::ids::NodeId;
@@ -139,7 +139,7 @@ async fn every_envelope_arrives_whole(mut farm: Farm) {
     let message = Bytes::from(vec![7; 70_000]);
     let completion = Envelope::Completion { protocol: "blazorpack".to_owned(), message: message.clone() };
     farm.a.publish(Channel::Results(node()), completion).await.unwrap();
-    let reply_to = ReplyTo { invocation: "i".into(), channel: format!("{HUB}:internal:return:a") };
+    let reply_to = ReplyTo { invocation: "i".into(), node: "a".into() };
     let Envelope::Deliver { except, frame, .. } = says("ask") else { unreachable!() };
     let ask = Envelope::Deliver { except, frame, reply_to: Some(reply_to.clone()) };
     farm.a.publish(Channel::Connection("c".into()), ask).await.unwrap();

@@ -85,9 +85,9 @@ fn long_lists_have_long_headers() {
         assert_eq!(made.bytes().len(), header.len() + length);
     }
     let mut out = Vec::new();
-    pack_length(&mut out, Kind::Table, 3);
-    pack_length(&mut out, Kind::Table, 16);
-    pack_length(&mut out, Kind::Table, 65_536);
+    write::map(&mut out, 3);
+    write::map(&mut out, 16);
+    write::map(&mut out, 65_536);
     assert_eq!(out, b"\x83\xde\0\x10\xdf\0\x01\0\0");
 }
 
