@@ -1,5 +1,5 @@
-//! A hub whose users are those of its axum application: a session cookie, found by the application's own middleware.
-//! (Tokens of an identity provider need no code: `[auth]` of the configuration.) `cargo run --example authentication`:
+//! A hub whose users are those of its axum application, which knows them by a session cookie. (Access tokens need no code:
+//! they are configured in `[auth]`.) `cargo run --example authentication`:
 //!
 //! ```text
 //! curl -c jar -X POST http://127.0.0.1:8080/login/ann
@@ -40,7 +40,7 @@ impl Sessions {
     }
 }
 
-/// Whoever asks is logged in; a real application would want a password.
+/// Logs in without a password, which a real application would require.
 async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> Result<impl IntoResponse, StatusCode> {
     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
     let session = sessions.begin(Principal { roles, ..Principal::named(name) });
@@ -48,8 +48,8 @@ async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> Re
     Ok(([(SET_COOKIE, format!("session={session}; Path=/; HttpOnly; SameSite=Lax"))], "welcome\n"))
 }
 
-/// Notes on each request who has sent it.
-async fn know_users(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
+/// Adds the user of the session to each request.
+async fn authenticate(State(sessions): State<Sessions>, mut request: Request, next: Next) -> Response {
     let cookies = request.headers().get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let session = pairs.find(|(name, _)| *name == "session").map(|(_, value)| value.to_owned());
@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .authorize("Clear", Authorize::user().role("admin"));
 
-    // Browsers send cookies with every page's WebSockets: let those of these origins alone open them.
+    // Browsers send cookies with the WebSockets of any page. With this, only pages of these origins may open them.
     let mut config = Config::default();
     config.cors_origins = vec!["http://127.0.0.1:8080".parse()?];
     let server = Server::builder(config)
@@ -93,7 +93,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/login/{name}", post(login))
         .with_state(sessions.clone())
         .merge(server.into_router())
-        .layer(middleware::from_fn_with_state(sessions, know_users));
+        .layer(middleware::from_fn_with_state(sessions, authenticate));
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {

@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             let _ = tokio::signal::ctrl_c().await;
-            // Clients are sent away first, then axum stops listening.
+            // Clients are disconnected first, then axum stops listening.
             handle.shutdown().await;
         })
         .await?;

@@ -1,4 +1,4 @@
-//! A hub with tests of its own, which need no socket: `cargo test --example testing`. It serves them too:
+//! A hub with tests that need no socket: `cargo test --example testing`. To serve it:
 //! `cargo run --example testing`, for SignalR clients at http://127.0.0.1:8080/auction.
 
 use std::error::Error;
@@ -65,7 +65,7 @@ mod tests {
 
         let refused = bob.invoke::<()>("Bid", (99,)).await.unwrap_err();
         assert!(refused.to_string().ends_with("HubException: ann has bid 100"), "{refused}");
-        // Nothing was sent: what the hub sends before its answer comes before it.
+        // What a hub sends to its caller before it returns is received before the result.
         assert!(bob.try_next_call().is_none());
         Ok(())
     }

@@ -47,10 +47,8 @@ pub trait Authenticate: Send + Sync + 'static {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
 }
 
-/// Takes for the user of a request whom the host's own middleware has found: an extension of type `Arc<Principal>`.
-/// Without one the request is anonymous.
-///
-/// For a server within an axum application whose middleware knows its users already:
+/// Reads the user of a request from an extension of type `Arc<Principal>`, which middleware of the host has added. Without
+/// one the request is anonymous. For a server within an axum application that authenticates its users itself:
 ///
 /// ```
 /// use std::sync::Arc;

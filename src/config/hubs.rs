@@ -105,7 +105,7 @@ impl Default for HubOptions {
 }
 
 impl HubOptions {
-    /// What nothing can be served with. Options that come from a file are checked where they are read.
+    /// What is invalid about them. Options from a file are checked when they are read.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         [
             (self.protocols.is_empty(), "protocols is empty"),

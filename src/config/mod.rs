@@ -75,8 +75,8 @@ pub struct Config {
     pub backplane: BackplaneConfig,
     /// Whose tokens are taken.
     pub auth: AuthConfig,
-    /// The options of hubs and raw connections that a Rust host adds without options of their own
-    /// (`[hub_defaults]`, which the declared hubs have in theirs already).
+    /// The options of hubs and raw connections that a Rust host adds without options of their own (`[hub_defaults]`; the
+    /// options of declared hubs include it already).
     pub hub_defaults: HubOptions,
     /// The declared hubs.
     pub(crate) hubs: Vec<HubConfig>,

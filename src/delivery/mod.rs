@@ -63,10 +63,10 @@ pub enum SendError {
     /// An empty group name in a list of groups (reference/signalr-protocol.md 4.12).
     #[error("Cannot send to an empty group name.")]
     EmptyGroup,
-    /// It was sent through a `HubContext` that has no hub yet.
+    /// It was sent through a `HubContext` that is not attached to a hub yet.
     #[error(
-        "this hub context has no hub yet: give it to a hub with HubRoute::context, and await Builder::build before it \
-         sends"
+        "this hub context is not attached to a hub yet: attach it with HubRoute::context, and await Builder::build \
+         before sending"
     )]
     NotAttached,
 }

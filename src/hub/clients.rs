@@ -33,7 +33,7 @@ pub struct Groups {
     delivery: DeliveryRef,
 }
 
-/// To a hub's delivery, now or when it will be there.
+/// How a send reaches the delivery of its hub: directly, or through a context that may not be attached yet.
 #[derive(Clone, Debug)]
 enum DeliveryRef {
     Delivery(Arc<Delivery>),
@@ -140,7 +140,7 @@ impl Audience {
     /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
     /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
     /// such a call for a broken message and hang up), when the backplane is needed and away, or when this came from a
-    /// [`HubContext`] that has no hub yet.
+    /// [`HubContext`] that is not attached yet.
     pub async fn send<A>(&self, method: impl Callable<A>, arguments: A) -> Result<(), SendError> {
         let name = method.method_name();
         if name.is_empty() {

@@ -9,12 +9,12 @@ use crate::delivery::{Delivery, SendError};
 /// Sends to a hub's clients from outside of its methods, as ASP.NET Core's `IHubContext`: from a background task, from
 /// another hub, from a handler of an axum route. Cheap to clone.
 ///
-/// One that is made with [`HubContext::new`] can be handed out before there is a server: into the state of a hub, or of
-/// an axum application. [`super::HubRoute::context`] attaches it to a hub; it works when
-/// [`crate::server::Builder::build`] has ended. Before that every send fails with [`SendError::NotAttached`]. Of a
-/// server that is built, [`crate::server::Server::hub_context`] gives one for any of its hubs.
+/// A context can be created before the server, with [`HubContext::new`], and cloned into the state of a hub or of an
+/// axum application. [`super::HubRoute::context`] attaches it to a hub, and it can send as soon as
+/// [`crate::server::Builder::build`] has returned. Before that, every send fails with [`SendError::NotAttached`]. Once a
+/// server is built, [`crate::server::Server::hub_context`] returns a context of any of its hubs.
 ///
-/// It does not keep the server alive. When the server has stopped, sends reach nobody or fail.
+/// A context does not keep the server alive. After the server has stopped, sends reach nobody or fail.
 ///
 /// ```no_run
 /// use hubplane::config::Config;
@@ -41,37 +41,37 @@ use crate::delivery::{Delivery, SendError};
 pub struct HubContext(Arc<OnceLock<Arc<Delivery>>>);
 
 impl HubContext {
-    /// A context that no hub has yet.
+    /// A context that is not attached to a hub yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whom messages can be sent to. May be kept, also from before the context was attached.
+    /// The hub's clients. The result may be kept, also from before the context was attached.
     pub fn clients(&self) -> Clients {
         Clients::of_context(self.clone())
     }
 
-    /// Who is in which group. May be kept, also from before the context was attached.
+    /// The hub's groups. The result may be kept, also from before the context was attached.
     pub fn groups(&self) -> Groups {
         Groups::of_context(self.clone())
     }
 
-    /// Whether it belongs to a hub that is served, so that sends can succeed.
+    /// Whether it is attached to a hub of a server that is built.
     pub fn is_attached(&self) -> bool {
         self.0.get().is_some()
     }
 
-    /// Whether two are clones of one.
+    /// Whether both are clones of the same context.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The context of a hub that is served.
+    /// A context that is attached to a hub.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Self {
         Self(Arc::new(OnceLock::from(delivery)))
     }
 
-    /// Gives it to a hub. False: it belongs to one already.
+    /// Attaches it to a hub. False: it is attached to one already.
     pub(crate) fn attach(&self, delivery: Arc<Delivery>) -> bool {
         self.0.set(delivery).is_ok()
     }
@@ -95,7 +95,7 @@ mod tests {
     use crate::hub::test_kit::stage;
 
     #[tokio::test]
-    async fn what_was_taken_before_works_afterwards() {
+    async fn clients_and_groups_from_before_it_was_attached_work_afterwards() {
         let context = HubContext::new();
         let (clients, groups) = (context.clients(), context.groups());
         assert_eq!(clients.all().send("M", ()).await, Err(SendError::NotAttached));
@@ -108,9 +108,9 @@ mod tests {
 
         let (caller, notes) = stage("me", None).await;
         assert!(context.attach(caller.delivery().clone()));
-        assert!(!context.attach(caller.delivery().clone()), "it has a hub already");
-        clients.all().send("M", ()).await.expect("it has a hub");
-        groups.add("me", "g").await.expect("it has a hub");
+        assert!(!context.attach(caller.delivery().clone()), "it is attached already");
+        clients.all().send("M", ()).await.expect("it is attached");
+        groups.add("me", "g").await.expect("it is attached");
         assert_eq!(notes.take(), [r#"send all: {"type":1,"target":"M","arguments":[]}"#, "hear group g"]);
     }
 }

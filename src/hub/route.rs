@@ -35,14 +35,14 @@ pub struct HubRoute {
 }
 
 impl HubRoute {
-    /// A hub at a path, which begins with `/` and has no query; clients may write it in any case, and with a slash
-    /// behind it. Whether it can be served is told by [`crate::server::Builder::build`].
+    /// A hub at a path, which begins with `/` and has no query. Clients may write it in any case, and with a slash at
+    /// the end. Whether the path and the hub are valid is checked by [`crate::server::Builder::build`].
     pub fn new(path: impl Into<String>, hub: impl Hub) -> Self {
         Self::shared(path, Arc::new(hub))
     }
 
-    /// As [`HubRoute::new`], for a hub that the host keeps too, or serves at several paths. Each path is a hub of its
-    /// own to clients: what is sent to all at one reaches nobody at the other.
+    /// As [`HubRoute::new`], for a hub that the host keeps, or serves at several paths. To clients each path is a
+    /// separate hub: a message to all clients of one path reaches nobody at another.
     pub fn shared(path: impl Into<String>, hub: Arc<dyn Hub>) -> Self {
         let (path, contexts) = (path.into(), Vec::new());
         Self { path, name: None, backplane_name: None, hub, options: None, authorize: None, contexts }
@@ -54,8 +54,8 @@ impl HubRoute {
         self
     }
 
-    /// Its name among the nodes that share a backplane. To share a farm with ASP.NET Core it is the full name of the
-    /// hub's type there, such as `Chat.ChatHub`. Default: its name. Each hub of a server needs one of its own.
+    /// Its name on the backplane, which all nodes of a farm must agree on. To join a farm of ASP.NET Core it is the full
+    /// name of the hub's type there, such as `Chat.ChatHub`. Default: its name. No two hubs of a server may share one.
     pub fn backplane_name(mut self, name: impl Into<String>) -> Self {
         self.backplane_name = Some(name.into());
         self
@@ -68,14 +68,15 @@ impl HubRoute {
         self
     }
 
-    /// Lets only those connect who fulfil a rule; others get 401, or 403 where they are known. The server must have a
-    /// way to know its users. Default: everybody may connect.
+    /// Admits only users who fulfil a rule: others are answered with 401 if they are anonymous, else with 403. The server
+    /// must have a way to authenticate its users. Default: everybody may connect.
     pub fn authorize(mut self, rule: Authorize) -> Self {
         self.authorize = Some(Arc::new(rule));
         self
     }
 
-    /// Attaches a context, which can send to this hub's clients once the server is built. A context belongs to one hub.
+    /// Attaches a context, which can send to this hub's clients once the server is built. A context can be attached to
+    /// one hub only.
     pub fn context(mut self, context: &HubContext) -> Self {
         if !self.contexts.iter().any(|known| known.is(context)) {
             self.contexts.push(context.clone());
@@ -96,7 +97,7 @@ impl HubRoute {
         self.backplane_name.as_deref().unwrap_or(self.hub_name())
     }
 
-    /// Whether its hub can be served.
+    /// Whether its hub is valid.
     pub(crate) fn validate(&self) -> Result<(), HubDefinitionError> {
         self.hub.validate()
     }

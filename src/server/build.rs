@@ -1,5 +1,5 @@
-//! Puts a server together, step by step: what can be checked is checked first, then the backplane is joined, then
-//! everything is made.
+//! The steps of [`Builder::build`]: all checks come first, then the backplane is joined, then the parts of the server
+//! are created.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use super::bearer::Bearer;
-use super::core::{Background, Core, NamedHub, Parts};
+use super::core::{Background, BackgroundInputs, Core, NamedHub};
 use super::cors::Cors;
 use super::error::ServeError;
 use super::link;
@@ -30,12 +30,16 @@ use crate::phase::PhaseWatch;
 use crate::transport::{DuplicatePath, Transports};
 
 impl Builder {
-    /// Checks all of it, and begins to connect to the backplane. Nothing is bound yet.
+    /// Checks everything, begins to connect to the backplane, and starts the background tasks. Nothing is bound yet.
     ///
-    /// Fails for paths and names that clash or cannot be, for hubs that were put together wrongly, for a
-    /// [`crate::hub::HubContext`] that two hubs are to have, for keys that cannot be used, for rules without a way to
-    /// know users, and for a backplane that refuses to begin; a Redis that is merely away is waited for in the
-    /// background, unless its connection string says `abortConnect=true`.
+    /// Fails for duplicate or invalid paths and names, mistakes in a hub, invalid options, a
+    /// [`crate::hub::HubContext`] that is attached to two hubs, invalid keys, rules without a way to authenticate users,
+    /// and a backplane that cannot be started. A Redis that is unavailable is not an error: the server reconnects in the
+    /// background, unless the connection string says `abortConnect=true`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
     pub async fn build(mut self) -> Result<Server, ServeError> {
         let hubs: Vec<HubRoute> = declared(&self.config).chain(std::mem::take(&mut self.hubs)).collect();
         let paths = self.claim_paths(&hubs)?;
@@ -58,7 +62,7 @@ impl Builder {
         let transports = Arc::new(self.transports(&hosts, raw_paths, authenticator, rules)?);
         attach_contexts(&hubs, &hosts)?;
         let phase = PhaseWatch::default();
-        let background = Background::start(Parts {
+        let background = Background::start(BackgroundInputs {
             transports: &transports,
             hubs: &hosts,
             backplane: &backplane,
@@ -116,12 +120,12 @@ impl Builder {
         Ok(())
     }
 
-    /// Where the keys of `auth.jwks_url` will be, if they are asked for.
+    /// Where the keys of `auth.jwks_url` are kept, if tokens are verified with them.
     fn keyring(&self) -> Option<Arc<Keyring>> {
         (self.authenticator.is_none() && self.config.auth.jwks_url.is_some()).then(Arc::default)
     }
 
-    /// How users are known: in the host's own way, else by tokens, if there are keys.
+    /// What authenticates users: the host's own authenticator, else tokens, if there are keys.
     fn authenticator(&self, keyring: Option<Arc<Keyring>>) -> Result<Option<Arc<dyn Authenticate>>, ServeError> {
         if self.authenticator.is_some() || !self.config.auth.checks_tokens() {
             return Ok(self.authenticator.clone());
@@ -130,7 +134,7 @@ impl Builder {
         Ok(Some(Arc::new(Bearer(tokens))))
     }
 
-    /// Who may connect where, by path; of two rules for a path the later counts.
+    /// Who may connect, by path. The last rule for a path applies.
     fn rules(&self, hubs: &[HubRoute], users_are_known: bool) -> Result<Vec<(String, Arc<Authorize>)>, ServeError> {
         let of_hubs = hubs.iter().filter_map(|hub| Some((hub.path.clone(), hub.authorize.clone()?)));
         let of_raw = self.raw.iter().filter_map(|raw| Some((raw.path.clone(), raw.authorize.clone()?)));
@@ -168,7 +172,7 @@ fn check_definitions(hubs: &[HubRoute]) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Each context belongs to one hub, and to none before.
+/// Each context must be new, and attached to one hub only.
 fn check_contexts(hubs: &[HubRoute]) -> Result<(), ServeError> {
     let mut seen = Vec::new();
     for hub in hubs {
@@ -182,7 +186,7 @@ fn check_contexts(hubs: &[HubRoute]) -> Result<(), ServeError> {
     Ok(())
 }
 
-// === making ===
+// === creation ===
 
 impl Builder {
     fn options<'a>(&'a self, hub: &'a HubRoute) -> &'a HubOptions {
@@ -275,7 +279,7 @@ fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
 fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeError> {
     for (hub, served) in hubs.iter().zip(hosts) {
         for context in &hub.contexts {
-            // Another server may have been faster since it was checked.
+            // It may have been attached to a hub of another server since it was checked.
             if !context.attach(served.host.delivery.clone()) {
                 return Err(ServeError::Context { name: hub.hub_name().to_owned() });
             }

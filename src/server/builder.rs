@@ -1,4 +1,4 @@
-//! What a server is put together of: its configuration and what a Rust host adds. `build` puts it together.
+//! What a server consists of: its configuration and what a Rust host adds. [`Builder::build`] is in `build`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::hub::{HubRoute, RequestInfo};
 use crate::ids::UserId;
 use crate::transport::RawRoute;
 
-/// A server that is being put together; [`Builder::build`] ends it.
+/// Collects what a server consists of; [`Builder::build`] creates it.
 #[must_use = "nothing is served before `build`"]
 pub struct Builder {
     pub(super) config: Config,
@@ -87,25 +87,24 @@ impl Builder {
         self
     }
 
-    /// Lets only those connect who fulfil a rule; others get 401, or 403 where they are known. `path` is that of a hub
-    /// or raw connection of this server, which may be one that the configuration declares. The last rule given for a
-    /// path counts, before those of [`HubRoute::authorize`] and of the configuration.
+    /// Admits only users who fulfil a rule: others are answered with 401 if they are anonymous, else with 403. `path` is
+    /// that of any hub or raw connection of this server, also of a declared hub. The last rule for a path applies, and
+    /// replaces those of [`HubRoute::authorize`] and of the configuration.
     pub fn authorize(mut self, path: &str, rule: Authorize) -> Self {
         self.rules.push((path.to_owned(), Arc::new(rule)));
         self
     }
 
-    /// Adds routes of the host's own, which answer whatever is no path of a hub and no page of the server. Handlers
-    /// find the peer's address as `ConnectInfo<SocketAddr>`. A body over 30 MB is answered with 413, one that takes
-    /// longer than `request_timeout` with 408, whatever the handler says.
+    /// Adds routes of the host, for a server with a listener of its own; they answer all requests that are not for a hub,
+    /// a raw connection or a page of the server. Handlers find the address of the peer as `ConnectInfo<SocketAddr>`. A
+    /// body over 30 MB is answered with 413, one that takes longer than `request_timeout` with 408, whatever the handler
+    /// returns.
     ///
-    /// This is for a server with a listener of its own. A host with an axum application of its own puts
-    /// [`super::Server::into_router`] into that.
+    /// A host that has an axum application adds [`super::Server::into_router`] to it instead.
     ///
     /// # Panics
     ///
-    /// As axum's `Router::merge`, when routes that are added one after the other overlap, or two of them have a
-    /// fallback.
+    /// As axum's `Router::merge`: when routes of two calls overlap, or both have a fallback.
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
         self
@@ -118,15 +117,16 @@ impl Builder {
         self
     }
 
-    /// Whether `/healthz` and `/readyz` are served; default true. A host with pages of its own finds what they say at
+    /// Whether `/healthz` and `/readyz` are served; default true. A host with pages of its own gets the readiness from
     /// [`super::ServerHandle::not_ready`].
     pub fn health_pages(mut self, served: bool) -> Self {
         self.health = served;
         self
     }
 
-    /// Whether `/metrics` is served; default true, without the feature `metrics` always false. A host with a page of its own finds the numbers at
-    /// [`super::ServerHandle::metrics`]. (The demo page is `demo` of the configuration, default false.)
+    /// Whether `/metrics` is served; default true, and always false without the feature `metrics`. A host with a page of
+    /// its own gets the metrics from [`super::ServerHandle::metrics`]. (The demo page is `demo` of the configuration,
+    /// default false.)
     pub fn metrics_page(mut self, served: bool) -> Self {
         self.metrics = served && cfg!(feature = "metrics");
         self

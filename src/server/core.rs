@@ -1,6 +1,5 @@
-//! What stands behind the requests of a server: its hubs and their connections, the backplane, and the background tasks
-//! that look after them. It is shared by everything that can answer a request or stop the server, and ends with the
-//! last of these.
+//! The part of a server that its router, its listener and its handles share: hubs and their connections, the backplane,
+//! and the background tasks. It ends when the last of them is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::phase::{Phase, PhaseWatch};
 use crate::transport::Transports;
 
-/// How often pings, timeouts and expiries are looked after.
+/// How often connections are checked for pings that are due, timeouts and expiries.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -45,7 +44,7 @@ pub(super) struct Core {
     /// Set when the server has stopped.
     pub(super) stopped: OnceCell<()>,
     pub(super) background: Background,
-    /// Where it was built, and where it ends if nobody stops it.
+    /// The runtime that the server was built on; what `drop` leaves to do runs there.
     pub(super) runtime: Handle,
 }
 
@@ -66,8 +65,8 @@ impl Core {
 }
 
 impl Drop for Core {
-    /// Without an orderly stop before, there may be clients: on WebSockets, which need no listener any more. Their
-    /// connections are closed, and what serves them ends in the background when they have ended.
+    /// A server that was not stopped may still have clients: WebSockets outlive the listener they came through. Their
+    /// connections are closed; a task waits until they have ended, then leaves the backplane.
     fn drop(&mut self) {
         if self.stopped.initialized() {
             return;
@@ -76,7 +75,7 @@ impl Drop for Core {
         self.transports.close_now(&CloseReason::Draining);
         let (served, background) = (self.served(), self.background.clone());
         let deadline = Instant::now() + self.shutdown_timeout;
-        // On a runtime that has ended this does nothing, and there is nothing to do.
+        // On a runtime that has been shut down this does nothing, and nothing is left to do.
         self.runtime.spawn(async move {
             served.end(deadline).await;
             background.abort();
@@ -94,8 +93,8 @@ pub(super) struct Background {
     failed: watch::Receiver<Option<&'static str>>,
 }
 
-/// What the background tasks need.
-pub(super) struct Parts<'a> {
+/// What the background tasks work on.
+pub(super) struct BackgroundInputs<'a> {
     pub(super) transports: &'a Arc<Transports>,
     pub(super) hubs: &'a [NamedHub],
     pub(super) backplane: &'a Arc<dyn Backplane>,
@@ -107,23 +106,23 @@ pub(super) struct Parts<'a> {
 }
 
 impl Background {
-    /// Starts all of them, on the runtime that this is called on.
-    pub(super) fn start(parts: Parts<'_>) -> Self {
+    /// Spawns the tasks on the current runtime.
+    pub(super) fn start(parts: BackgroundInputs<'_>) -> Self {
         let hosts: Vec<_> = parts.hubs.iter().map(|hub| hub.host.clone()).collect();
         let mut tasks = Tasks::default();
         let router = Router::new(hosts.iter().map(|host| host.delivery.clone()));
-        tasks.spawn("the backplane's reader", router.run(parts.inbound));
+        tasks.spawn("the backplane reader", router.run(parts.inbound));
         tasks.spawn("the heartbeat", heartbeat(parts.transports.clone(), hosts.clone()));
-        tasks.spawn("the link's watch", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
-        tasks.spawn("the start of the hubs", listen(hosts, parts.phase.clone()));
+        tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
+        tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
         if let Some((url, keyring)) = parts.jwks {
-            tasks.spawn("the fetching of keys", jwks::keep(url, keyring));
+            tasks.spawn("the fetching of token keys", jwks::keep(url, keyring));
         }
         let (failure, failed) = watch::channel(None);
         Self { tasks: Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure)))), failed }
     }
 
-    /// Waits until one of them has panicked, which is a bug in it; the name of the first. Else it waits for ever.
+    /// Waits until one of the tasks has panicked, which is a bug in it, and returns its name.
     pub(super) async fn failed(&self) -> &'static str {
         let mut failed = self.failed.clone();
         if let Ok(name) = failed.wait_for(Option::is_some).await
@@ -134,7 +133,7 @@ impl Background {
         std::future::pending().await
     }
 
-    /// Ends them.
+    /// Aborts the tasks.
     pub(super) fn abort(&self) {
         self.tasks.abort();
     }
@@ -152,19 +151,19 @@ impl Tasks {
         self.names.push((self.running.spawn(task).id(), name));
     }
 
-    /// Waits for all of them, and tells of the first that panicked. One that returns has done its work.
+    /// Waits for all tasks, and reports the first that panics. A task that returns has finished its work.
     async fn supervise(mut self, failure: watch::Sender<Option<&'static str>>) {
         while let Some(ended) = self.running.join_next_with_id().await {
             if let Err(error) = ended {
                 let name = self.names.iter().find(|(id, _)| *id == error.id()).map_or("a task", |(_, name)| name);
-                tracing::error!(task = name, "a background task of the server broke: this is a bug");
+                tracing::error!(task = name, "a background task of the server panicked: this is a bug");
                 failure.send_if_modified(|first| first.is_none() && first.replace(name).is_none());
             }
         }
     }
 }
 
-/// Subscribes what every node hears; then the server is ready.
+/// Subscribes to the channels that every node needs; then the server is ready.
 async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
     for host in &hosts {
         host.delivery.listen().await;
@@ -202,11 +201,11 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_is_named() {
         let mut tasks = Tasks::default();
-        tasks.spawn("one that has done its work", std::future::ready(()));
-        tasks.spawn("one that breaks", async { panic!("a planted panic") });
-        tasks.spawn("one that goes on", std::future::pending());
+        tasks.spawn("a finished task", std::future::ready(()));
+        tasks.spawn("a broken task", async { panic!("a planted panic") });
+        tasks.spawn("a running task", std::future::pending());
         let (failure, failed) = watch::channel(None);
         let tasks = Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure))));
-        assert_eq!(Background { tasks, failed }.failed().await, "one that breaks");
+        assert_eq!(Background { tasks, failed }.failed().await, "a broken task");
     }
 }

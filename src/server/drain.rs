@@ -1,5 +1,5 @@
-//! The orderly end of a server (design.md section 4, "Stopping"): it says so, takes no more clients, closes the
-//! connections that it has, and leaves the backplane.
+//! The graceful stop of a server (design.md section 4, "Stopping"): it reports draining, accepts no more clients, closes
+//! the connections that it has, and leaves the backplane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,13 @@ use crate::connection::HubHost;
 use crate::phase::Phase;
 use crate::transport::Transports;
 
-/// How much time lies between two batches of connections that are closed: their clients will all come back to the
-/// other nodes.
+/// The pause between two batches of connections that are closed, since all of these clients reconnect to other nodes.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a request that has not come whole may hold up the end. Clients finish theirs in one go.
+/// How long a request that has not arrived completely may delay the stop. Clients send theirs in one go.
 pub(super) const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Stops, once: whoever calls it again waits for the same end. Dropped half-way it can be called again.
+    /// Stops the server once; further calls wait for the same stop. If the future is dropped, it can be called again.
     pub(super) async fn stop(&self, deadline: Instant) {
         self.stopped.get_or_init(|| self.drain(deadline)).await;
     }
@@ -44,7 +43,7 @@ impl Core {
     }
 }
 
-/// What is served and has to end.
+/// What has to end when a server stops.
 pub(super) struct Served {
     transports: Arc<Transports>,
     hubs: Vec<Arc<HubHost>>,
@@ -69,7 +68,7 @@ impl Served {
         }
     }
 
-    /// Ends every client's connection, in batches, and waits for their ends.
+    /// Closes all connections, in batches, and waits until they have ended.
     async fn close_connections(&self, deadline: Instant) {
         self.transports.drain();
         // A hundred batches at most, so that however many there are, closing them takes 5 s at most.
@@ -81,7 +80,7 @@ impl Served {
         loop {
             tokio::select! {
                 () = &mut closed => return,
-                // Some were being accepted when draining began, and were not among them.
+                // Connections that were being accepted when draining began were not in any batch.
                 () = sleep(HEARTBEAT) => self.transports.close_now(&CloseReason::Draining),
             }
         }

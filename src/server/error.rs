@@ -37,7 +37,7 @@ pub enum ServeError {
     /// Two hubs share a name on the backplane, and would hear each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
     BackplaneName(String),
-    /// Two hubs share a name, and would share their metrics.
+    /// Two hubs have the same name, which would merge their metrics.
     #[error("two hubs have the name {0:?}; give one of them another with HubRoute::name")]
     Name(String),
     /// A hub without a name.
@@ -46,18 +46,18 @@ pub enum ServeError {
         /// Its path.
         path: String,
     },
-    /// Options of a hub or raw connection that nothing can be served with.
-    #[error("the options of {path:?} cannot be used: {why}")]
+    /// Invalid options of a hub or raw connection.
+    #[error("the options of {path:?} are invalid: {why}")]
     Options {
         /// Its path.
         path: String,
         /// Which option, and what is wrong with it.
         why: &'static str,
     },
-    /// A hub context belongs to one hub.
-    #[error("the context of the hub {name:?} belongs to another hub already; give each hub one of its own")]
+    /// A hub context can be attached to one hub only.
+    #[error("the context of the hub {name:?} is attached to another hub already; each hub needs a context of its own")]
     Context {
-        /// The hub that was to have it too.
+        /// The second hub.
         name: String,
     },
     /// A hub was put together wrongly, such as with two methods of one name.

@@ -1,4 +1,4 @@
-//! What a host holds of a server that runs inside its own application: [`ServerHandle`].
+//! How a host controls a server that runs within its own application: [`ServerHandle`].
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use crate::hub::HubContext;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 
-/// A server that may be running: for stopping it in good order, for its readiness and its numbers. Cheap to clone.
+/// Stops a server gracefully, and tells its readiness and its metrics. Cheap to clone.
 ///
-/// The server lives as long as its router, a clone of that, or one of its handles does; so a hub must not keep a handle
-/// of its own server. It keeps a [`HubContext`].
+/// The server lives as long as its router (or a clone of it) or one of its handles exists. A hub must therefore not keep
+/// a handle of its own server: it keeps a [`HubContext`].
 #[derive(Clone, Debug)]
 pub struct ServerHandle(pub(super) Arc<Core>);
 
 impl ServerHandle {
-    /// Stops the server in good order, and returns when it has stopped:
+    /// Stops the server gracefully, and returns when it has stopped:
     ///
-    /// 1. `/readyz` says `draining` for `drain_delay`, while everything else goes on;
-    /// 2. negotiate and new connections get 503;
-    /// 3. every client gets Close with `allowReconnect`, in batches, and its transport is ended; calls that still run
-    ///    are waited for;
-    /// 4. the backplane is left, and the background tasks end.
+    /// 1. `/readyz` reports `draining` for `drain_delay`, while everything else continues;
+    /// 2. negotiate and new connections are answered with 503;
+    /// 3. every client gets a close message with `allowReconnect`, in batches, then its transport ends; calls that are
+    ///    still running are waited for;
+    /// 4. the server leaves the backplane, and its background tasks end.
     ///
-    /// All of it takes `shutdown_timeout` at most. Called again, it waits for the same end. Given to
-    /// `with_graceful_shutdown` of `axum::serve`, the listener closes last, as it should: health pages go on until then.
+    /// All of this takes `shutdown_timeout` at most. Further calls wait for the same stop. Awaited within
+    /// `with_graceful_shutdown` of `axum::serve`, it makes the listener close last: health pages are served until then.
     ///
     /// ```no_run
     /// # async fn run(listener: tokio::net::TcpListener, server: hubplane::server::Server, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
@@ -44,34 +44,37 @@ impl ServerHandle {
         tracing::info!("stopped");
     }
 
-    /// Waits until the server is ready for the first time: its hubs hear the other nodes, or the backplane is away and
-    /// they will. Before that clients are served, but may miss what other nodes send.
+    /// Waits until the server is ready for the first time, that is, until its hubs have subscribed to what other nodes
+    /// send. If the backplane is unavailable, that happens when it is back, and is not waited for. Clients are served
+    /// before, but may miss messages of other nodes.
     pub async fn ready(&self) {
         self.0.phase.reached(Phase::Ready).await;
     }
 
-    /// Why the server is not ready now, as `/readyz` says it; empty when it is.
+    /// The reasons why the server is not ready now, as `/readyz` reports them; empty when it is ready.
     pub fn not_ready(&self) -> Vec<&'static str> {
         self.0.readiness.reasons()
     }
 
-    /// Waits until a background task of the server has broken, which is a bug in Hubplane; gives its name. The server
-    /// is then half dead and should be stopped: a [`super::Bound`] that runs does so by itself.
+    /// Waits until a background task of the server has panicked, which is a bug in Hubplane, and returns the name of the
+    /// task. Clients are then served only in part, and the server should be stopped. A [`super::Bound`] that runs does
+    /// so by itself.
     pub async fn failed(&self) -> &'static str {
         self.0.background.failed().await
     }
 
-    /// How many clients are connected; those that have only negotiated are left out.
+    /// The number of connected clients, without those that have only negotiated.
     pub fn connections(&self) -> usize {
         self.0.transports.connections()
     }
 
-    /// The numbers that `/metrics` shows.
+    /// The metrics that `/metrics` shows.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Sends to the clients of a hub from outside of its methods, by the hub's path. None: no hub is there.
+    /// The context of the hub at a path, which sends to its clients from outside of its methods. None: there is no hub
+    /// at that path.
     pub fn hub_context(&self, path: &str) -> Option<HubContext> {
         self.0.hub_context(path)
     }

@@ -1,12 +1,12 @@
-//! Floor 9: a server from its configuration to its end: assemble, serve, drain. Its requests come through a listener of
+//! Floor 9: a server from its configuration to its stop: build, serve, drain. Its requests come through a listener of
 //! its own, or through the axum application of its host.
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | this one | [`Server`]: what is put together |
-//! | `builder`, `build` | [`Builder`]: what a server is put together of; how |
-//! | `core`, `drain` | what stands behind the requests, with its background tasks; how it stops |
-//! | `handle` | [`ServerHandle`]: what a host holds of it |
+//! | this one | [`Server`] |
+//! | `builder`, `build` | [`Builder`]: what a server consists of; the steps of `build` |
+//! | `core`, `drain` | what router, listener and handles share, with its background tasks; the graceful stop |
+//! | `handle` | [`ServerHandle`]: stops a server, and tells its state |
 //! | `site`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
 //! | `bound`, `front` | [`Bound`]: a server with a listener; the listener and its HTTP connections |
 //! | `link`, `redis_link` | the backplane of the configuration |
@@ -56,13 +56,13 @@ use crate::config::Config;
 use crate::hub::HubContext;
 use crate::metrics::Metrics;
 
-/// A server that is put together. It is served by a listener of its own ([`Server::run`], [`Server::bind`]) or within
-/// the axum application of its host ([`Server::into_router`]).
+/// A server that is ready to be served: by a listener of its own ([`Server::run`], [`Server::bind`]) or within the axum
+/// application of its host ([`Server::into_router`]).
 ///
 /// Its background tasks (what comes from other nodes, pings and timeouts, keys of `auth.jwks_url`) run from
-/// [`Builder::build`] on, on the runtime that `build` was awaited on. When it is dropped, with every router and handle
-/// that was made of it, and was not stopped before, its clients' connections are closed and everything ends in the
-/// background, within `shutdown_timeout`.
+/// [`Builder::build`] on, on the runtime that `build` was awaited on. When the server, its routers and its handles are
+/// all dropped without [`ServerHandle::shutdown`], its connections are closed, and everything ends in the background
+/// within `shutdown_timeout`.
 #[derive(Debug)]
 pub struct Server {
     /// `listen` and `request_timeout` of the configuration.
@@ -78,12 +78,13 @@ impl Server {
         Builder::new(config)
     }
 
-    /// Its handle: for stopping it in good order when a router serves it, and to look at it while it runs.
+    /// A handle that stops the server gracefully, and tells its readiness and metrics while it runs.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle(self.core.clone())
     }
 
-    /// Sends to the clients of a hub from outside of its methods, by the hub's path. None: no hub is there.
+    /// The context of the hub at a path, which sends to its clients from outside of its methods. None: there is no hub
+    /// at that path.
     pub fn hub_context(&self, path: &str) -> Option<HubContext> {
         self.core.hub_context(path)
     }

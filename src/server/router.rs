@@ -1,4 +1,4 @@
-//! A server as an axum router, to be put into the application of its host.
+//! A server as an axum router, for the axum application of its host.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::Server;
 use super::site::Site;
 
 impl Server {
-    /// The server as a router, which goes into any axum application: under a path with `nest`, or at the root with
-    /// `merge`; beside other routes, behind middleware, and under whatever listener, TLS included, serves the
-    /// application. Paths of hubs are below the path it is nested at.
+    /// The server as a router for any axum application: under a path with `nest`, or at the root with `merge`, beside
+    /// other routes, behind middleware, and with any listener, TLS included. Clients find hubs below the path that the
+    /// router is nested at.
     ///
     /// ```no_run
     /// # async fn run(server: hubplane::server::Server, listener: tokio::net::TcpListener) -> std::io::Result<()> {
@@ -34,20 +34,20 @@ impl Server {
     /// # }
     /// ```
     ///
-    /// - The router has a route for each path of a hub, a raw connection and a page (`/healthz`, `/readyz`, `/metrics`
-    ///   and the demo page; [`super::Builder`] can turn them off), and a fallback: hub paths are matched without
-    ///   regard to case, and the host's [`super::Builder::routes`] are there. An application with a fallback of its own
-    ///   gets a panic from axum's `merge`: nest the router, give that application to `Builder::routes`, or merge
-    ///   `into_router().reset_fallback()`, which knows hub paths in the case they were given in alone.
-    /// - `cors_origins`, the bounds of a request's body (30 MB, `request_timeout`) and [`super::Builder::headers`]
-    ///   count for what this router answers. `listen` counts for nothing: time-outs of connections and of the heads of
-    ///   requests are those of the host's listener.
-    /// - Hubs see the peer's address if the application is served with
+    /// - The router has a route for every hub, raw connection and page (`/healthz`, `/readyz`, `/metrics` and the demo
+    ///   page; [`super::Builder`] can turn them off), and a fallback. The fallback matches hub paths in any case, and
+    ///   serves the host's [`super::Builder::routes`]. axum's `merge` panics if the application has a fallback too. Then
+    ///   nest the router, or give the application to `Builder::routes`, or merge `into_router().reset_fallback()`, which
+    ///   matches hub paths only in the case they were given in.
+    /// - `cors_origins`, the limits of a request's body (30 MB, `request_timeout`) and [`super::Builder::headers`] apply
+    ///   to what this router answers. `listen` has no effect. Timeouts of connections and of the heads of requests are
+    ///   those of the host's listener.
+    /// - Hubs see the address of the peer if the application is served with
     ///   `into_make_service_with_connect_info::<SocketAddr>()`, or if a layer adds `ConnectInfo<SocketAddr>`.
     /// - WebSockets need HTTP/1.1 and a server that allows upgrades: `axum::serve`, or hyper's
-    ///   `serve_connection_with_upgrades`. No timeout layer may be put around hubs: polls and event streams are
-    ///   answered when they are due.
-    /// - The server stops when [`Server::handle`] says so; see [`super::ServerHandle::shutdown`].
+    ///   `serve_connection_with_upgrades`. Hubs must not be behind a timeout layer: polls wait for messages, and event
+    ///   streams do not end.
+    /// - [`super::ServerHandle::shutdown`] stops the server.
     pub fn into_router(self) -> Router {
         let service = SiteService(self.site);
         let mut router = Router::new();
@@ -58,8 +58,8 @@ impl Server {
     }
 }
 
-/// Whether axum takes a path for itself: nothing in it captures, and requests have it as it stands. The fallback has
-/// all others.
+/// Whether axum matches a path literally: it has no captures, and requests contain it as it is. Other paths are left to
+/// the fallback.
 fn is_literal(path: &str) -> bool {
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
     plain && !path.split('/').any(|segment| segment.starts_with([':', '*']))

@@ -5,35 +5,36 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::client::Link;
+use super::client::ClientWire;
 use super::error::TestError;
-use super::received::json;
+use super::inbox::json;
 use crate::hub::IntoValue;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, ValueError};
 
-/// A call that the hub has sent to a client: `clients().all().send("target", arguments)`, or an `invoke` that waits for
-/// an answer.
+/// A call of a client method: `clients().all().send("target", arguments)` of the hub, or an `invoke`, which waits for the
+/// client's result.
 #[non_exhaustive]
 pub struct ReceivedCall {
-    /// The method that the client is to run.
+    /// The name of the client method.
     pub target: String,
     /// Its arguments, as JSON.
     pub arguments: Vec<Value>,
     id: Option<InvocationId>,
-    link: Link,
+    wire: ClientWire,
 }
 
 impl ReceivedCall {
-    pub(super) fn new(call: Invocation, link: Link) -> Self {
+    pub(super) fn new(call: Invocation, wire: ClientWire) -> Self {
         let arguments = match json(call.arguments.as_deref().unwrap_or_default()) {
             Value::Array(arguments) => arguments,
             _ => Vec::new(),
         };
-        Self { target: call.target, arguments, id: call.id, link }
+        Self { target: call.target, arguments, id: call.id, wire }
     }
 
-    /// The arguments as a tuple of Rust types, as many as there are: `let (user, text): (String, String) = call.read()?`.
+    /// The arguments as a tuple of Rust types: `let (user, text): (String, String) = call.read()?`. Fails if their number
+    /// is another.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, TestError> {
         serde_json::from_value(Value::Array(self.arguments.clone())).map_err(|error| TestError::Value {
             what: format!("the arguments of {self}"),
@@ -41,12 +42,12 @@ impl ReceivedCall {
         })
     }
 
-    /// Whether the hub waits for an answer.
+    /// Whether the hub waits for a result.
     pub fn wants_answer(&self) -> bool {
         self.id.is_some()
     }
 
-    /// Answers a call whose result the hub waits for. Nothing is sent where nobody waits.
+    /// Returns a result to the hub. Nothing is sent if the hub does not wait for one.
     pub async fn answer(self, value: impl IntoValue) -> Result<(), TestError> {
         let value = value
             .into_value()
@@ -54,14 +55,14 @@ impl ReceivedCall {
         self.complete(Outcome::Value(value)).await
     }
 
-    /// Answers with an error, as a client whose handler has failed.
+    /// Returns an error to the hub, as a client whose handler has failed.
     pub async fn fail(self, error: impl Into<String>) -> Result<(), TestError> {
         self.complete(Outcome::Error(error.into())).await
     }
 
     async fn complete(self, outcome: Outcome) -> Result<(), TestError> {
         let Some(id) = self.id else { return Ok(()) };
-        self.link.send(&HubMessage::Completion { id, outcome, headers: Headers::default() }).await
+        self.wire.send(&HubMessage::Completion { id, outcome, headers: Headers::default() }).await
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::call::ReceivedCall;
+use super::duplex::{self, Sent};
 use super::error::TestError;
-use super::link::{self, Sent};
-use super::received::{Received, State};
+use super::inbox::{Inbox, State};
 use super::stream::TestStream;
 use crate::close::CloseSignal;
 use crate::connection::{HubHost, Peer, serve};
@@ -21,11 +21,11 @@ use crate::hub::{Argument, IntoArguments, IntoValue, RequestInfo};
 use crate::ids::{ConnectionId, InvocationId};
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, handshake};
 
-/// A client that is connected to a [`super::TestHub`]. Dropped, it is gone without a farewell, as one that has lost its
-/// network.
+/// A client that is connected to a [`super::TestHub`]. Dropping it ends the connection without a close, as when the network
+/// is lost.
 ///
-/// Its methods take `&self`, so that what happens at a time can be tested so: a method that asks its caller for a
-/// result is called and answered with `tokio::join!` or `try_join!`.
+/// Its methods take `&self`, so that several can run at the same time. A hub method that invokes its caller is tested
+/// with `tokio::join!` or `try_join!`:
 ///
 /// ```
 /// # use hubplane::hub::{Caller, Methods};
@@ -48,28 +48,28 @@ use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawVal
 pub struct TestClient {
     id: ConnectionId,
     calls: AtomicU64,
-    link: Link,
-    /// What the hub does for this client beside its connection.
+    wire: ClientWire,
+    /// What the hub still does for this client after its connection has ended.
     tasks: TaskTracker,
 }
 
-/// A client's way to the server, and what has come from there.
+/// A client's way to the server, and what it has received from there.
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub(super) struct ClientWire {
     to_server: mpsc::Sender<Sent>,
-    pub(super) received: Arc<Received>,
+    pub(super) inbox: Arc<Inbox>,
 }
 
 /// How a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// The error of the Close message that the client got, as the client sees it.
+    /// The error of the close message, as the client sees it.
     pub error: Option<String>,
-    /// Whether the client was told that it may come again by itself.
+    /// Whether the close message lets the client reconnect.
     pub allow_reconnect: bool,
-    /// Why the server says it ended: the label `reason` of the metric `signalr_connections_closed_total`, such as
-    /// `client_closed`, `aborted` or `connected_failed`.
+    /// The close reason: the label `reason` of the metric `signalr_connections_closed_total`, such as `client_closed`,
+    /// `aborted` or `connected_failed`.
     pub reason: &'static str,
 }
 
@@ -84,52 +84,52 @@ impl fmt::Display for Ended {
 }
 
 impl TestClient {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub(super) async fn connect(
         host: Arc<HubHost>,
         request: RequestInfo,
         patience: Duration,
     ) -> Result<Self, TestError> {
         let id = ConnectionId::random();
-        let ((to_server, from_server), source, sink) = link::wire();
-        let link = Link { to_server, received: Received::new(patience) };
+        let ((to_server, from_server), source, sink) = duplex::wire();
+        let wire = ClientWire { to_server, inbox: Inbox::new(patience) };
         let tasks = host.tasks.clone();
         let peer = Peer { id: id.clone(), request: Arc::new(request), close: CloseSignal::default(), resumption: None };
-        let reading = tokio::spawn(link.received.clone().read(from_server));
-        let received = link.received.clone();
+        let reading = tokio::spawn(wire.inbox.clone().read(from_server));
+        let inbox = wire.inbox.clone();
         tokio::spawn(async move {
             let outbox = host.outbox(Framing::Raw, &peer.close);
             let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });
             let reason = served.await.map_or("panicked", |reason| reason.label());
-            // Everything that was written is there before the end is.
+            // What was written before the end is stored before it.
             let _ = reading.await;
-            received.change(|state| {
+            inbox.change(|state| {
                 let (error, allow_reconnect) = state.close.clone().unwrap_or_default();
                 state.ended = Some(Ended { error, allow_reconnect, reason });
             });
         });
-        link.bytes(handshake::request(Protocol::Json.name(), 1), "the handshake").await?;
-        let response = link.received.wait("the handshake's answer", |state| state.handshake.take()).await?;
+        wire.bytes(handshake::request(Protocol::Json.name(), 1), "the handshake").await?;
+        let response = wire.inbox.wait("the handshake's answer", |state| state.handshake.take()).await?;
         match response.error {
             Some(text) => Err(TestError::Handshake(text)),
-            None => Ok(Self { id, calls: AtomicU64::new(0), link, tasks }),
+            None => Ok(Self { id, calls: AtomicU64::new(0), wire, tasks }),
         }
     }
 
-    /// Its connection id, by which the hub knows it.
+    /// Its connection id.
     pub fn connection_id(&self) -> &ConnectionId {
         &self.id
     }
 
-    /// Calls a method and waits for its result; `()` for a method without one. An error of the method is
-    /// [`TestError::Invocation`], with the text that a client sees.
+    /// Invokes a hub method and waits for its result, which is `()` for a method without one. An error of the method is
+    /// [`TestError::Invocation`], with the text that clients see.
     pub async fn invoke<T: Argument>(&self, target: &str, arguments: impl IntoArguments) -> Result<T, TestError> {
         let call = self.call(target, arguments)?;
         self.completed(call, Vec::new()).await
     }
 
-    /// As [`TestClient::invoke`], of a method that takes a stream ([`crate::hub::Items`], [`crate::hub::Upload`])
-    /// beside its arguments: the items are sent, then the stream is ended.
+    /// As [`TestClient::invoke`], for a method that takes a stream ([`crate::hub::Items`], [`crate::hub::Upload`]) beside
+    /// its arguments: all items are sent, then the end of the stream.
     ///
     /// ```
     /// # use hubplane::hub::{Caller, Items, Methods};
@@ -161,13 +161,13 @@ impl TestClient {
         self.completed(call, items).await
     }
 
-    /// Calls a method and waits for nothing. Calls of one client begin in their order.
+    /// Invokes a hub method without waiting for its result. Invocations of one client begin in order.
     pub async fn send(&self, target: &str, arguments: impl IntoArguments) -> Result<(), TestError> {
         let call = self.call(target, arguments)?;
-        self.link.send(&HubMessage::Invocation(Invocation { id: None, ..call })).await
+        self.wire.send(&HubMessage::Invocation(Invocation { id: None, ..call })).await
     }
 
-    /// Calls a method that streams its results.
+    /// Invokes a hub method that streams its results.
     ///
     /// ```
     /// # use futures_util::stream;
@@ -191,40 +191,40 @@ impl TestClient {
     ) -> Result<TestStream<T>, TestError> {
         let call = self.call(target, arguments)?;
         let id = call.id.clone().unwrap_or_else(|| self.next_id());
-        // From now on its items are kept.
-        self.link.received.change(|state| drop(state.items.insert(id.clone(), Default::default())));
-        self.link.send(&HubMessage::StreamInvocation(call)).await?;
-        Ok(TestStream::new(target.to_owned(), id, self.link.clone()))
+        // From now on its items are stored.
+        self.wire.inbox.change(|state| drop(state.items.insert(id.clone(), Default::default())));
+        self.wire.send(&HubMessage::StreamInvocation(call)).await?;
+        Ok(TestStream::new(target.to_owned(), id, self.wire.clone()))
     }
 
-    /// Waits for the next call that the hub sends to this client, in the order they come.
+    /// Waits for the next call of a client method, in the order in which they were sent.
     pub async fn next_call(&self) -> Result<ReceivedCall, TestError> {
-        let call = self.link.received.wait("a call", |state| state.calls.pop_front()).await?;
-        Ok(ReceivedCall::new(call, self.link.clone()))
+        let call = self.wire.inbox.wait("a call", |state| state.calls.pop_front()).await?;
+        Ok(ReceivedCall::new(call, self.wire.clone()))
     }
 
-    /// A call that has come already; does not wait. That nothing was sent shows when something that was sent later has
-    /// come: `invoke` a method first.
+    /// The next call of a client method, if one was received already. To test that nothing was sent, wait first for
+    /// something that is sent later, such as the result of an `invoke`.
     pub fn try_next_call(&self) -> Option<ReceivedCall> {
-        let call = self.link.received.lock().calls.pop_front()?;
-        Some(ReceivedCall::new(call, self.link.clone()))
+        let call = self.wire.inbox.lock().calls.pop_front()?;
+        Some(ReceivedCall::new(call, self.wire.clone()))
     }
 
-    /// Waits until the connection has ended, by the hub's doing. Calls that came before can still be taken.
+    /// Waits until the server has ended the connection. Calls that were received before can still be taken.
     pub async fn ended(&self) -> Result<Ended, TestError> {
-        self.link.received.wait("the connection's end", |state: &mut State| state.ended.clone()).await
+        self.wire.inbox.wait("the end of the connection", |state: &mut State| state.ended.clone()).await
     }
 
-    /// Ends the connection in good order, as a client that stops, and waits until the hub's `disconnected` and the
-    /// calls that still ran have ended.
+    /// Closes the connection, as a client that stops, and waits until the hub's `disconnected` and the calls that were
+    /// still running have ended.
     pub async fn close(&self) -> Result<Ended, TestError> {
-        // One that has ended already takes nothing more.
-        let _ = self.link.to_server.send(Sent::End).await;
+        // This fails if the connection has ended already.
+        let _ = self.wire.to_server.send(Sent::End).await;
         let ended = self.ended().await?;
         self.tasks.close();
-        let patience = self.link.received.timeout();
+        let patience = self.wire.inbox.timeout();
         timeout(patience, self.tasks.wait()).await.map_err(|_| TestError::Timeout {
-            what: "the end of the hub's `disconnected` and of the calls that still run".to_owned(),
+            what: "the end of the hub's `disconnected` and of its running calls".to_owned(),
             after: patience,
             seen: "the connection itself has ended".to_owned(),
         })?;
@@ -246,21 +246,21 @@ impl TestClient {
         Ok(Invocation { id: Some(self.next_id()), ..Invocation::send(target, arguments) })
     }
 
-    /// Sends a call with the items of its upload, and waits for its result.
+    /// Sends an invocation with the items of its upload, and waits for its result.
     async fn completed<T: Argument>(&self, call: Invocation, items: Vec<RawValue>) -> Result<T, TestError> {
         let what = format!("the result of {}", call.target);
         let (id, stream) = (call.id.clone(), call.stream_ids.first().cloned());
-        self.link.send(&HubMessage::Invocation(call)).await?;
+        self.wire.send(&HubMessage::Invocation(call)).await?;
         if let Some(stream) = stream {
             for item in items {
-                self.link
+                self.wire
                     .send(&HubMessage::StreamItem { id: stream.clone(), item: Ok(item), headers: Headers::default() })
                     .await?;
             }
             let end = HubMessage::Completion { id: stream, outcome: Outcome::Void, headers: Headers::default() };
-            self.link.send(&end).await?;
+            self.wire.send(&end).await?;
         }
-        let outcome = self.link.received.wait(&what, |state| state.outcomes.remove(id.as_ref()?)).await?;
+        let outcome = self.wire.inbox.wait(&what, |state| state.outcomes.remove(id.as_ref()?)).await?;
         let value = match outcome {
             Outcome::Error(text) => return Err(TestError::Invocation(text)),
             Outcome::Value(value) => value,
@@ -270,7 +270,7 @@ impl TestClient {
     }
 }
 
-impl Link {
+impl ClientWire {
     /// Sends a message to the server.
     pub(super) async fn send(&self, message: &HubMessage) -> Result<(), TestError> {
         let what = "a message to the hub";
@@ -279,7 +279,7 @@ impl Link {
         self.bytes(bytes, what).await
     }
 
-    /// As [`Link::send`], if there is room for it now.
+    /// As [`ClientWire::send`], unless the transport is full.
     pub(super) fn try_send(&self, message: &HubMessage) {
         if let Ok(bytes) = Protocol::Json.encode(message) {
             let _ = self.to_server.try_send(Sent::Bytes(bytes));
@@ -287,18 +287,19 @@ impl Link {
     }
 
     async fn bytes(&self, bytes: impl Into<bytes::Bytes>, what: &str) -> Result<(), TestError> {
-        let after = self.received.timeout();
+        let after = self.inbox.timeout();
+        let what = format!("the acceptance of {what}");
         match timeout(after, self.to_server.send(Sent::Bytes(bytes.into()))).await {
             Ok(Ok(())) => Ok(()),
-            // The wire is gone: what is said of its end is on its way.
+            // The connection has ended; how it ended is stored soon.
             Ok(Err(_)) => {
-                let ended = self.received.wait("the connection's end", |state| state.ended.clone()).await?;
-                Err(TestError::Ended { what: format!("the taking of {what}"), ended })
+                let ended = self.inbox.wait("the end of the connection", |state| state.ended.clone()).await?;
+                Err(TestError::Ended { what, ended })
             }
             Err(_) => Err(TestError::Timeout {
-                what: format!("the taking of {what}"),
+                what,
                 after,
-                seen: "the hub runs another call of this client, which must end first".to_owned(),
+                seen: "the hub is still running another call of this client".to_owned(),
             }),
         }
     }

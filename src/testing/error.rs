@@ -10,26 +10,26 @@ use crate::protocol::ValueError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
-    /// The hub was put together wrongly.
+    /// There are mistakes in the hub.
     #[error("the hub cannot be served: {0}")]
     Hub(#[from] HubDefinitionError),
-    /// Its options are such that nothing can be served.
-    #[error("the hub's options cannot be used: {0}")]
+    /// Its options are invalid.
+    #[error("the hub's options are invalid: {0}")]
     Options(&'static str),
-    /// A context of its route belongs to another hub.
-    #[error("a context of the hub belongs to another hub already")]
+    /// A context of its route is attached to another hub.
+    #[error("a context of the hub is attached to another hub already")]
     Context,
-    /// The hub's rule does not let the client connect; the status that HTTP would have answered with: 401 for an
-    /// anonymous one, else 403.
+    /// The hub's rule does not admit the client. The number is the HTTP status that a server answers with: 401 for an
+    /// anonymous client, else 403.
     #[error("the client may not connect to the hub: {0}")]
     Refused(u16),
     /// The handshake was answered with an error.
     #[error("the handshake failed: {0}")]
     Handshake(String),
-    /// The call was answered with an error; its text, as the client sees it.
+    /// The invocation was answered with this error, as the client sees it.
     #[error("{0}")]
     Invocation(String),
-    /// A value is not of the type that was asked for, or cannot be sent.
+    /// A value is not of the requested type, or cannot be sent.
     #[error("{what}: {source}")]
     Value {
         /// Which value.
@@ -37,18 +37,18 @@ pub enum TestError {
         /// What is wrong with it.
         source: ValueError,
     },
-    /// What was waited for has not come.
-    #[error("{what} did not come within {after:?}; {seen}")]
+    /// What was waited for was not received in time.
+    #[error("{what} was not received within {after:?}; {seen}")]
     Timeout {
         /// What was waited for.
         what: String,
-        /// How long.
+        /// The timeout.
         after: Duration,
-        /// What has come instead, and was not taken.
+        /// What was received instead.
         seen: String,
     },
-    /// The connection ended before what was waited for had come.
-    #[error("{what} did not come before the connection ended ({ended})")]
+    /// The connection ended before what was waited for was received.
+    #[error("{what} was not received before the connection ended ({ended})")]
     Ended {
         /// What was waited for.
         what: String,

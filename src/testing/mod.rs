@@ -1,5 +1,5 @@
-//! Floor 8: tests of a host's own hub, without a socket and without HTTP. Clients are connected in memory to the code that
-//! serves real ones: handshake, JSON protocol, calls in flight, groups, the end of a connection.
+//! Floor 8: tests of a host's own hub, without sockets and HTTP. Clients in memory connect to the code that serves real
+//! ones: handshake, JSON protocol, invocations, groups, and the end of a connection.
 //!
 //! ```
 //! use hubplane::hub::{Caller, Methods};
@@ -28,27 +28,27 @@
 //! # }
 //! ```
 //!
-//! Whatever is waited for is waited for 5 s at most ([`TestHub::timeout`]); then the error says what it was, and what has
-//! come instead. Where a test pauses Tokio's clock, that time passes at once when nothing else is left to do.
+//! Every wait has a timeout of 5 s ([`TestHub::timeout`]); the error then says what was waited for, and what was received
+//! instead. In a test that pauses Tokio's clock, the timeout passes at once when nothing else is left to do.
 //!
-//! What is not here: transports, negotiate, pings and time-outs of clients, stateful reconnect, other nodes. A test that
+//! Transports, negotiate, pings and timeouts of clients, stateful reconnect and other nodes are not simulated. A test that
 //! needs HTTP serves [`crate::server::Server::into_router`].
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | this one | [`TestHub`], [`Connect`]: a hub under test, and a client that is about to come |
-//! | [`client`] | [`TestClient`]: calls, and what the hub calls |
-//! | `received` | what has come to a client, and waiting for it |
-//! | [`call`], [`stream`] | [`ReceivedCall`], [`TestStream`] |
-//! | [`error`] | [`TestError`] |
-//! | `link` | the wire in memory |
+//! | this one | [`TestHub`], [`Connect`]: a hub under test, and a client that is about to connect |
+//! | `client` | [`TestClient`]: invocations in both directions |
+//! | `inbox` | what a client has received, and waiting for it |
+//! | `call`, `stream` | [`ReceivedCall`], [`TestStream`] |
+//! | `error` | [`TestError`] |
+//! | `duplex` | the transport in memory |
 
-pub mod call;
-pub mod client;
-pub mod error;
-mod link;
-mod received;
-pub mod stream;
+mod call;
+mod client;
+mod duplex;
+mod error;
+mod inbox;
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,26 +72,26 @@ use crate::ids::{NodeId, UserId};
 use crate::metrics::HubMetrics;
 use crate::protocol::TransportKind;
 
-/// How long anything is waited for, unless [`TestHub::timeout`] says otherwise.
+/// The timeout of every wait, unless [`TestHub::timeout`] sets another.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A hub under test, on a node that stands alone. Dropped, it serves the clients that it has to their end.
+/// A hub under test, on a node of its own. Clients that are connected stay connected when it is dropped.
 pub struct TestHub {
     host: HubHost,
     path: String,
     authorize: Option<Arc<Authorize>>,
     timeout: Duration,
-    /// Nothing comes from other nodes; the backplane wants a receiver all the same.
+    /// Nothing is received from other nodes, but the backplane fails without a receiver.
     _inbound: InboundReceiver,
 }
 
 impl TestHub {
-    /// A hub with the default options. Fails where [`crate::server::Builder::build`] would.
+    /// A hub with the default options. Fails where [`crate::server::Builder::build`] does.
     pub fn new(hub: impl Hub) -> Result<Self, TestError> {
         Self::route(HubRoute::new("/hub", hub))
     }
 
-    /// A hub as a server would serve it: with its options, its rule, and the contexts that send to it.
+    /// A hub as a server would serve it: with its options, its rule, and its contexts.
     ///
     /// ```
     /// use hubplane::config::Authorize;
@@ -128,27 +128,27 @@ impl TestHub {
         Ok(Self { host, path: route.path, authorize: route.authorize, timeout: TIMEOUT, _inbound: inbound })
     }
 
-    /// How long anything is waited for; 5 s unless this says otherwise.
+    /// Sets the timeout of every wait. Default: 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Says who the user of a connection is, as [`crate::server::Builder::user_id`]. Default: whom
-    /// [`Connect::user`] or [`Connect::principal`] says.
+    /// Sets how the user of a connection is found, as [`crate::server::Builder::user_id`]. Default: the user of
+    /// [`Connect::user`] or [`Connect::principal`].
     #[must_use]
     pub fn user_id(mut self, provider: impl Fn(&RequestInfo) -> Option<UserId> + Send + Sync + 'static) -> Self {
         self.host.user_id = Arc::new(provider);
         self
     }
 
-    /// Sends to the hub's clients from outside of its methods.
+    /// A context, which sends to the hub's clients from outside of its methods.
     pub fn context(&self) -> HubContext {
         HubContext::of(self.host.delivery.clone())
     }
 
-    /// Connects a client, anonymous unless more is said. Await it.
+    /// A client that connects when the result is awaited. It is anonymous unless [`Connect`] is told a user.
     pub fn connect(&self) -> Connect<'_> {
         Connect { hub: self, principal: None, query: String::new(), headers: HeaderMap::new() }
     }
@@ -160,9 +160,9 @@ impl fmt::Debug for TestHub {
     }
 }
 
-/// A client that is about to connect: who it is, and what its HTTP request says. Awaited, it connects and shakes hands.
+/// A client that is about to connect: its user, and its HTTP request. Awaited, it connects and performs the handshake.
 ///
-/// As with a real client, the hub's `connected` may still run then; what the client calls comes after it.
+/// As with a real client, the hub's `connected` may still be running afterwards. The client's invocations wait for it.
 #[derive(Debug)]
 #[must_use = "a client connects when this is awaited"]
 pub struct Connect<'a> {
@@ -173,19 +173,19 @@ pub struct Connect<'a> {
 }
 
 impl Connect<'_> {
-    /// As this user, without roles and claims.
+    /// Connects as this user, without roles and claims.
     pub fn user(mut self, id: impl Into<UserId>) -> Self {
         self.principal = Some(Principal::named(id));
         self
     }
 
-    /// As somebody with roles and claims, as a token would say.
+    /// Connects as this principal, with roles and claims as a token has them.
     pub fn principal(mut self, principal: Principal) -> Self {
         self.principal = Some(principal);
         self
     }
 
-    /// With a key in the query of its URL.
+    /// Adds a key to the query of its URL.
     pub fn query(mut self, key: &str, value: &str) -> Self {
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair(key, value).finish();
         self.query.push(if self.query.is_empty() { '?' } else { '&' });
@@ -193,7 +193,7 @@ impl Connect<'_> {
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
@@ -212,12 +212,12 @@ impl<'a> IntoFuture for Connect<'a> {
             {
                 return Err(TestError::Refused(if principal.is_some() { 403 } else { 401 }));
             }
-            // A path that is no URI is refused by a server; here it is of no interest.
+            // A server refuses a path that is not a valid URI; here it has no effect.
             let uri = format!("{}{query}", hub.path).parse::<Uri>().unwrap_or_default();
             let transport = TransportKind::WebSockets;
             let principal = principal.map(Arc::new);
             let request = RequestInfo { transport, uri, headers, remote: None, principal };
-            // Of its own, so that the end of this client can be waited for.
+            // With a task tracker of its own, so that the end of this client alone can be waited for.
             let host = HubHost { tasks: TaskTracker::new(), ..hub.host.clone() };
             TestClient::connect(Arc::new(host), request, hub.timeout).await
         })

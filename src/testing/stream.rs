@@ -1,19 +1,20 @@
-//! A stream that a hub's method sends to a client: [`TestStream`].
+//! The results of a streaming hub method: [`TestStream`].
 
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::client::Link;
+use super::client::ClientWire;
 use super::error::TestError;
 use crate::hub::Argument;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Outcome, RawValue};
 
-/// The results of a streaming method. Dropped before its end, or with [`TestStream::cancel`], it is cancelled.
+/// The results of a streaming hub method. It is cancelled when it is dropped before its end, or by
+/// [`TestStream::cancel`].
 pub struct TestStream<T> {
     target: String,
     id: InvocationId,
-    link: Link,
+    wire: ClientWire,
     over: bool,
     item: PhantomData<fn() -> T>,
 }
@@ -24,8 +25,8 @@ enum Next {
 }
 
 impl<T: Argument> TestStream<T> {
-    pub(super) fn new(target: String, id: InvocationId, link: Link) -> Self {
-        Self { target, id, link, over: false, item: PhantomData }
+    pub(super) fn new(target: String, id: InvocationId, wire: ClientWire) -> Self {
+        Self { target, id, wire, over: false, item: PhantomData }
     }
 
     /// The next item. `Ok(None)`: the stream has ended.
@@ -34,7 +35,7 @@ impl<T: Argument> TestStream<T> {
             return Ok(None);
         }
         let (what, id) = (format!("an item of the stream {}", self.target), &self.id);
-        let next = self.link.received.wait(&what, |state| {
+        let next = self.wire.inbox.wait(&what, |state| {
             if let Some(item) = state.items.get_mut(id).and_then(std::collections::VecDeque::pop_front) {
                 return Some(Next::Item(item));
             }
@@ -52,7 +53,7 @@ impl<T: Argument> TestStream<T> {
         }
     }
 
-    /// All items that are left, when the stream has ended.
+    /// Waits for the end of the stream, and returns the remaining items.
     pub async fn collect(mut self) -> Result<Vec<T>, TestError> {
         let mut items = Vec::new();
         while let Some(item) = self.next().await? {
@@ -63,10 +64,10 @@ impl<T: Argument> TestStream<T> {
 }
 
 impl<T> TestStream<T> {
-    /// Tells the hub that no more items are wanted.
+    /// Cancels the stream.
     pub async fn cancel(mut self) -> Result<(), TestError> {
         self.over = true;
-        self.link.send(&cancellation(&self.id)).await
+        self.wire.send(&cancellation(&self.id)).await
     }
 }
 
@@ -77,10 +78,10 @@ fn cancellation(id: &InvocationId) -> HubMessage {
 impl<T> Drop for TestStream<T> {
     fn drop(&mut self) {
         if !self.over {
-            self.link.try_send(&cancellation(&self.id));
+            self.wire.try_send(&cancellation(&self.id));
         }
         let id = &self.id;
-        self.link.received.change(|state| drop((state.items.remove(id), state.outcomes.remove(id))));
+        self.wire.inbox.change(|state| drop((state.items.remove(id), state.outcomes.remove(id))));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The test kit itself: what a host sees when its hub does well, fails, or keeps it waiting.
+//! Tests of the test clients: what a host sees when its hub succeeds, fails, or does not answer.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::sync::{Arc, Mutex};
@@ -57,7 +57,7 @@ async fn calls_return_values_and_errors() {
 }
 
 #[tokio::test]
-async fn a_client_is_who_it_says_and_brings_its_request() {
+async fn a_client_has_its_user_and_its_request() {
     let hub = TestHub::new(hub()).unwrap();
     let named = hub.connect().user("ann").query("room", "a b").header("x-a".parse().unwrap(), "1".parse().unwrap());
     let who: (Option<String>, Option<String>, Option<String>) = named.await.unwrap().invoke("Who", ()).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_client_is_who_it_says_and_brings_its_request() {
 }
 
 #[tokio::test]
-async fn a_route_brings_its_rule_options_and_context() {
+async fn a_route_applies_its_rule_its_options_and_its_context() {
     let context = HubContext::new();
     let options = HubOptions { maximum_receive_message_size: Some(100), ..HubOptions::default() };
     let route = || HubRoute::new("/chat", hub()).authorize(Authorize::user().role("admin")).context(&context);
@@ -156,7 +156,7 @@ async fn answers_and_errors_of_clients_reach_the_hub() {
 }
 
 #[tokio::test]
-async fn how_a_connection_ends_is_seen() {
+async fn the_end_of_a_connection_is_reported() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let hooks = told.clone();
     let hub = hub().on_disconnected(move |caller: Caller, error| {
@@ -180,7 +180,7 @@ async fn how_a_connection_ends_is_seen() {
     let ended = bob.ended().await.unwrap();
     assert_eq!((ended.reason, ended.allow_reconnect), ("aborted", false));
     let error = bob.next_call().await.unwrap_err();
-    assert_eq!(error.to_string(), "a call did not come before the connection ended (aborted)");
+    assert_eq!(error.to_string(), "a call was not received before the connection ended (aborted)");
 
     let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::client("full")) });
     let hub = TestHub::new(closed).unwrap();
@@ -189,23 +189,23 @@ async fn how_a_connection_ends_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_is_named() {
+async fn a_timeout_names_what_was_waited_for() {
     let hub = TestHub::new(hub()).unwrap().timeout(Duration::from_secs(3));
     let ann = hub.connect().await.unwrap();
     let error = ann.next_call().await.unwrap_err().to_string();
-    assert_eq!(error, "a call did not come within 3s; nothing else waits to be looked at");
+    assert_eq!(error, "a call was not received within 3s; no other call was received");
     ann.invoke::<()>("Shout", (2,)).await.unwrap();
     let error = ann.invoke::<()>("Wait", ()).await.unwrap_err().to_string();
-    let seen = r#"calls that wait to be looked at: Heard[0,"x"], Heard[1,"x"]"#;
-    assert_eq!(error, format!("the result of Wait did not come within 3s; {seen}"));
+    let seen = r#"calls that were received and not taken: Heard[0,"x"], Heard[1,"x"]"#;
+    assert_eq!(error, format!("the result of Wait was not received within 3s; {seen}"));
     assert_eq!(ann.try_next_call().unwrap().arguments[0], 0);
     assert_eq!(ann.try_next_call().unwrap().arguments[0], 1);
     assert!(ann.try_next_call().is_none());
 }
 
 #[tokio::test]
-async fn a_test_that_takes_late_gets_everything() {
-    // More than what may wait for a client of the default options.
+async fn calls_are_kept_for_a_test_that_takes_them_late() {
+    // More than the default options let wait for a client.
     let options = HubOptions { outgoing_buffer_messages: None, outgoing_buffer_size: None, ..HubOptions::default() };
     let hub = TestHub::route(HubRoute::new("/a", hub()).options(options)).unwrap();
     let ann = hub.connect().await.unwrap();

@@ -41,7 +41,7 @@ impl RawRoute {
         Self::shared(path, Arc::new(connection))
     }
 
-    /// As [`RawRoute::new`], for one that the host keeps too.
+    /// As [`RawRoute::new`], for one that the host keeps.
     pub fn shared(path: impl Into<String>, connection: Arc<dyn RawConnection>) -> Self {
         Self { path: path.into(), connection, options: None, authorize: None }
     }
@@ -53,7 +53,7 @@ impl RawRoute {
         self
     }
 
-    /// Lets only those connect who fulfil a rule, as [`crate::hub::HubRoute::authorize`].
+    /// Admits only users who fulfil a rule, as [`crate::hub::HubRoute::authorize`].
     pub fn authorize(mut self, rule: Authorize) -> Self {
         self.authorize = Some(Arc::new(rule));
         self

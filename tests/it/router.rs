@@ -1,4 +1,4 @@
-//! The library within somebody else's axum application: routes, transports, middleware, TLS and the orderly stop.
+//! The library within the axum application of its host: routes, transports, middleware and the graceful stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl App {
 pub(crate) struct Socket<S>(WebSocketStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub(crate) async fn open(stream: S, path: &str) -> Self {
         let (socket, _) = tokio_tungstenite::client_async(format!("ws://app{path}"), stream).await.unwrap();
         let mut socket = Self(socket);
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next message; None when the server has closed it with 1000.
+    /// The next message; None when the server has closed the WebSocket with code 1000.
     pub(crate) async fn next(&mut self) -> Option<String> {
         match timeout(TIMEOUT, self.0.next()).await.expect("a message") {
             Some(Ok(Message::Text(text))) => Some(text.to_string()),
@@ -162,7 +162,7 @@ async fn negotiate(app: &App) -> String {
 }
 
 #[tokio::test]
-async fn at_the_root_it_stands_beside_the_applications_routes() {
+async fn the_router_is_merged_with_routes_of_the_application() {
     let server = server(Config::default()).await;
     let handle = server.handle();
     let app = Router::new().route("/mine", get(async || "mine")).merge(server.into_router());
@@ -173,7 +173,7 @@ async fn at_the_root_it_stands_beside_the_applications_routes() {
         ("GET /readyz", 200),
         ("POST /Chat/negotiate", 200),
         ("POST /Chat/negotiate/", 200),
-        // In any case, though axum knows none of these routes.
+        // Not routes of axum: the fallback matches them in any case.
         ("POST /cHAT/Negotiate", 200),
         ("POST /ch%61t/negotiate", 200),
         ("GET /Chat", 400),
@@ -184,7 +184,7 @@ async fn at_the_root_it_stands_beside_the_applications_routes() {
 }
 
 #[tokio::test]
-async fn an_application_with_a_fallback_of_its_own_has_three_ways() {
+async fn an_application_may_have_a_fallback_of_its_own() {
     let own = || Router::new().fallback(async || "my own fallback");
     let merged = server(Config::default()).await;
     let nested = server(Config::default()).await;
@@ -203,7 +203,7 @@ async fn an_application_with_a_fallback_of_its_own_has_three_ways() {
 }
 
 #[tokio::test]
-async fn paths_that_axum_would_read_differently_are_served() {
+async fn paths_with_special_meaning_in_axum_are_literal() {
     let mut builder = Server::builder(Config::default());
     for path in ["/{id}/chat", "/:name", "/*all", "/über", "/"] {
         builder = builder.hub(HubRoute::new(path, hub()).name(path));
@@ -218,7 +218,7 @@ async fn paths_that_axum_would_read_differently_are_served() {
 }
 
 #[tokio::test]
-async fn the_applications_middleware_is_around_it_and_cors_within() {
+async fn middleware_of_the_application_and_cors_of_the_server_apply() {
     let mut config = Config::default();
     config.cors_origins = vec!["http://page.example".parse().unwrap()];
     let server = server(config).await;
@@ -246,7 +246,7 @@ async fn the_applications_middleware_is_around_it_and_cors_within() {
 }
 
 #[tokio::test]
-async fn whom_the_applications_middleware_knows_the_hub_knows() {
+async fn the_hub_sees_users_that_middleware_has_authenticated() {
     let hub =
         Methods::new().method("Me", |caller: Caller| async move { Ok(caller.user_id().map(ToString::to_string)) });
     let route = HubRoute::new("/Chat", hub).authorize(Authorize::user());
@@ -267,7 +267,7 @@ async fn whom_the_applications_middleware_knows_the_hub_knows() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded_within_the_application() {
+async fn limits_of_bodies_apply_within_the_application() {
     let mut config = Config::default();
     config.request_timeout = Duration::from_millis(300);
     let server = server(config).await;
@@ -282,7 +282,7 @@ async fn bodies_are_bounded_within_the_application() {
 }
 
 #[tokio::test]
-async fn the_handle_stops_it_in_good_order_within_axum() {
+async fn the_handle_stops_it_gracefully_within_axum() {
     let mut config = Config::default();
     config.drain_delay = Duration::from_secs(2);
     let server = server(config).await;
@@ -300,19 +300,19 @@ async fn the_handle_stops_it_in_good_order_within_axum() {
     app.stop.notify_one();
     assert_eq!(ready(503).await.text(), r#"{"ready":false,"reasons":["draining"]}"#);
     assert_eq!(handle.not_ready(), ["draining"]);
-    // While it drains everything goes on.
+    // Until drain_delay has passed, everything continues.
     assert_eq!(socket.call("Echo", r#"["still"]"#).await, result("\"still\""));
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 200);
 
     assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));
-    // No client is let in, the last one is waited for, and the pages go on.
+    // New clients are refused, the last one is waited for, and the pages are served.
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 503);
     assert_eq!(app.ask("GET /realtime/healthz").await.status, 200);
     assert!(!app.ended.is_finished());
     assert_eq!(socket.next().await, None);
     drop(socket);
     timeout(TIMEOUT, app.ended).await.expect("axum ends").unwrap();
-    // Called again, it has ended already.
+    // It has stopped already.
     timeout(TIMEOUT, handle.shutdown()).await.unwrap();
     assert_eq!(handle.connections(), 0);
 }
@@ -332,11 +332,11 @@ async fn a_server_that_is_dropped_closes_its_connections_and_leaves_no_task() {
     let app = Router::new().nest("/realtime", server.into_router());
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     let mut socket = Socket::open(TcpStream::connect(address).await.unwrap(), "/realtime/Chat").await;
-    // Without connect info nothing is known of its address.
+    // Without connect info the address of the peer is unknown.
     assert_eq!(socket.call("Address", "[]").await, result("null"));
     serving.abort();
     let _ = serving.await;
-    // The handle still holds it.
+    // The handle keeps the server alive.
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
     drop(handle);
     assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));
@@ -359,7 +359,7 @@ async fn a_server_that_is_dropped_leaves_its_backplane() {
     server.handle().ready().await;
     until("a send over Redis", async || context.clients().all().send("M", ()).await.ok()).await;
     drop(server);
-    // The context is still there, and holds up nothing.
+    // A context does not keep the backplane alive.
     until("no task is left", async || (tasks() == before).then_some(())).await;
     assert!(context.clients().all().send("M", ()).await.is_err());
 }

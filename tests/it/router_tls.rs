@@ -1,4 +1,4 @@
-//! The library under TLS that its host ends, served by hyper: a WebSocket's socket is then no TCP socket.
+//! The library behind TLS of its host, served by hyper: the stream below a WebSocket is then not a TCP socket.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ async fn connect(address: SocketAddr) -> TlsStream<TcpStream> {
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
-/// Serves an application over TLS, as a host does that ends it itself.
+/// Serves an application over TLS, as a host with its own TLS acceptor does.
 async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -94,7 +94,7 @@ async fn every_transport_works_under_tls() {
 
     let mut socket = Socket::open(connect(address).await, "/realtime/chat").await;
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
-    // More than a record of TLS, a read of ours, and what the system holds for a socket.
+    // Larger than a TLS record, than one read of the server, and than the buffers of the socket.
     let long = "x".repeat(1_000_000);
     assert_eq!(socket.call("Echo", &format!("[\"{long}\"]")).await, result(&format!("\"{long}\"")));
 
@@ -102,7 +102,7 @@ async fn every_transport_works_under_tls() {
     let negotiate = "POST /realtime/chat/negotiate HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n";
     stream.write_all(negotiate.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    // hyper does not close TLS, so that its end is one without a farewell.
+    // The connection may end without the close_notify of TLS.
     let _ = timeout(TIMEOUT, stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connectionId"), "{answer}");
 

@@ -1,4 +1,4 @@
-//! What cannot be served is an error of `build`, which says what is wrong.
+//! Mistakes of the host are errors of `build`, which say what is wrong.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl crate::transport::RawConnection for Silent {
 }
 
 #[tokio::test]
-async fn paths_that_clash_or_cannot_be_are_refused() {
+async fn duplicate_and_invalid_paths_are_errors() {
     for (path, expected) in [
         ("/Chat/", r#"the path "/Chat/" of the hub "Chat" is taken already"#),
         ("/chat/negotiate", r#"the path "/chat/negotiate" of the hub "negotiate" is taken already"#),
@@ -54,7 +54,7 @@ async fn paths_that_clash_or_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn names_that_clash_or_are_empty_are_refused() {
+async fn duplicate_and_empty_names_are_errors() {
     let built = error(with([route("/a/chat"), route("/b/chat")])).await;
     assert_eq!(built, r#"two hubs have the backplane name "chat"; each needs one of its own"#);
     let built = error(with([route("/a/chat"), route("/b/chat").backplane_name("other")])).await;
@@ -77,7 +77,7 @@ async fn a_hub_with_two_methods_of_one_name_is_refused() {
 }
 
 #[tokio::test]
-async fn options_that_nothing_can_be_served_with_are_refused() {
+async fn invalid_options_are_errors() {
     let default = HubOptions::default;
     for (options, problem) in [
         (HubOptions { protocols: vec![], ..default() }, "protocols is empty"),
@@ -89,17 +89,17 @@ async fn options_that_nothing_can_be_served_with_are_refused() {
         (HubOptions { stream_buffer_capacity: 0, ..default() }, "stream_buffer_capacity is 0"),
     ] {
         let built = error(with([route("/chat").options(options.clone())])).await;
-        assert_eq!(built, format!("the options of {:?} cannot be used: {problem}", "/chat"));
+        assert_eq!(built, format!("the options of {:?} are invalid: {problem}", "/chat"));
         let built =
             error(Server::builder(Config { hub_defaults: options, ..config() }).raw(RawRoute::new("/raw", Silent)));
-        assert_eq!(built.await, format!("the options of {:?} cannot be used: {problem}", "/raw"));
+        assert_eq!(built.await, format!("the options of {:?} are invalid: {problem}", "/raw"));
     }
 }
 
 #[tokio::test]
-async fn a_context_belongs_to_one_hub() {
+async fn a_context_can_be_attached_to_one_hub_only() {
     let context = HubContext::new();
-    let taken = r#"the context of the hub "b" belongs to another hub already; give each hub one of its own"#;
+    let taken = r#"the context of the hub "b" is attached to another hub already; each hub needs a context of its own"#;
     let two = [route("/a").context(&context), route("/b").context(&context)];
     assert_eq!(error(with(two)).await, taken);
     assert!(!context.is_attached(), "no server was built");
@@ -107,14 +107,14 @@ async fn a_context_belongs_to_one_hub() {
     let server = with([route("/a").context(&context).context(&context)]).build().await.unwrap();
     assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
     assert_eq!(error(with([route("/b").context(&context)])).await, taken);
-    // It reaches nobody, and says so to nobody, when its server is gone.
+    // After its server is gone a send reaches nobody; that is no error.
     drop(server);
     assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
     assert_eq!(HubContext::new().clients().all().send("M", ()).await, Err(SendError::NotAttached));
 }
 
 #[tokio::test]
-async fn pages_can_be_left_out_and_their_paths_taken() {
+async fn pages_can_be_turned_off_and_their_paths_used() {
     let builder = with([route("/metrics")]).health_pages(false).metrics_page(false);
     let server = serve(builder).await;
     for (path, status) in [("/healthz", 404), ("/readyz", 404), ("/metrics", 400)] {
@@ -123,7 +123,7 @@ async fn pages_can_be_left_out_and_their_paths_taken() {
 }
 
 #[tokio::test]
-async fn hubs_without_options_have_those_of_the_configuration() {
+async fn hubs_without_options_have_the_defaults_of_the_configuration() {
     let defaults = HubOptions { minimum_protocol_version: 1, ..HubOptions::default() };
     let builder = Server::builder(Config { hub_defaults: defaults, ..config() })
         .hub(route("/a"))

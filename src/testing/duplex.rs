@@ -1,35 +1,35 @@
-//! The wire between a client under test and the server's code: two bounded channels in memory.
+//! The transport between a client under test and the server's code: two bounded channels in memory.
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 
-/// Pieces that wait in one direction.
+/// Most chunks that are buffered in one direction.
 const CAPACITY: usize = 16;
 
 /// What a client sends.
 #[derive(Debug)]
 pub(super) enum Sent {
     Bytes(Bytes),
-    /// It ends its transport in good order. Without this its end is a lost socket.
+    /// It closes the transport. Without this its end counts as a lost connection.
     End,
 }
 
-/// The client's end of the wire.
+/// The client's end of the transport.
 pub(super) type ClientEnd = (mpsc::Sender<Sent>, mpsc::Receiver<Bytes>);
 
-/// A wire: its client's end, and the server's two halves.
-pub(super) fn wire() -> (ClientEnd, FromClient, ToClient) {
+/// A transport: the client's end, and the server's two halves.
+pub(super) fn wire() -> (ClientEnd, InMemorySource, InMemorySink) {
     let (to_server, from_client) = mpsc::channel(CAPACITY);
     let (to_client, from_server) = mpsc::channel(CAPACITY);
-    ((to_server, from_server), FromClient(from_client), ToClient(to_client))
+    ((to_server, from_server), InMemorySource(from_client), InMemorySink(to_client))
 }
 
 /// Held by the connection's reader; the client holds the other end.
-pub(super) struct FromClient(mpsc::Receiver<Sent>);
+pub(super) struct InMemorySource(mpsc::Receiver<Sent>);
 
-impl Source for FromClient {
+impl Source for InMemorySource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         match self.0.recv().await {
             Some(Sent::Bytes(bytes)) => {
@@ -43,9 +43,9 @@ impl Source for FromClient {
 }
 
 /// Held by the connection's writer; the client holds the other end.
-pub(super) struct ToClient(mpsc::Sender<Bytes>);
+pub(super) struct InMemorySink(mpsc::Sender<Bytes>);
 
-impl Sink for ToClient {
+impl Sink for InMemorySink {
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {

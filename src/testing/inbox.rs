@@ -1,5 +1,5 @@
-//! What has come to a client under test, and waiting for it. One task reads the wire and puts everything here; whoever
-//! waits looks for its own.
+//! What a client under test has received, and waiting for it. One task reads from the server and stores everything here;
+//! each waiter takes what it waits for.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,15 @@ use crate::ids::InvocationId;
 use crate::protocol::handshake::{HandshakeResponse, read_response};
 use crate::protocol::{HubMessage, Invocation, Outcome, Protocol, RawValue};
 
-/// How many calls and items may wait for the test to take them. At this number the client stops reading, and the hub
-/// sees one that is slow.
+/// Most calls and items that are stored until the test takes them. With that many, the client stops reading, and is a
+/// slow client to the server.
 const CAPACITY: usize = 16_384;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct Inbox {
     state: Mutex<State>,
-    /// Tells whoever waits, and the reader, that something has changed.
+    /// Wakes the waiters and the reader when the state has changed.
     changed: Notify,
     timeout: Duration,
 }
@@ -35,7 +35,7 @@ pub(super) struct State {
     pub(super) calls: VecDeque<Invocation>,
     pub(super) items: HashMap<InvocationId, VecDeque<RawValue>>,
     pub(super) outcomes: HashMap<InvocationId, Outcome>,
-    /// The Close message: its error, and whether the client may come again.
+    /// The close message: its error, and whether the client may reconnect.
     pub(super) close: Option<(Option<String>, bool)>,
     pub(super) ended: Option<Ended>,
 }
@@ -45,15 +45,15 @@ impl State {
         self.calls.len() + self.items.values().map(VecDeque::len).sum::<usize>()
     }
 
-    /// What has come and was not taken, for errors.
+    /// The calls that the test has not taken, for errors.
     fn seen(&self) -> String {
         let call =
             |call: &Invocation| format!("{}{}", call.target, json(call.arguments.as_deref().unwrap_or_default()));
         let calls: Vec<_> = self.calls.iter().take(5).map(call).collect();
         let more = if self.calls.len() > calls.len() { ", ..." } else { "" };
         match calls.is_empty() {
-            true => "nothing else waits to be looked at".to_owned(),
-            false => format!("calls that wait to be looked at: {}{more}", calls.join(", ")),
+            true => "no other call was received".to_owned(),
+            false => format!("calls that were received and not taken: {}{more}", calls.join(", ")),
         }
     }
 
@@ -61,14 +61,14 @@ impl State {
         match message {
             HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => self.calls.push_back(call),
             HubMessage::StreamItem { id, item: Ok(item), .. } => {
-                // A stream that was given up is not in the map.
+                // A stream that was cancelled is not in the map.
                 if let Some(items) = self.items.get_mut(&id) {
                     items.push_back(item);
                 }
             }
             HubMessage::Completion { id, outcome, .. } => drop(self.outcomes.insert(id, outcome)),
             HubMessage::Close { error, allow_reconnect } => self.close = Some((error, allow_reconnect)),
-            // The server writes no item that cannot be read; the others mean nothing to this client.
+            // The server writes no invalid items; the other messages need no reaction.
             HubMessage::StreamItem { item: Err(_), .. }
             | HubMessage::CancelInvocation { .. }
             | HubMessage::Ping
@@ -83,8 +83,8 @@ pub(super) fn json(values: &[RawValue]) -> Value {
     values.iter().map(|value| value.to::<Value>().unwrap_or_default()).collect()
 }
 
-impl Received {
-    /// Nothing yet; whatever is waited for is given this long.
+impl Inbox {
+    /// An empty inbox, with the timeout of every wait.
     pub(super) fn new(timeout: Duration) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), changed: Notify::new(), timeout })
     }
@@ -97,13 +97,13 @@ impl Received {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, and tells of it.
+    /// Changes the state, and wakes the waiters.
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
 
-    /// Waits until `take` finds what it looks for; `what` says what that is.
+    /// Waits until `take` returns something; `what` names it in errors.
     pub(super) async fn wait<T>(
         &self,
         what: &str,
@@ -113,7 +113,7 @@ impl Received {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
-                // Registered before the look, so that a change in between is not missed.
+                // Registered before the state is read, so that a change in between is not missed.
                 changed.as_mut().enable();
                 let found = {
                     let mut state = self.lock();
@@ -121,7 +121,7 @@ impl Received {
                 };
                 match found {
                     Some(found) => {
-                        // The reader may wait for room.
+                        // The reader may be waiting for room.
                         self.changed.notify_waiters();
                         return found;
                     }
@@ -136,7 +136,7 @@ impl Received {
         }
     }
 
-    /// Reads the wire to its end.
+    /// Reads from the server until the connection ends.
     pub(super) async fn read(self: Arc<Self>, mut wire: mpsc::Receiver<Bytes>) {
         let mut buffer = BytesMut::new();
         let mut has_shaken_hands = false;
@@ -146,7 +146,7 @@ impl Received {
                 has_shaken_hands = true;
                 self.change(|state| state.handshake = Some(response));
             }
-            // What the server writes can be read; if not, nothing comes any more, and whoever waits says so.
+            // The server writes valid messages. Otherwise nothing more is received, and the waits time out.
             while has_shaken_hands && let Ok(Some(message)) = Protocol::Json.decode(&mut buffer, None) {
                 self.room().await;
                 self.change(|state| state.put(message));
@@ -154,7 +154,7 @@ impl Received {
         }
     }
 
-    /// Waits while too much waits for the test.
+    /// Waits until fewer than `CAPACITY` calls and items are stored.
     async fn room(&self) {
         loop {
             let changed = self.changed.notified();
