@@ -110,6 +110,7 @@ pub mod raw {
 /// What the fuzz targets reach. It is no part of the API, and may change at any time.
 #[doc(hidden)]
 pub mod fuzzing {
+    pub use crate::protocol::framing::check_messages;
     pub use crate::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
     pub use crate::protocol::transcode::{check, transcode};
     pub use crate::protocol::{Decoder, HubMessage, Invocation, Outcome, ProtocolError};

@@ -1,11 +1,15 @@
 //! What must hold for any bytes, shared by the targets.
 
+mod text;
+
 use bytes::BytesMut;
-use hubplane::fuzzing::{check, transcode};
-use hubplane::fuzzing::{Decoder, HubMessage, Invocation, Outcome, ProtocolError};
+use hubplane::fuzzing::{Decoder, HubMessage, Invocation, Outcome, ProtocolError, check, check_messages, transcode};
 use hubplane::{Protocol, RawValue};
 
-/// Any bytes, in any split, give the same messages or the same error; and what was read can be written and read again.
+use self::text::assert_text;
+
+/// Any bytes, in any split, give the same messages or the same error; what was read can be written and read again; and
+/// every string in it is Unicode text.
 pub fn messages(protocol: Protocol, data: &[u8]) {
     let Some((&[split, limit], data)) = data.split_first_chunk() else { return };
     let limit = if limit == 0 { None } else { Some(usize::from(limit) * 8) };
@@ -18,6 +22,9 @@ pub fn messages(protocol: Protocol, data: &[u8]) {
         assert_eq!(whole, read(protocol, limit, &bytes));
     }
     whole.0.iter().for_each(|message| written_and_read(protocol, message));
+    if protocol == Protocol::Json && check_messages(protocol, data).is_ok() {
+        std::str::from_utf8(data).expect("what may go to clients as it is, is UTF-8");
+    }
 }
 
 fn read(protocol: Protocol, limit: Option<usize>, pieces: &[&[u8]]) -> (Vec<HubMessage>, Option<ProtocolError>) {
@@ -45,13 +52,26 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
             };
             values.as_slice()
         }
-        HubMessage::StreamItem { item, .. } | HubMessage::Completion { outcome: Outcome::Value(item), .. } => {
+        HubMessage::StreamItem { item, .. } => {
+            let Ok(item) = item else {
+                assert!(protocol.encode(message).is_err());
+                return;
+            };
             std::slice::from_ref(item)
         }
+        HubMessage::Completion { outcome: Outcome::Value(result), .. } => std::slice::from_ref(result),
         _ => &[],
     };
     values.iter().for_each(value);
     let bytes = protocol.encode(message).expect("a message that was read can be written");
+    assert_eq!(check_messages(protocol, &bytes), Ok(()), "and may go to clients as it is");
+    match protocol {
+        Protocol::Json => assert_text(protocol, bytes.strip_suffix(b"\x1e").expect("a whole record")),
+        Protocol::MessagePack => {
+            let prefix = bytes.iter().position(|byte| byte & 0x80 == 0).expect("a whole prefix") + 1;
+            assert_text(protocol, &bytes[prefix..]);
+        }
+    }
     let again = protocol.decode(&mut BytesMut::from(&bytes[..]), None);
     assert_eq!(again.as_ref(), Ok(&Some(message.clone())));
     let portable = values.iter().all(|value| value.check_portable().is_ok());
@@ -59,6 +79,7 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
     match other.encode(message) {
         Ok(bytes) => {
             assert!(portable);
+            assert_eq!(check_messages(other, &bytes), Ok(()));
             // MessagePack refuses what JSON takes in names and headers; only a panic would be wrong.
             let _ = other.decode(&mut BytesMut::from(&bytes[..]), None);
         }
@@ -67,6 +88,7 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
 }
 
 fn value(value: &RawValue) {
+    assert_text(value.protocol(), value.bytes());
     let text = value.display_text();
     if value.check_portable().is_ok() {
         text.expect("a value with a form in both protocols has one in text");
@@ -86,6 +108,8 @@ pub fn conversion(protocol: Protocol, data: &[u8]) {
     let back_again = transcode(&again, other).expect("and back");
     // Only now: a float that is whole (`2.0`, `-0`) becomes an integer on its way through JSON.
     assert_eq!(transcode(&back_again, protocol), Ok(again));
+    assert_text(other, &converted);
+    assert_text(protocol, &back);
     let json = if protocol == Protocol::Json { &back } else { &converted };
     serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("what we write is JSON");
 }

@@ -157,7 +157,7 @@ impl BindingError {
     }
 
     /// The text for an item of an upload stream that is not the text it should be (FINDINGS 2, hub protocol).
-    pub fn item_type() -> Self {
+    pub(crate) fn item_type() -> Self {
         Self {
             exception: "JsonException",
             detail: "The JSON value could not be converted to System.String.".to_owned(),

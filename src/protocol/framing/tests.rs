@@ -123,6 +123,10 @@ fn only_whole_messages_of_unicode_text_may_go_to_clients() {
         (Json, b"{}\x1e{\"a\":\"\xed\xa0\x80\"}\x1e", Err(Text)),
         (Json, b"{\"a\":\"\\ud83d\"}\x1e", Err(Text)),
         (Json, b"{\"a\":\"\\ud83d\\ude00 \xc3\xa9\"}\x1e", Ok(())),
+        // What is no escape hides nothing.
+        (Json, b"{\"a\":\"\\\xe7\"}\x1e", Err(Text)),
+        (Json, b"{\"a\":\"\\u\xff\xff\xff\xff\"}\x1e", Err(Text)),
+        (Json, b"{\\\x1e", Err(Text)),
         (MessagePack, b"\x02\x91\x06\x03\x91\xa1\xff", Err(Text)),
         (MessagePack, b"\x04\x91\x81\xa1\xff", Err(Framing)),
         (MessagePack, b"\x05\x91\x81\xa1\xff\x01", Err(Text)),

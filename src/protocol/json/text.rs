@@ -104,8 +104,8 @@ pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, BadText> {
     Ok(Cow::Owned(text))
 }
 
-/// Whether [`unescape`] would succeed; allocates nothing. Of a whole value or message it checks all strings at once:
-/// escapes occur in strings only, and the rest is ASCII.
+/// Whether [`unescape`] would succeed; allocates nothing. Of a whole value or message it checks all strings at once,
+/// since escapes occur in strings only and the rest is ASCII. Bytes that pass are UTF-8, whether they are JSON or not.
 pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
     // In the same order as `unescape`, so that both name the same of two faults.
     let mut rest = raw;
@@ -117,7 +117,8 @@ pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
     std::str::from_utf8(rest).map(drop).map_err(|_| BadText::Utf8)
 }
 
-/// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate.
+/// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate, or in bytes that
+/// were not scanned something that is no escape.
 fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
     let character = match raw.get(1)? {
         b'b' => '\u{8}',
@@ -136,7 +137,8 @@ fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
             }
             return Some((char::from_u32(0x10000 + ((first - 0xd800) << 10 | (second - 0xdc00)))?, 12));
         }
-        other => char::from(*other),
+        other @ (b'"' | b'\\' | b'/') => char::from(*other),
+        _ => return None,
     };
     Some((character, 2))
 }
