@@ -86,7 +86,7 @@ pub(crate) fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), Bad
                 if !matches!(body, [0x90..=0x9f | 0xdc | 0xdd, ..]) {
                     return Err(BadMessages::Framing);
                 }
-                match Reader::new(body).skip_any_depth() {
+                match Reader::new(body).skip_any_depth_text() {
                     Ok(true) => rest = &rest[prefix + length..],
                     Ok(false) => return Err(BadMessages::Text),
                     Err(_) => return Err(BadMessages::Framing),

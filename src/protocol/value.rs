@@ -68,9 +68,9 @@ impl RawValue {
     /// [`Self::check_portable`].
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
-        // What serde writes as text is a `str`; but counts are what the type's own code says.
+        // Text is text: serde takes a `str`. But counts are what the type's own code says.
         let mut reader = Reader::new(&bytes);
-        if reader.skip_any_depth() != Ok(true) || reader.at != bytes.len() {
+        if reader.skip_any_depth().is_err() || reader.at != bytes.len() {
             return Err(ValueError("the type writes another number of elements than it says".to_owned()));
         }
         Ok(Self::from_checked(Protocol::MessagePack, bytes.into()))
@@ -179,7 +179,7 @@ impl RawValue {
 fn is_text(protocol: Protocol, bytes: &[u8]) -> bool {
     match protocol {
         Protocol::Json => text::check(bytes).is_ok(),
-        Protocol::MessagePack => Reader::new(bytes).skip_any_depth() == Ok(true),
+        Protocol::MessagePack => Reader::new(bytes).skip_any_depth_text() == Ok(true),
     }
 }
 

@@ -167,19 +167,30 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Goes over one whole value, however deep, without recursion; tells whether all its strings are UTF-8.
-    pub(crate) fn skip_any_depth(&mut self) -> Result<bool, Bad> {
-        let (mut left, mut is_text) = (1usize, true);
+    /// Goes over one whole value of any depth, without recursion; tells whether all its strings are UTF-8.
+    pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, Bad> {
+        let mut is_text = true;
+        self.walk_any_depth(|bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
+        Ok(is_text)
+    }
+
+    /// Goes over one whole value of any depth, without recursion.
+    pub(crate) fn skip_any_depth(&mut self) -> Result<(), Bad> {
+        self.walk_any_depth(|_| {})
+    }
+
+    fn walk_any_depth(&mut self, mut string: impl FnMut(&[u8])) -> Result<(), Bad> {
+        let mut left = 1usize;
         while left > 0 {
             left -= 1;
             match self.token()? {
                 // A count is at most the number of bytes that are left, so the sum stays far from overflow.
                 Token::Array(count) => left = left.saturating_add(count),
                 Token::Map(count) => left = left.saturating_add(count * 2),
-                Token::Str(bytes) => is_text = is_text && std::str::from_utf8(bytes).is_ok(),
+                Token::Str(bytes) => string(bytes),
                 _ => {}
             }
         }
-        Ok(is_text)
+        Ok(())
     }
 }
