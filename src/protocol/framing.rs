@@ -62,7 +62,7 @@ pub(crate) fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Resu
 
 /// What is wrong with bytes that should be whole messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadMessages {
+pub enum BadMessages {
     /// By their framing they are not whole messages, or one does not begin as a message does.
     Framing,
     /// A string in them is not Unicode text.
@@ -71,7 +71,7 @@ pub(crate) enum BadMessages {
 
 /// Whether `bytes` may go to clients of `protocol` as they are: whole messages by their framing, each of which begins
 /// as a message does, and every string in them Unicode text. Nothing else inside is checked.
-pub(crate) fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
+pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
     match protocol {
         Protocol::Json => {
             if bytes.first() != Some(&b'{') || bytes.last() != Some(&RECORD_SEPARATOR) {
