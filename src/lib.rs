@@ -47,6 +47,11 @@
 //! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that can
 //! be put around them.
 
+#![cfg_attr(
+    not(all(feature = "cli", feature = "metrics", feature = "redis")),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "some code serves only the parts that a feature adds")
+)]
+
 mod calendar;
 mod exception;
 mod ids;

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=0.52.0
 
+mkdir -p target
 tool=target/tools/bin/cargo-public-api
 if [ "$($tool --version 2>/dev/null)" != "cargo-public-api $VERSION" ]; then
   env -u RUSTFLAGS cargo install --quiet --locked --root target/tools "cargo-public-api@$VERSION"
