@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::kit::client::negotiate;
 use crate::kit::stream::{Stop, Stream};
-use crate::kit::{Client, PATIENCE, Protocol, QUIET, Server, Transport, http, until, within};
+use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, http, until, within};
 
 #[test]
 fn alive_and_ready() {
@@ -93,8 +93,8 @@ fn without_open_files_accepting_pauses_and_nothing_else() {
     // The last of them waits in the listener's queue: it is answered only when others have gone.
     let mut last = Stream::connect(server.address);
     last.write(&http::request("GET /healthz", &[], b""));
-    assert_eq!(http::head(&mut last, within(QUIET)), Err(Stop::Quiet));
     assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
+    assert_eq!(last.arrived(), Err(Stop::Quiet));
     drop(crowd);
     assert_eq!(http::head(&mut last, within(PATIENCE)).map(|(status, _)| status), Ok(200));
     assert_eq!(Client::ws(server.address).ok("Echo", json!([1])), json!(1));

@@ -35,6 +35,7 @@ fn prefixes_keep_farms_apart() {
     d.expect("ReceiveMessage", json!(["a", "hello"]));
     d.expect("ReceiveMessage", json!(["room", "hello"]));
     settle(&mut [&mut a, &mut c, &mut d]);
+    settle(&mut [&mut b]);
     assert_eq!(b.count("ReceiveMessage", &json!(["a", "hello"])), 0);
     assert_eq!(b.count("ReceiveMessage", &json!(["room", "hello"])), 0);
     assert_eq!(a.count("ReceiveMessage", &json!(["b", "hello"])), 0);

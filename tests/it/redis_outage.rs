@@ -94,10 +94,13 @@ impl Farm {
 /// that the other node, which came back a moment later, did not hear.
 #[track_caller]
 fn arrives(what: &str, clients: &mut [Client; 2], (from, to): (usize, usize), method: &str, first: &str) -> Value {
+    let mut sent = Vec::new();
     until(what, PATIENCE, || {
         let message = json!([first, unique("again")]);
         clients[from].invoke(method, message.clone()).ok()?;
-        clients[to].hears_soon("ReceiveMessage", &message).then_some(message)
+        sent.push(message);
+        clients[to].catch_up();
+        sent.iter().find(|message| clients[to].count_now("ReceiveMessage", message) > 0).cloned()
     })
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use testkit::stream::{Stop, Stream};
-use testkit::{PROCESS, QUIET, http, within};
+use testkit::{PROCESS, http, within};
 
 use super::{Server, Shutdown, config};
 
@@ -38,7 +38,7 @@ fn running_out_pauses_accepting_and_nothing_else() {
     let mut last = Stream::connect(address);
     last.write(&http::request("GET /healthz", &[], b""));
     assert_eq!(ask(&mut first), 200);
-    assert_eq!(http::respond(&mut last, within(QUIET)).unwrap_err(), Stop::Quiet);
+    assert_eq!(last.arrived(), Err(Stop::Quiet));
     drop(waiting);
     assert_eq!(http::respond(&mut last, within(PROCESS)).unwrap().status, 200);
 

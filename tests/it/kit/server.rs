@@ -1,16 +1,17 @@
 //! The built binary as a child process on a port of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use testkit::http::{self, Response};
 use testkit::log::Log;
-use testkit::{PATIENCE, PROCESS, QUIET, Redis, metrics, signal, unique, until};
+use testkit::{PATIENCE, PROCESS, Redis, metrics, signal, unique, until};
 
 /// How a server is to be started.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Setup {
     pub(crate) fn ends(self) -> (Option<i32>, String) {
         let (mut server, _urls) = self.spawn();
         let code = server.exit(PROCESS);
-        (code, server.whole_log().text())
+        (code, server.log())
     }
 
     fn spawn(self) -> (Server, mpsc::Receiver<String>) {
@@ -83,19 +84,18 @@ impl Setup {
         if let Some(text) = self.config {
             std::fs::write(folder.join("hubplane.toml"), text).unwrap();
         }
+        let log = folder.join("log");
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .expect("the built binary");
-        let log = Log::default();
         let (said, urls) = mpsc::channel();
-        let (out, mut err, mut sink) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), log.clone());
-        let reader = thread::spawn(move || drop(std::io::copy(&mut err, &mut sink)));
+        let out = child.stdout.take().unwrap();
         thread::spawn(move || lines(out, |line| drop(said.send(line))));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        (Server { child: Some(child), address, log, reader: Some(reader), folder }, urls)
+        (Server { child: Some(child), address, log: Log::File(log), folder }, urls)
     }
 }
 
@@ -117,8 +117,6 @@ pub(crate) struct Server {
     child: Option<Child>,
     pub(crate) address: SocketAddr,
     log: Log,
-    /// Ends with the log.
-    reader: Option<JoinHandle<()>>,
     folder: PathBuf,
 }
 
@@ -134,7 +132,7 @@ impl Server {
         match std::env::var("HUBPLANE_TEST_BASE") {
             Ok(address) => {
                 let address = address.parse().unwrap();
-                Self { child: None, address, log: Log::default(), reader: None, folder: PathBuf::new() }
+                Self { child: None, address, log: Log::default(), folder: PathBuf::new() }
             }
             Err(_) => Self::setup().start().ready(),
         }
@@ -173,30 +171,15 @@ impl Server {
         self.log.text()
     }
 
-    /// Ends it, if it runs; then everything that it has logged is there.
-    #[track_caller]
-    pub(crate) fn whole_log(&mut self) -> &Log {
-        if self.running() {
-            self.signal("TERM");
-            self.exit(PROCESS);
-        }
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        &self.log
-    }
-
     /// How many log lines have this in them.
     pub(crate) fn logged(&self, part: &str) -> usize {
         self.log.count(part)
     }
 
-    /// Waits until so many log lines have this in them, and for a moment more; then there are no others. What a server logs comes over a
-    /// pipe of its own, behind what its clients see.
+    /// Waits until so many log lines have this in them; there must not be more. Whatever the server has answered it has logged before.
     #[track_caller]
     pub(crate) fn expect_logged(&self, part: &str, times: usize) {
         self.log.wait(part, times);
-        thread::sleep(QUIET);
         assert_eq!(self.logged(part), times, "log lines with {part:?}:\n{}", self.log());
     }
 
@@ -227,13 +210,13 @@ impl Drop for Server {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
-            drop(std::fs::remove_dir_all(&self.folder));
             if thread::panicking() {
                 let log = self.log();
                 let lines: Vec<_> = log.lines().rev().take(30).collect();
                 eprintln!("---- log of {} ----", self.address);
                 lines.iter().rev().for_each(|line| eprintln!("{line}"));
             }
+            drop(std::fs::remove_dir_all(&self.folder));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use crate::http::{self, ask};
 use crate::hub::{Message, Protocol, handshake};
 use crate::stream::{Stop, Stream};
 use crate::ws::{self, Ws};
-use crate::{PATIENCE, QUIET, unique, within};
+use crate::{PATIENCE, unique, within};
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,14 +171,15 @@ impl Client {
         })
     }
 
-    /// Reads until nothing more comes for a while.
-    pub fn settle(&mut self) {
-        while !matches!(self.heard.last(), Some(Message::End(_))) && self.step(within(QUIET)).is_ok() {}
+    /// Waits until everything has been heard that the server had for it when this began: a call of a method that no hub has is answered
+    /// behind it.
+    #[track_caller]
+    pub fn catch_up(&mut self) {
+        self.invoke("NoHubHasThisMethod", json!([])).unwrap_err();
     }
 
-    /// Whether a call has been answered, when nothing more comes for a while.
-    pub fn answers(&mut self, id: &str) -> bool {
-        self.settle();
+    /// Whether a call has been answered, in what was read up to now.
+    pub fn is_answered(&self, id: &str) -> bool {
         self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
     }
 
@@ -224,20 +224,11 @@ impl Client {
         self.wait(&what, |message| invoked(message, target, &arguments).then_some(()));
     }
 
-    /// How often it has been called so, when nothing more comes for a while.
+    /// How often it has been called so, in all that the server has for it by now.
+    #[track_caller]
     pub fn count(&mut self, target: &str, arguments: &Value) -> usize {
-        self.settle();
+        self.catch_up();
         self.count_now(target, arguments)
-    }
-
-    /// Whether it is called so before nothing more comes for a while.
-    pub fn hears_soon(&mut self, target: &str, arguments: &Value) -> bool {
-        while self.count_now(target, arguments) == 0 {
-            if matches!(self.heard.last(), Some(Message::End(_))) || self.step(within(QUIET)).is_err() {
-                return false;
-            }
-        }
-        true
     }
 
     /// How often it has been called so, in what was read up to now.
@@ -377,12 +368,12 @@ fn invoked(message: &Message, target: &str, arguments: &Value) -> bool {
     matches!(message, Message::Invocation { target: t, arguments: a } if t == target && a == arguments)
 }
 
-/// Whatever was sent before has been heard by all of these: a later broadcast has, and what still had to come had a moment more.
+/// Waits until all of these have heard whatever was sent before: a later broadcast of the first, which is in no other order anywhere.
+#[track_caller]
 pub fn settle(clients: &mut [&mut Client]) {
     let mark = unique("mark");
     clients[0].ok("SendMessage", json!(["settle", mark]));
     for client in clients {
         client.expect("ReceiveMessage", json!(["settle", mark]));
     }
-    thread::sleep(QUIET);
 }

@@ -1,6 +1,7 @@
 //! Log lines, of a process or of this thread.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Level;
@@ -9,13 +10,29 @@ use tracing::subscriber::{self, DefaultGuard};
 use crate::{PATIENCE, until};
 
 /// What has been logged so far. Copies share it.
-#[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+#[derive(Clone, Debug)]
+pub enum Log {
+    /// By this process.
+    Memory(Arc<Mutex<Vec<u8>>>),
+    /// By a process whose stderr is this file: a line is there before anything that the process does afterwards can be seen.
+    File(PathBuf),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Memory(Arc::default())
+    }
+}
 
 impl Log {
     /// Everything, as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        match self {
+            Self::Memory(bytes) => {
+                String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+            }
+            Self::File(path) => String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned(),
+        }
     }
 
     /// The lines of Hubplane itself.
@@ -28,14 +45,18 @@ impl Log {
         self.text().lines().filter(|line| line.contains(part)).count()
     }
 
-    /// Waits until so many lines have this in them. What a process logs comes over a pipe of its own, behind what its clients see.
+    /// Waits until so many lines have this in them.
     #[track_caller]
     pub fn wait(&self, part: &str, times: usize) {
         until(&format!("{times} log lines with {part:?}"), PATIENCE, || (self.count(part) >= times).then_some(()));
     }
 }
 
-impl Write for Log {
+/// Where this process writes its log to.
+#[derive(Clone, Debug)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -56,8 +77,8 @@ pub struct Capture {
 impl Capture {
     /// Begins, at level `DEBUG`.
     pub fn start() -> Self {
-        let log = Log::default();
-        let sink = log.clone();
+        let bytes = Arc::default();
+        let (log, sink) = (Log::Memory(Arc::clone(&bytes)), Sink(bytes));
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(Level::DEBUG)

@@ -54,6 +54,7 @@ impl Redis {
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         self.child = Some(child);
@@ -119,6 +120,18 @@ impl Redis {
                 Some((String::from_utf8_lossy(&held[..length]).into_owned(), length + 2))
             })
             .unwrap()
+    }
+
+    /// A number of `INFO stats`. Asking is a connection of its own.
+    pub fn stat(&self, name: &str) -> u64 {
+        let mut stream = Stream::connect(self.address);
+        stream.write(&encoded(&[b"INFO", b"stats"]));
+        let find = |held: &[u8]| {
+            let text = String::from_utf8_lossy(held).into_owned();
+            let value = text.split_once(&format!("\n{name}:"))?.1.split_once('\r')?.0.to_owned();
+            Some((value, held.len()))
+        };
+        stream.take(within(PATIENCE), find).unwrap().parse().unwrap()
     }
 
     /// A connection that hears every channel, until it is dropped.

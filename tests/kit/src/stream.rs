@@ -64,6 +64,18 @@ impl Stream {
         }
     }
 
+    /// Waits until something has come that is not read yet, and leaves it where it is.
+    #[track_caller]
+    pub fn expect_unread(&mut self) {
+        self.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_ne!(self.tcp.peek(&mut [0]).unwrap(), 0, "the peer has ended");
+    }
+
+    /// Reads what has arrived by now: `Quiet` if that is nothing.
+    pub fn arrived(&mut self) -> Result<(), Stop> {
+        self.fill(Instant::now())
+    }
+
     /// Reads until `parse` finds something whole at the front and says how long it is.
     pub fn take<T>(&mut self, deadline: Instant, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Result<T, Stop> {
         loop {

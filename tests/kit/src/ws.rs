@@ -102,6 +102,12 @@ impl Ws {
         }
     }
 
+    /// Waits until something has come that is not read yet.
+    #[track_caller]
+    pub fn expect_unread(&mut self) {
+        self.stream.expect_unread();
+    }
+
     /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
     pub fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();

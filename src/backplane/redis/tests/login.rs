@@ -1,8 +1,7 @@
 //! Passwords, users with the least rights, databases, sockets and both versions of Redis's protocol.
 
-use std::time::Duration;
-
 use testkit::log::Capture;
+use testkit::nonblocking::until;
 
 use super::kit::{Node, PATIENCE, options, start};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
@@ -109,15 +108,14 @@ async fn a_user_without_any_channel_is_down_and_told_once() {
         tokio::time::timeout(PATIENCE, link.wait_for(|state| *state == LinkState::Down)).await.unwrap().unwrap();
     }
     let failures = || log.lines().iter().filter(|line| line.contains("Connection to Redis failed")).count();
-    tokio::time::timeout(PATIENCE, async {
-        while failures() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    until("the failure is logged", async || (failures() > 0).then_some(())).await;
+    // It tries again, and says nothing more: two more pairs of connections, and one for each question about them.
+    let (connections, mut asked) = (redis.stat("total_connections_received"), 0);
+    until("it has tried again", async || {
+        asked += 1;
+        (redis.stat("total_connections_received") >= connections + asked + 4).then_some(())
     })
-    .await
-    .unwrap();
-    // It tries again after a second or less, and says nothing more.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    .await;
     assert_ne!(*link.borrow(), LinkState::Up);
     assert_eq!(failures(), 1, "{:#?}", log.lines());
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use testkit::log::Capture;
+use testkit::nonblocking::until;
 use testkit::redis::free_port;
 use testkit::{Redis, Watch};
 
-use super::kit::{Node, default_options, options, run, says, start};
+use tokio::net::TcpListener;
+
+use super::kit::{Node, PATIENCE, default_options, options, run, says, start};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 
@@ -18,6 +21,15 @@ async fn pair_on(redis: &Redis) -> (Node, Node) {
         node.subscribe([Channel::All]).await;
     }
     (a, b)
+}
+
+/// Listens in place of a Redis that is not there, until so many connections have been made, each of which it ends. A node makes two at a
+/// time.
+async fn hang_up(redis: &Redis, times: u32) {
+    let listener = TcpListener::bind(("127.0.0.1", redis.port())).await.unwrap();
+    for _ in 0..times {
+        tokio::time::timeout(PATIENCE, listener.accept()).await.expect("nodes try again").unwrap();
+    }
 }
 
 /// Everything works again within two seconds after Redis answers.
@@ -68,7 +80,8 @@ async fn start_while_down() {
     assert_eq!(*a.backplane.link().borrow(), LinkState::Connecting);
     let Err(BackplaneError::Down(reason)) = a.say("nobody").await else { panic!() };
     assert!(reason.contains(&format!("127.0.0.1:{port}")) && !reason.contains("hunter2"), "{reason}");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("both have tried", async || (log.count("Connection to Redis failed") == 2).then_some(())).await;
+    hang_up(&redis, 8).await;
     run(&mut redis).await;
     works_again(&a, &mut b, Watch::start()).await;
     let lines = log.lines();
@@ -105,7 +118,8 @@ async fn nothing_is_lost_silently(redis: &mut Redis, strike: impl AsyncFnOnce(&m
             Ok(_) => sent.push(i.to_string()),
             Err(_) => {
                 failed += 1;
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
+                a.reaches(LinkState::Up).await;
             }
         }
         if sent.len() == 1000 {
@@ -154,7 +168,7 @@ async fn a_restart_while_sending() {
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
         redis.kill();
-        tokio::time::sleep(Duration::from_millis(1300)).await;
+        hang_up(redis, 20).await;
         run(redis).await;
     })
     .await;
