@@ -1,5 +1,5 @@
 //! Floor 2: every way a connection ends. A reason is data: it decides the Close message, the metric label and what
-//! the hub is told (reference/signalr-protocol.md 4.9, 4.11).
+//! the hub is told (docs/builders/signalr-protocol.md#4.9, #4.11).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -75,7 +75,8 @@ impl CloseReason {
         }
     }
 
-    /// The Close message the client gets; None where nothing can or may be sent any more (section 4.9).
+    /// The Close message the client gets; None where nothing can or may be sent any more
+    /// (docs/builders/signalr-protocol.md#4.9).
     pub(crate) fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
         let (error, allow_reconnect) = match self {
             // A client that has ended its transport takes nothing more.
@@ -97,7 +98,8 @@ impl CloseReason {
             }
             Self::SlowClient => (Some(format!("{}: The client reads too slowly.", Exception::InvalidOperation)), true),
         };
-        // A hub's own error is told whether details are on or not, as everywhere (section 4.2).
+        // A hub's own error is told whether details are on or not, as everywhere
+        // (docs/builders/signalr-protocol.md#4.2).
         let is_shown = detailed_errors || matches!(self, Self::ConnectedFailed { is_shown: true, .. });
         let error = error.map(|error| {
             let base = "Connection closed with an error.";
@@ -106,7 +108,7 @@ impl CloseReason {
         Some(HubMessage::Close { error, allow_reconnect })
     }
 
-    /// What the hub's `disconnected` is told: None for an orderly end (section 4.11).
+    /// What the hub's `disconnected` is told: None for an orderly end (docs/builders/signalr-protocol.md#4.11).
     pub(crate) fn error(&self) -> Option<String> {
         match self {
             Self::Aborted
@@ -130,7 +132,8 @@ impl CloseReason {
 
 impl CloseReason {
     /// Writes the log line of an end that somebody should hear of; nothing for the usual ones, and for those that were
-    /// logged when they came about: a failed handshake, a failed `connected`. To be called in the connection's own span.
+    /// logged when they came about: a failed handshake, a failed `connected`. To be called in the connection's own
+    /// span.
     pub(crate) fn log(&self, limiter: &RateLimiter) {
         let allow = |kind| limiter.allow(kind, Instant::now());
         match self {

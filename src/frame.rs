@@ -1,5 +1,5 @@
 //! Floor 2: one outgoing message, encoded at most once per protocol and framed once per kind of transport, lazily,
-//! and shared by all who receive it (design.md section 6, rule 3).
+//! and shared by all who receive it (docs/design.md#6, rule 3).
 
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +49,7 @@ impl Frame {
     }
 
     /// An invocation that came from another node, already framed by the hub protocol, in one protocol or both
-    /// (reference/redis-backplane.md A.3). One that is missing is made from the other when a client needs it.
+    /// (docs/builders/redis-backplane.md#A.3). One that is missing is made from the other when a client needs it.
     pub(crate) fn encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
         let frame = Self::with(None);
         for (protocol, bytes) in parts {
@@ -152,7 +152,7 @@ pub(crate) fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
 }
 
 /// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
-/// (reference/signalr-protocol.md 1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
+/// (docs/builders/signalr-protocol.md#1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
 /// stream"), and what stood behind it would be lost.
 pub(crate) fn server_sent_event(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 12);

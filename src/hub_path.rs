@@ -1,5 +1,6 @@
 //! Floor 1: the path at which clients find a hub or a raw connection: what may stand in it, and which requests mean it.
-//! As ASP.NET Core matches its routes, paths are case-insensitive, and a slash at the end is ignored (FINDINGS 2, HTTP).
+//! As ASP.NET Core matches its routes, paths are case-insensitive, and a slash at the end is ignored
+//! (tests/probes/FINDINGS.md#2, HTTP).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -15,7 +16,7 @@ pub(crate) const READYZ: &str = "/readyz";
 /// The path of the page with the metrics.
 pub(crate) const METRICS: &str = "/metrics";
 
-/// What clients append to a path to negotiate (reference/signalr-protocol.md 1.1).
+/// What clients append to a path to negotiate (docs/builders/signalr-protocol.md#1.1).
 const NEGOTIATE: &str = "/negotiate";
 
 /// The path of a hub or a raw connection. Two that differ in case, or by a slash at the end, are equal.

@@ -107,14 +107,14 @@ name! {
     InvocationId
 }
 name! {
-    /// This process on the backplane (`S` of reference/redis-backplane.md A.1), unique for each start.
+    /// This process on the backplane (`S` of docs/builders/redis-backplane.md#A.1), unique for each start.
     NodeId
 }
 shown!(ConnectionId, UserId, GroupName, HubName, InvocationId, NodeId);
 
 impl ConnectionId {
     /// A new random id: 16 bytes of the system's random source in base64url, 22 characters
-    /// (reference/signalr-protocol.md 1.3).
+    /// (docs/builders/signalr-protocol.md#1.3).
     pub fn random() -> Self {
         Self::new(random_id())
     }

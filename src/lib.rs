@@ -1,8 +1,9 @@
 //! Hubplane: a standalone SignalR server. Unmodified SignalR clients connect to it, and replicas join over Redis on
 //! the wire of ASP.NET Core's own backplane.
 //!
-//! Comments name their sources: `docs/design.md` is the contract and the house; `docs/reference/` has the facts of the
-//! wire, `tests/probes/FINDINGS.md` ("FINDINGS") what a real server was seen to do where the facts say otherwise.
+//! Comments name their sources, with the section behind `#`. `docs/design.md` is the contract; `docs/builders/` has the
+//! facts about the wire, and `tests/probes/FINDINGS.md` what a real server was seen to do where the facts say
+//! otherwise.
 //!
 //! # The house
 //!
@@ -44,8 +45,8 @@
 //! # }
 //! ```
 //!
-//! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that can
-//! be put around them.
+//! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that
+//! can be put around them.
 
 #![cfg_attr(
     not(all(feature = "cli", feature = "metrics", feature = "redis")),

@@ -1,7 +1,7 @@
 //! Floor 0: what log lines about outsiders need: their texts made harmless ([`Escaped`]), and a bound on how often a
 //! kind of line is written ([`RateLimiter`]).
 //!
-//! The rules for log lines, which `docs/design.md` (section 9) states for users:
+//! The rules for log lines, which docs/design.md#9 states for users:
 //!
 //! - A name that a client, another node or Redis has chosen is a field of its own, given as
 //!   `Escaped::new(name).to_string()`: recorded as a string it is quoted in the text format, so that it cannot pass for

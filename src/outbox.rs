@@ -1,11 +1,11 @@
 //! Floor 3: what waits for one client. Bounded in bytes and in messages; senders never wait for a slow client, only
-//! a connection's own answers do (design.md section 6, rule 6).
+//! a connection's own answers do (docs/design.md#6, rule 6).
 //!
 //! Every byte that leaves for a client goes through its outbox, so there is one order and one writer. Entries are
 //! already framed for the client's transport: what a batch holds is written as it is.
 //!
 //! Once a connection has been asked to end, messages are dropped: only what was queued before, and then the Close
-//! message, is still written, as in the reference (reference/signalr-protocol.md 4.9).
+//! message, is still written, as in the reference (docs/builders/signalr-protocol.md#4.9).
 //!
 //! With stateful reconnect (`retained`) what was written is kept until the client has acknowledged it.
 
@@ -25,10 +25,10 @@ use crate::frame::{Encoding, Frame};
 use crate::protocol::{HubMessage, ValueError};
 
 /// Above this many waiting bytes a connection's own stream items and completions wait (reference: 64 KiB pipe,
-/// reference/signalr-protocol.md 1.9).
+/// docs/builders/signalr-protocol.md#1.9).
 const HIGH_WATER: usize = 64 * 1024;
 
-/// How long a connection's own messages wait for a client that does not acknowledge (design.md section 7).
+/// How long a connection's own messages wait for a client that does not acknowledge (docs/design.md#7).
 const ACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The queue of one connection.

@@ -38,11 +38,11 @@ pub(crate) struct Handshaken {
     pub version: i32,
 }
 
-/// The version of the hub protocols that has Ack and Sequence (reference/signalr-protocol.md 2.2).
+/// The version of the hub protocols that has Ack and Sequence (docs/builders/signalr-protocol.md#2.2).
 pub(crate) const STATEFUL_VERSION: i32 = 2;
 
 /// The highest version of either hub protocol that the server speaks; there is no lowest
-/// (reference/signalr-protocol.md 2.2).
+/// (docs/builders/signalr-protocol.md#2.2).
 const HIGHEST_VERSION: i32 = 2;
 
 impl Session {
@@ -91,7 +91,8 @@ impl Session {
         self.decoder.restart();
     }
 
-    /// The transport ended in good order: an error if it ended within a message (section 4.9).
+    /// The transport ended in good order: an error if it ended within a message
+    /// (docs/builders/signalr-protocol.md#4.9).
     pub(crate) fn end(&self) -> Result<(), ProtocolError> {
         if self.buffer.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
 //! Floor 1: whom a message is for. One value instead of SignalR's nine send methods; it is what hubs, the
-//! configuration and the backplane speak of (reference/signalr-protocol.md 4.12).
+//! configuration and the backplane speak of (docs/builders/signalr-protocol.md#4.12).
 
 use crate::ids::{ConnectionId, GroupName, UserId};
 
@@ -9,7 +9,7 @@ pub struct Target {
     /// Among whom.
     pub scope: Scope,
     /// Who of them is left out. Counts for [`Scope::All`] and [`Scope::Groups`] only, as in the reference
-    /// (reference/redis-backplane.md B.1).
+    /// (docs/builders/redis-backplane.md#B.1).
     pub except: Vec<ConnectionId>,
 }
 

@@ -47,8 +47,8 @@ pub trait Authenticate: Send + Sync + 'static {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
 }
 
-/// Reads the user of a request from an extension of type `Arc<Principal>`, which middleware of the host has added. Without
-/// one the request is anonymous. For a server within an axum application that authenticates its users itself:
+/// Reads the user of a request from an extension of type `Arc<Principal>`, which middleware of the host has added.
+/// Without one the request is anonymous. For a server within an axum application that authenticates its users itself:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -84,8 +84,8 @@ impl Authenticate for FromExtension {
 }
 
 /// The token of a request: `access_token` in the query, where browsers put it, wins over the header
-/// `Authorization: Bearer` (FINDINGS 1, 5). An empty one is none. Several of a kind are joined, as in ASP.NET Core, and
-/// so are no token any more: nobody has to guess which of them somebody in front has looked at.
+/// `Authorization: Bearer` (tests/probes/FINDINGS.md#1, row 5). An empty one is none. Several of a kind are joined, as
+/// in ASP.NET Core, and so are no token any more: nobody has to guess which of them somebody in front has looked at.
 pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes())

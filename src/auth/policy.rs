@@ -1,4 +1,4 @@
-//! What somebody may do: `authorize` of hubs and methods, `allowed_groups` of `join` steps (design.md section 3).
+//! What somebody may do: `authorize` of hubs and methods, `allowed_groups` of `join` steps (docs/design.md#3).
 
 use super::Principal;
 use crate::config::auth::{Authorize, GroupPattern};

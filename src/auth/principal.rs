@@ -13,7 +13,7 @@ const NAME_IDENTIFIER: &str = "http://schemas.xmlsoap.org/ws/2005/05/identity/cl
 const ROLE: &str = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role";
 
 /// The claims that hold the user's id, the first that is there counts: the reference maps the short names to the long
-/// one (reference/signalr-protocol.md 5).
+/// one (docs/builders/signalr-protocol.md#5).
 const USER_ID: [&str; 3] = [NAME_IDENTIFIER, "sub", "nameid"];
 /// The claims that hold roles; all count.
 const ROLES: [&str; 3] = ["role", "roles", ROLE];

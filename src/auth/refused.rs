@@ -1,4 +1,4 @@
-//! Why a token does not count, in the words of ASP.NET Core's bearer handler (FINDINGS 2, HTTP).
+//! Why a token does not count, in the words of ASP.NET Core's bearer handler (tests/probes/FINDINGS.md#2, HTTP).
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
 //! Floor 4: what moves envelopes between nodes, and nothing more. Acks, timeouts, group commands and client results
-//! are the work of `delivery`, once, for every backplane (design.md section 7).
+//! are the work of `delivery`, once, for every backplane (docs/design.md#7).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId};
 
-/// Where an envelope goes (reference/redis-backplane.md A.1).
+/// Where an envelope goes (docs/builders/redis-backplane.md#A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Topic {
     /// The hub's name on the backplane.

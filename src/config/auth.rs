@@ -1,4 +1,4 @@
-//! Who may come and what they may do: `[auth]`, `authorize` and `allowed_groups` (design.md section 3).
+//! Who may come and what they may do: `[auth]`, `authorize` and `allowed_groups` (docs/design.md#3).
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a hub is told: its address, its options, and, for a declared hub, its methods (design.md section 3).
+//! What a hub is told: its address, its options, and, for a declared hub, its methods (docs/design.md#3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct HubConfig {
     pub methods: Vec<MethodConfig>,
 }
 
-/// The options of a hub, with the reference's defaults (reference/signalr-protocol.md, section 6).
+/// The options of a hub, with the reference's defaults (docs/builders/signalr-protocol.md#6).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubOptions {

@@ -1,8 +1,8 @@
 //! Keeps secrets out of what is printed. Every text that leaves the configuration for people passes through here,
 //! whatever its key, because a connection string also gets pasted into the wrong place.
 //!
-//! The two forms of a connection (design.md section 3): options divided by commas, whose values hold no comma
-//! (reference/redis-backplane.md, C.2), and URLs.
+//! The two forms of a connection (docs/design.md#3): options divided by commas, whose values hold no comma
+//! (docs/builders/redis-backplane.md#C.2), and URLs.
 
 /// What stands in a secret's place.
 pub(super) const MASK: &str = "***";

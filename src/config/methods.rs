@@ -1,4 +1,4 @@
-//! Reads methods and their steps (design.md section 3). The verb set is closed: `send`, `ask`, `join`, `leave`.
+//! Reads methods and their steps (docs/design.md#3). The verb set is closed: `send`, `ask`, `join`, `leave`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const BELONG: [(&str, &[&str]); 5] = [
     ("timeout", &["ask"]),
     ("as", &["ask"]),
 ];
-/// How long a client may take to answer (reference/redis-backplane.md B.4), unless `timeout` says otherwise.
+/// How long a client may take to answer (docs/builders/redis-backplane.md#B.4), unless `timeout` says otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const RECIPIENTS: &[&str] = &["all", "others", "caller", "group:G", "others_in_group:G", "user:U", "connection:C"];
 

@@ -1,6 +1,6 @@
 //! Floor 2: what a server is told: plain data with the reference's defaults. Reading it is `load`'s work.
 //!
-//! design.md section 3 is the contract for every key.
+//! docs/design.md#3 is the contract for every key.
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -75,8 +75,8 @@ pub struct Config {
     pub backplane: BackplaneConfig,
     /// Whose tokens are taken.
     pub auth: AuthConfig,
-    /// The options of hubs and raw connections that a Rust host adds without options of their own (`[hub_defaults]`; the
-    /// options of declared hubs include it already).
+    /// The options of hubs and raw connections that a Rust host adds without options of their own (`[hub_defaults]`;
+    /// the options of declared hubs include it already).
     pub hub_defaults: HubOptions,
     /// The declared hubs.
     pub(crate) hubs: Vec<HubConfig>,

@@ -1,4 +1,4 @@
-//! The steps of declared methods as data, templates already taken apart (design.md section 3).
+//! The steps of declared methods as data, templates already taken apart (docs/design.md#3).
 //!
 //! The verb set is small and closed: `send`, `ask`, `join`, `leave`; what a method returns or streams; what it does for
 //! each item that a client uploads.

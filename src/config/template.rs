@@ -1,4 +1,4 @@
-//! Reads templates: `{connection_id} joined {room}` (design.md section 3).
+//! Reads templates: `{connection_id} joined {room}` (docs/design.md#3).
 
 use super::problem::nearest;
 use super::steps::{Part, Placeholder, Template};

@@ -1,5 +1,5 @@
 //! What a call answers: results, streams, and errors with exactly the reference's texts
-//! (reference/signalr-protocol.md 4.2, 4.3, 4.5).
+//! (docs/builders/signalr-protocol.md#4.2, #4.3, #4.5).
 
 use std::fmt::Display;
 use std::future::Future;
@@ -61,7 +61,8 @@ impl Answerer {
             tokio::select! {
                 biased;
                 outcome = &mut work => outcome,
-                // Cancelled: the stream ends without an error whatever it says now (section 4.5).
+                // Cancelled: the stream ends without an error whatever it says now
+                // (docs/builders/signalr-protocol.md#4.5).
                 () = canceller.cancelled() => {
                     if canceller.has_listeners() {
                         let _ = tokio::time::timeout(LAST_WORDS, work).await;
@@ -164,7 +165,8 @@ impl Answerer {
         self.detailed("Failed to bind Stream message.", &error.into())
     }
 
-    /// The suffix rule of section 4.2: a hub's own errors are always told, others with detailed errors only.
+    /// The suffix rule of docs/builders/signalr-protocol.md#4.2: a hub's own errors are always told, others with
+    /// detailed errors only.
     fn detailed(&self, base: &str, error: &HubError) -> String {
         if self.host.options.detailed_errors || error.is_shown_to_clients() {
             format!("{base} {}", error.wire_text())

@@ -1,5 +1,5 @@
 //! The calls of one connection that are in flight: which are let in, how many run, streams in both directions
-//! (reference/signalr-protocol.md 4.1, 4.4-4.7).
+//! (docs/builders/signalr-protocol.md#4.1, #4.4 to #4.7).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -155,7 +155,8 @@ impl Invocations {
         }
     }
 
-    /// A call whose results are streamed. Takes no slot (section 4.4). An error ends the connection.
+    /// A call whose results are streamed. Takes no slot (docs/builders/signalr-protocol.md#4.4). An error ends the
+    /// connection.
     pub(super) async fn stream(&mut self, invocation: Invocation) -> Result<(), ProtocolError> {
         let admitted = self.admit(invocation, true).await?;
         let Some(Admitted { method, id: Some(id), mut call, uploading }) = admitted else { return Ok(()) };
@@ -171,19 +172,19 @@ impl Invocations {
         Ok(())
     }
 
-    /// A client's Cancel. Of plain calls and unknown ids it means nothing (section 4.7).
+    /// A client's Cancel. Of plain calls and unknown ids it means nothing (docs/builders/signalr-protocol.md#4.7).
     pub(super) fn cancel(&mut self, id: &InvocationId) {
         if let Some(stream) = self.streams.get(id) {
             stream.cancel();
         }
     }
 
-    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode of the
-    /// call, the upload streams. None: the caller has been told what is wrong. An error ends the connection.
+    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode
+    /// of the call, the upload streams. None: the caller has been told what is wrong. An error ends the connection.
     async fn admit(&mut self, invocation: Invocation, streaming: bool) -> Result<Option<Admitted>, ProtocolError> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
         let Some(method) = self.answerer.host.hub.resolve(&target) else {
-            // With the suffix whether details are on or not (section 4.2).
+            // With the suffix whether details are on or not (docs/builders/signalr-protocol.md#4.2).
             let text = format!(
                 "Failed to invoke '{target}' due to an error on the server. HubException: Method does not exist."
             );
@@ -239,7 +240,8 @@ impl Invocations {
         let mut call = Call::new(arguments.map_err(|error| Refused::NotBound(error.into()))?);
         call.cancellation = Cancellation::of_connection(&self.gone);
         match method.shape().parameters {
-            // Arguments are read before they are counted: one of the wrong type is told first (FINDINGS 2).
+            // Arguments are read before they are counted: one of the wrong type is told first
+            // (tests/probes/FINDINGS.md#2).
             Some(expected) if expected != call.arguments.len() => {
                 method.check(&self.answerer.caller, &call.arguments).map_err(Refused::NotBound)?;
                 Err(Refused::Miscounted(BindingError::argument_count(call.arguments.len(), expected)))
@@ -278,7 +280,7 @@ impl Invocations {
         streaming: bool,
     ) -> Result<(Option<u64>, Vec<Upload>), Refused> {
         let (target, shape) = (method.name(), method.shape());
-        // After binding, before everything else (section 4.1).
+        // After binding, before everything else (docs/builders/signalr-protocol.md#4.1).
         if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.answerer.caller.principal())) {
             return Err(Refused::Unauthorized);
         }
@@ -313,7 +315,8 @@ impl Invocations {
 
 impl Invocations {
     /// An item of an upload stream; waits while the stream is full, and calls go on meanwhile. One of a stream that
-    /// nobody reads is passed over; one that could not be read ends its stream with an error (section 4.6).
+    /// nobody reads is passed over; one that could not be read ends its stream with an error
+    /// (docs/builders/signalr-protocol.md#4.6).
     pub(super) async fn item(&mut self, id: &InvocationId, item: Result<RawValue, BindingError>) {
         match item {
             Ok(item) => {

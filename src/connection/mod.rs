@@ -146,9 +146,9 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     }
 }
 
-/// A connection that others can reach. One whose task ends without a farewell, which only a panic beside a call does (in
-/// our own code, or in what a hub answers at once), is taken off the registry all the same, and its hub is told: nobody
-/// sends to a ghost, or keeps its state.
+/// A connection that others can reach. One whose task ends without a farewell, which only a panic beside a call does
+/// (in our own code, or in what a hub answers at once), is taken off the registry all the same, and its hub is told:
+/// nobody sends to a ghost, or keeps its state.
 struct Presence {
     host: Arc<HubHost>,
     caller: Caller,
@@ -265,7 +265,8 @@ impl Connection {
                 (HandshakeError::Timeout.text(false), CloseReason::HandshakeMissing)
             }
         };
-        // Errors are said before the protocol is known to both sides, so always as text (section 2.3, FINDINGS 2).
+        // Errors are said before the protocol is known to both sides, so always as text
+        // (docs/builders/signalr-protocol.md#2.3, tests/probes/FINDINGS.md#2).
         let _ = self.outbox.push_bytes(framed(framing, &handshake::failure(&failure.0), false));
         Err(failure.1)
     }
@@ -304,7 +305,7 @@ impl Connection {
     }
 
     fn member(&self) -> Arc<Member> {
-        // Polls keep themselves alive; pings would only wake them (reference/signalr-protocol.md 1.8).
+        // Polls keep themselves alive; pings would only wake them (docs/builders/signalr-protocol.md#1.8).
         let pings = self.peer.request.transport != crate::protocol::TransportKind::LongPolling;
         Arc::new(Member {
             id: self.peer.id.clone(),
@@ -328,8 +329,8 @@ impl Connection {
     ) -> CloseReason {
         let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
-            // What came in one piece with the message that ended the connection is still dispatched, as in the reference;
-            // what comes later is not.
+            // What came in one piece with the message that ended the connection is still dispatched, as in the
+            // reference; what comes later is not.
             if let Some(reason) = self.peer.close.reason() {
                 return reason.clone();
             }
@@ -410,7 +411,8 @@ impl Connection {
                 return calls.stream(invocation).await.err().map(CloseReason::Protocol);
             }
             HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
-            // Items and ends of streams that nobody reads, and late answers, are passed over (section 4.6, 4.8).
+            // Items and ends of streams that nobody reads, and late answers, are passed over
+            // (docs/builders/signalr-protocol.md#4.6, #4.8).
             HubMessage::StreamItem { id, item, .. } => {
                 calls.item(&id, item).await;
             }
@@ -442,7 +444,7 @@ enum NoHandshake {
 }
 
 /// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
-/// hub is told. Beside each other, as in the reference (section 4.11).
+/// hub is told. Beside each other, as in the reference (docs/builders/signalr-protocol.md#4.11).
 async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
     tokio::join!(gone(&host, &caller, reason.error()), calls.finish());
 }

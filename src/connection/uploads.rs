@@ -1,4 +1,4 @@
-//! The streams a client is uploading (reference/signalr-protocol.md 4.6).
+//! The streams a client is uploading (docs/builders/signalr-protocol.md#4.6).
 
 use std::collections::HashMap;
 

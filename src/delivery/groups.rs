@@ -1,5 +1,5 @@
 //! Group changes: at once for connections of this node, by command and acknowledgement for those of others
-//! (reference/redis-backplane.md B.3).
+//! (docs/builders/redis-backplane.md#B.3).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -129,7 +129,7 @@ impl Delivery {
         let heard = self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
         if heard == 0 && !self.backplane.echoes() {
             // There is no other node that could have it: unknown connections are passed over
-            // (reference/signalr-protocol.md 4.12).
+            // (docs/builders/signalr-protocol.md#4.12).
             return Ok(());
         }
         match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {

@@ -1,5 +1,6 @@
 //! Floor 5: local and remote delivery as one act. Hubs say whom a message is for; here it is decided what goes
-//! straight into local queues and what goes over the backplane (design.md section 7; reference/redis-backplane.md B.1).
+//! straight into local queues and what goes over the backplane (docs/design.md#7;
+//! docs/builders/redis-backplane.md#B.1).
 //!
 //! | file | what is in it |
 //! | --- | --- |
@@ -60,7 +61,7 @@ pub enum SendError {
     /// No node acknowledged a group change in time.
     #[error("A task was canceled.")]
     AckTimeout,
-    /// An empty group name in a list of groups (reference/signalr-protocol.md 4.12).
+    /// An empty group name in a list of groups (docs/builders/signalr-protocol.md#4.12).
     #[error("Cannot send to an empty group name.")]
     EmptyGroup,
     /// It was sent through a `HubContext` that is not attached to a hub yet.
@@ -98,7 +99,7 @@ impl Delivery {
         }
     }
 
-    /// Subscribes what every node hears always (reference/redis-backplane.md B.2).
+    /// Subscribes what every node hears always (docs/builders/redis-backplane.md#B.2).
     pub(crate) async fn listen(&self) {
         let node = || self.node.clone();
         let channels = [Channel::All, Channel::GroupCommands, Channel::Acks(node()), Channel::Results(node())];

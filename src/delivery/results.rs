@@ -1,5 +1,5 @@
 //! Client results: the server asks one client and awaits its answer, whichever node the client is on
-//! (reference/signalr-protocol.md 4.8; reference/redis-backplane.md B.4).
+//! (docs/builders/signalr-protocol.md#4.8; docs/builders/redis-backplane.md#B.4).
 //!
 //! One table holds every question that waits for an answer here: those this node asked, and those it passes on for
 //! another node to a client of its own.
@@ -47,7 +47,7 @@ pub enum AskError {
     Send(#[from] SendError),
 }
 
-/// What the reference says of an answer without a result (FINDINGS 2).
+/// What the reference says of an answer without a result (tests/probes/FINDINGS.md#2).
 const NO_RESULT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown.";
 
 /// What an asker on another node is told of a client that left (B.4).
@@ -192,7 +192,8 @@ impl Delivery {
         let envelope = Envelope::Deliver { except: Vec::new(), frame, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
         let heard = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
-        // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it (S.6).
+        // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it
+        // (docs/builders/redis-backplane.md#S, 6).
         if heard == 0 { Err(AskError::Unknown(connection.clone())) } else { Ok(()) }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a piece of application code may ask clients for results, and what asking gives up.
 //!
 //! A call that asks a client gives its slot free while it waits, once, or a hub with one slot would never read the
-//! answer (reference/signalr-protocol.md 4.4).
+//! answer (docs/builders/signalr-protocol.md#4.4).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -58,7 +58,7 @@ impl RequestInfo {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A cookie's value, read leniently (reference/clients.md, 12).
+    /// A cookie's value, read leniently: clients send what browsers would not.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.headers
             .get_all(http::header::COOKIE)
@@ -139,7 +139,7 @@ impl Caller {
         &self.inner.delivery
     }
 
-    /// Closes the connection; its client is told not to come back by itself (section 4.9).
+    /// Closes the connection; its client is told not to come back by itself (docs/builders/signalr-protocol.md#4.9).
     pub fn abort(&self) {
         self.inner.close.close(CloseReason::Aborted);
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Without it a stream that is cancelled is dropped at once. Who holds one is let run on, for at most 5 s, to end by
 /// itself; its items reach nobody then. A plain call cannot be cancelled and is never dropped: it only learns here
-/// that its client has gone (section 4.7).
+/// that its client has gone (docs/builders/signalr-protocol.md#4.7).
 #[derive(Clone, Debug, Default)]
 pub struct Cancellation {
     token: CancellationToken,

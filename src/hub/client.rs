@@ -1,4 +1,4 @@
-//! One client: it can be sent to, and it can be asked (reference/signalr-protocol.md 4.8).
+//! One client: it can be sent to, and it can be asked (docs/builders/signalr-protocol.md#4.8).
 
 use std::any::type_name;
 use std::sync::atomic::Ordering;
@@ -43,8 +43,8 @@ impl Client {
 
     /// Calls `method` at the client and awaits what it returns. Dropping the future gives the question up.
     ///
-    /// The method is a [`super::ClientMethod`], or a name with any arguments, as for [`Audience::send`]; the result's type
-    /// is then the caller's to say, as in `let answer: i32 = client.invoke("Answer", ()).await?`.
+    /// The method is a [`super::ClientMethod`], or a name with any arguments, as for [`Audience::send`]; the result's
+    /// type is then the caller's to say, as in `let answer: i32 = client.invoke("Answer", ()).await?`.
     ///
     /// The call that asks gives its slot free, so that its connection is read on. Fails with
     /// - the client's own error, as a text that the caller of a hub method sees;

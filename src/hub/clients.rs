@@ -1,4 +1,4 @@
-//! SignalR's send surface: `Clients` and `Groups` (reference/signalr-protocol.md 4.12).
+//! SignalR's send surface: `Clients` and `Groups` (docs/builders/signalr-protocol.md#4.12).
 
 use std::sync::Arc;
 

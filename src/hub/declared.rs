@@ -1,4 +1,4 @@
-//! A hub made of configuration (design.md section 3): [`Declared`].
+//! A hub made of configuration (docs/design.md#3): [`Declared`].
 //!
 //! A step is first turned into what it does (`plan`), which touches nothing, then it is done.
 

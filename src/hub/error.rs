@@ -123,7 +123,7 @@ impl HubError {
 /// What a kind of error is called on the wire.
 fn exception(kind: ErrorKind) -> Exception {
     match kind {
-        // A failed step is a HubException too, but its text is not for everybody (design.md section 3).
+        // A failed step is a HubException too, but its text is not for everybody (docs/design.md#3).
         ErrorKind::Client | ErrorKind::NoAnswer | ErrorKind::Step => Exception::Hub,
         ErrorKind::Internal | ErrorKind::NotAllowed => Exception::InvalidOperation,
         ErrorKind::InvalidArguments => Exception::InvalidData,

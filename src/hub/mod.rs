@@ -104,15 +104,15 @@ pub trait Hub: Send + Sync + 'static {
 /// One method of a [`Hub`], as [`Hub::resolve`] found it.
 pub trait HubMethod: Send + Sync + 'static {
     /// The method's name as the hub declares it. That is what a client's errors call it, in whatever case it called
-    /// the method (FINDINGS 2).
+    /// the method (tests/probes/FINDINGS.md#2).
     fn name(&self) -> &str;
 
     /// What is known of it before it is called.
     fn shape(&self) -> &MethodShape;
 
     /// Whether the arguments fit, without calling anything. Asked only where an error is certain and its text
-    /// depends on it: the reference binds before it checks the mode of the call (section 4.1). A panic here ends the
-    /// connection.
+    /// depends on it: the reference binds before it checks the mode of the call
+    /// (docs/builders/signalr-protocol.md#4.1). A panic here ends the connection.
     fn check(&self, caller: &Caller, arguments: &[RawValue]) -> Result<(), HubError> {
         let _ = (caller, arguments);
         Ok(())

@@ -1,4 +1,4 @@
-//! Methods by name, found without regard to letter case (reference/signalr-protocol.md 4.1).
+//! Methods by name, found without regard to letter case (docs/builders/signalr-protocol.md#4.1).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -170,7 +170,7 @@ impl<S, T: FromRef<S> + Send> Parameter<S> for State<T> {
 // === uploads with a type ===
 
 /// An [`Upload`] whose items are of one type. An item that does not fit ends it with the error
-/// `Failed to bind Stream message.` (reference/signalr-protocol.md 4.6).
+/// `Failed to bind Stream message.` (docs/builders/signalr-protocol.md#4.6).
 pub struct Items<T> {
     upload: Upload,
     failed: bool,

@@ -1,4 +1,4 @@
-//! A stream that a client uploads with a call (reference/signalr-protocol.md 4.6).
+//! A stream that a client uploads with a call (docs/builders/signalr-protocol.md#4.6).
 
 use std::fmt;
 use std::pin::Pin;

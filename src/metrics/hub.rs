@@ -14,7 +14,7 @@ use super::kinds::{InvocationOutcome, MessageKind};
 use crate::protocol::{HubMessage, TransportKind};
 
 /// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
-/// (reference/signalr-protocol.md, section 7), with three finer ones, since most calls take microseconds.
+/// (docs/builders/signalr-protocol.md#7), with three finer ones, since most calls take microseconds.
 const SECONDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// The instruments of one hub. Cheap to clone; clones share them. The default counts, but on no page.

@@ -1,5 +1,5 @@
 //! What a client with stateful reconnect has not acknowledged: kept until it has, and sent again over its next socket
-//! (reference/signalr-protocol.md 4.13; limits as in design.md section 7).
+//! (docs/builders/signalr-protocol.md#4.13; limits as in docs/design.md#7).
 
 use std::collections::VecDeque;
 
@@ -40,7 +40,8 @@ impl Retained {
         self.sent.push_back(message);
     }
 
-    /// The client has everything up to this id. One that was not sent yet cannot be meant: it counts as the last that was.
+    /// The client has everything up to this id. One that was not sent yet cannot be meant: it counts as the last that
+    /// was.
     pub(super) fn ack(&mut self, id: i64, waiting: usize) {
         let acked = u64::try_from(id).unwrap_or(0).min(self.acked + self.sent.len() as u64);
         while self.acked < acked

@@ -1,7 +1,7 @@
 //! Where one message ends: 0x1E records and varint lengths, with the size limit.
 //!
 //! The limit counts a message with its framing. A message exactly as long passes; whole messages in front of one
-//! that is too long are still handed out (reference/signalr-protocol.md 4.9).
+//! that is too long are still handed out (docs/builders/signalr-protocol.md#4.9).
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
@@ -9,10 +9,10 @@ use memchr::memchr;
 use super::msgpack::token::Reader;
 use super::{Protocol, ProtocolError, json};
 
-/// Ends each JSON message, and both handshake messages (section 2.1).
+/// Ends each JSON message, and both handshake messages (docs/builders/signalr-protocol.md#2.1).
 pub(crate) const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// The most bytes a length prefix may have: 31 bits, seven a byte (section 3.2).
+/// The most bytes a length prefix may have: 31 bits, seven a byte (docs/builders/signalr-protocol.md#3.2).
 pub(crate) const MAX_PREFIX: usize = 5;
 
 /// Takes the first record off `buffer`, without its separator. None: it is not whole yet.
@@ -130,7 +130,7 @@ pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX], usize) {
     }
 }
 
-/// Exactly the reference's text (section 4.9).
+/// Exactly the reference's text (docs/builders/signalr-protocol.md#4.9).
 fn too_large(limit: usize) -> ProtocolError {
     ProtocolError::invalid_data(format!(
         "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."

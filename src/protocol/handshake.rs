@@ -1,4 +1,4 @@
-//! The first message each way, always JSON, one record (reference/signalr-protocol.md, section 2).
+//! The first message each way, always JSON, one record (docs/builders/signalr-protocol.md#2).
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,7 +14,7 @@ use crate::logging::Escaped;
 pub struct HandshakeRequest {
     /// The protocol's name, as sent; [`Protocol::from_name`] knows it or not.
     pub protocol: String,
-    /// The version it would speak. There is no lower bound (section 2.2).
+    /// The version it would speak. There is no lower bound (docs/builders/signalr-protocol.md#2.2).
     pub version: i32,
 }
 
@@ -46,8 +46,8 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Exactly the text the reference answers with (section 2.3). `detailed` adds what went wrong, where the
-    /// reference would.
+    /// Exactly the text the reference answers with (docs/builders/signalr-protocol.md#2.3). `detailed` adds what went
+    /// wrong, where the reference would.
     pub fn text(&self, detailed: bool) -> String {
         match self {
             Self::TooLarge | Self::Timeout => "Handshake was canceled.".to_owned(),
@@ -158,7 +158,7 @@ pub fn read_response(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
     members(&record, |scanner, name| {
         match name {
             b"error" => error = Some(string(scanner, "error")?.into_owned()),
-            // A hub message instead of a response (section 2.1).
+            // A hub message instead of a response (docs/builders/signalr-protocol.md#2.1).
             b"type" => return Err(ProtocolError::invalid_data("Expected a handshake response from the server.").into()),
             _ => return Ok(false),
         }

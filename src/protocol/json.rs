@@ -1,4 +1,4 @@
-//! The JSON hub protocol (reference/signalr-protocol.md 3.1).
+//! The JSON hub protocol (docs/builders/signalr-protocol.md#3.1).
 //!
 //! Reading is one pass over the bytes of a record. Arguments, results and items become slices of those bytes; text
 //! is copied only where a message holds it as text.

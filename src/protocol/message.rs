@@ -1,4 +1,4 @@
-//! The nine messages of the hub protocol, free of any encoding (reference/signalr-protocol.md, section 3).
+//! The nine messages of the hub protocol, free of any encoding (docs/builders/signalr-protocol.md#3).
 //!
 //! All text in a message is Unicode text: names, ids, headers and errors by their type, values by the invariant of
 //! [`RawValue`]. Anything else is refused or replaced by the decoder.
@@ -20,7 +20,7 @@ pub enum HubMessage {
         /// Which stream.
         id: InvocationId,
         /// The item, or why it could not be read although the message could: that ends its stream with an error, and
-        /// the connection lives (section 4.6).
+        /// the connection lives (docs/builders/signalr-protocol.md#4.6).
         item: Result<RawValue, BindingError>,
         /// Free metadata (trace context and such).
         headers: Headers,
@@ -65,7 +65,7 @@ pub enum HubMessage {
 }
 
 impl HubMessage {
-    /// Whether stateful reconnect counts it, on both sides: types 1 to 5 (reference/signalr-protocol.md 4.13).
+    /// Whether stateful reconnect counts it, on both sides: types 1 to 5 (docs/builders/signalr-protocol.md#4.13).
     pub fn is_trackable(&self) -> bool {
         match self {
             Self::Invocation(_)
@@ -86,7 +86,7 @@ pub struct Invocation {
     /// The method's name, as the sender wrote it.
     pub target: String,
     /// The arguments, or why they could not be read although the message could: such a call is answered with
-    /// an error and the connection lives (section 3.2, "binding failures").
+    /// an error and the connection lives (docs/builders/signalr-protocol.md#3.2, "binding failures").
     pub arguments: Result<Vec<RawValue>, BindingError>,
     /// The ids of the streams that the sender uploads with this call, in the order of the method's parameters.
     pub stream_ids: Vec<InvocationId>,
@@ -124,7 +124,7 @@ pub enum Outcome {
     Error(String),
     /// It ended without a value: the end of a stream.
     Void,
-    /// It returned this. A method without a result returns null (section 3.1).
+    /// It returned this. A method without a result returns null (docs/builders/signalr-protocol.md#3.1).
     Value(RawValue),
 }
 
@@ -140,7 +140,7 @@ impl Headers {
 }
 
 impl fmt::Debug for Headers {
-    /// Names only: clients put tokens in header values (reference/clients.md, 18).
+    /// Names only: clients put tokens in header values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }

@@ -29,7 +29,7 @@ pub use transfer::TransportKind;
 pub use value::{RawValue, ValueError};
 
 /// The deepest nesting either codec reads, the message object or array and the arguments array counted
-/// (FINDINGS, hub protocol: depth).
+/// (tests/probes/FINDINGS.md#2, hub protocol: depth).
 pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A hub protocol. Closed: SignalR has these two.
@@ -53,13 +53,13 @@ impl Protocol {
         }
     }
 
-    /// The protocol of that name; letter case does not count (section 2.2).
+    /// The protocol of that name; letter case does not count (docs/builders/signalr-protocol.md#2.2).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
     }
 
     /// Takes the first whole message off `buffer`. None: there is none yet, call again when more bytes came.
-    /// Messages of unknown type are skipped (section 3.3).
+    /// Messages of unknown type are skipped (docs/builders/signalr-protocol.md#3.3).
     ///
     /// `limit` bounds one message with its framing, in bytes; None is no limit.
     /// After an error nothing more may be decoded from this buffer.
@@ -111,7 +111,8 @@ impl Decoder {
 /// A message that ends the connection: the peer broke the protocol.
 ///
 /// `exception` and `detail` are what the reference shows when detailed errors are on, as
-/// `Connection closed with an error. {exception}: {detail}` (section 4.9 and FINDINGS 1, rows 3.1 and 3.2).
+/// `Connection closed with an error. {exception}: {detail}` (docs/builders/signalr-protocol.md#4.9 and
+/// tests/probes/FINDINGS.md#1, row 3.1 and 3.2).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{exception}: {detail}")]
 pub struct ProtocolError {
@@ -144,19 +145,20 @@ impl BindingError {
         Self { exception: "InvalidDataException", detail: detail.into() }
     }
 
-    /// The text for a wrong number of arguments (section 3.2).
+    /// The text for a wrong number of arguments (docs/builders/signalr-protocol.md#3.2).
     pub fn argument_count(provided: usize, expected: usize) -> Self {
         Self::invalid_data(format!("Invocation provides {provided} argument(s) but target expects {expected}."))
     }
 
-    /// The text for an argument of the wrong type (section 3.2).
+    /// The text for an argument of the wrong type (docs/builders/signalr-protocol.md#3.2).
     pub fn argument_type() -> Self {
         Self::invalid_data(
             "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.",
         )
     }
 
-    /// The text for an item of an upload stream that is not the text it should be (FINDINGS 2, hub protocol).
+    /// The text for an item of an upload stream that is not the text it should be (tests/probes/FINDINGS.md#2, hub
+    /// protocol).
     pub(crate) fn item_type() -> Self {
         Self {
             exception: "JsonException",

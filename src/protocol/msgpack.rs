@@ -1,4 +1,4 @@
-//! The MessagePack hub protocol (reference/signalr-protocol.md 3.2).
+//! The MessagePack hub protocol (docs/builders/signalr-protocol.md#3.2).
 //!
 //! Reading is one pass over the bytes of a body. Arguments, results and items become slices of those bytes. Strings
 //! that are not UTF-8 are read with U+FFFD in place of the invalid bytes, everywhere, as in the reference.

@@ -1,4 +1,4 @@
-//! One value from one encoding to the other, and the check that it could be (design.md section 7, "Values").
+//! One value from one encoding to the other, and the check that it could be (docs/design.md#7, "Values").
 //!
 //! | MessagePack | JSON |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Which ways of carrying bytes there are, and which formats each can carry (reference/signalr-protocol.md 1.3).
+//! Which ways of carrying bytes there are, and which formats each can carry (docs/builders/signalr-protocol.md#1.3).
 
 /// A transport by its name in negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ impl TransportKind {
         Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
-    /// The value of the metric label `transport`, as the reference names it (section 7).
+    /// The value of the metric label `transport`, as the reference names it (docs/builders/signalr-protocol.md#7).
     pub fn label(self) -> &'static str {
         match self {
             Self::WebSockets => "web_sockets",

@@ -23,8 +23,8 @@ use super::{MAX_DEPTH, Protocol, transcode};
 /// One well-formed value in the encoding of one protocol.
 ///
 /// Invariant: `bytes` holds exactly one value, and every string in it, names of members included, is Unicode text:
-/// UTF-8 in both protocols, and in JSON without escapes of lone surrogates. So JSON is valid UTF-8 as a whole and may go
-/// to any client in a text frame, and no string fails to convert. The codecs and the constructors see to it.
+/// UTF-8 in both protocols, and in JSON without escapes of lone surrogates. So JSON is valid UTF-8 as a whole and may
+/// go to any client in a text frame, and no string fails to convert. The codecs and the constructors see to it.
 ///
 /// Equality is that of bytes and protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl RawValue {
     }
 
     /// How it is inserted in a text: null is empty, strings are as they are, numbers as written, booleans `true` and
-    /// `false`, objects and arrays JSON, binary base64 (design.md section 3). Fails when it has no such form.
+    /// `false`, objects and arrays JSON, binary base64 (docs/design.md#3). Fails when it has no such form.
     pub fn display_text(&self) -> Result<String, ValueError> {
         if self.is_null() {
             return Ok(String::new());
@@ -140,7 +140,7 @@ impl RawValue {
         String::from_utf8(json.into()).map_err(|_| text::BadText::Utf8.into())
     }
 
-    /// The bytes in `protocol`: as they are, or converted by the rules of design.md section 7, "Values".
+    /// The bytes in `protocol`: as they are, or converted by the rules of docs/design.md#7, "Values".
     pub fn encoded(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
         if self.protocol == protocol {
             return Ok(self.bytes.clone());
@@ -157,7 +157,7 @@ impl RawValue {
         transcode::append(&self.bytes, self.protocol, out)
     }
 
-    /// Whether it has a form in both protocols, found by a scan that converts nothing (design.md section 7, "Values").
+    /// Whether it has a form in both protocols, found by a scan that converts nothing (docs/design.md#7, "Values").
     pub fn check_portable(&self) -> Result<(), ValueError> {
         transcode::check(&self.bytes, self.protocol)
     }

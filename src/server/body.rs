@@ -1,5 +1,5 @@
-//! A request's body within bounds: of size (413), and of time (408), which is short once the server closes. design.md
-//! section 3, `request_timeout`, and section 4, "Stopping".
+//! A request's body within bounds: of size (413), and of time (408), which is short once the server closes. See
+//! `request_timeout` (docs/design.md#3) and "Stopping" (docs/design.md#4).
 
 use std::fmt;
 use std::pin::Pin;

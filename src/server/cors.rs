@@ -1,4 +1,5 @@
-//! Which pages of other origins may talk to this server (reference/signalr-protocol.md 1.10, FINDINGS: CORS).
+//! Which pages of other origins may talk to this server (docs/builders/signalr-protocol.md#1.10;
+//! tests/probes/FINDINGS.md#2, CORS).
 //!
 //! Written by hand, since two things must be as browsers meet them at the reference: a preflight is any OPTIONS with
 //! `Origin` and `Access-Control-Request-Method`, answered 204 for every path with just the method that was asked for,

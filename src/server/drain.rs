@@ -1,4 +1,4 @@
-//! The graceful stop of a server (design.md section 4, "Stopping"): it reports draining, accepts no more clients, closes
+//! The graceful stop of a server (docs/design.md#4, "Stopping"): it reports draining, accepts no more clients, closes
 //! the connections that it has, and leaves the backplane.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Which of a client's messages have been received, as stateful reconnect counts them: what it sends again after a
-//! loss is told from what is new, and it learns what it need not keep (reference/signalr-protocol.md 4.13).
+//! loss is told from what is new, and it learns what it need not keep (docs/builders/signalr-protocol.md#4.13).
 
 use std::sync::Mutex;
 use std::sync::{MutexGuard, PoisonError};
@@ -10,7 +10,8 @@ use crate::protocol::ProtocolError;
 /// it once a second for the Ack that is due.
 ///
 /// Every trackable message counts ([`crate::protocol::HubMessage::is_trackable`]), also one that nobody wants: clients
-/// count it too. The reference forgets items of unknown streams, and is off by one from then on (FINDINGS 1, 4.13).
+/// count it too. The reference forgets items of unknown streams, and is off by one from then on
+/// (tests/probes/FINDINGS.md#1, row 4.13).
 #[derive(Debug)]
 pub(crate) struct Received(Mutex<State>);
 
@@ -51,8 +52,8 @@ impl Received {
     }
 
     /// The client says which id its next message has. One that it cannot have reached ends the connection, and so does
-    /// one below the first: no client counts so, and obeyed, as in the reference, it would have every message dropped as
-    /// a duplicate until the count is made up. Others are obeyed whenever they come.
+    /// one below the first: no client counts so, and obeyed, as in the reference, it would have every message dropped
+    /// as a duplicate until the count is made up. Others are obeyed whenever they come.
     pub(crate) fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
         let refused =
             |detail: &str| ProtocolError { exception: "InvalidOperationException", detail: detail.to_owned() };

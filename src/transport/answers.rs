@@ -1,5 +1,6 @@
 //! The answers an endpoint gives when it does not connect: statuses, bodies and headers of the table in
-//! reference/signalr-protocol.md 1.4, corrected by FINDINGS 2 (HTTP). Clients show the bodies to their users.
+//! docs/builders/signalr-protocol.md#1.4, corrected by tests/probes/FINDINGS.md#2 (HTTP). Clients show the bodies to
+//! their users.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -83,7 +84,7 @@ pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Body) 
     answer
 }
 
-/// What every answer to a poll carries, refusals included (section 1.4).
+/// What every answer to a poll carries, refusals included (docs/builders/signalr-protocol.md#1.4).
 pub(super) fn never_cache(mut answer: Response) -> Response {
     let headers: &mut HeaderMap = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));

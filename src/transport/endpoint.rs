@@ -1,5 +1,5 @@
 //! One path that clients connect to: its application, its options, its connections; and which transport a request to
-//! it means (reference/signalr-protocol.md 1.1).
+//! it means (docs/builders/signalr-protocol.md#1.1).
 
 use std::fmt;
 use std::sync::Arc;
@@ -145,7 +145,8 @@ impl Endpoint {
     }
 }
 
-/// Whether `Accept` names event streams: in a list, in any case, but without parameters (FINDINGS 2, HTTP).
+/// Whether `Accept` names event streams: in a list, in any case, but without parameters (tests/probes/FINDINGS.md#2,
+/// HTTP).
 fn accepts_events(request: &Request) -> bool {
     let values = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case("text/event-stream"))

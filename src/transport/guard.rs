@@ -1,5 +1,5 @@
 //! Who may use an endpoint: every request of a connection is asked who it is, before anything else is looked at
-//! (reference/signalr-protocol.md 5; FINDINGS 2, HTTP: 401 comes before 405 and before 404).
+//! (docs/builders/signalr-protocol.md#5; tests/probes/FINDINGS.md#2, HTTP: 401 comes before 405 and before 404).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The TCP socket under HTTP on our own listener. What was read of a request can be put back, and a `#` in a request's
-//! target stays there: to ASP.NET Core it is a character of path or query like others (FINDINGS 2, HTTP), but the `http`
-//! crate cuts off what it takes for a fragment.
+//! target stays there: to ASP.NET Core it is a character of path or query like others (tests/probes/FINDINGS.md#2,
+//! HTTP), but the `http` crate cuts off what it takes for a fragment.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

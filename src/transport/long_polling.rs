@@ -1,4 +1,4 @@
-//! Long polling: GETs that wait for data; what the client sends comes by POST (reference/signalr-protocol.md 1.8).
+//! Long polling: GETs that wait for data; what the client sends comes by POST (docs/builders/signalr-protocol.md#1.8).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! `POST PATH/negotiate`: which versions and transports there are, and an id for whoever wants to come
-//! (reference/signalr-protocol.md 1.2, 1.3).
+//! (docs/builders/signalr-protocol.md#1.2, #1.3).
 
 use std::fmt::Write as _;
 

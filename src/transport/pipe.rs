@@ -1,5 +1,5 @@
 //! What clients POST on its way to their connection: one bounded buffer of bytes, whose limit holds back whoever
-//! posts (reference/signalr-protocol.md 1.4, 1.9).
+//! posts (docs/builders/signalr-protocol.md#1.4, #1.9).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Where long polls wait for their data, and data for the next poll (reference/signalr-protocol.md 1.8).
+//! Where long polls wait for their data, and data for the next poll (docs/builders/signalr-protocol.md#1.8).
 //!
 //! The connection's writer sees a [`crate::wire::Sink`] that is ready while a poll waits. What it hands over stays
 //! here until a poll takes it: a poll that is given up loses nothing.

@@ -1,5 +1,5 @@
 //! POST: bytes for a connection on an event stream or polls; DELETE: the end of one that polls
-//! (reference/signalr-protocol.md 1.4, 1.8); and request bodies nobody wants.
+//! (docs/builders/signalr-protocol.md#1.4, #1.8); and request bodies nobody wants.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! How ASP.NET Core reads what clients put into URLs: query keys, numbers and booleans
-//! (FINDINGS 2, HTTP; probes `negotiate`, `endpoint`).
+//! (tests/probes/FINDINGS.md#2, HTTP; probes `negotiate`, `endpoint`).
 
 use http::Uri;
 

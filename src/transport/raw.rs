@@ -1,4 +1,5 @@
-//! Raw connections: bytes both ways over any transport, without handshake and hub protocol (the `/echo` of FINDINGS 2).
+//! Raw connections: bytes both ways over any transport, without handshake and hub protocol (the `/echo` of
+//! tests/probes/FINDINGS.md#2).
 
 use std::fmt;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ async fn read<S: Source>(mut source: S, to_app: mpsc::Sender<Bytes>, close: &Clo
 
 /// Brings what the application sends, and the pongs that are owed, to the client.
 async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox: &Outbox) {
-    // A WebSocket frame is text whatever the bytes are: the reference sends so (FINDINGS 2, WebSocket).
+    // A WebSocket frame is text whatever the bytes are: the reference sends so (tests/probes/FINDINGS.md#2, WebSocket).
     let framing = outbox.encoding().framing;
     let mut batch = Vec::new();
     loop {

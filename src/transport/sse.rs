@@ -1,5 +1,5 @@
 //! Server-Sent Events: one response that goes on, an event a message; what the client sends comes by POST
-//! (reference/signalr-protocol.md 1.7).
+//! (docs/builders/signalr-protocol.md#1.7).
 
 use std::convert::Infallible;
 use std::pin::Pin;

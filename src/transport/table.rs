@@ -123,8 +123,9 @@ impl Table {
         self.lock().values().filter(started).filter_map(|entry| entry.link.clone()).collect()
     }
 
-    /// Attaches a transport request, in the order of the checks of section 1.4; `offered` tells whether the endpoint
-    /// has the transport, `admit` is asked for a place if the connection is to be started by this.
+    /// Attaches a transport request, in the order of the checks of docs/builders/signalr-protocol.md#1.4; `offered`
+    /// tells whether the endpoint has the transport, `admit` is asked for a place if the connection is to be started by
+    /// this.
     pub(super) fn attach(
         &self,
         token: &str,
@@ -145,7 +146,8 @@ impl Table {
             None => Some(admit()?),
             Some(bound) if bound != kind => return Err(Refusal::OtherTransport),
             Some(TransportKind::LongPolling) => None,
-            // Also while the old socket is attached: it may be dead without our knowing (FINDINGS 1, 4.13).
+            // Also while the old socket is attached: it may be dead without our knowing (tests/probes/FINDINGS.md#1,
+            // row 4.13).
             Some(TransportKind::WebSockets) if entry.link.as_ref().is_some_and(|link| link.may_resume()) => None,
             Some(_) => return Err(Refusal::Active),
         };

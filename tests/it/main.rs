@@ -20,6 +20,7 @@ mod redis_outage;
 mod results;
 mod router;
 mod router_tls;
+mod sources;
 mod stateful;
 mod stopping;
 mod text;

@@ -44,7 +44,7 @@ fn prefixes_keep_farms_apart() {
 const JOIN: u8 = 1;
 const LEAVE: u8 = 2;
 
-/// What the node `other` asks for: [id, server, action, group, connection] (reference/redis-backplane.md A.4).
+/// What the node `other` asks for: [id, server, action, group, connection] (docs/builders/redis-backplane.md#A.4).
 fn group_command(id: u32, action: u8, group: &str, connection: &str) -> Vec<u8> {
     let mut payload = b"\x95\xce".to_vec();
     payload.extend(id.to_be_bytes());
@@ -66,7 +66,7 @@ fn group_commands_are_carried_out_and_acknowledged() {
     let mut monitor = redis.monitor();
     for (id, action, members) in [(7, JOIN, 1), (8, LEAVE, 0)] {
         redis.publish("chat:internal:groups", &group_command(id, action, "room", &client.id));
-        // reference/redis-backplane.md A.5
+        // docs/builders/redis-backplane.md#A.5
         let mut ack = b"$23\r\nchat:internal:ack:other\r\n$2\r\n\x91".to_vec();
         ack.push(u8::try_from(id).unwrap());
         monitor

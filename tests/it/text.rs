@@ -1,5 +1,6 @@
 //! Strings that are not Unicode text: whatever one client, another node or the configuration says, everybody else gets
-//! valid UTF-8, and the connection of who said it lives, as with the reference (FINDINGS 2, hub protocol).
+//! valid UTF-8, and the connection of who said it lives, as with the reference (tests/probes/FINDINGS.md#2, hub
+//! protocol).
 
 use serde_json::{Value, json};
 
@@ -235,7 +236,7 @@ fn nobody_on_another_node_gets_text_that_is_not_unicode() {
     }
 }
 
-/// A hub message as envelopes carry it: the protocol's name, and binary (reference/redis-backplane.md A.3, A.6).
+/// A hub message as envelopes carry it: the protocol's name, and binary (docs/builders/redis-backplane.md#A.3, #A.6).
 fn carried(protocol: Protocol, message: &[u8]) -> Vec<u8> {
     let name = protocol.name();
     let mut bytes = vec![0xa0 | u8::try_from(name.len()).unwrap()];

@@ -1,5 +1,5 @@
-//! Every channel name, both directions (reference/redis-backplane.md A.1). The prefix is put in front as it is, without
-//! a separator; names inside are never escaped, so a group may be called `a:b` or `*`.
+//! Every channel name, both directions (docs/builders/redis-backplane.md#A.1). The prefix is put in front as it is,
+//! without a separator; names inside are never escaped, so a group may be called `a:b` or `*`.
 
 use crate::backplane::{Channel, Topic};
 use crate::ids::{HubName, NodeId};

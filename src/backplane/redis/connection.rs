@@ -1,5 +1,5 @@
 //! How to reach Redis: what a StackExchange.Redis connection string or a URL says, as one struct
-//! (reference/redis-backplane.md C.1-C.2; design.md section 7).
+//! (docs/builders/redis-backplane.md#C.1 to #C.2; docs/design.md#7).
 //!
 //! Every key is honoured, accepted without effect (a note says so), or refused with the reason. No text made here
 //! holds a secret, and where a piece of the string may be part of a password, it is named by its place.
@@ -88,8 +88,8 @@ pub(crate) struct RedisOptions {
     pub use_client_command: bool,
     /// How long one connection may take to be ready, TLS and login included (`connectTimeout`). 5 s.
     pub connect_timeout: Duration,
-    /// How long an answer may take (`asyncTimeout`). 5 s. Beyond it the connection is given up. If nothing at all comes while one is
-    /// due, it is given up after 3 s, or after three fifths of this where that is longer.
+    /// How long an answer may take (`asyncTimeout`). 5 s. Beyond it the connection is given up. If nothing at all comes
+    /// while one is due, it is given up after 3 s, or after three fifths of this where that is longer.
     pub command_timeout: Duration,
     /// A silent connection is asked for a sign of life after this long (`keepAlive`, of which at most 3 s are
     /// taken). 1 s.

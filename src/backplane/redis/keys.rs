@@ -1,5 +1,5 @@
 //! The keys of a connection string, each in one of three classes, and the grammar of StackExchange.Redis around them
-//! (reference/redis-backplane.md C.2).
+//! (docs/builders/redis-backplane.md#C.2).
 
 use std::path::PathBuf;
 use std::time::Duration;

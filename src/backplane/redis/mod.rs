@@ -1,5 +1,5 @@
-//! Nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane (reference/redis-backplane.md; design.md
-//! section 7).
+//! Nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane (docs/builders/redis-backplane.md;
+//! docs/design.md#7).
 //!
 //! | file | what is in it |
 //! | --- | --- |

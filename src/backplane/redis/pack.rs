@@ -1,5 +1,5 @@
-//! Reads the MessagePack of envelopes, more tolerantly than the hub protocol does (reference/redis-backplane.md A.2).
-//! Nothing is copied.
+//! Reads the MessagePack of envelopes, more tolerantly than the hub protocol does
+//! (docs/builders/redis-backplane.md#A.2). Nothing is copied.
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! The envelopes' bytes, as ASP.NET Core writes and reads them (reference/redis-backplane.md A.2-A.8), and our own
-//! trailing item, which its readers ignore (A.7).
+//! The envelopes' bytes, as ASP.NET Core writes and reads them (docs/builders/redis-backplane.md#A.2 to #A.8), and our
+//! own trailing item, which its readers ignore (A.7).
 //!
 //! Ours is the fifth item of an invocation: `[node, id]`, the node that published and its number for the message. A
 //! node knows its own echo by it and needs to read nothing else.

@@ -1,5 +1,6 @@
-//! What is still sent once a connection has been asked to end: what was queued before, then the Close message, and nothing
-//! else (reference/signalr-protocol.md 4.9). The same against the reference, over every transport: the probes of `abort`.
+//! What is still sent once a connection has been asked to end: what was queued before, then the Close message, and
+//! nothing else (docs/builders/signalr-protocol.md#4.9). The same against the reference, over every transport: the
+//! probes of `abort`.
 
 use super::kit::Node;
 use crate::close::CloseReason;
@@ -52,7 +53,8 @@ async fn whatever_ends_a_connection_is_followed_by_its_close_alone() {
         let mut client = node.join("a").await;
         client.send(r#"{"type":4,"invocationId":"s","target":"Drips","arguments":[]}"#).await;
         for id in 1..=2 {
-            // The second waits for the first: so the connection's task looks after its calls before it looks for a close.
+            // The second waits for the first: so the connection's task looks after its calls before it looks for a
+            // close.
             client.send(&format!(r#"{{"type":1,"invocationId":"{id}","target":"Wait","arguments":[]}}"#)).await;
         }
         assert!(client.all().await.is_empty());

@@ -28,7 +28,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// Only an absent backplane has a name of its own (design.md section 3).
+/// Only an absent backplane has a name of its own (docs/design.md#3).
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();

@@ -1,4 +1,5 @@
-//! Which characters the reference writes as `\uXXXX` (FINDINGS 1, row 3.1), beside U+0000-001F, `"` and `\`.
+//! Which characters the reference writes as `\uXXXX` (tests/probes/FINDINGS.md#1, row 3.1), beside U+0000-001F, `"` and
+//! `\`.
 //!
 //! Recorded from ASP.NET Core 10.0.12 with every character of the BMP. Above the BMP all are escaped, as a pair.
 

@@ -1,5 +1,5 @@
 //! Records to messages. Errors come in the order the reference meets them: it reads the members one by one and asks
-//! for what is missing at the end (reference/signalr-protocol.md 3.1, FINDINGS 1).
+//! for what is missing at the end (docs/builders/signalr-protocol.md#3.1, tests/probes/FINDINGS.md#1).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
 impl From<Syntax> for ProtocolError {
-    /// A hub message does not say where (section 3.1); the handshake does.
+    /// A hub message does not say where (docs/builders/signalr-protocol.md#3.1); the handshake does.
     fn from(_: Syntax) -> Self {
         Self::invalid_data("Error reading JSON.")
     }
@@ -46,7 +46,8 @@ struct Members {
     headers: Headers,
 }
 
-/// What the reference says of a result that cannot be read as the text that it should be (section 4.8).
+/// What the reference says of a result that cannot be read as the text that it should be
+/// (docs/builders/signalr-protocol.md#4.8).
 const BAD_RESULT: &str =
     "Error trying to deserialize result to String. The JSON value could not be converted to System.String.";
 
@@ -115,9 +116,9 @@ impl Members {
         Ok(Some(match kind {
             1 => HubMessage::Invocation(self.call(headers, false)?),
             2 => {
-                // Unlike the reference, an item that stands before its id is read like any other (FINDINGS 1, row
-                // 4.6: there it closes the connection when the stream is over; no known client writes it so).
-                // The empty id gets as far as the look for its stream in the reference.
+                // Unlike the reference, an item that stands before its id is read like any other
+                // (tests/probes/FINDINGS.md#1, row 4.6:  there it closes the connection when the stream is over; no
+                // known client writes it so). The empty id gets as far as the look for its stream in the reference.
                 let id = self.id.ok_or_else(|| missing("invocationId"))?;
                 let item = self.item.ok_or_else(|| missing("item"))?;
                 if id.as_str().is_empty() {
@@ -273,7 +274,7 @@ fn arguments(
             break;
         }
         if scanner.peek() == Some(b']') {
-            // The one syntax error that the reference survives (FINDINGS 1, row 3.1).
+            // The one syntax error that the reference survives (tests/probes/FINDINGS.md#1, row 3.1).
             bad.get_or_insert_with(|| trailing_comma(record.bytes, scanner.at));
             scanner.at += 1;
             break;

@@ -8,7 +8,8 @@ use super::escaped::is_escaped;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Appends `text` as a JSON string, quotes included, to the byte as the reference writes it (FINDINGS 1, row 3.1).
+/// Appends `text` as a JSON string, quotes included, to the byte as the reference writes it
+/// (tests/probes/FINDINGS.md#1, row 3.1).
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
     out.push(b'"');
@@ -117,8 +118,8 @@ pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
     std::str::from_utf8(rest).map(drop).map_err(|_| BadText::Utf8)
 }
 
-/// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate, or in bytes that
-/// were not scanned something that is no escape.
+/// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate, or in bytes
+/// that were not scanned something that is no escape.
 fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
     let character = match raw.get(1)? {
         b'b' => '\u{8}',

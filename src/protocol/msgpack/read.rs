@@ -1,5 +1,5 @@
-//! Bodies to messages (reference/signalr-protocol.md 3.2, FINDINGS 1). Element counts are hardly looked at: as the
-//! reference does, elements are read while a message needs them, and what is behind them is ignored.
+//! Bodies to messages (docs/builders/signalr-protocol.md#3.2, tests/probes/FINDINGS.md#1). Element counts are hardly
+//! looked at: as the reference does, elements are read while a message needs them, and what is behind them is ignored.
 
 use std::borrow::Cow;
 
@@ -195,7 +195,7 @@ fn null_or_empty(what: &str) -> ProtocolError {
     ProtocolError::invalid_data(format!("Null or empty {what}."))
 }
 
-/// What the reference's MessagePack reader says (FINDINGS 1, row 3.1, 2.3).
+/// What the reference's MessagePack reader says (tests/probes/FINDINGS.md#1, row 3.1, 2.3).
 fn malformed(bad: Bad) -> ProtocolError {
     match bad {
         Bad::End => ProtocolError {

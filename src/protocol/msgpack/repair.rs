@@ -1,7 +1,8 @@
 //! Rewrites values with strings that are not UTF-8: U+FFFD takes the place of the invalid bytes.
 //!
-//! The reference reads every MessagePack string this way (FINDINGS 2, hub protocol), and clients depend on it: when a text
-//! was cut in the middle of an emoji, the JavaScript client writes the lone surrogate as three bytes that are not UTF-8.
+//! The reference reads every MessagePack string this way (tests/probes/FINDINGS.md#2, hub protocol), and clients depend
+//! on it: when a text was cut in the middle of an emoji, the JavaScript client writes the lone surrogate as three bytes
+//! that are not UTF-8.
 
 use super::token::{Reader, Token};
 use super::write;

@@ -183,7 +183,8 @@ fn a_target_that_is_no_text_is_read_with_replacement_characters() {
     assert_eq!(call(&hex("960180a131a2c32891a17890")).target, "\u{fffd}(");
 }
 
-/// As the reference reads them: a replacement character for each part that is not UTF-8 (FINDINGS 2, hub protocol).
+/// As the reference reads them: a replacement character for each part that is not UTF-8 (tests/probes/FINDINGS.md#2,
+/// hub protocol).
 const REPLACED: [(&[u8], &str); 5] = [
     (b"\xff", "\u{fffd}"),
     (b"a\xc3(b", "a\u{fffd}(b"),

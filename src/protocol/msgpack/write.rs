@@ -1,4 +1,4 @@
-//! Messages to MessagePack, as many elements as the reference writes (reference/signalr-protocol.md 3.2).
+//! Messages to MessagePack, as many elements as the reference writes (docs/builders/signalr-protocol.md#3.2).
 
 use bytes::Bytes;
 
@@ -63,7 +63,7 @@ pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
 
 fn invocation(out: &mut Vec<u8>, kind: u8, call: &Invocation) -> Result<(), ValueError> {
     let arguments = call.sendable_arguments()?;
-    // Always six: there are clients that read the sixth unasked (section 3.2).
+    // Always six: there are clients that read the sixth unasked (docs/builders/signalr-protocol.md#3.2).
     begin(out, 6, kind, &call.headers);
     match &call.id {
         Some(id) => text(out, id.as_str()),

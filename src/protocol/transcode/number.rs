@@ -1,6 +1,6 @@
 //! Floating point numbers as .NET writes them: the shortest digits that read back the same; with an exponent when the
 //! number is below 0.0001 or has more digits before the point than both are shown and the type holds for sure
-//! (`1E+21`, `1.5E-07`: FINDINGS 2, "Hub protocol").
+//! (`1E+21`, `1.5E-07`: tests/probes/FINDINGS.md#2, "Hub protocol").
 
 use std::io::Write as _;
 

@@ -1,4 +1,5 @@
-//! The status and body table of reference/signalr-protocol.md 1.4, paths, and requests that are not quite WebSockets.
+//! The status and body table of docs/builders/signalr-protocol.md#1.4, paths, and requests that are not quite
+//! WebSockets.
 
 use super::kit::*;
 use crate::config::HubOptions;

@@ -1,4 +1,4 @@
-//! The closing handshake of a WebSocket whose connection has ended (reference/signalr-protocol.md 1.6).
+//! The closing handshake of a WebSocket whose connection has ended (docs/builders/signalr-protocol.md#1.6).
 
 use std::time::Duration;
 

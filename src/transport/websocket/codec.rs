@@ -1,8 +1,9 @@
 //! The WebSocket protocol of RFC 6455 as a server reads it, without IO: bytes in, payload and events out.
 //!
-//! SignalR ignores where frames begin and end and whether they are text or binary (reference/signalr-protocol.md
-//! 1.6), so payload is handed on as it comes: nothing waits for the end of a frame, and a frame that announces a huge
-//! length costs what has come of it. Violations end with the codes of FINDINGS 2 (WebSocket).
+//! SignalR ignores where frames begin and end and whether they are text or binary
+//! (docs/builders/signalr-protocol.md#1.6),  so payload is handed on as it comes: nothing waits for the end of a frame,
+//! and a frame that announces a huge length costs what has come of it. Violations end with the codes of
+//! tests/probes/FINDINGS.md#2 (WebSocket).
 //!
 //! tungstenite (the protocol half of `tokio-tungstenite`) parses and writes the frame headers and names the opcodes and
 //! close codes. The state machine around them is ours: tungstenite's own assembles whole messages in a buffer per
@@ -25,7 +26,7 @@ pub(super) const INVALID: u16 = 1007;
 
 /// The longest header: two bytes, eight of length, four of mask.
 const LONGEST_HEADER: usize = 14;
-/// The longest payload of a control frame (section 5.5).
+/// The longest payload of a control frame (RFC 6455, section 5.5).
 const LONGEST_CONTROL: usize = 125;
 
 /// Reads what one client sends.
@@ -152,7 +153,7 @@ impl Decoder {
         let end = cursor.position() as usize;
         self.header.length = 0;
         let kind = self.admit(&header)?;
-        // The top bit of a long length must be clear (section 5.2).
+        // The top bit of a long length must be clear (RFC 6455, section 5.2).
         if length > i64::MAX as u64 {
             return Err(PROTOCOL);
         }
@@ -215,7 +216,7 @@ impl Decoder {
     }
 }
 
-/// What a close frame's payload means: nothing, or a legal code and a text (section 7.4).
+/// What a close frame's payload means: nothing, or a legal code and a text (RFC 6455, section 7.4).
 fn closing(payload: &[u8]) -> Progress {
     let legal = match payload {
         [] => true,

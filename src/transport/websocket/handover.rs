@@ -1,5 +1,6 @@
 //! How a connection with stateful reconnect comes to its next socket: whoever answers the request for it lays it down
-//! here, and the connection's own task takes its two halves when it gets there (reference/signalr-protocol.md 4.13).
+//! here, and the connection's own task takes its two halves when it gets there
+//! (docs/builders/signalr-protocol.md#4.13).
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
 //! WebSockets: which requests ask for one, the answer 101, and the socket behind it
-//! (reference/signalr-protocol.md 1.6; FINDINGS 2, HTTP and WebSocket).
+//! (docs/builders/signalr-protocol.md#1.6; tests/probes/FINDINGS.md#2, HTTP and WebSocket).
 //!
 //! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
 
@@ -69,7 +69,7 @@ fn is_key(value: &HeaderValue) -> bool {
 pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Response {
     let (link, place) = match admit(endpoint, &request) {
         Ok(admitted) => admitted,
-        // The reference gives this answer no Content-Type (FINDINGS 1, 1.4).
+        // The reference gives this answer no Content-Type (tests/probes/FINDINGS.md#1, row 1.4).
         Err(Refusal::IdUnknown) => {
             let mut answer = Refusal::IdUnknown.answer();
             answer.headers_mut().remove(http::header::CONTENT_TYPE);
@@ -136,8 +136,8 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), B
     })
 }
 
-/// The TCP socket under an upgraded connection, and what came right behind its request. Beside our own listener there are
-/// two ways of serving HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
+/// The TCP socket under an upgraded connection, and what came right behind its request. Beside our own listener there
+/// are two ways of serving HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
 fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     let upgraded = match upgraded.downcast::<HttpSocket>() {
         Ok(mut parts) => {

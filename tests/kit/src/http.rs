@@ -23,7 +23,8 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Status, content type and body, which must be text: what the table of reference/signalr-protocol.md 1.4 is about.
+    /// Status, content type and body, which must be text: what the table of docs/builders/signalr-protocol.md#1.4 is
+    /// about.
     pub fn short(&self) -> (u16, Option<&str>, &str) {
         (self.status, self.header("content-type"), std::str::from_utf8(&self.body).unwrap())
     }
@@ -61,7 +62,8 @@ pub fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
     Some((Response { status, head, body: Vec::new() }, length))
 }
 
-/// The chunk of a chunked body at the front of these bytes, and its length with all around it, if it is whole. The last chunk is empty.
+/// The chunk of a chunked body at the front of these bytes, and its length with all around it, if it is whole. The last
+/// chunk is empty.
 pub fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let line = bytes.windows(2).position(|window| window == b"\r\n")?;
     let size = std::str::from_utf8(&bytes[..line]).ok()?.split(';').next()?.trim();
@@ -70,8 +72,8 @@ pub fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     (bytes.len() >= end + 2).then(|| (bytes[line + 2..end].to_vec(), end + 2))
 }
 
-/// The response at the front of these bytes, and its length, if it is whole. `ended`: no more bytes will come, which ends a body
-/// whose length nothing tells.
+/// The response at the front of these bytes, and its length, if it is whole. `ended`: no more bytes will come, which
+/// ends a body whose length nothing tells.
 pub fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
     let (mut response, mut end) = parse_head(bytes)?;
     if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {

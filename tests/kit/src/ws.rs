@@ -19,7 +19,7 @@ pub const PING: u8 = 9;
 /// The opcode of a pong.
 pub const PONG: u8 = 10;
 
-/// The headers that ask for a WebSocket, with the key of RFC 6455's example (section 1.3).
+/// The headers that ask for a WebSocket, with the key of RFC 6455's example (docs/builders/signalr-protocol.md#1.3).
 pub const UPGRADE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
@@ -108,7 +108,8 @@ impl Ws {
         self.stream.expect_unread();
     }
 
-    /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
+    /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`,
+    /// `quiet`).
     pub fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {

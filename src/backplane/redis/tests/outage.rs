@@ -1,4 +1,4 @@
-//! What happens when Redis goes, pauses, comes back, or cuts one of the two connections (design.md section 7).
+//! What happens when Redis goes, pauses, comes back, or cuts one of the two connections (docs/design.md#7).
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ async fn pair_on(redis: &Redis) -> (Node, Node) {
     (a, b)
 }
 
-/// Listens in place of a Redis that is not there, until so many connections have been made, each of which it ends. A node makes two at a
-/// time.
+/// Listens in place of a Redis that is not there, until so many connections have been made, each of which it ends. A
+/// node makes two at a time.
 async fn hang_up(redis: &Redis, times: u32) {
     let listener = TcpListener::bind(("127.0.0.1", redis.port())).await.unwrap();
     for _ in 0..times {

@@ -1,0 +1,97 @@
+//! Every source that a comment names is in the repository: `docs/builders/signalr-protocol.md#4.9` is a file with a
+//! heading that begins with `4.9`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The code whose comments are read.
+const FOLDERS: [&str; 5] = ["src", "tests/it", "tests/kit", "examples", "fuzz"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                rust_files(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The comments of a file, each line with its number.
+fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, line.split_once("//")?.1)))
+}
+
+/// The pages that a comment names, each with the sections it names of it: `docs/design.md#3, #6 to #7`.
+fn links(comment: &str) -> Vec<(&str, Vec<&str>)> {
+    let is_path = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    let mut found = Vec::new();
+    for (at, _) in comment.match_indices(".md") {
+        let begins = comment[..at].rfind(|c| !is_path(c)).map_or(0, |before| before + 1);
+        let (path, mut rest) = comment[begins..].split_at(at + ".md".len() - begins);
+        let mut sections = Vec::new();
+        while let Some(section) = rest.strip_prefix('#') {
+            let ends = section.find(|c: char| !c.is_alphanumeric() && c != '.').unwrap_or(section.len());
+            let (section, behind) = section.split_at(ends);
+            sections.push(section.trim_end_matches('.'));
+            rest = [", ", " to "].iter().find_map(|between| behind.strip_prefix(between)).unwrap_or_default();
+        }
+        found.push((path, sections));
+    }
+    found
+}
+
+/// Whether a page has a section of that number: a heading `## 4. Calls`, `### 4.9 Close` or `## S. Seen`.
+fn has_section(page: &str, section: &str) -> bool {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#')));
+    headings.filter_map(|heading| heading.split_whitespace().next()).any(|first| first.trim_end_matches('.') == section)
+}
+
+#[test]
+fn sources_that_comments_name_exist() {
+    let (mut files, mut pages, mut wrong) = (Vec::new(), HashMap::new(), Vec::new());
+    for folder in FOLDERS {
+        rust_files(&root().join(folder), &mut files);
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let shown = file.strip_prefix(root()).unwrap().display().to_string();
+        for (line, comment) in comments(&text) {
+            for (path, sections) in links(comment) {
+                let page = pages.entry(path.to_owned()).or_insert_with(|| fs::read_to_string(root().join(path)).ok());
+                match page {
+                    None => wrong.push(format!("{shown}:{line}: there is no file {path}")),
+                    Some(page) => wrong.extend(
+                        sections
+                            .iter()
+                            .filter(|section| !has_section(page, section))
+                            .map(|section| format!("{shown}:{line}: {path} has no section {section}")),
+                    ),
+                }
+            }
+            // A section without its page cannot be looked up. Those of RFCs have their number beside them.
+            if comment.contains("(section ") || comment.contains("FINDINGS ") {
+                wrong.push(format!("{shown}:{line}: name the page and the section, as in docs/design.md#3"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "sources that cannot be found:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn links_are_found() {
+    let comment = " as in docs/x.md#4.1, #4.4 to #4.7; `y.md`, and (docs/z.md#S, 6).";
+    let expected = [("docs/x.md", vec!["4.1", "4.4", "4.7"]), ("y.md", vec![]), ("docs/z.md", vec!["S"])];
+    assert_eq!(links(comment), expected);
+    assert!(has_section("# A\n### 4.1 Calls\n## S. Seen\n", "4.1"));
+    assert!(has_section("# A\n### 4.1 Calls\n## S. Seen\n", "S"));
+    assert!(!has_section("# A\n### 4.1 Calls\n", "4"));
+}
