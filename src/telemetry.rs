@@ -52,9 +52,9 @@ mod tests {
     fn a_bad_filter_and_a_second_start_are_errors() {
         let error = init("info,=,x=loud", LogFormat::Text).unwrap_err();
         assert!(error.contains("is no log filter"), "{error}");
-        // Another test of this process may have been first: one of two must fail, and neither panics.
-        let started = [init("info", LogFormat::Json), init("warn", LogFormat::Text)];
-        assert!(started.iter().any(Result::is_err));
+        // The first start fails too where another test of this process was before it; the second always does.
+        drop(init("info", LogFormat::Json));
+        assert!(init("warn", LogFormat::Text).is_err());
     }
 
     #[derive(Clone, Default)]
@@ -112,7 +112,7 @@ mod tests {
         assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
         assert!(text.lines().all(|line| line.len() < 1500), "{text}");
         // As a field it is quoted, so that it cannot end where its sender wants it to.
-        assert!(text.contains(r#"\" user=\"admin" "#) || text.contains(r#"\" user=\"admin""#), "{text}");
+        assert!(text.contains(r#"\" user=\"admin""#), "{text}");
     }
 
     #[test]

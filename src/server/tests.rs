@@ -42,7 +42,7 @@ fn config() -> Config {
 /// Starts a server, and waits until it is ready.
 async fn start(builder: Builder) -> Running {
     let running = serve(builder).await;
-    running.until("/readyz", 200).await;
+    running.becomes("/readyz", 200).await;
     running
 }
 
@@ -78,6 +78,11 @@ impl Running {
             Some(self.get(path).await).filter(|answer| answer.status == status)
         })
         .await
+    }
+
+    /// Waits for an answer with this status.
+    async fn becomes(&self, path: &str, status: u16) {
+        drop(self.until(path, status).await);
     }
 
     async fn ends(self) -> Result<(), ServeError> {
@@ -305,7 +310,7 @@ async fn asked_twice_it_ends_at_once() {
     slow.request("GET /slow", &[], "").await;
     asked.notified().await;
     server.stop.request();
-    server.until("/readyz", 503).await;
+    server.becomes("/readyz", 503).await;
     server.stop.request();
     assert!(matches!(server.ends().await, Err(ServeError::Forced)));
     // Without an answer; whether in good order or by a reset depends on what the system had still to deliver.

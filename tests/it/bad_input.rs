@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::kit::hub::framed;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{BINARY, TEXT, Ws};
-use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, Watch, http, until, within};
+use crate::kit::{Client, Message, PATIENCE, Protocol, Server, Transport, Watch, http, until, within};
 
 const GENERAL: &str = "Connection closed with an error.";
 
@@ -49,16 +49,22 @@ fn close_error(texts: &[String]) -> Option<String> {
     Some(close["error"].as_str().unwrap_or_default().to_owned())
 }
 
-/// What comes next but for news of clients of before, who may be told of as gone late.
+/// The next message that is no news of clients of before, who may be told of as gone late.
 #[track_caller]
-fn answer(ws: &mut Ws) -> String {
+fn answer(ws: &mut Ws, protocol: Protocol) -> Message {
     loop {
-        let frame = ws.recv(within(PATIENCE)).unwrap();
-        let text = String::from_utf8_lossy(&frame.payload).into_owned();
-        if !text.contains("UserDisconnected") {
-            return text;
+        let payload = ws.recv(within(PATIENCE)).unwrap().payload;
+        let other = |message: &Message| !matches!(message, Message::Invocation { .. });
+        if let Some(message) = protocol.decode(&payload).into_iter().find(other) {
+            return message;
         }
     }
+}
+
+/// The answer to the call `1` of `Echo` whose arguments cannot be bound.
+fn unbound() -> Message {
+    let error = "Failed to invoke 'Echo' due to an error on the server.".to_owned();
+    Message::Completion { id: "1".to_owned(), result: Err(error) }
 }
 
 /// Sends until the peer takes no more or has ended the connection; how many bytes it took.
@@ -77,9 +83,10 @@ fn oversized_handshake() {
         [vec![b'x'; 40_000], [vec![b' '; 40_000], b"{\"protocol\":\"json\",\"version\":1}\x1e".to_vec()].concat()]
     {
         let mut ws = Ws::open(house.server.address, "/chat");
-        drop(ws.try_send(TEXT, &bytes));
-        let (texts, _) = ws.read_out(within(PATIENCE));
+        ws.send(TEXT, &bytes);
+        let (texts, end) = ws.read_out(within(PATIENCE));
         assert_eq!(texts, ["{\"error\":\"Handshake was canceled.\"}\u{1e}"]);
+        assert_eq!(end, "close 1000");
     }
     house.stands();
 }
@@ -98,18 +105,20 @@ fn endless_handshake() {
 #[test]
 fn handshake_with_wrong_words() {
     let mut house = House::new();
-    for text in [
-        "{}\u{1e}",
-        "null\u{1e}",
-        "[]\u{1e}",
-        "\u{1e}",
-        "{\"protocol\":\"x\",\"version\":1}\u{1e}",
-        "{\"protocol\":1}\u{1e}",
+    let unreadable = "An unexpected error occurred during connection handshake.";
+    for (text, error) in [
+        ("{}\u{1e}", unreadable),
+        ("null\u{1e}", unreadable),
+        ("[]\u{1e}", unreadable),
+        ("\u{1e}", unreadable),
+        ("{\"protocol\":\"x\",\"version\":1}\u{1e}", "The protocol 'x' is not supported."),
+        ("{\"protocol\":1}\u{1e}", unreadable),
     ] {
         let mut ws = Ws::open(house.server.address, "/chat");
         ws.send(TEXT, text.as_bytes());
-        let (texts, _) = ws.read_out(within(PATIENCE));
-        assert!(texts.len() == 1 && texts[0].starts_with("{\"error\":\""), "{text:?}: {texts:?}");
+        let (texts, end) = ws.read_out(within(PATIENCE));
+        assert_eq!(texts, [format!("{{\"error\":\"{error}\"}}\u{1e}")], "{text:?}");
+        assert_eq!(end, "close 1000");
     }
     house.stands();
 }
@@ -118,14 +127,19 @@ fn handshake_with_wrong_words() {
 fn a_megabyte_of_separators() {
     let mut house = House::new();
     let mut ws = house.ws("json");
-    drop(ws.try_send(TEXT, &vec![0x1e; 1 << 20]));
+    ws.send(TEXT, &vec![0x1e; 1 << 20]);
     let (texts, end) = ws.read_out(within(PATIENCE));
-    assert_ne!(end, "quiet", "the connection goes on: {texts:?}");
-    assert!(texts.len() <= 1, "{} answers to nothing", texts.len());
+    assert_eq!(
+        texts.iter().map(|text| close_error(std::slice::from_ref(text))).collect::<Vec<_>>(),
+        [Some(GENERAL.to_owned())]
+    );
+    assert_eq!(end, "close 1000");
     // Before the handshake too.
     let mut ws = Ws::open(house.server.address, "/chat");
-    drop(ws.try_send(TEXT, &vec![0x1e; 1 << 20]));
-    assert_ne!(ws.read_out(within(PATIENCE)).1, "quiet");
+    ws.send(TEXT, &vec![0x1e; 1 << 20]);
+    let (texts, end) = ws.read_out(within(PATIENCE));
+    assert_eq!(texts, ["{\"error\":\"An unexpected error occurred during connection handshake.\"}\u{1e}"]);
+    assert_eq!(end, "close 1000");
     house.stands();
 }
 
@@ -139,8 +153,8 @@ fn deep_nesting() {
         TEXT,
         format!("{{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[{nested}]}}\u{1e}").as_bytes(),
     );
-    let first = answer(&mut ws);
-    assert!(first.contains("error"), "{first:?}");
+    let close = Message::Close { error: Some(GENERAL.to_owned()), reconnect: true };
+    assert_eq!(answer(&mut ws, Protocol::Json), close);
 
     let mut ws = house.ws("messagepack");
     // [1, {}, "1", "Echo", [[[[...nil...]]]]]
@@ -148,8 +162,7 @@ fn deep_nesting() {
     body.extend(vec![0x91; depth]);
     body.extend(b"\xc0\x90");
     ws.send(BINARY, &framed(&body));
-    let answer = answer(&mut ws);
-    assert!(answer.contains("error"), "{answer:?}");
+    assert_eq!(answer(&mut ws, Protocol::MessagePack), unbound());
     house.stands();
 }
 
@@ -162,11 +175,13 @@ fn invalid_utf8() {
 
     let mut ws = house.ws("json");
     ws.send(BINARY, b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}\x1e");
-    assert_eq!(close_error(&ws.read_out(within(PATIENCE)).0).as_deref(), Some(GENERAL));
+    let (texts, end) = ws.read_out(within(PATIENCE));
+    assert_eq!((close_error(&texts).as_deref(), end.as_str()), (Some(GENERAL), "close 1000"));
 
     let mut ws = house.ws("messagepack");
     ws.send(BINARY, &framed(b"\x96\x01\x80\xa11\xa4Echo\x91\xa2\xff\xfe\x90"));
-    answer(&mut ws); // of whatever kind
+    let replaced = Message::Completion { id: "1".to_owned(), result: Ok(json!("\u{fffd}\u{fffd}")) };
+    assert_eq!(answer(&mut ws, Protocol::MessagePack), replaced);
     house.stands();
 }
 
@@ -210,13 +225,13 @@ fn wrong_lengths() {
         let mut ws = house.ws("messagepack");
         ws.send(BINARY, bytes);
         let (texts, end) = ws.read_out(within(PATIENCE));
-        assert_ne!(end, "quiet", "{bytes:02x?}: {texts:?}");
+        assert!(texts.last().is_some_and(|close| close.contains(GENERAL)), "{bytes:02x?}: {texts:?}");
+        assert_eq!(end, "close 1000", "{bytes:02x?}");
     }
     // A message that ends where its arguments should be is a call that cannot be bound.
     let mut ws = house.ws("messagepack");
     ws.send(BINARY, b"\x0a\x96\x01\x80\xa11\xa4Echo");
-    let answer = answer(&mut ws);
-    assert!(answer.contains("Failed to invoke 'Echo'"), "{answer:?}");
+    assert_eq!(answer(&mut ws, Protocol::MessagePack), unbound());
     house.stands();
 }
 
@@ -366,17 +381,21 @@ fn thousands_of_parked_polls() {
 #[test]
 fn requests_that_are_none() {
     let mut house = House::new();
-    let wrong: [&[u8]; 5] = [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET\r\n\r\n",
-        b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\n",
-        b"GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    ];
-    for bytes in wrong {
+    for (bytes, status) in [
+        (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], 400),
+        (b"GET\r\n\r\n", 400),
+        (b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        // Nobody asks for this body.
+        (b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\n", 200),
+        (
+            b"GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            400,
+        ),
+    ] {
         let mut stream = Stream::connect(house.server.address);
         stream.write(bytes);
-        drop(http::head(&mut stream, within(Duration::from_millis(500))));
+        let answer = http::respond(&mut stream, within(PATIENCE)).unwrap();
+        assert_eq!(answer.status, status, "{}", String::from_utf8_lossy(bytes));
     }
     house.stands();
 }

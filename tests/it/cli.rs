@@ -17,7 +17,9 @@ struct Ran {
 /// An empty directory of its own for each test.
 fn directory(test: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{test}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
+    if path.exists() {
+        std::fs::remove_dir_all(&path).unwrap();
+    }
     std::fs::create_dir_all(&path).unwrap();
     path
 }

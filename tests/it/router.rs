@@ -8,7 +8,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::routing::get;
-use futures_util::{SinkExt as _, StreamExt as _};
 use hubplane::auth::{FromExtension, Principal};
 use hubplane::config::{Authorize, BackplaneConfig, Config};
 use hubplane::hub::{Caller, HubContext, HubRoute, Methods};
@@ -18,8 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
 use testkit::http::Response;
 use testkit::nonblocking::{Connection, TIMEOUT, ask, until};
@@ -75,31 +72,34 @@ impl App {
 }
 
 /// A client on a WebSocket over any stream.
-pub(crate) struct Socket<S>(WebSocketStream<S>);
+pub(crate) struct Socket<S>(Connection<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Connects and performs the handshake.
     pub(crate) async fn open(stream: S, path: &str) -> Self {
-        let (socket, _) = tokio_tungstenite::client_async(format!("ws://app{path}"), stream).await.unwrap();
-        let mut socket = Self(socket);
+        let mut socket = Self(Connection::over(stream));
+        let answer = socket.0.upgrade(path).await;
+        assert_eq!((answer.status, answer.header("sec-websocket-accept")), (101, Some(ws::ACCEPT)));
         socket.say(HANDSHAKE).await;
         assert_eq!(socket.next().await.as_deref(), Some("{}\u{1e}"));
         socket
     }
 
     async fn say(&mut self, text: &str) {
-        self.0.send(Message::text(text)).await.unwrap();
+        self.0.send(ws::TEXT, text.as_bytes()).await;
     }
 
     /// The next message; None when the server has closed the WebSocket with code 1000.
     pub(crate) async fn next(&mut self) -> Option<String> {
-        match timeout(TIMEOUT, self.0.next()).await.expect("a message") {
-            Some(Ok(Message::Text(text))) => Some(text.to_string()),
-            Some(Ok(Message::Close(Some(frame)))) => {
-                assert_eq!(u16::from(frame.code), 1000);
+        let frame = self.0.frame().await;
+        match frame.opcode {
+            ws::TEXT => Some(String::from_utf8(frame.payload).unwrap()),
+            ws::CLOSE => {
+                assert_eq!(ws::close_text(&frame.payload), "close 1000");
+                self.0.send(ws::CLOSE, &frame.payload).await;
                 None
             }
-            other => panic!("neither text nor close: {other:?}"),
+            other => panic!("neither text nor close: {other}"),
         }
     }
 
@@ -127,7 +127,7 @@ async fn every_transport_works_under_a_path_of_the_application() {
 
     let mut socket = Socket::open(app.connect().await, "/realtime/Chat").await;
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
-    let peer = socket.0.get_ref().local_addr().unwrap();
+    let peer = socket.0.socket.local_addr().unwrap();
     assert_eq!(socket.call("Address", "[]").await, result(&format!("\"{peer}\"")));
 
     let call =
@@ -294,7 +294,7 @@ async fn the_handle_stops_it_gracefully_within_axum() {
         })
         .await
     };
-    ready(200).await;
+    assert_eq!(ready(200).await.text(), r#"{"ready":true}"#);
     let mut socket = Socket::open(app.connect().await, "/realtime/Chat").await;
 
     app.stop.notify_one();
@@ -335,8 +335,8 @@ async fn a_server_that_is_dropped_closes_its_connections_and_leaves_no_task() {
     // Without connect info the address of the peer is unknown.
     assert_eq!(socket.call("Address", "[]").await, result("null"));
     serving.abort();
-    let _ = serving.await;
-    // The handle keeps the server alive.
+    assert!(serving.await.unwrap_err().is_cancelled());
+    // The handle still holds it.
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
     drop(handle);
     assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));

@@ -21,13 +21,7 @@ fn setup() -> Setup {
 /// The answer to a request for a WebSocket that is not to be had.
 fn refused(address: SocketAddr, target: &str) -> Response {
     let mut stream = Stream::connect(address);
-    let headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    stream.write(&http::request(&format!("GET {target}"), &headers, b""));
+    stream.write(&http::request(&format!("GET {target}"), &ws::UPGRADE, b""));
     http::respond(&mut stream, within(PATIENCE)).unwrap()
 }
 

@@ -77,7 +77,7 @@ async fn a_waiting_poll_gets_close() {
     let mut poll = server.connect().await;
     poll.request(&format!("GET {path}"), &[], "").await;
     // The server has seen the poll when it serves what came after it on the same thread; a health page will do.
-    server.until("/healthz", 200).await;
+    assert_eq!(server.get("/healthz").await.status, 200);
 
     server.stop.request();
     let answer = poll.response().await;

@@ -43,7 +43,7 @@ async fn the_body_ends_with_the_connection_and_the_id_is_unknown_then() {
     let token = server.negotiate().await;
     let mut stream = open(&server, &token).await;
     server.came().await;
-    server.ask("POST", &format!("/echo?id={token}"), "bye").await;
+    server.post(&format!("/echo?id={token}"), "bye").await;
     assert_eq!(stream.chunk().await, "");
     assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "x").await.status, 404);
     server.gone().await;

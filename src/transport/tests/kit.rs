@@ -108,6 +108,11 @@ impl Server {
         testkit::nonblocking::ask(self.address, &format!("{method} {target}"), &[], body).await
     }
 
+    /// A POST that is taken.
+    pub(super) async fn post(&self, target: &str, body: &str) {
+        assert_eq!(self.ask("POST", target, body).await.short(), (200, Some("text/plain"), ""));
+    }
+
     pub(super) async fn negotiate(&self) -> String {
         let answer = self.ask("POST", "/echo/negotiate?negotiateVersion=1", "").await;
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();

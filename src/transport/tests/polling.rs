@@ -33,7 +33,7 @@ async fn a_waiting_poll_gets_what_comes() {
     let target = format!("/echo?id={token}");
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
-    server.ask("POST", &target, "hello").await;
+    server.post(&target, "hello").await;
     assert_eq!(poll.response().await.short(), (200, BINARY, "hello"));
 }
 
@@ -63,7 +63,7 @@ async fn a_new_poll_ends_the_old_one_with_204() {
         answer = new.response() => answer,
     };
     assert_eq!(first.short(), (204, TEXT, ""));
-    server.ask("POST", &target, "x").await;
+    server.post(&target, "x").await;
     assert_eq!(old.response().await.short(), (200, BINARY, "x"));
 }
 
@@ -73,12 +73,12 @@ async fn what_is_left_at_the_end_is_handed_over_before_204_and_404() {
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
     server.came().await;
-    server.ask("POST", &target, "last").await;
+    server.post(&target, "last").await;
     // The echo has sent it when it takes the next piece; then it ends.
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
     assert_eq!(poll.response().await.short(), (200, BINARY, "last"));
-    server.ask("POST", &target, "bye").await;
+    server.post(&target, "bye").await;
     server.gone().await;
     assert_eq!(server.ask("GET", &target, "").await.short(), (204, TEXT, ""));
     assert_eq!(server.ask("GET", &target, "").await.short(), (404, TEXT, "No Connection with that ID"));
@@ -106,11 +106,11 @@ async fn a_poll_that_is_given_up_loses_nothing() {
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
     drop(poll);
-    server.ask("POST", &target, "kept").await;
+    server.post(&target, "kept").await;
     // Whether the server has noticed or not: the answer to a dead socket is the only one that may be lost.
     let mut seen = String::new();
     while seen.is_empty() {
-        server.ask("POST", &target, "kept").await;
+        server.post(&target, "kept").await;
         seen = server.ask("GET", &target, "").await.text();
     }
     assert!(seen.starts_with("kept"));

@@ -275,8 +275,8 @@ impl Client {
     pub fn leave(mut self) {
         match &mut self.wire {
             Wire::Ws(ws) => {
-                drop(ws.try_send(ws::CLOSE, &1000u16.to_be_bytes()));
-                ws.read_out(within(PATIENCE));
+                ws.send(ws::CLOSE, &1000u16.to_be_bytes());
+                assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
             }
             Wire::Sse { .. } => {}
             Wire::Polls(_) => {

@@ -7,6 +7,7 @@ use crate::stream::{Stop, Stream};
 use crate::{PATIENCE, within};
 
 /// A response; one of which only the head was read has no body.
+#[must_use = "a test says which answer it expects"]
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.

@@ -1,10 +1,10 @@
-//! A TCP connection on tokio, for tests that run on one runtime with the server they ask: HTTP and WebSockets as in [`crate::http`] and
-//! [`crate::ws`].
+//! A connection on tokio, for tests that run on one runtime with the server they ask: HTTP and WebSockets as in [`crate::http`] and
+//! [`crate::ws`], over TCP or any other stream.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,9 +17,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection; what has come is kept until it is taken.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Connection<S = TcpStream> {
     /// For what is done to the socket itself.
-    pub socket: TcpStream,
+    pub socket: S,
     held: Vec<u8>,
 }
 
@@ -28,6 +28,13 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
+        Self::over(socket)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection over a stream that is open already.
+    pub fn over(socket: S) -> Self {
         Self { socket, held: Vec::new() }
     }
 

@@ -107,6 +107,7 @@ impl Redis {
     }
 
     /// A command, and the first line of its answer.
+    #[must_use = "a test says which answer it expects"]
     pub fn command(&self, words: &[&str]) -> String {
         self.command_bytes(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
     }

@@ -108,8 +108,8 @@ impl Ws {
         self.stream.expect_unread();
     }
 
-    /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`,
-    /// `quiet`).
+    /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
+    #[must_use = "a test says how it expects a connection to end"]
     pub fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {

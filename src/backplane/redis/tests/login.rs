@@ -104,7 +104,7 @@ async fn a_user_without_any_channel_is_down_and_told_once() {
     tokio::time::timeout(PATIENCE, node.backplane.subscribe(vec![super::kit::topic(Channel::All)])).await.unwrap();
     if *link.borrow() == LinkState::Up {
         // It was up before anything was wanted; a new connection asks for everything at first.
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]), ":2", "both of its connections");
         tokio::time::timeout(PATIENCE, link.wait_for(|state| *state == LinkState::Down)).await.unwrap().unwrap();
     }
     let failures = || log.lines().iter().filter(|line| line.contains("Connection to Redis failed")).count();
@@ -131,5 +131,5 @@ async fn unix_socket_and_several_endpoints() {
     }
     let text = format!("127.0.0.1:1,127.0.0.1:{},defaultDatabase=2,name=me", redis.port());
     works(Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await).await;
-    let _ = std::fs::remove_file(path);
+    std::fs::remove_file(path).unwrap();
 }

@@ -147,7 +147,7 @@ async fn client_kill_of_the_subscription_connections() {
     testkit::needs!("redis-server");
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
-        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":2");
     })
     .await;
 }
@@ -157,7 +157,7 @@ async fn client_kill_of_the_command_connections() {
     testkit::needs!("redis-server");
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]), ":2");
     })
     .await;
 }
