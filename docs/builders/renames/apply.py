@@ -284,6 +284,9 @@ TICKS = re.compile(r"`[^`\n]+`")
 
 
 def replace_ticked(comment, old, new):
+    if old[:1].islower() or old[:1] == "_":
+        # A lower-case word in code may be a configuration key or a name on the wire: only one that stands alone.
+        return re.sub(r"`" + re.escape(old) + r"(\(\))?`", lambda match: f"`{new}{match.group(1) or ''}`", comment)
     pattern = re.compile(r"(?<![A-Za-z_0-9])" + re.escape(old) + r"(?![A-Za-z_0-9])")
     return TICKS.sub(lambda match: pattern.sub(new, match.group()), comment)
 
@@ -378,10 +381,10 @@ def method_edits(file, old, new, owner, receivers, static=False):
     edits = {}
     for token in file.tokens():
         if token.kind == "comment" and old in token.text:
-            names = [owner, "Self"] if owner else []
+            names = [owner, "Self"] if owner else [r"[A-Z]\w*"]
             changed = token.text
             for name in names:
-                changed = re.sub(rf"\b{name}::{old}\b", f"{name}::{new}", changed)
+                changed = re.sub(rf"\b({name})::{old}\b", rf"\1::{new}", changed)
             if changed != token.text:
                 edits[token] = changed
         if token.kind != "ident" or token.text != old or token.prev is None:
@@ -461,7 +464,16 @@ def function_edits(file, old, new):
     def is_variable(token):
         return any(place < order[token] for place in begins.get(token.func, ()))
 
-    return word_edits(file, old, new, wanted, variable=False)
+    edits = word_edits(file, old, new, wanted, variable=False, ticked=False)
+    defined = any(token in edits and token.prev is not None and token.prev.text == "fn" for token in file.tokens())
+    for token in file.tokens():
+        if token.kind == "comment" and old in token.text:
+            text = re.sub(rf"\[`{re.escape(old)}`\]", f"[`{new}`]", token.text) if defined else token.text
+            if module:
+                text = re.sub(rf"\b{module}::{re.escape(old)}\b", f"{module}::{new}", text)
+            if text != token.text:
+                edits[token] = text
+    return edits
 
 
 def in_pattern(token):
@@ -922,6 +934,18 @@ class Run:
                     above = known.get(other.module()[:-1], {})
                     edits = module_edits(other, before[:-1], before[-1], after[-1], above)
                     count += self.edit(other, edits, before[-1], after[-1], "file")
+        # Module paths in strings and texts: log targets, names of tests that a process is started for.
+        if before and before[0] == "crate" and before[-1] != after[-1]:
+            old_path, new_path = "::".join(before[1:]), "::".join((*before[1:-1], after[-1]))
+            prefix = r"(?<![\w:])(hubplane::)" if len(before) == 2 else r"(?<![\w:])((?:hubplane::)?)"
+            pattern = re.compile(prefix + re.escape(old_path) + r"(?!\w)")
+            for other in self.files:
+                if other.rust and "::" in other.text:
+                    edits = {token: pattern.sub(lambda match: match.group(1) + new_path, token.text)
+                             for token in other.tokens() if token.kind == "str" and pattern.search(token.text)}
+                    other.rebuilt(edits)
+                elif not other.rust and not other.path.startswith(("docs/reference", "tests/probes", "CHANGELOG")):
+                    other.text = pattern.sub(lambda match: match.group(1) + new_path, other.text)
         # Names of files in texts.
         short_old, short_new = old.split("src/")[-1], new.split("src/")[-1]
         for other in self.files:
