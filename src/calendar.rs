@@ -1,7 +1,7 @@
 //! Floor 0: dates of the Gregorian calendar from days since 1970.
 
 /// Year, month and day of a day counted from 1970, which may be before it.
-pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_date(days: i64) -> (i64, i64, i64) {
     // Years begin in March here, so that the leap day is the last of its year; an era is 400 of them.
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -29,7 +29,7 @@ mod tests {
             (-719_162, (1, 1, 1)),
             (2_932_896, (9999, 12, 31)),
         ] {
-            assert_eq!(civil(days), date, "{days}");
+            assert_eq!(civil_date(days), date, "{days}");
         }
     }
 }

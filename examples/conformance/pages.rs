@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
-use hubplane::auth::{Wish, mint};
+use hubplane::auth::{TokenRequest, mint};
 use hubplane::config::AuthConfig;
 use hubplane::config::{Algorithm, KeyConfig, KeyMaterial};
 use hubplane::hub::HubContext;
@@ -117,7 +117,7 @@ pub(crate) fn cookies(uri: &Uri, headers: &mut HeaderMap) {
 }
 
 fn token(auth: &AuthConfig, user: &str, life: Duration) -> String {
-    let wish = Wish { user: user.to_owned(), life, ..Wish::default() };
+    let wish = TokenRequest { user: user.to_owned(), lifetime: life, ..TokenRequest::default() };
     mint(auth, &wish, SystemTime::now()).unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::text;
-use crate::auth::Keyring;
+use crate::auth::JwksCache;
 use crate::backplane::LinkState;
 use crate::phase::{Phase, PhaseWatch};
 
@@ -26,7 +26,7 @@ pub(super) fn alive() -> Response {
 pub(crate) struct Readiness {
     phase: PhaseWatch,
     link: watch::Receiver<LinkState>,
-    keys: Option<Arc<Keyring>>,
+    keys: Option<Arc<JwksCache>>,
 }
 
 impl Readiness {
@@ -37,7 +37,7 @@ impl Readiness {
 
     /// And by whether published keys have come.
     #[must_use]
-    pub(crate) fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
+    pub(crate) fn with_keys(mut self, keys: Option<Arc<JwksCache>>) -> Self {
         self.keys = keys;
         self
     }

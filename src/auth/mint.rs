@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use crate::config::auth::{AuthConfig, KeyMaterial, algorithm_name};
 
 /// Claims that are set here, whatever is asked for.
-const OWN: [&str; 3] = ["exp", "iat", "nbf"];
+const RESERVED_CLAIMS: [&str; 3] = ["exp", "iat", "nbf"];
 
 /// What a development token says.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct TokenRequest {
     /// The user's id.
     pub user: String,
     /// Their roles.
@@ -23,12 +23,12 @@ pub struct Wish {
     /// More claims; one that is named twice is a list.
     pub claims: Vec<(String, String)>,
     /// How long it counts.
-    pub life: Duration,
+    pub lifetime: Duration,
 }
 
 /// A token that a server with this configuration takes, signed with its first symmetric key, for its first issuer and
 /// audience. The error says what is missing.
-pub fn mint(config: &AuthConfig, wish: &Wish, now: SystemTime) -> Result<String, String> {
+pub fn mint(config: &AuthConfig, request: &TokenRequest, now: SystemTime) -> Result<String, String> {
     let key = config.keys.iter().find_map(|key| match &key.material {
         KeyMaterial::Secret(secret) => Some((key.algorithm, secret)),
         KeyMaterial::Pem(_) => None,
@@ -38,20 +38,20 @@ pub fn mint(config: &AuthConfig, wish: &Wish, now: SystemTime) -> Result<String,
                     keys = [{ algorithm = \"HS256\", secret = \"...\" }]"
             .to_owned());
     };
-    if let Some((own, _)) = wish.claims.iter().find(|(name, _)| OWN.contains(&name.as_str())) {
+    if let Some((own, _)) = request.claims.iter().find(|(name, _)| RESERVED_CLAIMS.contains(&name.as_str())) {
         return Err(format!("the claim {own} is set by the command itself (--expires)"));
     }
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut claims = Map::new();
-    claims.insert(config.user_id_claim.clone().unwrap_or_else(|| "sub".to_owned()), json!(wish.user));
+    claims.insert(config.user_id_claim.clone().unwrap_or_else(|| "sub".to_owned()), json!(request.user));
     let first = |list: &[String]| list.first().cloned();
     for (name, value) in [("iss", first(&config.issuer)), ("aud", first(&config.audience))] {
         if let Some(value) = value {
             claims.insert(name.to_owned(), json!(value));
         }
     }
-    let roles = wish.roles.iter().map(|role| ("role", role));
-    for (name, value) in roles.chain(wish.claims.iter().map(|(name, value)| (name.as_str(), value))) {
+    let roles = request.roles.iter().map(|role| ("role", role));
+    for (name, value) in roles.chain(request.claims.iter().map(|(name, value)| (name.as_str(), value))) {
         match claims.get_mut(name) {
             None => drop(claims.insert(name.to_owned(), json!(value))),
             Some(Value::Array(values)) => values.push(json!(value)),
@@ -60,12 +60,12 @@ pub fn mint(config: &AuthConfig, wish: &Wish, now: SystemTime) -> Result<String,
     }
     claims.insert("iat".to_owned(), json!(now.as_secs()));
     claims.insert("nbf".to_owned(), json!(now.as_secs()));
-    claims.insert("exp".to_owned(), json!(now.saturating_add(wish.life).as_secs()));
-    Ok(signed(algorithm, secret.as_bytes(), &claims))
+    claims.insert("exp".to_owned(), json!(now.saturating_add(request.lifetime).as_secs()));
+    Ok(sign(algorithm, secret.as_bytes(), &claims))
 }
 
 /// A token of an HS algorithm.
-fn signed(algorithm: Algorithm, secret: &[u8], claims: &Map<String, Value>) -> String {
+fn sign(algorithm: Algorithm, secret: &[u8], claims: &Map<String, Value>) -> String {
     let digest = match algorithm {
         Algorithm::HS384 => hmac::HMAC_SHA384,
         Algorithm::HS512 => hmac::HMAC_SHA512,

@@ -2,20 +2,20 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | this one | [`Tokens`]: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
+//! | this one | [`TokenValidator`]: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
 //! | `principal` | [`Principal`]: user, roles, claims |
-//! | `keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
-//! | `keyring` | the keys that somebody else publishes, as they are now |
-//! | `refused` | why a token does not count, in the words of ASP.NET Core |
+//! | `verification_keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
+//! | `jwks_cache` | the keys that somebody else publishes, as they are now |
+//! | `auth_error` | why a token does not count, in the words of ASP.NET Core |
 //! | `policy` | `authorize` and `allowed_groups` |
 //! | `mint` | development tokens |
 
-pub(crate) mod keyring;
-pub(crate) mod keys;
+pub(crate) mod auth_error;
+pub(crate) mod jwks_cache;
 pub(crate) mod mint;
 pub(crate) mod policy;
 pub(crate) mod principal;
-pub(crate) mod refused;
+pub(crate) mod verification_keys;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use serde_json::{Map, Value};
 
 use crate::config::auth::AuthConfig;
 
-pub(crate) use keyring::Keyring;
-pub(crate) use keys::KeySet;
-pub use mint::{Wish, mint};
+pub use auth_error::AuthError;
+pub(crate) use jwks_cache::JwksCache;
+pub use mint::{TokenRequest, mint};
 pub use principal::Principal;
-pub use refused::Refused;
+pub(crate) use verification_keys::KeySet;
 
 /// Tells who sends a request. Asked for every request of a connection: its negotiate, each poll, each POST.
 ///
@@ -44,7 +44,7 @@ pub trait Authenticate: Send + Sync + 'static {
     ///
     /// The request comes without its body: URI, headers, and the extensions that middleware in front has added.
     /// [`token_of`] finds its token.
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>>;
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>>;
 }
 
 /// Reads the user of a request from an extension of type `Arc<Principal>`, which middleware of the host has added.
@@ -78,7 +78,7 @@ pub trait Authenticate: Send + Sync + 'static {
 pub struct FromExtension;
 
 impl Authenticate for FromExtension {
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>> {
         Box::pin(std::future::ready(Ok(request.extensions.get().cloned())))
     }
 }
@@ -104,26 +104,26 @@ pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Checks JSON Web Tokens by the rules of `[auth]`.
-pub struct Tokens {
+pub struct TokenValidator {
     keys: KeySet,
     /// The keys at `jwks_url`.
-    published: Option<Arc<Keyring>>,
+    published: Option<Arc<JwksCache>>,
     issuer: Vec<String>,
     audience: Vec<String>,
     clock_skew: Duration,
     user_id_claim: Option<String>,
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for TokenValidator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("TokenValidator").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
-impl Tokens {
+impl TokenValidator {
     /// The rules of a configuration; `published` is where the keys of its `jwks_url` will be. The error names a key
     /// that cannot be used, and holds nothing of it.
-    pub fn new(config: &AuthConfig, published: Option<Arc<Keyring>>) -> Result<Self, String> {
+    pub fn new(config: &AuthConfig, published: Option<Arc<JwksCache>>) -> Result<Self, String> {
         Ok(Self {
             keys: KeySet::configured(&config.keys)?,
             published,
@@ -135,12 +135,12 @@ impl Tokens {
     }
 
     /// Where published keys come from.
-    pub fn published(&self) -> Option<&Arc<Keyring>> {
+    pub fn published(&self) -> Option<&Arc<JwksCache>> {
         self.published.as_ref()
     }
 
     /// Who a token says its bearer is, if it counts at `now`.
-    pub fn check(&self, token: &str, now: SystemTime) -> Result<Principal, Refused> {
+    pub fn check(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let claims = self.verified(token)?;
         self.check_times(&claims, now)?;
         self.check_audience(&claims)?;
@@ -149,61 +149,63 @@ impl Tokens {
     }
 
     /// The claims of a token whose signature is right.
-    fn verified(&self, token: &str) -> Result<Map<String, Value>, Refused> {
-        let token = keys::Token::read(token)?;
+    fn verified(&self, token: &str) -> Result<Map<String, Value>, AuthError> {
+        let token = verification_keys::UnverifiedToken::parse(token)?;
         let published = self.published.as_ref().map(|ring| ring.current());
         let sets = [Some(&self.keys), published.as_ref().and_then(|set| set.as_deref())];
         let mut named = false;
-        for key in sets.into_iter().flatten().flat_map(|set| set.fitting(&token)) {
+        for key in sets.into_iter().flatten().flat_map(|set| set.candidates(&token)) {
             if key.verifies(&token) {
                 return token.claims();
             }
             named |= key.is_named_by(&token);
         }
         Err(match published {
-            Some(None) => Refused::KeysMissing,
-            _ if named || !token.is_signed() => Refused::Signature,
-            _ => Refused::KeyNotFound,
+            Some(None) => AuthError::KeysMissing,
+            _ if named || !token.is_signed() => AuthError::Signature,
+            _ => AuthError::KeyNotFound,
         })
     }
 
-    fn check_times(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<(), Refused> {
+    fn check_times(&self, claims: &Map<String, Value>, now: SystemTime) -> Result<(), AuthError> {
         let seconds = |name: &str| match claims.get(name) {
             None => Ok(None),
-            Some(value) => principal::seconds(value).map(Some).ok_or(Refused::Malformed),
+            Some(value) => principal::numeric_date(value).map(Some).ok_or(AuthError::Malformed),
         };
         let (expires, not_before) = (seconds("exp")?, seconds("nbf")?);
         // As the reference: a token that never expires is refused.
-        let expires = expires.ok_or(Refused::NoExpiration)?;
+        let expires = expires.ok_or(AuthError::NoExpiration)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (earliest, latest) = (now.saturating_sub(self.clock_skew), now.saturating_add(self.clock_skew));
         match not_before {
-            Some(not_before) if not_before > expires => return Err(Refused::Lifetime { not_before, expires }),
-            Some(not_before) if Duration::from_secs(not_before) > latest => return Err(Refused::NotBefore(not_before)),
+            Some(not_before) if not_before > expires => return Err(AuthError::Lifetime { not_before, expires }),
+            Some(not_before) if Duration::from_secs(not_before) > latest => {
+                return Err(AuthError::NotBefore(not_before));
+            }
             _ => {}
         }
-        if Duration::from_secs(expires) < earliest { Err(Refused::Expired(expires)) } else { Ok(()) }
+        if Duration::from_secs(expires) < earliest { Err(AuthError::Expired(expires)) } else { Ok(()) }
     }
 
-    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), AuthError> {
         if self.audience.is_empty() {
             return Ok(());
         }
-        let given: Vec<String> = principal::texts(claims.get("aud")).collect();
+        let given: Vec<String> = principal::claim_texts(claims.get("aud")).collect();
         if given.iter().any(|audience| self.audience.contains(audience)) {
             return Ok(());
         }
-        Err(Refused::Audience(given.join(", ")))
+        Err(AuthError::Audience(given.join(", ")))
     }
 
-    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), Refused> {
+    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), AuthError> {
         if self.issuer.is_empty() {
             return Ok(());
         }
         match claims.get("iss") {
             Some(Value::String(issuer)) if self.issuer.contains(issuer) => Ok(()),
-            Some(Value::String(issuer)) => Err(Refused::Issuer(issuer.clone())),
-            _ => Err(Refused::Issuer(String::new())),
+            Some(Value::String(issuer)) => Err(AuthError::Issuer(issuer.clone())),
+            _ => Err(AuthError::Issuer(String::new())),
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
 
 /// What the placeholders of a pattern stand for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names<'a> {
+pub(crate) struct PatternContext<'a> {
     /// The caller's connection.
     pub connection: &'a str,
     /// The caller's user; a pattern that names it fits no group of an anonymous caller.
@@ -23,18 +23,18 @@ pub(crate) struct Names<'a> {
 }
 
 /// Whether a group is among those that patterns allow.
-pub(crate) fn allows(patterns: &[GroupPattern], names: Names<'_>, group: &str) -> bool {
-    patterns.iter().any(|pattern| fits(pattern, names, group).unwrap_or(false))
+pub(crate) fn allows(patterns: &[GroupPattern], context: PatternContext<'_>, group: &str) -> bool {
+    patterns.iter().any(|pattern| matches_pattern(pattern, context, group).unwrap_or(false))
 }
 
-fn fits(pattern: &GroupPattern, names: Names<'_>, group: &str) -> Option<bool> {
+fn matches_pattern(pattern: &GroupPattern, context: PatternContext<'_>, group: &str) -> Option<bool> {
     let mut rest = group;
     for part in &pattern.name.0 {
         let text = match part {
             Part::Text(text) => text.as_str(),
-            Part::Placeholder(Placeholder::UserId) => names.user?,
-            Part::Placeholder(Placeholder::ConnectionId) => names.connection,
-            Part::Placeholder(Placeholder::Hub) => names.hub,
+            Part::Placeholder(Placeholder::UserId) => context.user?,
+            Part::Placeholder(Placeholder::ConnectionId) => context.connection,
+            Part::Placeholder(Placeholder::Hub) => context.hub,
             Part::Placeholder(_) => return None,
         };
         rest = rest.strip_prefix(text)?;
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_rule_must_hold() {
+    fn every_part_of_a_rule_must_hold() {
         let ann =
             principal(json!({ "sub": "ann", "roles": ["editor", "admin"], "tier": "gold", "level": 7, "beta": true,
             "http://schemas.microsoft.com/ws/2008/06/identity/claims/role": "owner" }));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_fit_patterns() {
+    fn groups_match_patterns() {
         let pattern = |parts: Vec<Part>, open| GroupPattern { name: Template(parts), open };
         let user = || Part::Placeholder(Placeholder::UserId);
         let text = |text: &str| Part::Text(text.to_owned());
@@ -86,7 +86,7 @@ mod tests {
             pattern(vec![text("room-")], true),
             pattern(vec![text("lobby")], false),
         ];
-        let names = |user| Names { connection: "c", user, hub: "chat" };
+        let context = |user| PatternContext { connection: "c", user, hub: "chat" };
         for (who, group, allowed) in [
             (Some("ann"), "user:ann", true),
             (Some("ann"), "user:anna", false),
@@ -101,9 +101,9 @@ mod tests {
             (None, "lobby2", false),
             (None, "", false),
         ] {
-            assert_eq!(allows(&patterns, names(who), group), allowed, "{who:?} {group}");
+            assert_eq!(allows(&patterns, context(who), group), allowed, "{who:?} {group}");
         }
-        assert!(!allows(&[], names(None), "x"), "an empty list allows none");
-        assert!(allows(&[pattern(vec![], true)], names(None), "anything"));
+        assert!(!allows(&[], context(None), "x"), "an empty list allows none");
+        assert!(allows(&[pattern(vec![], true)], context(None), "anything"));
     }
 }

@@ -10,16 +10,16 @@ use crate::ids::UserId;
 /// What .NET calls `ClaimTypes.NameIdentifier`.
 const NAME_IDENTIFIER: &str = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier";
 /// What .NET calls `ClaimTypes.Role`.
-const ROLE: &str = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role";
+const DOTNET_ROLE_CLAIM: &str = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role";
 
 /// The claims that hold the user's id, the first that is there counts: the reference maps the short names to the long
 /// one (docs/builders/signalr-protocol.md#5).
-const USER_ID: [&str; 3] = [NAME_IDENTIFIER, "sub", "nameid"];
+const USER_ID_CLAIMS: [&str; 3] = [NAME_IDENTIFIER, "sub", "nameid"];
 /// The claims that hold roles; all count.
-const ROLES: [&str; 3] = ["role", "roles", ROLE];
+const ROLE_CLAIMS: [&str; 3] = ["role", "roles", DOTNET_ROLE_CLAIM];
 
 /// The last second a .NET DateTime holds; what is later never comes.
-const LAST: u64 = 253_402_300_799;
+const MAX_DOTNET_SECONDS: u64 = 253_402_300_799;
 
 /// Somebody who has proved who they are.
 #[derive(Clone, Default, PartialEq)]
@@ -49,19 +49,19 @@ impl Principal {
 
     /// From the claims of a token. `user_id_claim` None is the reference's.
     pub(super) fn from_claims(claims: Map<String, Value>, user_id_claim: Option<&str>) -> Self {
-        let first = |name: &str| texts(claims.get(name)).find(|text| !text.is_empty());
+        let first = |name: &str| claim_texts(claims.get(name)).find(|text| !text.is_empty());
         let user = match user_id_claim {
             Some(name) => first(name),
-            None => USER_ID.into_iter().find_map(first),
+            None => USER_ID_CLAIMS.into_iter().find_map(first),
         };
-        let roles = ROLES.into_iter().flat_map(|name| texts(claims.get(name))).collect();
-        let expires = claims.get("exp").and_then(seconds).map(|at| UNIX_EPOCH + Duration::from_secs(at));
+        let roles = ROLE_CLAIMS.into_iter().flat_map(|name| claim_texts(claims.get(name))).collect();
+        let expires = claims.get("exp").and_then(numeric_date).map(|at| UNIX_EPOCH + Duration::from_secs(at));
         Self { user: user.map(UserId::from), roles, claims, expires }
     }
 
     /// The values of a claim as text; none where it is not there.
     pub fn claim(&self, name: &str) -> impl Iterator<Item = String> {
-        texts(self.claims.get(name))
+        claim_texts(self.claims.get(name))
     }
 
     /// Whether they have a role; letter case counts.
@@ -71,7 +71,7 @@ impl Principal {
 }
 
 /// A claim's values as text: a list's items are several values, numbers and booleans stand as written, objects as JSON.
-pub(super) fn texts(value: Option<&Value>) -> impl Iterator<Item = String> {
+pub(super) fn claim_texts(value: Option<&Value>) -> impl Iterator<Item = String> {
     let items = match value {
         None | Some(Value::Null) => &[],
         Some(Value::Array(items)) => items.as_slice(),
@@ -84,11 +84,11 @@ pub(super) fn texts(value: Option<&Value>) -> impl Iterator<Item = String> {
 }
 
 /// A NumericDate (RFC 7519, section 2) in whole seconds since 1970; None for what is none.
-pub(super) fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn numeric_date(value: &Value) -> Option<u64> {
     let Value::Number(number) = value else { return None };
     if let Some(whole) = number.as_u64() {
-        return Some(whole.min(LAST));
+        return Some(whole.min(MAX_DOTNET_SECONDS));
     }
     let float = number.as_f64().filter(|float| float.is_finite() && *float >= 0.0)?;
-    Some((float as u64).min(LAST))
+    Some((float as u64).min(MAX_DOTNET_SECONDS))
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::json;
 
-use super::mint::{Wish, mint};
+use super::mint::{TokenRequest, mint};
 use super::*;
 use crate::config::auth::{ALGORITHMS, Algorithm, KeyConfig, KeyMaterial};
 
@@ -51,8 +51,8 @@ fn key(algorithm: Algorithm) -> KeyConfig {
     KeyConfig { algorithm, material }
 }
 
-fn checker(keys: Vec<KeyConfig>) -> Tokens {
-    Tokens::new(&AuthConfig { keys, ..AuthConfig::default() }, None).unwrap()
+fn checker(keys: Vec<KeyConfig>) -> TokenValidator {
+    TokenValidator::new(&AuthConfig { keys, ..AuthConfig::default() }, None).unwrap()
 }
 
 /// Signs with HS256 whatever header and claims are.
@@ -69,7 +69,7 @@ fn hs256(claims: &Value) -> String {
 // === signatures ===
 
 #[test]
-fn every_algorithm_is_taken_with_its_own_key_and_with_no_other() {
+fn each_algorithm_verifies_only_with_its_own_key() {
     let (_, plain, _) = tokens();
     assert_eq!(plain.len(), ALGORITHMS.len());
     for (name, algorithm) in ALGORITHMS {
@@ -78,7 +78,7 @@ fn every_algorithm_is_taken_with_its_own_key_and_with_no_other() {
             let checked = checker.check(token, at(NOW));
             match of == name {
                 true => assert_eq!(checked.unwrap().user, Some("ann".into()), "{of}"),
-                false => assert_eq!(checked.unwrap_err(), Refused::KeyNotFound, "{of} with a key for {name}"),
+                false => assert_eq!(checked.unwrap_err(), AuthError::KeyNotFound, "{of} with a key for {name}"),
             }
         }
     }
@@ -89,8 +89,8 @@ fn every_algorithm_is_taken_with_its_own_key_and_with_no_other() {
         let (message, signature) = token.rsplit_once('.').unwrap();
         let other = if signature.starts_with('A') { "B" } else { "A" };
         for (wrong, expected) in [
-            (format!("{message}.{other}{}", &signature[1..]), Refused::KeyNotFound),
-            (format!("{message}."), Refused::Signature),
+            (format!("{message}.{other}{}", &signature[1..]), AuthError::KeyNotFound),
+            (format!("{message}."), AuthError::Signature),
         ] {
             assert_eq!(all.check(&wrong, at(NOW)).unwrap_err(), expected, "{name}");
         }
@@ -101,7 +101,7 @@ fn every_algorithm_is_taken_with_its_own_key_and_with_no_other() {
 }
 
 #[test]
-fn a_public_key_is_no_shared_secret() {
+fn a_public_key_is_not_accepted_as_a_shared_secret() {
     // The old trick: a token of HS256 whose secret is the text, or the bytes, of the server's public key.
     let message = [json!({ "alg": "HS256" }), json!({ "sub": "ann", "exp": 4_102_444_800_u64 })]
         .map(|part| URL_SAFE_NO_PAD.encode(part.to_string()))
@@ -112,24 +112,24 @@ fn a_public_key_is_no_shared_secret() {
     for secret in [pem.as_bytes(), pem.trim().as_bytes(), &der] {
         let made = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
         let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(made));
-        assert_eq!(checker.check(&token, at(NOW)), Err(Refused::KeyNotFound));
+        assert_eq!(checker.check(&token, at(NOW)), Err(AuthError::KeyNotFound));
     }
 }
 
 #[test]
-fn a_token_without_signature_is_none() {
+fn an_unsigned_token_is_refused() {
     let checker = checker(vec![key(Algorithm::HS256)]);
     let claims = URL_SAFE_NO_PAD.encode(json!({ "sub": "x", "exp": 4_102_444_800_u64 }).to_string());
     for algorithm in ["none", "None", "NONE", "nOnE"] {
         let header = URL_SAFE_NO_PAD.encode(json!({ "alg": algorithm }).to_string());
-        assert_eq!(checker.check(&format!("{header}.{claims}."), at(NOW)), Err(Refused::Signature), "{algorithm}");
+        assert_eq!(checker.check(&format!("{header}.{claims}."), at(NOW)), Err(AuthError::Signature), "{algorithm}");
         let forged = hs256(&json!({ "exp": 4_102_444_800_u64 })).replace("eyJhbGciOiJIUzI1NiJ9", &header);
         assert!(checker.check(&forged, at(NOW)).is_err(), "{algorithm}");
     }
 }
 
 #[test]
-fn what_is_no_token_is_malformed() {
+fn malformed_tokens_are_refused() {
     let checker = checker(vec![key(Algorithm::HS256)]);
     let good = hs256(&json!({ "sub": "ann", "exp": NOW }));
     assert!(checker.check(&good, at(NOW)).is_ok());
@@ -153,13 +153,13 @@ fn what_is_no_token_is_malformed() {
         "e30.e30.e30",
         "W10.e30.AAAA",
     ] {
-        assert_eq!(checker.check(text, at(NOW)), Err(Refused::Malformed), "{text}");
+        assert_eq!(checker.check(text, at(NOW)), Err(AuthError::Malformed), "{text}");
     }
-    assert_eq!(Refused::Malformed.challenge(), "Bearer error=\"invalid_token\"");
+    assert_eq!(AuthError::Malformed.challenge(), "Bearer error=\"invalid_token\"");
 }
 
 #[test]
-fn tokens_of_the_reference_are_read_as_there() {
+fn dotnet_tokens_are_read_as_in_aspnet_core() {
     // Recorded with ASP.NET Core (probes `auth`).
     let secret = "hubplane-conformance-key-of-32-bytes-or-more";
     let material = KeyMaterial::Secret(secret.to_owned());
@@ -187,30 +187,31 @@ fn tokens_of_the_reference_are_read_as_there() {
 // === claims ===
 
 #[test]
-fn times_count_with_the_clock_skew() {
+fn lifetimes_allow_for_clock_skew() {
     let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew: Duration::ZERO, ..AuthConfig::default() };
-    let within =
-        Tokens::new(&config, None).unwrap().check(&hs256(&json!({ "exp": NOW })), at(NOW) + Duration::from_millis(1));
-    assert_eq!(within, Err(Refused::Expired(NOW)), "a second is not waited out");
+    let within = TokenValidator::new(&config, None)
+        .unwrap()
+        .check(&hs256(&json!({ "exp": NOW })), at(NOW) + Duration::from_millis(1));
+    assert_eq!(within, Err(AuthError::Expired(NOW)), "a second is not waited out");
     let skewed = |skew: u64| {
         let clock_skew = Duration::from_secs(skew);
         let config = AuthConfig { keys: vec![key(Algorithm::HS256)], clock_skew, ..AuthConfig::default() };
-        Tokens::new(&config, None).unwrap()
+        TokenValidator::new(&config, None).unwrap()
     };
     for (skew, claims, refused) in [
         (300, json!({ "exp": NOW - 300 }), None),
-        (300, json!({ "exp": NOW - 301 }), Some(Refused::Expired(NOW - 301))),
+        (300, json!({ "exp": NOW - 301 }), Some(AuthError::Expired(NOW - 301))),
         (0, json!({ "exp": NOW }), None),
-        (0, json!({ "exp": NOW - 1 }), Some(Refused::Expired(NOW - 1))),
+        (0, json!({ "exp": NOW - 1 }), Some(AuthError::Expired(NOW - 1))),
         (0, json!({ "exp": 1e300, "nbf": 0.5 }), None),
         (0, json!({ "exp": u64::MAX }), None),
         (300, json!({ "exp": NOW + 900, "nbf": NOW + 300 }), None),
-        (300, json!({ "exp": NOW + 900, "nbf": NOW + 301 }), Some(Refused::NotBefore(NOW + 301))),
-        (300, json!({ "exp": NOW, "nbf": NOW + 1 }), Some(Refused::Lifetime { not_before: NOW + 1, expires: NOW })),
-        (300, json!({}), Some(Refused::NoExpiration)),
-        (300, json!({ "exp": null }), Some(Refused::Malformed)),
-        (300, json!({ "exp": -1 }), Some(Refused::Malformed)),
-        (300, json!({ "exp": NOW, "nbf": "x" }), Some(Refused::Malformed)),
+        (300, json!({ "exp": NOW + 900, "nbf": NOW + 301 }), Some(AuthError::NotBefore(NOW + 301))),
+        (300, json!({ "exp": NOW, "nbf": NOW + 1 }), Some(AuthError::Lifetime { not_before: NOW + 1, expires: NOW })),
+        (300, json!({}), Some(AuthError::NoExpiration)),
+        (300, json!({ "exp": null }), Some(AuthError::Malformed)),
+        (300, json!({ "exp": -1 }), Some(AuthError::Malformed)),
+        (300, json!({ "exp": NOW, "nbf": "x" }), Some(AuthError::Malformed)),
     ] {
         let checked = skewed(skew).check(&hs256(&claims), at(NOW));
         assert_eq!(checked.as_ref().err(), refused.as_ref(), "{claims}");
@@ -218,7 +219,7 @@ fn times_count_with_the_clock_skew() {
 }
 
 #[test]
-fn issuer_and_audience_are_checked_where_they_are_given() {
+fn issuer_and_audience_are_checked_when_configured() {
     let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
     for (issuer, audience, claims, refused) in [
         (&[][..], &[][..], json!({ "iss": "x", "aud": "y" }), None),
@@ -239,13 +240,13 @@ fn issuer_and_audience_are_checked_where_they_are_given() {
         };
         let mut claims = claims;
         claims["exp"] = json!(NOW);
-        let checked = Tokens::new(&config, None).unwrap().check(&hs256(&claims), at(NOW));
+        let checked = TokenValidator::new(&config, None).unwrap().check(&hs256(&claims), at(NOW));
         assert_eq!(checked.err().and_then(|refused| refused.description()).as_deref(), refused, "{claims}");
     }
 }
 
 #[test]
-fn user_and_roles_are_read_out_of_the_claims() {
+fn user_and_roles_come_from_the_claims() {
     let long = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier";
     let role = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role";
     for (named, claims, user, roles) in [
@@ -266,7 +267,7 @@ fn user_and_roles_are_read_out_of_the_claims() {
             user_id_claim: named.map(str::to_owned),
             ..AuthConfig::default()
         };
-        let principal = Tokens::new(&config, None).unwrap().check(&hs256(&all), at(NOW)).unwrap();
+        let principal = TokenValidator::new(&config, None).unwrap().check(&hs256(&all), at(NOW)).unwrap();
         assert_eq!(principal.user.as_ref().map(crate::ids::UserId::as_str), user, "{claims}");
         assert_eq!(principal.roles, roles, "{claims}");
         assert_eq!(principal.expires, Some(at(NOW)));
@@ -276,16 +277,16 @@ fn user_and_roles_are_read_out_of_the_claims() {
 // === published keys ===
 
 #[test]
-fn a_published_set_is_used_by_kid_and_algorithm() {
+fn published_keys_are_selected_by_kid_and_algorithm() {
     let (_, plain, named) = tokens();
-    let ring = Arc::new(Keyring::default());
+    let cache = Arc::new(JwksCache::default());
     let config = AuthConfig { jwks_url: Some("http://x/".to_owned()), ..AuthConfig::default() };
-    let checker = Tokens::new(&config, Some(ring.clone())).unwrap();
-    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(Refused::KeysMissing), "nothing has come yet");
+    let checker = TokenValidator::new(&config, Some(cache.clone())).unwrap();
+    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(AuthError::KeysMissing), "nothing has come yet");
 
     let (set, left_out) = KeySet::published(file!("jwks.json").as_bytes()).unwrap();
     assert_eq!((set.len(), left_out.len()), (4, 5), "{left_out:?}");
-    ring.put(Some(set));
+    cache.store(Some(set));
     for (name, token) in &named {
         let known = !name.contains("other");
         assert_eq!(checker.check(token, at(NOW)).is_ok(), known, "{name}");
@@ -296,24 +297,24 @@ fn a_published_set_is_used_by_kid_and_algorithm() {
     // A kid that is known, and a signature that is another's.
     let (message, _) = named["RS256"].rsplit_once('.').unwrap();
     let (_, signature) = named["RS384"].rsplit_once('.').unwrap();
-    assert_eq!(checker.check(&format!("{message}.{signature}"), at(NOW)), Err(Refused::Signature));
+    assert_eq!(checker.check(&format!("{message}.{signature}"), at(NOW)), Err(AuthError::Signature));
 
     // Rotation: the old keys go, the new one comes, and is for RS256 alone.
-    ring.put(Some(KeySet::published(file!("jwks-rotated.json").as_bytes()).unwrap().0));
-    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(Refused::KeyNotFound));
+    cache.store(Some(KeySet::published(file!("jwks-rotated.json").as_bytes()).unwrap().0));
+    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(AuthError::KeyNotFound));
     assert!(checker.check(&named["RS256 of other-rsa"], at(NOW)).is_ok());
     // In vain: what is known stays.
-    ring.put(None);
+    cache.store(None);
     assert!(checker.check(&named["RS256 of other-rsa"], at(NOW)).is_ok());
     // A token that names another key is not tried with this one, so that new keys are asked for.
     let renamed = file!("jwks.json").replace("\"kid\": \"", "\"kid\": \"not-");
-    ring.put(Some(KeySet::published(renamed.as_bytes()).unwrap().0));
+    cache.store(Some(KeySet::published(renamed.as_bytes()).unwrap().0));
     assert!(checker.check(&plain["RS256"], at(NOW)).is_ok());
-    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(Refused::KeyNotFound));
+    assert_eq!(checker.check(&named["RS256"], at(NOW)), Err(AuthError::KeyNotFound));
 }
 
 #[test]
-fn what_is_no_key_set_says_so() {
+fn an_invalid_key_set_is_an_error() {
     for (json, part) in [
         ("", "not JSON"),
         ("[]", "no list `keys`"),
@@ -330,31 +331,31 @@ fn what_is_no_key_set_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_asked_for_and_waited_for_but_not_too_often() {
-    let ring = Arc::new(Keyring::default());
+async fn a_key_refresh_is_awaited_and_rate_limited() {
+    let cache = Arc::new(JwksCache::default());
     let patience = Duration::from_secs(3);
     let fetcher = tokio::spawn({
-        let ring = ring.clone();
+        let cache = cache.clone();
         async move {
-            ring.asked().await;
-            ring.put(Some(KeySet::published(file!("jwks.json").as_bytes()).unwrap().0));
+            cache.refresh_requested().await;
+            cache.store(Some(KeySet::published(file!("jwks.json").as_bytes()).unwrap().0));
         }
     });
-    assert!(ring.renew(patience).await, "they came");
+    assert!(cache.refresh(patience).await, "they came");
     fetcher.await.unwrap();
-    assert!(ring.current().is_some());
+    assert!(cache.current().is_some());
     let began = tokio::time::Instant::now();
-    assert!(!ring.renew(patience).await, "a moment ago");
+    assert!(!cache.refresh(patience).await, "a moment ago");
     assert_eq!(began.elapsed(), Duration::ZERO, "and nobody waits");
-    ring.rested();
-    assert!(!ring.renew(patience).await, "nobody fetches them");
+    cache.end_cooldown();
+    assert!(!cache.refresh(patience).await, "nobody fetches them");
     assert_eq!(began.elapsed(), patience);
 }
 
 // === requests ===
 
 #[test]
-fn the_query_wins_over_the_header() {
+fn the_query_token_wins_over_the_header() {
     let of = |uri: &str, header: Option<&str>| {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
@@ -386,7 +387,7 @@ fn the_query_wins_over_the_header() {
 // === development tokens ===
 
 #[test]
-fn a_minted_token_is_taken_by_the_same_configuration() {
+fn a_minted_token_is_accepted_by_the_same_configuration() {
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         let config = AuthConfig {
             keys: vec![key(Algorithm::RS256), key(algorithm)],
@@ -396,31 +397,31 @@ fn a_minted_token_is_taken_by_the_same_configuration() {
             ..AuthConfig::default()
         };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let wish = Wish {
+        let request = TokenRequest {
             user: "ann".to_owned(),
             roles: vec!["admin".to_owned(), "editor".to_owned()],
             claims: vec![pair("tier", "gold"), pair("team", "a"), pair("team", "b")],
-            life: Duration::from_secs(60),
+            lifetime: Duration::from_secs(60),
         };
-        let token = mint(&config, &wish, at(NOW)).unwrap();
-        let principal = Tokens::new(&config, None).unwrap().check(&token, at(NOW)).unwrap();
+        let token = mint(&config, &request, at(NOW)).unwrap();
+        let principal = TokenValidator::new(&config, None).unwrap().check(&token, at(NOW)).unwrap();
         assert_eq!(principal.user, Some("ann".into()));
         assert_eq!(principal.roles, ["admin", "editor"]);
         assert_eq!(principal.claim("team").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(principal.claim("tier").collect::<Vec<_>>(), ["gold"]);
         assert_eq!(principal.expires, Some(at(NOW + 60)));
     }
-    let wish = Wish { claims: vec![("exp".to_owned(), "1".to_owned())], ..Wish::default() };
+    let request = TokenRequest { claims: vec![("exp".to_owned(), "1".to_owned())], ..TokenRequest::default() };
     let config = AuthConfig { keys: vec![key(Algorithm::HS256)], ..AuthConfig::default() };
-    assert!(mint(&config, &wish, at(NOW)).unwrap_err().contains("exp"));
+    assert!(mint(&config, &request, at(NOW)).unwrap_err().contains("exp"));
     let config = AuthConfig { keys: vec![key(Algorithm::RS256)], ..AuthConfig::default() };
-    assert!(mint(&config, &Wish::default(), at(NOW)).unwrap_err().contains("no symmetric key"));
+    assert!(mint(&config, &TokenRequest::default(), at(NOW)).unwrap_err().contains("no symmetric key"));
 }
 
 #[test]
-fn nothing_prints_a_key_or_a_claim() {
+fn debug_output_contains_no_key_and_no_claim() {
     let config = AuthConfig { keys: vec![key(Algorithm::HS256)], ..AuthConfig::default() };
-    let checker = Tokens::new(&config, None).unwrap();
+    let checker = TokenValidator::new(&config, None).unwrap();
     let principal = checker.check(&hs256(&json!({ "sub": "ann", "exp": NOW, "iban": "DE00" })), at(NOW)).unwrap();
     let shown = format!("{config:?} {checker:?} {principal:?}");
     assert!(!shown.contains("a-secret-of-the-tests") && !shown.contains("DE00"), "{shown}");

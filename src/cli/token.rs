@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use crate::auth::mint::{Wish, mint};
+use crate::auth::mint::{TokenRequest, mint};
 use crate::config::Config;
 
 use super::{EX_CONFIG, EX_USAGE, complain, say};
@@ -27,14 +27,14 @@ pub(super) struct TokenFlags {
 
 /// Prints a token that a server with this configuration takes.
 pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
-    let wish = match wish(flags) {
-        Ok(wish) => wish,
+    let token_request = match token_request(flags) {
+        Ok(token_request) => token_request,
         Err(error) => {
             complain(format_args!("error: {error}"));
             return ExitCode::from(EX_USAGE);
         }
     };
-    match mint(&config.auth, &wish, SystemTime::now()) {
+    match mint(&config.auth, &token_request, SystemTime::now()) {
         Ok(token) => {
             say(token);
             ExitCode::SUCCESS
@@ -46,7 +46,7 @@ pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
     }
 }
 
-fn wish(flags: TokenFlags) -> Result<Wish, String> {
+fn token_request(flags: TokenFlags) -> Result<TokenRequest, String> {
     let TokenFlags { user, role, claim, expires } = flags;
     let split = |text: String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -55,5 +55,5 @@ fn wish(flags: TokenFlags) -> Result<Wish, String> {
     let claims = claim.into_iter().map(split).collect::<Result<_, _>>()?;
     let life: Duration = humantime::parse_duration(&expires)
         .map_err(|_| "--expires must be a duration with a unit, such as 1h or 30m".to_owned())?;
-    Ok(Wish { user, roles: role, claims, life })
+    Ok(TokenRequest { user, roles: role, claims, lifetime: life })
 }

@@ -6,23 +6,23 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 
-use crate::auth::{Authenticate, Principal, Refused, Tokens, token_of};
+use crate::auth::{AuthError, Authenticate, Principal, TokenValidator, token_of};
 
 /// How long a request waits for keys to be fetched when its token names one that is not known.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Bearer(pub(super) Tokens);
+pub(super) struct Bearer(pub(super) TokenValidator);
 
 impl Authenticate for Bearer {
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>> {
         Box::pin(async move {
             let Some(token) = token_of(&request.uri, &request.headers) else { return Ok(None) };
             let mut checked = self.0.check(&token, SystemTime::now());
-            if let Err(Refused::KeyNotFound | Refused::KeysMissing) = checked
+            if let Err(AuthError::KeyNotFound | AuthError::KeysMissing) = checked
                 && let Some(published) = self.0.published()
-                && published.renew(PATIENCE).await
+                && published.refresh(PATIENCE).await
             {
                 checked = self.0.check(&token, SystemTime::now());
             }

@@ -16,7 +16,7 @@ use super::paths::Paths;
 use super::site::Site;
 use super::{Builder, Server};
 use crate::api::{Api, Readiness};
-use crate::auth::{Authenticate, Keyring, Tokens};
+use crate::auth::{Authenticate, JwksCache, TokenValidator};
 use crate::backplane::Backplane;
 use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
@@ -48,8 +48,8 @@ impl Builder {
         check_definitions(&hubs)?;
         self.check_options(&hubs)?;
         check_contexts(&hubs)?;
-        let keyring = self.keyring();
-        let authenticator = self.authenticator(keyring.clone())?;
+        let jwks_cache = self.jwks_cache();
+        let authenticator = self.authenticator(jwks_cache.clone())?;
         let rules = self.rules(&hubs, authenticator.is_some())?;
 
         let node = Node { id: NodeId::random(&host_name()), metrics: Metrics::default() };
@@ -69,13 +69,13 @@ impl Builder {
             inbound,
             metrics: &node.metrics,
             phase: &phase,
-            jwks: self.config.auth.jwks_url.clone().zip(keyring.clone()),
+            jwks: self.config.auth.jwks_url.clone().zip(jwks_cache.clone()),
         });
         let core = Arc::new(Core {
             transports,
             hubs: hosts,
             paths,
-            readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(keyring),
+            readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(jwks_cache),
             backplane,
             metrics: node.metrics,
             phase,
@@ -121,16 +121,16 @@ impl Builder {
     }
 
     /// Where the keys of `auth.jwks_url` are kept, if tokens are verified with them.
-    fn keyring(&self) -> Option<Arc<Keyring>> {
+    fn jwks_cache(&self) -> Option<Arc<JwksCache>> {
         (self.authenticator.is_none() && self.config.auth.jwks_url.is_some()).then(Arc::default)
     }
 
     /// What authenticates users: the host's own authenticator, else tokens, if there are keys.
-    fn authenticator(&self, keyring: Option<Arc<Keyring>>) -> Result<Option<Arc<dyn Authenticate>>, ServeError> {
+    fn authenticator(&self, jwks_cache: Option<Arc<JwksCache>>) -> Result<Option<Arc<dyn Authenticate>>, ServeError> {
         if self.authenticator.is_some() || !self.config.auth.checks_tokens() {
             return Ok(self.authenticator.clone());
         }
-        let tokens = Tokens::new(&self.config.auth, keyring).map_err(ServeError::Auth)?;
+        let tokens = TokenValidator::new(&self.config.auth, jwks_cache).map_err(ServeError::Auth)?;
         Ok(Some(Arc::new(Bearer(tokens))))
     }
 

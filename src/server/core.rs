@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::jwks;
 use crate::api::Readiness;
-use crate::auth::Keyring;
+use crate::auth::JwksCache;
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
 use crate::close::CloseReason;
 use crate::connection::HubHost;
@@ -102,7 +102,7 @@ pub(super) struct BackgroundInputs<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) phase: &'a PhaseWatch,
     /// `auth.jwks_url`, and where its keys are kept.
-    pub(super) jwks: Option<(String, Arc<Keyring>)>,
+    pub(super) jwks: Option<(String, Arc<JwksCache>)>,
 }
 
 impl Background {
@@ -115,8 +115,8 @@ impl Background {
         tasks.spawn("the heartbeat", heartbeat(parts.transports.clone(), hosts.clone()));
         tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
         tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
-        if let Some((url, keyring)) = parts.jwks {
-            tasks.spawn("the fetching of token keys", jwks::keep(url, keyring));
+        if let Some((url, jwks_cache)) = parts.jwks {
+            tasks.spawn("the fetching of token keys", jwks::keep(url, jwks_cache));
         }
         let (failure, failed) = watch::channel(None);
         Self { tasks: Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure)))), failed }

@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ALL_VERSIONS;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::auth::{KeySet, Keyring};
+use crate::auth::{JwksCache, KeySet};
 use crate::logging::reason;
 use crate::tls;
 
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = 1 << 20;
 
 /// Keeps a keyring filled; never ends.
-pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
+pub(super) async fn keep(url: String, cache: Arc<JwksCache>) {
     let mut pause = BACK_OFF.0;
     // None: nothing has been tried yet.
     let mut well = None;
@@ -53,14 +53,14 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
                     }
                 }
                 (well, pause) = (Some(true), BACK_OFF.0);
-                ring.put(Some(keys));
+                cache.store(Some(keys));
                 sleep(REST).await;
-                ring.rested();
-                let _ = timeout(EVERY, ring.asked()).await;
+                cache.end_cooldown();
+                let _ = timeout(EVERY, cache.refresh_requested()).await;
             }
             Err(error) => {
                 if well != Some(false) {
-                    let known = ring.current().is_some();
+                    let known = cache.current().is_some();
                     tracing::warn!(
                         host,
                         error = reason(error),
@@ -69,9 +69,9 @@ pub(super) async fn keep(url: String, ring: Arc<Keyring>) {
                     );
                 }
                 well = Some(false);
-                ring.put(None);
+                cache.store(None);
                 sleep(pause).await;
-                ring.rested();
+                cache.end_cooldown();
                 pause = (pause * 2).min(BACK_OFF.1);
             }
         }
@@ -177,10 +177,10 @@ mod tests {
             let _taken = listener.accept().await;
             pending::<()>().await;
         });
-        let ring = Arc::new(Keyring::default());
-        let kept = tokio::spawn(keep(url, ring.clone()));
-        assert!(ring.renew(2 * PATIENCE).await, "it was tried, and given up");
-        assert!(ring.current().is_none());
+        let cache = Arc::new(JwksCache::default());
+        let kept = tokio::spawn(keep(url, cache.clone()));
+        assert!(cache.refresh(2 * PATIENCE).await, "it was tried, and given up");
+        assert!(cache.current().is_none());
         silent.abort();
         kept.abort();
     }

@@ -12,7 +12,7 @@ use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::answers::plain;
 use super::origin::SocketOrigins;
-use crate::auth::{Authenticate, Principal, Refused, policy};
+use crate::auth::{AuthError, Authenticate, Principal, policy};
 use crate::config::Authorize;
 
 /// How an endpoint knows its users, and which of them it lets in.
@@ -54,7 +54,7 @@ impl Guard {
         }
     }
 
-    async fn ask(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, Refused> {
+    async fn ask(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
         // Without the body, which cannot be shared between threads.
         let (parts, body) = std::mem::take(request).into_parts();
@@ -70,7 +70,7 @@ pub(super) enum Denied {
     /// It asks for a WebSocket, and comes from a page whose origin may not have one.
     Origin,
     /// Its token is not accepted.
-    Token(Refused),
+    Token(AuthError),
     /// It is anonymous, and the endpoint is for users.
     Anonymous,
     /// Its user does not fulfil the endpoint's rule.
@@ -83,7 +83,7 @@ impl Denied {
     /// The answer: empty bodies, as clients show them to their users.
     pub(super) fn answer(&self) -> Response {
         match self {
-            Self::Token(Refused::KeysMissing) => {
+            Self::Token(AuthError::KeysMissing) => {
                 let text = "The server has no keys yet to check tokens with";
                 let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, text);
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

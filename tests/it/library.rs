@@ -24,7 +24,7 @@ where
     Arc<str>: FromRef<S>,
 {
     fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError> {
-        let user = inputs.caller().user_id().ok_or(Refused::Anonymous)?;
+        let user = inputs.caller().user_id().ok_or(AuthError::Anonymous)?;
         Ok(Self(format!("{} {user}", Arc::<str>::from_ref(inputs.state()))))
     }
 }
@@ -47,16 +47,16 @@ impl Parameter<App> for Even {
     }
 }
 
-enum Refused {
+enum AuthError {
     Anonymous,
     Broken(std::num::ParseIntError),
 }
 
-impl From<Refused> for HubError {
-    fn from(refused: Refused) -> Self {
+impl From<AuthError> for HubError {
+    fn from(refused: AuthError) -> Self {
         match refused {
-            Refused::Anonymous => Self::client("who are you?"),
-            Refused::Broken(error) => Self::from_error(error),
+            AuthError::Anonymous => Self::client("who are you?"),
+            AuthError::Broken(error) => Self::from_error(error),
         }
     }
 }
@@ -66,7 +66,7 @@ fn hub() -> Methods<App> {
     Methods::with_state(app)
         .method("Greet", |Greeting(text): Greeting| async move { Ok(text) })
         .method("Half", |_: Caller, Even(number): Even| async move { Ok(number / 2) })
-        .method("Parse", |text: String| async move { Ok(text.parse::<i32>().map_err(Refused::Broken)?) })
+        .method("Parse", |text: String| async move { Ok(text.parse::<i32>().map_err(AuthError::Broken)?) })
         .method("State", |State(app): State<App>| async move { Ok(app.greeting.to_string()) })
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::auth::policy::{self, Names};
+use crate::auth::policy::{self, PatternContext};
 use crate::config::auth::GroupPattern;
 use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
 use crate::hub::HubError;
@@ -159,7 +159,8 @@ impl<'a> Scene<'a> {
 
     /// The group, if the caller may join it.
     fn joined(&self, group: GroupName) -> Result<GroupName, HubError> {
-        let names = Names { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
+        let names =
+            PatternContext { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
         match self.allowed_groups {
             Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
                 // Without its name: the text is logged as well, and the name may be the client's.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::calendar::civil;
+use crate::calendar::civil_date;
 use crate::protocol::ValueError;
 
 /// Seconds of 0001-01-01 and of the end of 9999 relative to 1970: what a .NET DateTime holds.
@@ -46,7 +46,7 @@ impl Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
-        let (year, month, day) = civil(days);
+        let (year, month, day) = civil_date(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         let ticks = self.nanoseconds / 100;

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::*;
-use crate::auth::{Authenticate, Principal, Refused};
+use crate::auth::{AuthError, Authenticate, Principal};
 use crate::config::Authorize;
 use crate::config::auth::{Algorithm, KeyConfig, KeyMaterial};
 use crate::hub::{Caller, HubRoute, Methods};
@@ -13,11 +13,11 @@ use crate::hub::{Caller, HubRoute, Methods};
 struct ByHeader;
 
 impl Authenticate for ByHeader {
-    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, Refused>> {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>> {
         Box::pin(async move {
             match request.headers.get("x-user").and_then(|value| value.to_str().ok()) {
                 None => Ok(None),
-                Some("mallory") => Err(Refused::Other("nobody of that name".to_owned())),
+                Some("mallory") => Err(AuthError::Other("nobody of that name".to_owned())),
                 Some(name) => {
                     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
                     Ok(Some(Arc::new(Principal { roles, ..Principal::named(name) })))

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::calendar::civil;
+use crate::calendar::civil_date;
 
 /// Longer texts from a token are cut: the header is to be read by people.
-const MOST: usize = 200;
+const MAX_TEXT_LENGTH: usize = 200;
 
 /// Credentials that are there and do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum AuthError {
     /// It is no token.
     Malformed,
     /// The signature is missing, or not that of the key the token names.
@@ -39,7 +39,7 @@ pub enum Refused {
     Other(String),
 }
 
-impl Refused {
+impl AuthError {
     /// What the client is told, if there is anything to tell.
     pub fn description(&self) -> Option<String> {
         Some(match self {
@@ -47,16 +47,16 @@ impl Refused {
             Self::Signature => "The signature is invalid".to_owned(),
             Self::KeyNotFound => "The signature key was not found".to_owned(),
             Self::NoExpiration => "The token has no expiration".to_owned(),
-            Self::Expired(at) => format!("The token expired at '{}'", moment(*at)),
-            Self::NotBefore(at) => format!("The token is not valid before '{}'", moment(*at)),
+            Self::Expired(at) => format!("The token expired at '{}'", format_time(*at)),
+            Self::NotBefore(at) => format!("The token is not valid before '{}'", format_time(*at)),
             Self::Lifetime { not_before, expires } => format!(
                 "The token lifetime is invalid; NotBefore: '{}', Expires: '{}'",
-                moment(*not_before),
-                moment(*expires)
+                format_time(*not_before),
+                format_time(*expires)
             ),
-            Self::Issuer(issuer) => format!("The issuer '{}' is invalid", named(issuer)),
-            Self::Audience(audience) => format!("The audience '{}' is invalid", named(audience)),
-            Self::Other(reason) => shown(reason),
+            Self::Issuer(issuer) => format!("The issuer '{}' is invalid", sanitized_or_null(issuer)),
+            Self::Audience(audience) => format!("The audience '{}' is invalid", sanitized_or_null(audience)),
+            Self::Other(reason) => sanitized(reason),
         })
     }
 
@@ -79,19 +79,19 @@ impl Refused {
 }
 
 /// A text out of a token where it stands quoted in a header.
-fn shown(text: &str) -> String {
+fn sanitized(text: &str) -> String {
     let plain = |c: char| if (' '..='~').contains(&c) && c != '"' && c != '\\' { c } else { '?' };
-    text.chars().take(MOST).map(plain).collect()
+    text.chars().take(MAX_TEXT_LENGTH).map(plain).collect()
 }
 
-fn named(text: &str) -> String {
-    if text.is_empty() { "(null)".to_owned() } else { shown(text) }
+fn sanitized_or_null(text: &str) -> String {
+    if text.is_empty() { "(null)".to_owned() } else { sanitized(text) }
 }
 
 /// `MM/dd/yyyy HH:mm:ss` in UTC, as .NET's invariant culture writes it.
-fn moment(seconds: u64) -> String {
+fn format_time(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days.cast_signed());
+    let (year, month, day) = civil_date(days.cast_signed());
     format!("{month:02}/{day:02}/{year:04} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_dotnet_does() {
+    fn times_are_formatted_as_in_dotnet() {
         for (seconds, text) in [
             (1_600_000_000, "09/13/2020 12:26:40"),
             (0, "01/01/1970 00:00:00"),
@@ -108,17 +108,17 @@ mod tests {
             (4_102_444_799, "12/31/2099 23:59:59"),
             (253_402_300_799, "12/31/9999 23:59:59"),
         ] {
-            assert_eq!(moment(seconds), text);
+            assert_eq!(format_time(seconds), text);
         }
     }
 
     #[test]
-    fn a_token_cannot_write_headers() {
-        let refused = Refused::Issuer("a\"b\\c\r\nSet-Cookie: x\u{e9}".to_owned());
+    fn a_token_cannot_inject_headers() {
+        let refused = AuthError::Issuer("a\"b\\c\r\nSet-Cookie: x\u{e9}".to_owned());
         assert_eq!(
             refused.challenge(),
             "Bearer error=\"invalid_token\", error_description=\"The issuer 'a?b?c??Set-Cookie: x?' is invalid\""
         );
-        assert!(Refused::Audience("x".repeat(10_000)).challenge().len() < 400);
+        assert!(AuthError::Audience("x".repeat(10_000)).challenge().len() < 400);
     }
 }

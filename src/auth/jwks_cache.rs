@@ -11,66 +11,66 @@ use super::KeySet;
 
 /// Published keys. Clones of an `Arc` share it.
 #[derive(Debug)]
-pub struct Keyring {
-    state: watch::Sender<State>,
-    asked: Notify,
+pub struct JwksCache {
+    state: watch::Sender<CacheState>,
+    refresh_requested: Notify,
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct CacheState {
     /// None until the first set has come.
     keys: Option<Arc<KeySet>>,
     /// How often somebody has tried to fetch them.
-    tries: u64,
+    attempts: u64,
     /// They were fetched a moment ago: asking again so soon is no use, and could be done from outside.
-    resting: bool,
+    in_cooldown: bool,
 }
 
-impl Default for Keyring {
+impl Default for JwksCache {
     fn default() -> Self {
-        Self { state: watch::Sender::default(), asked: Notify::new() }
+        Self { state: watch::Sender::default(), refresh_requested: Notify::new() }
     }
 }
 
-impl Keyring {
+impl JwksCache {
     /// The keys that are known now; None until some have come.
     pub fn current(&self) -> Option<Arc<KeySet>> {
         self.state.borrow().keys.clone()
     }
 
-    /// Asks for the keys to be fetched again, and waits until somebody has tried, at most `patience`. False: they were
+    /// Asks for the keys to be fetched again, and waits until somebody has tried, at most `max_wait`. False: they were
     /// fetched a moment ago, or nothing came of it in time; it is no use to look again.
-    pub async fn renew(&self, patience: Duration) -> bool {
+    pub async fn refresh(&self, max_wait: Duration) -> bool {
         let mut state = self.state.subscribe();
-        let tries = {
+        let attempts = {
             let now = state.borrow_and_update();
-            if now.resting {
+            if now.in_cooldown {
                 return false;
             }
-            now.tries
+            now.attempts
         };
-        self.asked.notify_one();
-        timeout(patience, state.wait_for(|now| now.tries != tries)).await.is_ok_and(|ended| ended.is_ok())
+        self.refresh_requested.notify_one();
+        timeout(max_wait, state.wait_for(|now| now.attempts != attempts)).await.is_ok_and(|ended| ended.is_ok())
     }
 
-    /// Keys have been fetched; None: in vain, and those that are known stay. Until [`Keyring::rested`] nobody can ask.
-    pub fn put(&self, keys: Option<KeySet>) {
+    /// Keys have been fetched; None: in vain, and those that are known stay. Until [`JwksCache::end_cooldown`] nobody can ask.
+    pub fn store(&self, keys: Option<KeySet>) {
         self.state.send_modify(|state| {
             if let Some(keys) = keys {
                 state.keys = Some(Arc::new(keys));
             }
-            state.tries += 1;
-            state.resting = true;
+            state.attempts += 1;
+            state.in_cooldown = true;
         });
     }
 
     /// From now on keys can be asked for again.
-    pub fn rested(&self) {
-        self.state.send_modify(|state| state.resting = false);
+    pub fn end_cooldown(&self) {
+        self.state.send_modify(|state| state.in_cooldown = false);
     }
 
     /// Waits until somebody asks.
-    pub async fn asked(&self) {
-        self.asked.notified().await;
+    pub async fn refresh_requested(&self) {
+        self.refresh_requested.notified().await;
     }
 }

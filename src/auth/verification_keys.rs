@@ -12,34 +12,37 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, Hea
 use ring::{hmac, signature};
 use serde_json::{Map, Value};
 
-use super::Refused;
+use super::AuthError;
 use crate::config::auth::{KeyConfig, check_public};
 
 /// Most keys of a published set that are used: each costs a try for a token that names none.
-const MOST: usize = 100;
+const MAX_PUBLISHED_KEYS: usize = 100;
 
 /// Keys, in the order they are tried.
 #[derive(Debug, Default)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet(Vec<VerificationKey>);
 
 /// One key.
-pub(crate) struct Key {
+pub(crate) struct VerificationKey {
     /// Its name in a published set. Configured keys have none, and are tried for every token.
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    material: Material,
+    material: VerificationMaterial,
 }
 
-enum Material {
+enum VerificationMaterial {
     Hmac(hmac::Key),
     /// A point, or an RSA key in PKCS#1.
     Public(Vec<u8>),
     Rsa(signature::RsaPublicKeyComponents<Vec<u8>>),
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).field("algorithms", &self.algorithms).finish_non_exhaustive()
+        f.debug_struct("VerificationKey")
+            .field("id", &self.id)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +53,7 @@ impl KeySet {
     pub fn configured(keys: &[KeyConfig]) -> Result<Self, String> {
         let key = |(index, key): (usize, &KeyConfig)| {
             let decoding = key.decoding_key().map_err(|expected| format!("auth.keys[{index}]: {expected}"))?;
-            Ok(Key::new(None, vec![key.algorithm], &decoding))
+            Ok(VerificationKey::new(None, vec![key.algorithm], &decoding))
         };
         keys.iter().enumerate().map(key).collect::<Result<_, _>>().map(Self)
     }
@@ -63,8 +66,8 @@ impl KeySet {
         let (mut keys, mut left_out) = (Vec::new(), Vec::new());
         for (index, item) in items.iter().enumerate() {
             match published_key(item) {
-                Ok(key) if keys.len() < MOST => keys.push(key),
-                Ok(_) => left_out.push(format!("key {index}: there are more than {MOST}")),
+                Ok(key) if keys.len() < MAX_PUBLISHED_KEYS => keys.push(key),
+                Ok(_) => left_out.push(format!("key {index}: there are more than {MAX_PUBLISHED_KEYS}")),
                 Err(reason) => left_out.push(format!("key {index}: {reason}")),
             }
         }
@@ -85,13 +88,16 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token.
-    pub(super) fn fitting<'a>(&'a self, token: &'a Token<'a>) -> impl Iterator<Item = &'a Key> {
+    pub(super) fn candidates<'a>(
+        &'a self,
+        token: &'a UnverifiedToken<'a>,
+    ) -> impl Iterator<Item = &'a VerificationKey> {
         self.0.iter().filter(|key| key.may_have_signed(token))
     }
 }
 
 /// One key of a published set; the error says why it is of no use.
-fn published_key(json: &Value) -> Result<Key, String> {
+fn published_key(json: &Value) -> Result<VerificationKey, String> {
     let jwk: Jwk =
         serde_json::from_value(json.clone()).map_err(|_| "it is no JSON Web Key that is known".to_owned())?;
     if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
@@ -122,22 +128,25 @@ fn published_key(json: &Value) -> Result<Key, String> {
     let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "its numbers cannot be read".to_owned())?;
     let first = algorithms.first().copied().unwrap_or_default();
     check_public(&decoding, first).map_err(|expected| format!("it {expected}"))?;
-    Ok(Key::new(jwk.common.key_id, algorithms, &decoding))
+    Ok(VerificationKey::new(jwk.common.key_id, algorithms, &decoding))
 }
 
 // === keys ===
 
-impl Key {
+impl VerificationKey {
     fn new(id: Option<String>, algorithms: Vec<Algorithm>, key: &DecodingKey) -> Self {
         let material = match key.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => match algorithms.first() {
-                Some(Algorithm::HS256) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
-                Some(Algorithm::HS384) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA384, bytes)),
-                Some(Algorithm::HS512) => Material::Hmac(hmac::Key::new(hmac::HMAC_SHA512, bytes)),
-                _ => Material::Public(bytes.clone()),
+                Some(Algorithm::HS256) => VerificationMaterial::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes)),
+                Some(Algorithm::HS384) => VerificationMaterial::Hmac(hmac::Key::new(hmac::HMAC_SHA384, bytes)),
+                Some(Algorithm::HS512) => VerificationMaterial::Hmac(hmac::Key::new(hmac::HMAC_SHA512, bytes)),
+                _ => VerificationMaterial::Public(bytes.clone()),
             },
             DecodingKeyKind::RsaModulusExponent { n, e } => {
-                Material::Rsa(signature::RsaPublicKeyComponents { n: trimmed(n), e: trimmed(e) })
+                VerificationMaterial::Rsa(signature::RsaPublicKeyComponents {
+                    n: without_leading_zeros(n),
+                    e: without_leading_zeros(e),
+                })
             }
         };
         Self { id, algorithms, material }
@@ -145,7 +154,7 @@ impl Key {
 
     /// A token of another algorithm, or one that names another key, is not tried: what a token says of itself never
     /// makes a public key a shared secret.
-    fn may_have_signed(&self, token: &Token<'_>) -> bool {
+    fn may_have_signed(&self, token: &UnverifiedToken<'_>) -> bool {
         let named = match (&self.id, &token.key_id) {
             (Some(own), Some(named)) => own == named,
             _ => true,
@@ -154,12 +163,12 @@ impl Key {
     }
 
     /// Whether the token says that it is this key's.
-    pub(super) fn is_named_by(&self, token: &Token<'_>) -> bool {
+    pub(super) fn is_named_by(&self, token: &UnverifiedToken<'_>) -> bool {
         self.id.is_some() && self.id == token.key_id
     }
 
     /// Whether this key made the token's signature, with the algorithm the token names.
-    pub(super) fn verifies(&self, token: &Token<'_>) -> bool {
+    pub(super) fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
         let Some(algorithm) = token.algorithm.filter(|algorithm| self.algorithms.contains(algorithm)) else {
             return false;
         };
@@ -168,22 +177,28 @@ impl Key {
             signature::UnparsedPublicKey::new(how, bytes).verify(message, made).is_ok()
         };
         match (&self.material, algorithm) {
-            (Material::Hmac(key), Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) => {
+            (VerificationMaterial::Hmac(key), Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) => {
                 hmac::verify(key, message, made).is_ok()
             }
-            (Material::Public(bytes), Algorithm::ES256) => public(bytes, &signature::ECDSA_P256_SHA256_FIXED),
-            (Material::Public(bytes), Algorithm::ES384) => public(bytes, &signature::ECDSA_P384_SHA384_FIXED),
-            (Material::Public(bytes), Algorithm::EdDSA) => public(bytes, &signature::ED25519),
-            (Material::Public(bytes), algorithm) => rsa(algorithm).is_some_and(|how| public(bytes, how)),
-            (Material::Rsa(numbers), algorithm) => {
-                rsa(algorithm).is_some_and(|how| numbers.verify(how, message, made).is_ok())
+            (VerificationMaterial::Public(bytes), Algorithm::ES256) => {
+                public(bytes, &signature::ECDSA_P256_SHA256_FIXED)
             }
-            (Material::Hmac(_), _) => false,
+            (VerificationMaterial::Public(bytes), Algorithm::ES384) => {
+                public(bytes, &signature::ECDSA_P384_SHA384_FIXED)
+            }
+            (VerificationMaterial::Public(bytes), Algorithm::EdDSA) => public(bytes, &signature::ED25519),
+            (VerificationMaterial::Public(bytes), algorithm) => {
+                rsa_parameters(algorithm).is_some_and(|how| public(bytes, how))
+            }
+            (VerificationMaterial::Rsa(numbers), algorithm) => {
+                rsa_parameters(algorithm).is_some_and(|how| numbers.verify(how, message, made).is_ok())
+            }
+            (VerificationMaterial::Hmac(_), _) => false,
         }
     }
 }
 
-fn rsa(algorithm: Algorithm) -> Option<&'static signature::RsaParameters> {
+fn rsa_parameters(algorithm: Algorithm) -> Option<&'static signature::RsaParameters> {
     Some(match algorithm {
         Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
         Algorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
@@ -196,14 +211,14 @@ fn rsa(algorithm: Algorithm) -> Option<&'static signature::RsaParameters> {
 }
 
 /// ring wants numbers without zeros in front; some publish them with.
-fn trimmed(number: &[u8]) -> Vec<u8> {
+fn without_leading_zeros(number: &[u8]) -> Vec<u8> {
     number.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
 // === tokens ===
 
 /// A token that has been taken apart, and not been checked.
-pub(super) struct Token<'a> {
+pub(super) struct UnverifiedToken<'a> {
     /// What was signed.
     message: &'a str,
     payload: &'a str,
@@ -213,16 +228,16 @@ pub(super) struct Token<'a> {
     key_id: Option<String>,
 }
 
-impl<'a> Token<'a> {
-    pub(super) fn read(text: &'a str) -> Result<Self, Refused> {
-        let (message, signature) = text.rsplit_once('.').ok_or(Refused::Malformed)?;
-        let (header, payload) = message.split_once('.').ok_or(Refused::Malformed)?;
-        let header: Map<String, Value> = part(header)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Malformed)?;
+impl<'a> UnverifiedToken<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, AuthError> {
+        let (message, signature) = text.rsplit_once('.').ok_or(AuthError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(AuthError::Malformed)?;
+        let header: Map<String, Value> = decode_part(header)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| AuthError::Malformed)?;
         // An extension that must be understood (RFC 7515, section 4.1.11), and is not.
         if payload.contains('.') || header.contains_key("crit") || !matches!(header.get("alg"), Some(Value::String(_)))
         {
-            return Err(Refused::Malformed);
+            return Err(AuthError::Malformed);
         }
         let parsed: Option<Header> = serde_json::from_value(Value::Object(header)).ok();
         let (algorithm, key_id) = parsed.map_or((None, None), |header| (Some(header.alg), header.kid));
@@ -234,12 +249,12 @@ impl<'a> Token<'a> {
         self.algorithm.is_some() && !self.signature.is_empty()
     }
 
-    pub(super) fn claims(&self) -> Result<Map<String, Value>, Refused> {
-        part(self.payload)
+    pub(super) fn claims(&self) -> Result<Map<String, Value>, AuthError> {
+        decode_part(self.payload)
     }
 }
 
-fn part(text: &str) -> Result<Map<String, Value>, Refused> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Refused::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| Refused::Malformed)
+fn decode_part(text: &str) -> Result<Map<String, Value>, AuthError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| AuthError::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| AuthError::Malformed)
 }
