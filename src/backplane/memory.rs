@@ -8,84 +8,85 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
+use super::{Backplane, BackplaneError, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic};
 use crate::ids::NodeId;
 
 /// How many envelopes may wait for one node. While a receiving node is that far behind, a publish fails with
 /// [`BackplaneError::Full`] and reaches nobody: no node loses a message that another got, and none is overtaken.
-const INBOUND: usize = 4096;
+const INBOUND_CAPACITY: usize = 4096;
 
 /// One node that stands alone: nobody hears it and it hears nobody.
-pub(crate) fn single() -> (Arc<dyn Backplane>, InboundReceiver) {
-    Bus::default().node(NodeId::new("single"))
+pub(crate) fn standalone() -> (Arc<dyn Backplane>, InboundReceiver) {
+    MemoryBus::default().node(NodeId::new("single"))
 }
 
 /// Joins nodes of one process. Clones are the same bus.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bus(Arc<Mutex<Nodes>>);
+pub(crate) struct MemoryBus(Arc<Mutex<BusState>>);
 
 #[derive(Debug, Default)]
-struct Nodes {
+struct BusState {
     next: u64,
-    nodes: HashMap<u64, Member>,
+    nodes: HashMap<u64, BusMember>,
 }
 
-struct Member {
+struct BusMember {
     /// Counts may pass through negative values: subscribe and unsubscribe commute.
     topics: HashMap<Topic, i64>,
     /// Sent to under the bus's lock only, so that all nodes see one order.
-    inbound: mpsc::Sender<Inbound>,
+    inbound: mpsc::Sender<InboundEnvelope>,
 }
 
-impl fmt::Debug for Member {
+impl fmt::Debug for BusMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("BusMember").field("topics", &self.topics).finish_non_exhaustive()
     }
 }
 
-impl Bus {
+impl MemoryBus {
     /// Adds a node.
     pub(crate) fn node(&self, id: NodeId) -> (Arc<dyn Backplane>, InboundReceiver) {
-        let (inbound, receiver) = mpsc::channel(INBOUND);
+        let (inbound, receiver) = mpsc::channel(INBOUND_CAPACITY);
         let mut nodes = self.lock();
         let key = nodes.next;
         nodes.next += 1;
-        nodes.nodes.insert(key, Member { topics: HashMap::new(), inbound });
+        nodes.nodes.insert(key, BusMember { topics: HashMap::new(), inbound });
         let (link, _) = watch::channel(LinkState::Up);
-        (Arc::new(Node { bus: self.clone(), key, id, link }), receiver)
+        (Arc::new(MemoryBackplane { bus: self.clone(), key, id, link }), receiver)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Nodes> {
+    fn lock(&self) -> MutexGuard<'_, BusState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One node's view of the bus.
 #[derive(Debug)]
-struct Node {
-    bus: Bus,
+struct MemoryBackplane {
+    bus: MemoryBus,
     key: u64,
     id: NodeId,
     link: watch::Sender<LinkState>,
 }
 
-impl Node {
-    fn hand_over(&self, topic: &Topic, envelope: &Envelope) -> Result<u64, BackplaneError> {
+impl MemoryBackplane {
+    fn deliver(&self, topic: &Topic, envelope: &Envelope) -> Result<u64, BackplaneError> {
         let mut nodes = self.bus.lock();
         if !nodes.nodes.contains_key(&self.key) {
             return Err(BackplaneError::Down(format!("{} has left", self.id)));
         }
         // A node whose receiver is gone hears nothing any more.
         nodes.nodes.retain(|_, member| !member.inbound.is_closed());
-        let hears =
-            |key: &u64, member: &Member| *key != self.key && member.topics.get(topic).is_some_and(|count| *count > 0);
+        let hears = |key: &u64, member: &BusMember| {
+            *key != self.key && member.topics.get(topic).is_some_and(|count| *count > 0)
+        };
         let receivers = || nodes.nodes.iter().filter(|(key, member)| hears(key, member)).map(|(_, member)| member);
         if receivers().any(|member| member.inbound.capacity() == 0) {
-            return Err(BackplaneError::Full(INBOUND));
+            return Err(BackplaneError::Full(INBOUND_CAPACITY));
         }
         let mut count = 0;
         for member in receivers() {
-            let inbound = Inbound { topic: topic.clone(), envelope: envelope.clone() };
+            let inbound = InboundEnvelope { topic: topic.clone(), envelope: envelope.clone() };
             count += u64::from(member.inbound.try_send(inbound).is_ok());
         }
         Ok(count)
@@ -104,13 +105,13 @@ impl Node {
     }
 }
 
-impl Backplane for Node {
+impl Backplane for MemoryBackplane {
     fn echoes(&self) -> bool {
         false
     }
 
     fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
-        futures_util::future::ready(self.hand_over(&topic, &envelope)).boxed()
+        futures_util::future::ready(self.deliver(&topic, &envelope)).boxed()
     }
 
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
@@ -133,7 +134,7 @@ impl Backplane for Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for MemoryBackplane {
     fn drop(&mut self) {
         self.bus.lock().nodes.remove(&self.key);
     }

@@ -51,7 +51,7 @@ pub(crate) enum Channel {
 #[derive(Clone, Debug)]
 pub(crate) enum Envelope {
     /// A message for clients.
-    Deliver {
+    Message {
         /// Who does not get it; counts on [`Channel::All`] and [`Channel::Group`] only.
         except: Vec<ConnectionId>,
         /// The message.
@@ -86,7 +86,7 @@ pub(crate) enum Envelope {
     },
 }
 
-/// Who wants the answer to a [`Envelope::Deliver`]: it goes to [`Channel::Results`] of that node.
+/// Who wants the answer to a [`Envelope::Message`]: it goes to [`Channel::Results`] of that node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyTo {
     /// The invocation id inside the message.
@@ -106,7 +106,7 @@ pub(crate) enum GroupAction {
 
 /// An envelope that has arrived.
 #[derive(Clone, Debug)]
-pub(crate) struct Inbound {
+pub(crate) struct InboundEnvelope {
     /// On which topic.
     pub topic: Topic,
     /// What.
@@ -151,7 +151,7 @@ pub(crate) trait Backplane: fmt::Debug + Send + Sync {
 }
 
 /// Envelopes on their way to this node's delivery; bounded.
-pub(crate) type InboundReceiver = mpsc::Receiver<Inbound>;
+pub(crate) type InboundReceiver = mpsc::Receiver<InboundEnvelope>;
 
 /// Why something could not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Delivery;
 use super::faults::Fault;
-use crate::backplane::{Channel, Envelope, GroupAction, Inbound, InboundReceiver};
+use crate::backplane::{Channel, Envelope, GroupAction, InboundEnvelope, InboundReceiver};
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
 use crate::logging::{Allowed, Kind, reason};
 
@@ -50,10 +50,10 @@ impl Router {
     }
 
     /// What is left to do for one that arrived, beside `under_way` others.
-    fn receive(&self, Inbound { topic, envelope }: Inbound, under_way: usize) -> Option<Job> {
+    fn receive(&self, InboundEnvelope { topic, envelope }: InboundEnvelope, under_way: usize) -> Option<Job> {
         let delivery = self.hubs.get(&topic.hub)?;
         match envelope {
-            Envelope::Deliver { except, frame, reply_to } => {
+            Envelope::Message { except, frame, reply_to } => {
                 if let (Some(reply_to), Channel::Connection(id)) = (reply_to, &topic.channel) {
                     return delivery.pass_on(id, &frame, reply_to);
                 }

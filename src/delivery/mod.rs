@@ -221,7 +221,7 @@ impl Delivery {
             if !self.backplane.echoes() {
                 self.deliver(&channel, except, frame);
             }
-            let envelope = Envelope::Deliver { except: except.to_vec(), frame: frame.clone(), reply_to: None };
+            let envelope = Envelope::Message { except: except.to_vec(), frame: frame.clone(), reply_to: None };
             taken.push(self.backplane.publish(self.topic(channel), envelope));
         }
         // All are on their way before the first answer is waited for.

@@ -189,7 +189,7 @@ impl Delivery {
 
     async fn ask_elsewhere(&self, connection: &ConnectionId, id: &InvocationId, frame: Frame) -> Result<(), AskError> {
         let reply_to = Some(ReplyTo { invocation: id.clone(), node: self.node.clone() });
-        let envelope = Envelope::Deliver { except: Vec::new(), frame, reply_to };
+        let envelope = Envelope::Message { except: Vec::new(), frame, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
         let heard = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
         // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it

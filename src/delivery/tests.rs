@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::*;
-use crate::backplane::{GroupAction, Inbound, InboundReceiver, LinkState, ReplyTo, memory};
+use crate::backplane::{GroupAction, InboundEnvelope, InboundReceiver, LinkState, ReplyTo, memory};
 use crate::close::{CloseReason, CloseSignal};
 use crate::frame::{Encoding, Framing};
 use crate::liveness::Liveness;
@@ -30,7 +30,7 @@ struct Alone {
 
 async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
     let metrics = Metrics::default();
-    let (backplane, inbound) = memory::single();
+    let (backplane, inbound) = memory::standalone();
     let delivery =
         Delivery::new(HubName::from("chat"), NodeId::from("node"), protocols.to_vec(), backplane, metrics.hub("chat"));
     let close = CloseSignal::default();
@@ -157,7 +157,7 @@ async fn acknowledged_of(burst: usize) -> usize {
                 connection: member.id.clone(),
             };
             let topic = Topic { hub: hub.clone(), channel: Channel::GroupCommands };
-            sender.send(Inbound { topic, envelope }).await.unwrap();
+            sender.send(InboundEnvelope { topic, envelope }).await.unwrap();
         }
         while sender.capacity() < sender.max_capacity() {
             tokio::task::yield_now().await;

@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_watch_that_has_ended() {
-        let (backplane, _nothing_arrives) = memory::single();
+        let (backplane, _nothing_arrives) = memory::standalone();
         let protocols = vec![Protocol::Json];
         let delivery = Delivery::new("chat".into(), NodeId::from("node"), protocols, backplane, HubMetrics::default());
         let delivery = Arc::new(delivery);

@@ -85,7 +85,7 @@ impl Backplane for Notes {
 
 /// Who is left out, and the message as JSON.
 fn what(envelope: &Envelope) -> String {
-    let Envelope::Deliver { except, frame, .. } = envelope else { return String::new() };
+    let Envelope::Message { except, frame, .. } = envelope else { return String::new() };
     let message = frame.raw(Protocol::Json).expect("a form in JSON");
     let left_out: String = except.iter().map(|id| format!(" but {id}")).collect();
     format!("{left_out}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))

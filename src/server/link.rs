@@ -18,7 +18,7 @@ pub(super) async fn join(
     metrics: BackplaneMetrics,
 ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ServeError> {
     match config {
-        BackplaneConfig::Memory => Ok(memory::single()),
+        BackplaneConfig::Memory => Ok(memory::standalone()),
         #[cfg(feature = "redis")]
         BackplaneConfig::Redis { connection, channel_prefix } => {
             super::redis_link::join(connection, channel_prefix.as_ref(), node, hubs, metrics).await

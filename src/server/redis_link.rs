@@ -29,7 +29,7 @@ pub(super) async fn join(
     for note in &options.notes {
         tracing::warn!("backplane.connection: {note}");
     }
-    let joined = RedisBackplane::connect_counted(options, node, hubs, metrics.clone()).await;
+    let joined = RedisBackplane::connect_with_metrics(options, node, hubs, metrics.clone()).await;
     let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;
     Ok((Arc::new(Counted { inner, metrics }), inbound))
 }

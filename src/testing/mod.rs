@@ -117,7 +117,7 @@ impl TestHub {
         if let Some(why) = options.problem() {
             return Err(TestError::Options(why));
         }
-        let (backplane, inbound) = memory::single();
+        let (backplane, inbound) = memory::standalone();
         let user_id = Arc::new(|request: &RequestInfo| request.principal.as_ref()?.user.clone());
         let host = HubHost::new(&route, options, user_id, NodeId::from("test"), backplane, HubMetrics::default());
         for context in &route.contexts {

@@ -6,60 +6,60 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::dial::{Dialer, Pair};
-use super::pair;
+use super::connection_pair;
+use super::connector::{ConnectionPair, Connector};
 use super::shared::Shared;
-use super::socket::Trouble;
-use crate::backplane::{Inbound, LinkState};
+use super::socket::LinkError;
+use crate::backplane::{InboundEnvelope, LinkState};
 use crate::logging::reason;
 
 /// The first delay between attempts, behind one at once, and the longest: short, since a node that comes back later
 /// than another misses what that one sends meanwhile.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_DELAY: Duration = Duration::from_millis(200);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The delay when Redis is there and does not want us: no node of the farm works then, and haste helps nobody.
-const REFUSED_DELAY: Duration = Duration::from_secs(1);
+const REFUSED_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// After an outage a node that has subscribed everything waits so long before it sends: the others, who try as often,
 /// hear by then what it says.
-pub(super) const GRACE: Duration = Duration::from_millis(400);
+pub(super) const RECOVERY_DELAY: Duration = Duration::from_millis(400);
 
 /// Keeps the link until `stop`; `first` is a pair that is there already.
-pub(super) async fn keep(
-    dialer: Dialer,
-    mut first: Option<Pair>,
-    inbound: mpsc::Sender<Inbound>,
+pub(super) async fn maintain(
+    connector: Connector,
+    mut first: Option<ConnectionPair>,
+    inbound: mpsc::Sender<InboundEnvelope>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let shared = dialer.shared().clone();
+    let shared = connector.shared().clone();
     let mut delay = Duration::ZERO;
-    let mut told = false;
+    let mut outage_logged = false;
     loop {
-        let round = async {
+        let attempt = async {
             let pair = match first.take() {
                 Some(pair) => pair,
-                None => dialer.dial().await?,
+                None => connector.connect().await?,
             };
             let endpoint = pair.endpoint.clone();
-            let Trouble { reason, refused } = pair::run(&shared, pair, &inbound, told).await;
-            Err::<(), _>(Trouble { reason: format!("{endpoint}: {reason}"), refused })
+            let LinkError { reason, refused } = connection_pair::run(&shared, pair, &inbound, outage_logged).await;
+            Err::<(), _>(LinkError { reason: format!("{endpoint}: {reason}"), refused })
         };
-        let trouble = tokio::select! {
-            Err(trouble) = round => trouble,
-            _ = stop.wait_for(|stop| *stop) => Trouble::from("it was closed".to_owned()),
+        let link_error = tokio::select! {
+            Err(link_error) = attempt => link_error,
+            _ = stop.wait_for(|stop| *stop) => LinkError::from("it was closed".to_owned()),
         };
-        let was_up = lost(&shared, &trouble);
+        let was_up = mark_down(&shared, &link_error);
         if *stop.borrow() {
             return;
         }
         delay = match delay {
             _ if was_up => Duration::ZERO,
-            _ if trouble.refused => REFUSED_DELAY,
-            delay => (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY),
+            _ if link_error.refused => REFUSED_RETRY_DELAY,
+            delay => (delay * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY),
         };
-        if was_up || !told {
-            let reason = reason(&trouble);
+        if was_up || !outage_logged {
+            let reason = reason(&link_error);
             tracing::error!("Connection to Redis failed ({reason}). Trying again until it is back.");
-            told = true;
+            outage_logged = true;
         }
         tokio::select! {
             () = tokio::time::sleep(jittered(delay)) => {}
@@ -69,11 +69,11 @@ pub(super) async fn keep(
 }
 
 /// Everybody who waits gets the error; the state tells. True: it was up.
-fn lost(shared: &Shared, trouble: &Trouble) -> bool {
+fn mark_down(shared: &Shared, link_error: &LinkError) -> bool {
     let mut state = shared.lock();
-    let was_up = state.down.replace(trouble.to_string()).is_none();
-    state.outgoing.lost(&trouble.to_string());
-    state.topics.lost();
+    let was_up = state.down.replace(link_error.to_string()).is_none();
+    state.publish_queue.fail_all(&link_error.to_string());
+    state.subscriptions.connection_lost();
     drop(state);
     shared.replied.notify_waiters();
     shared.link.send_if_modified(|link| {
@@ -87,10 +87,10 @@ fn lost(shared: &Shared, trouble: &Trouble) -> bool {
 }
 
 /// The link stands and everything is subscribed.
-pub(super) fn restored(shared: &Shared, endpoint: &str, told: bool) {
+pub(super) fn mark_up(shared: &Shared, endpoint: &str, outage_logged: bool) {
     shared.lock().down = None;
     shared.link.send_replace(LinkState::Up);
-    if told {
+    if outage_logged {
         tracing::info!("Connection to Redis restored ({endpoint}).");
     } else {
         tracing::info!("Connected to Redis ({endpoint}).");

@@ -4,31 +4,31 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`channels`] | every channel name, both directions |
-//! | [`wire`] | the envelopes' bytes (`pack`: their primitives) |
-//! | [`connection`] | connection strings and URLs as one struct (`keys`, `url`: their grammars) |
+//! | [`envelope_codec`] | the envelopes' bytes (`envelope_msgpack`: their primitives) |
+//! | [`redis_options`] | connection strings and URLs as one struct (`connection_string`, `connection_url`: their grammars) |
 //! | `resp`, `socket` | Redis's own wire; a connection that is logged in |
-//! | `topics` | which channels are wanted and which are confirmed |
-//! | `outgoing` | what is published, who waits for the answer, which echoes are due |
+//! | `subscriptions` | which channels are wanted and which are confirmed |
+//! | `publish_queue` | what is published, who waits for the answer, which echoes are due |
 //! | `shared` | these two behind one lock |
-//! | `dial`, `link`, `pair` | the two connections: how they are made; made again when they break; at work |
-//! | `pulse` | whether Redis still answers |
+//! | `connector`, `link`, `connection_pair` | the two connections: how they are made; made again when they break; at work |
+//! | `link_keep_alive` | whether Redis still answers |
 
 pub(crate) mod channels;
-pub(crate) mod connection;
-pub(crate) mod wire;
+pub(crate) mod envelope_codec;
+pub(crate) mod redis_options;
 
-mod dial;
-mod keys;
+mod connection_pair;
+mod connection_string;
+mod connection_url;
+mod connector;
+mod envelope_msgpack;
 mod link;
-mod outgoing;
-mod pack;
-mod pair;
-mod pulse;
+mod link_keep_alive;
+mod publish_queue;
 mod resp;
 mod shared;
 mod socket;
-mod topics;
-mod url;
+mod subscriptions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,20 +39,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use connection::{RedisOptions, check_connection};
+pub(crate) use redis_options::{RedisOptions, check_connection};
 
-use super::{Backplane, BackplaneError, Envelope, Inbound, InboundReceiver, LinkState, Topic};
+use super::{Backplane, BackplaneError, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
-use dial::Dialer;
+use connector::Connector;
 use shared::Shared;
 
 /// How many envelopes may wait for this node's delivery. Beyond it the reader waits and Redis keeps what comes.
-const INBOUND: usize = 4096;
+const INBOUND_CAPACITY: usize = 4096;
 
 /// How long leaving may wait for answers.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a node could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,7 @@ pub(crate) enum ConnectError {
 
 /// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
 ///
-/// A [`Envelope::Deliver`] on a topic that this node hears itself is published when Redis has answered and the node's
+/// A [`Envelope::Message`] on a topic that this node hears itself is published when Redis has answered and the node's
 /// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
 /// inbound envelopes must not wait for a publish on such a topic.
 #[derive(Debug)]
@@ -80,14 +80,14 @@ pub(crate) struct RedisBackplane {
 }
 
 impl RedisBackplane {
-    /// As [`RedisBackplane::connect_counted`], and counts nothing.
+    /// As [`RedisBackplane::connect_with_metrics`], and counts nothing.
     #[cfg(test)]
     pub(crate) async fn connect(
         options: RedisOptions,
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
-        Self::connect_counted(options, node, hubs, BackplaneMetrics::default()).await
+        Self::connect_with_metrics(options, node, hubs, BackplaneMetrics::default()).await
     }
 
     /// Joins the farm as `node`. `hubs` names every hub with the protocols its clients may use: each message is
@@ -95,29 +95,29 @@ impl RedisBackplane {
     ///
     /// Returns at once, in the state [`LinkState::Connecting`]; with `abort_connect` only when Redis was reached, or
     /// with the error after `connect_retry` attempts. To be called within a Tokio runtime, which drives the link.
-    pub(crate) async fn connect_counted(
+    pub(crate) async fn connect_with_metrics(
         options: RedisOptions,
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
         metrics: BackplaneMetrics,
     ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
         let shared = Shared::new(options, node, hubs, metrics);
-        let dialer = Dialer::new(shared.clone()).map_err(|trouble| ConnectError::Tls(trouble.reason))?;
+        let connector = Connector::new(shared.clone()).map_err(|link_error| ConnectError::Tls(link_error.reason))?;
         let mut first = None;
         if shared.options.abort_connect {
             let mut attempts = shared.options.connect_retry;
             loop {
                 attempts = attempts.saturating_sub(1);
-                match dialer.dial().await {
+                match connector.connect().await {
                     Ok(pair) => break first = Some(pair),
-                    Err(trouble) if attempts == 0 => return Err(ConnectError::Unreachable(trouble.reason)),
+                    Err(link_error) if attempts == 0 => return Err(ConnectError::Unreachable(link_error.reason)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }
         }
-        let (inbound, receiver) = mpsc::channel::<Inbound>(INBOUND);
+        let (inbound, receiver) = mpsc::channel::<InboundEnvelope>(INBOUND_CAPACITY);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(link::keep(dialer, first, inbound, stopped));
+        let task = tokio::spawn(link::maintain(connector, first, inbound, stopped));
         Ok((Arc::new(Self { shared, stop, task: Mutex::new(Some(task)) }), receiver))
     }
 
@@ -169,7 +169,7 @@ impl Backplane for RedisBackplane {
                 was_up
             };
             if was_up {
-                let _ = tokio::time::timeout(FAREWELL, farewell(&shared)).await;
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, finish_and_unsubscribe(&shared)).await;
             }
             stop.send_replace(true);
             let _ = task.await;
@@ -179,11 +179,11 @@ impl Backplane for RedisBackplane {
 }
 
 /// Waits until Redis has answered everything that was published, then unsubscribes from all channels.
-async fn farewell(shared: &Shared) {
-    shared.until(|state| state.outgoing.is_idle()).await;
-    shared.lock().topics.unwant_all();
-    shared.topics_wake.notify_one();
-    shared.until(|state| state.topics.is_settled()).await;
+async fn finish_and_unsubscribe(shared: &Shared) {
+    shared.until(|state| state.publish_queue.is_idle()).await;
+    shared.lock().subscriptions.remove_all();
+    shared.subscriptions_ready.notify_one();
+    shared.until(|state| state.subscriptions.is_idle()).await;
 }
 
 impl Drop for RedisBackplane {

@@ -10,7 +10,7 @@ use redis::Value;
 
 /// One thing that came from Redis.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) enum RedisReply {
     /// A message on a channel we are subscribed to.
     Message {
         /// The channel's name.
@@ -29,7 +29,7 @@ pub(super) enum Reply {
 /// What stands where a reply should be.
 #[derive(Debug, thiserror::Error)]
 #[error("Redis sent what is no reply: {0}")]
-pub(super) struct BadReply(String);
+pub(super) struct InvalidReply(String);
 
 /// Appends a command.
 pub(super) fn command<'a>(out: &mut BytesMut, parts: impl ExactSizeIterator<Item = &'a [u8]>) {
@@ -59,8 +59,8 @@ fn header(out: &mut BytesMut, kind: u8, length: usize) {
 }
 
 /// Takes the first whole reply off `buffer`; None while it is not all there.
-pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Reply>, BadReply> {
-    let Some(length) = extent(buffer)? else { return Ok(None) };
+pub(super) fn take_reply(buffer: &mut BytesMut) -> Result<Option<RedisReply>, InvalidReply> {
+    let Some(length) = reply_length(buffer)? else { return Ok(None) };
     let frame = buffer.split_to(length).freeze();
     if matches!(frame.first(), Some(b'*' | b'>'))
         && let Some(reply) = pushed(&frame)?
@@ -70,7 +70,7 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Reply>, BadReply> {
     // Errors may repeat what was sent, which need not be text.
     let text = (frame.first() == Some(&b'-')).then(|| String::from_utf8_lossy(&frame));
     let value = redis::parse_redis_value(text.as_deref().map_or(&frame[..], str::as_bytes));
-    value.map(|value| Some(Reply::Value(value))).map_err(|error| BadReply(error.to_string()))
+    value.map(|value| Some(RedisReply::Value(value))).map_err(|error| InvalidReply(error.to_string()))
 }
 
 /// The line that begins at `at`, without its kind byte and its end; and where the next begins.
@@ -80,15 +80,15 @@ fn line(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
     Some((rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]), at + 1 + end + 1))
 }
 
-fn number(line: &[u8]) -> Result<i64, BadReply> {
+fn number(line: &[u8]) -> Result<i64, InvalidReply> {
     std::str::from_utf8(line)
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| BadReply("a length that is no number".to_owned()))
+        .ok_or_else(|| InvalidReply("a length that is no number".to_owned()))
 }
 
 /// How long the first reply is, if it is all there. Steps from length to length; claims cost nothing.
-fn extent(buffer: &[u8]) -> Result<Option<usize>, BadReply> {
+fn reply_length(buffer: &[u8]) -> Result<Option<usize>, InvalidReply> {
     let mut at = 0_usize;
     let mut left: u64 = 1;
     while left > 0 {
@@ -112,14 +112,14 @@ fn extent(buffer: &[u8]) -> Result<Option<usize>, BadReply> {
                 left =
                     left.saturating_add(u64::try_from(number(head)?).unwrap_or(0).saturating_mul(2)).saturating_add(1);
             }
-            other => return Err(BadReply(format!("a reply of kind {:?}", char::from(*other)))),
+            other => return Err(InvalidReply(format!("a reply of kind {:?}", char::from(*other)))),
         }
     }
     Ok(Some(at))
 }
 
 /// A bulk string at the front of a frame that is known to be whole.
-fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, BadReply> {
+fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, InvalidReply> {
     if frame.first() != Some(&b'$') {
         return Ok(None);
     }
@@ -135,22 +135,22 @@ fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, BadReply> {
 }
 
 /// A reply of the subscribed state: an array in RESP2, a push in RESP3.
-fn pushed(frame: &Bytes) -> Result<Option<Reply>, BadReply> {
+fn pushed(frame: &Bytes) -> Result<Option<RedisReply>, InvalidReply> {
     let mut rest = frame.clone();
     let Some((_, next)) = line(frame, 0) else { return Ok(None) };
     rest.advance(next);
     let Some(kind) = bulk(&mut rest)? else { return Ok(None) };
     let Some(channel) = bulk(&mut rest)? else { return Ok(None) };
     Ok(match &kind[..] {
-        b"message" => bulk(&mut rest)?.map(|payload| Reply::Message { channel, payload }),
-        b"subscribe" => Some(Reply::Subscribed(channel)),
-        b"unsubscribe" => Some(Reply::Unsubscribed(channel)),
+        b"message" => bulk(&mut rest)?.map(|payload| RedisReply::Message { channel, payload }),
+        b"subscribe" => Some(RedisReply::Subscribed(channel)),
+        b"unsubscribe" => Some(RedisReply::Unsubscribed(channel)),
         _ => None,
     })
 }
 
 /// Whether a value is out-of-band and answers nothing.
-pub(super) fn is_unasked(value: &Value) -> bool {
+pub(super) fn is_push(value: &Value) -> bool {
     matches!(value, Value::Push { .. })
 }
 
@@ -160,13 +160,13 @@ mod tests {
 
     use super::*;
 
-    fn all(bytes: &[u8]) -> Vec<Reply> {
+    fn all(bytes: &[u8]) -> Vec<RedisReply> {
         let mut buffer = BytesMut::new();
         let mut replies = Vec::new();
         // One byte at a time: no split may matter.
         for byte in bytes {
             buffer.put_u8(*byte);
-            while let Some(reply) = take(&mut buffer).unwrap() {
+            while let Some(reply) = take_reply(&mut buffer).unwrap() {
                 replies.push(reply);
             }
         }
@@ -175,40 +175,40 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_of_arrays_and_pushes() {
+    fn messages_are_read_from_arrays_and_pushes() {
         for kind in ["*", ">"] {
             let text = format!("{kind}3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$4\r\na\r\nb\r\n:7\r\n");
             let replies = all(text.as_bytes());
-            assert!(matches!(&replies[0], Reply::Message { channel, payload }
+            assert!(matches!(&replies[0], RedisReply::Message { channel, payload }
                 if &channel[..] == b"c" && &payload[..] == b"a\r\nb"));
-            assert!(matches!(&replies[1], Reply::Value(Value::Int(7))));
+            assert!(matches!(&replies[1], RedisReply::Value(Value::Int(7))));
         }
     }
 
     #[test]
-    fn confirmations_pongs_errors_and_maps() {
+    fn confirmations_pongs_errors_and_maps_are_read() {
         let replies = all(
             b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n-NOPERM no\r\n%1\r\n+a\r\n:1\r\n$-1\r\n",
         );
-        assert!(matches!(&replies[0], Reply::Subscribed(channel) if &channel[..] == b"c"));
-        assert!(matches!(&replies[1], Reply::Value(Value::Array(_))));
-        assert!(matches!(&replies[2], Reply::Value(Value::ServerError(_))));
-        assert!(matches!(&replies[3], Reply::Value(Value::Map(_))));
-        assert!(matches!(&replies[4], Reply::Value(Value::Nil)));
+        assert!(matches!(&replies[0], RedisReply::Subscribed(channel) if &channel[..] == b"c"));
+        assert!(matches!(&replies[1], RedisReply::Value(Value::Array(_))));
+        assert!(matches!(&replies[2], RedisReply::Value(Value::ServerError(_))));
+        assert!(matches!(&replies[3], RedisReply::Value(Value::Map(_))));
+        assert!(matches!(&replies[4], RedisReply::Value(Value::Nil)));
     }
 
     #[test]
-    fn an_error_need_not_be_text() {
+    fn an_error_reply_may_be_invalid_utf8() {
         let replies = all(b"-ERR unknown command 'X', with args beginning with: '\x95\xff'\r\n:1\r\n");
-        assert!(matches!(&replies[..], [Reply::Value(Value::ServerError(_)), Reply::Value(Value::Int(1))]));
+        assert!(matches!(&replies[..], [RedisReply::Value(Value::ServerError(_)), RedisReply::Value(Value::Int(1))]));
     }
 
     #[test]
-    fn what_is_no_reply_is_an_error_and_claims_cost_nothing() {
-        assert!(take(&mut BytesMut::from(&b"HTTP/1.1 400 Bad Request\r\n"[..])).is_err());
-        assert!(take(&mut BytesMut::from(&b"$x\r\n"[..])).is_err());
-        assert!(take(&mut BytesMut::from(&b"*9223372036854775807\r\n"[..])).unwrap().is_none());
-        assert!(take(&mut BytesMut::from(&b"$9223372036854775807\r\n"[..])).unwrap().is_none());
+    fn invalid_replies_fail_and_announced_lengths_allocate_nothing() {
+        assert!(take_reply(&mut BytesMut::from(&b"HTTP/1.1 400 Bad Request\r\n"[..])).is_err());
+        assert!(take_reply(&mut BytesMut::from(&b"$x\r\n"[..])).is_err());
+        assert!(take_reply(&mut BytesMut::from(&b"*9223372036854775807\r\n"[..])).unwrap().is_none());
+        assert!(take_reply(&mut BytesMut::from(&b"$9223372036854775807\r\n"[..])).unwrap().is_none());
     }
 
     #[test]

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::channels;
-use super::connection::RedisOptions;
-use super::outgoing::{Outgoing, Publish};
-use super::topics::Topics;
-use super::wire::{self, WireError};
-use crate::backplane::{BackplaneError, Envelope, Inbound, LinkState, Topic};
+use super::envelope_codec::{self, EnvelopeError};
+use super::publish_queue::{Publish, PublishQueue};
+use super::redis_options::RedisOptions;
+use super::subscriptions::Subscriptions;
+use crate::backplane::{BackplaneError, Envelope, InboundEnvelope, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
 use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::BackplaneMetrics;
@@ -25,28 +25,28 @@ pub(super) struct Shared {
     pub(super) options: RedisOptions,
     node: NodeId,
     hubs: HashMap<HubName, Vec<Protocol>>,
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     next_id: AtomicU64,
     pub(super) link: watch::Sender<LinkState>,
     /// Something waits to be written on the command connection.
-    pub(super) publish_wakes: Notify,
+    pub(super) publish_ready: Notify,
     /// Something waits to be written on the subscription connection.
-    pub(super) topics_wake: Notify,
+    pub(super) subscriptions_ready: Notify,
     /// Notified when replies from Redis have been taken in, on either connection. Only the shutdown waits for it.
     pub(super) replied: Notify,
     /// Faults that were logged.
-    faults: Mutex<HashSet<WireError>>,
+    logged_errors: Mutex<HashSet<EnvelopeError>>,
     /// Limits the log lines that clients can cause.
     pub(super) log: RateLimiter,
     metrics: BackplaneMetrics,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct SharedState {
     /// None while the link is up, else why it is not.
     pub(super) down: Option<String>,
-    pub(super) outgoing: Outgoing,
-    pub(super) topics: Topics,
+    pub(super) publish_queue: PublishQueue,
+    pub(super) subscriptions: Subscriptions,
 }
 
 /// The poison of a panicking holder is no reason to stop: the tables are whole between any two statements.
@@ -56,7 +56,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A small payload gets memory of its own: as a slice it would keep the whole read buffer alive for as long as one slow
 /// client has it waiting.
-fn owned(payload: &Bytes) -> Bytes {
+fn detached(payload: &Bytes) -> Bytes {
     const SMALL: usize = 16 * 1024;
     if payload.len() < SMALL { Bytes::copy_from_slice(payload) } else { payload.clone() }
 }
@@ -73,24 +73,28 @@ impl Shared {
             options,
             node,
             hubs: hubs.into_iter().collect(),
-            state: Mutex::new(State { down, outgoing: Outgoing::default(), topics: Topics::default() }),
+            state: Mutex::new(SharedState {
+                down,
+                publish_queue: PublishQueue::default(),
+                subscriptions: Subscriptions::default(),
+            }),
             next_id: AtomicU64::new(1),
             link: watch::channel(LinkState::Connecting).0,
-            publish_wakes: Notify::new(),
-            topics_wake: Notify::new(),
+            publish_ready: Notify::new(),
+            subscriptions_ready: Notify::new(),
             replied: Notify::new(),
-            faults: Mutex::default(),
+            logged_errors: Mutex::default(),
             log: RateLimiter::default(),
             metrics,
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SharedState> {
         lock(&self.state)
     }
 
     /// Waits until replies from Redis have brought the state to where `is_done` holds.
-    pub(super) async fn until(&self, is_done: impl Fn(&State) -> bool) {
+    pub(super) async fn until(&self, is_done: impl Fn(&SharedState) -> bool) {
         loop {
             let replied = self.replied.notified();
             tokio::pin!(replied);
@@ -119,19 +123,19 @@ impl Shared {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let protocols = self.hubs.get(&topic.hub).map_or(&Protocol::ALL[..], Vec::as_slice);
         let mut payload = Vec::new();
-        wire::encode(&topic.hub, &envelope, protocols, Some((&self.node, id)), &mut payload)?;
+        envelope_codec::encode(&topic.hub, &envelope, protocols, Some((&self.node, id)), &mut payload)?;
         let channel = self.channel(topic);
         let (caller, receiver) = oneshot::channel();
         let mut state = self.lock();
         if let Some(reason) = &state.down {
             return Err(BackplaneError::Down(reason.clone()));
         }
-        let comes_back = matches!(envelope, Envelope::Deliver { .. }) && state.topics.hears(&channel);
+        let comes_back = matches!(envelope, Envelope::Message { .. }) && state.subscriptions.is_confirmed(&channel);
         let echo = comes_back.then_some(envelope);
         let publish = Publish { id, channel: &channel, payload: &payload, echo };
-        state.outgoing.publish(publish, caller, Instant::now())?;
+        state.publish_queue.publish(publish, caller, Instant::now())?;
         drop(state);
-        self.publish_wakes.notify_one();
+        self.publish_ready.notify_one();
         Ok(receiver)
     }
 
@@ -141,11 +145,11 @@ impl Shared {
         let confirmed = Some(confirmed).filter(|_| state.down.is_none());
         let mut wake = false;
         for topic in topics {
-            wake |= state.topics.want(&self.channel(topic), topic, confirmed);
+            wake |= state.subscriptions.add(&self.channel(topic), topic, confirmed);
         }
         drop(state);
         if wake {
-            self.topics_wake.notify_one();
+            self.subscriptions_ready.notify_one();
         }
     }
 
@@ -153,41 +157,41 @@ impl Shared {
         let mut state = self.lock();
         let mut wake = false;
         for topic in topics {
-            wake |= state.topics.unwant(&self.channel(topic), topic);
+            wake |= state.subscriptions.remove(&self.channel(topic), topic);
         }
         drop(state);
         if wake {
-            self.topics_wake.notify_one();
+            self.subscriptions_ready.notify_one();
         }
     }
 
     /// What a message on one of our channels says; None if it says nothing to us.
-    pub(super) fn read(&self, channel: &Bytes, payload: &Bytes) -> Option<Inbound> {
+    pub(super) fn read(&self, channel: &Bytes, payload: &Bytes) -> Option<InboundEnvelope> {
         let name = std::str::from_utf8(channel).ok()?;
-        let own = wire::origin(payload).filter(|(node, _)| *node == self.node.as_str()).map(|(_, id)| id);
+        let own = envelope_codec::origin(payload).filter(|(node, _)| *node == self.node.as_str()).map(|(_, id)| id);
         let mut state = self.lock();
-        let envelope = own.and_then(|id| state.outgoing.heard(id));
+        let envelope = own.and_then(|id| state.publish_queue.echo_received(id));
         // Unsubscribed a moment ago: nobody wants it any more.
-        let topic = state.topics.wanted(name)?.clone();
+        let topic = state.subscriptions.topic(name)?.clone();
         drop(state);
         let envelope = match envelope {
             Some(envelope) => envelope,
-            None => match wire::decode(&topic, &owned(payload)) {
+            None => match envelope_codec::decode(&topic, &detached(payload)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
                     self.metrics.received(false);
-                    self.tell(name, payload.len(), error);
+                    self.log_once(name, payload.len(), error);
                     return None;
                 }
             },
         };
         self.metrics.received(true);
-        Some(Inbound { topic, envelope })
+        Some(InboundEnvelope { topic, envelope })
     }
 
     /// Foreign bytes are logged once for each kind, so that they cannot fill a disk.
-    fn tell(&self, channel: &str, length: usize, error: WireError) {
-        if lock(&self.faults).insert(error) {
+    fn log_once(&self, channel: &str, length: usize, error: EnvelopeError) {
+        if lock(&self.logged_errors).insert(error) {
             let channel = Escaped::new(channel).to_string();
             tracing::warn!(
                 channel,

@@ -12,36 +12,36 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, SupportedProtocolVersion, version};
 
-use super::connection::{Endpoint, RedisOptions, Resp, TlsOptions};
-use super::resp::{self, Reply};
+use super::redis_options::{RedisEndpoint, RedisOptions, RespVersion, TlsOptions};
+use super::resp::{self, RedisReply};
 use crate::tls::{self, TlsError};
 
 /// Anything bytes go through.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) trait RedisStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> RedisStream for T {}
 
 /// One open connection and what was read ahead on it.
-pub(super) struct Socket {
-    pub(super) stream: Box<dyn Stream>,
+pub(super) struct RedisSocket {
+    pub(super) stream: Box<dyn RedisStream>,
     pub(super) buffer: BytesMut,
 }
 
 /// Why there is no pair: which endpoint, and what it said. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub(super) struct Trouble {
+pub(super) struct LinkError {
     pub(super) reason: String,
     /// Redis answered, and refused.
     pub(super) refused: bool,
 }
 
-impl From<String> for Trouble {
+impl From<String> for LinkError {
     fn from(reason: String) -> Self {
         Self { reason, refused: false }
     }
 }
 
-impl From<TlsError> for Trouble {
+impl From<TlsError> for LinkError {
     fn from(error: TlsError) -> Self {
         error.to_string().into()
     }
@@ -63,11 +63,11 @@ pub(super) fn tls_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsE
 pub(super) async fn connect(
     options: &RedisOptions,
     tls: Option<&Arc<ClientConfig>>,
-    endpoint: &Endpoint,
-) -> Result<Socket, Trouble> {
+    endpoint: &RedisEndpoint,
+) -> Result<RedisSocket, LinkError> {
     let ready = async {
         let stream = open(options, tls, endpoint).await.map_err(|error| error.to_string())?;
-        let mut socket = Socket { stream, buffer: BytesMut::new() };
+        let mut socket = RedisSocket { stream, buffer: BytesMut::new() };
         log_in(options, &mut socket).await?;
         Ok(socket)
     };
@@ -80,11 +80,11 @@ pub(super) async fn connect(
 async fn open(
     options: &RedisOptions,
     tls: Option<&Arc<ClientConfig>>,
-    endpoint: &Endpoint,
-) -> io::Result<Box<dyn Stream>> {
+    endpoint: &RedisEndpoint,
+) -> io::Result<Box<dyn RedisStream>> {
     let (host, port) = match endpoint {
-        Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
-        Endpoint::Tcp { host, port } => (host, *port),
+        RedisEndpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        RedisEndpoint::Tcp { host, port } => (host, *port),
     };
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
@@ -95,20 +95,20 @@ async fn open(
 }
 
 /// What must succeed is awaited; CLIENT may be refused.
-async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), Trouble> {
+async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), LinkError> {
     let user = options.user.as_deref();
     let password = options.password.as_ref().map(|secret| secret.0.as_str());
     let mut needed: Vec<Vec<&str>> = Vec::new();
     match (options.resp, password) {
-        (Resp::Three, Some(password)) => {
+        (RespVersion::Resp3, Some(password)) => {
             needed.push(vec!["HELLO", "3", "AUTH", user.unwrap_or("default"), password]);
         }
-        (Resp::Three, None) => needed.push(vec!["HELLO", "3"]),
-        (Resp::Two, Some(password)) => match user {
+        (RespVersion::Resp3, None) => needed.push(vec!["HELLO", "3"]),
+        (RespVersion::Resp2, Some(password)) => match user {
             Some(user) => needed.push(vec!["AUTH", user, password]),
             None => needed.push(vec!["AUTH", password]),
         },
-        (Resp::Two, None) => {}
+        (RespVersion::Resp2, None) => {}
     }
     let database = options.database.to_string();
     if options.database != 0 {
@@ -132,15 +132,15 @@ async fn log_in(options: &RedisOptions, socket: &mut Socket) -> Result<(), Troub
     socket.stream.write_all(&out).await.map_err(|error| error.to_string())?;
     socket.stream.flush().await.map_err(|error| error.to_string())?;
     for command in &needed {
-        if let Value::ServerError(error) = answer(socket).await? {
+        if let Value::ServerError(error) = read_reply(socket).await? {
             let reason = format!("{} was refused: {}", command[0], server_error(&error));
             // These pass by themselves.
             let refused = !matches!(error.code(), "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN");
-            return Err(Trouble { reason, refused });
+            return Err(LinkError { reason, refused });
         }
     }
     for _ in &extra {
-        answer(socket).await?;
+        read_reply(socket).await?;
     }
     Ok(())
 }
@@ -154,10 +154,10 @@ pub(super) fn server_error(error: &redis::ServerError) -> String {
     }
 }
 
-async fn answer(socket: &mut Socket) -> Result<Value, String> {
+async fn read_reply(socket: &mut RedisSocket) -> Result<Value, String> {
     loop {
-        match resp::take(&mut socket.buffer).map_err(|error| error.to_string())? {
-            Some(Reply::Value(value)) if !resp::is_unasked(&value) => return Ok(value),
+        match resp::take_reply(&mut socket.buffer).map_err(|error| error.to_string())? {
+            Some(RedisReply::Value(value)) if !resp::is_push(&value) => return Ok(value),
             Some(_) => continue,
             None => {}
         }
@@ -169,6 +169,6 @@ async fn answer(socket: &mut Socket) -> Result<Value, String> {
 }
 
 /// A piece of text from Redis, for a log.
-pub(super) fn shown(bytes: &Bytes) -> String {
+pub(super) fn lossy_text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

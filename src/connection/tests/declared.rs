@@ -52,7 +52,7 @@ fn node() -> Node {
     let read = |_: &Path| -> io::Result<String> { Ok(CONFIG.to_owned()) };
     let loaded = load(&Sources { flags: &flags, environment: &[], read: &read, check_connection: &|_| Ok(Vec::new()) });
     let hub = loaded.unwrap().config.hubs.remove(0);
-    let (backplane, arrived) = memory::single();
+    let (backplane, arrived) = memory::standalone();
     let node = Node::of(hub.options.clone(), Arc::new(Declared::new(&hub)), backplane, "n");
     tokio::spawn(Router::new([node.host.delivery.clone()]).run(arrived));
     node

@@ -190,7 +190,7 @@ impl Node {
 
     pub(super) fn with(options: HubOptions, hub: TestHub) -> Self {
         let (gate, told) = (hub.gate.clone(), hub.told.clone());
-        let (backplane, _nothing_arrives) = memory::single();
+        let (backplane, _nothing_arrives) = memory::standalone();
         Self { gate, told, ..Self::of(options, Arc::new(hub), backplane, "n") }
     }
 

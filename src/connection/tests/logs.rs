@@ -12,7 +12,7 @@ use crate::config::HubOptions;
 use crate::hub::{Caller, HubError, Methods};
 
 async fn client(hub: Methods) -> Client {
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await
 }
 

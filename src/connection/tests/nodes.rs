@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kit::Node;
-use crate::backplane::memory::Bus;
+use crate::backplane::memory::MemoryBus;
 use crate::config::HubOptions;
 use crate::delivery::inbound::Router;
 use crate::hub::{Caller, Methods};
@@ -12,7 +12,7 @@ use crate::protocol::RawValue;
 
 /// Two nodes; each asks any client for any value, or for a number.
 async fn two() -> (Node, Node) {
-    let bus = Bus::default();
+    let bus = MemoryBus::default();
     let node = async |id: &str| {
         let hub = Methods::new()
             .method("Ask", |caller: Caller, id: String, question: RawValue| async move {

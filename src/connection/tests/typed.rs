@@ -49,7 +49,7 @@ fn hub() -> Methods {
 }
 
 async fn client() -> Client {
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     Node::of(HubOptions::default(), Arc::new(hub()), backplane, "n").join("a").await
 }
 
@@ -119,7 +119,7 @@ async fn an_item_that_is_no_text_ends_its_stream_with_an_error() {
     for (detailed_errors, detail) in
         [(false, ""), (true, " JsonException: The JSON value could not be converted to System.String.")]
     {
-        let (backplane, _nothing_arrives) = memory::single();
+        let (backplane, _nothing_arrives) = memory::standalone();
         let options = HubOptions { detailed_errors, ..HubOptions::default() };
         let mut client = Node::of(options, Arc::new(hub()), backplane, "n").join("a").await;
         client.send(r#"{"type":1,"invocationId":"1","target":"Total","arguments":[2],"streamIds":["p","q"]}"#).await;
@@ -187,7 +187,7 @@ async fn what_a_client_streams_and_uploads_ends_when_it_leaves() {
                 Ok(())
             }
         });
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     let node = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n");
     let mut client = node.join("a").await;
     for record in [
@@ -286,7 +286,7 @@ const MANY: u32 = 100_000;
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
     let taken = Arc::new(AtomicU32::new(0));
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     let mut client = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n").join("a").await;
     // Many times: whether the client's queue has room when the word comes is a matter of chance.
     for _ in 0..50 {
@@ -304,7 +304,7 @@ async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_runs_on_and_never_waits_lets_others_have_their_turn() {
     let taken = Arc::new(AtomicU32::new(0));
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     let node = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n");
     let (mut client, mut other) = (node.join("a").await, node.join("b").await);
     client.send(&stream_call("HeldFlood", "[]", "[]")).await;
@@ -332,7 +332,7 @@ async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
             Ok(())
         }
     });
-    let (backplane, _nothing_arrives) = memory::single();
+    let (backplane, _nothing_arrives) = memory::standalone();
     let mut client = Node::of(HubOptions::default(), Arc::new(hub), backplane, "n").join("a").await;
     assert!(client.all().await.is_empty());
     let caller = kept.lock().unwrap().take().unwrap();

@@ -2,16 +2,16 @@
 
 use testkit::log::Capture;
 
-use super::kit::{Node, options, said, start};
+use super::kit::{Node, options, start, text_of};
 use crate::backplane::{Channel, Envelope, LinkState};
 
 #[tokio::test]
-async fn foreign_bytes_are_told_once_and_disturb_nothing() {
+async fn foreign_bytes_are_logged_once_and_skipped() {
     testkit::needs!("redis-server");
     let log = Capture::start();
     let redis = start(&[]).await;
     let mut a = Node::on_redis(options(&redis, "channelPrefix=Pre"), "a").await;
-    a.reaches(LinkState::Up).await;
+    a.wait_for_link(LinkState::Up).await;
     a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into()), Channel::Results("a".into())]).await;
     let foreign: &[&[u8]] = &[
         b"",
@@ -42,7 +42,7 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
             }
         }
     }
-    a.say("still well").await.unwrap();
+    a.publish_text("still well").await.unwrap();
     // One of them happens to be an Ack; nothing else comes before what we said.
     let inbound = loop {
         let inbound = a.next().await;
@@ -50,7 +50,7 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
             break inbound;
         }
     };
-    assert_eq!(said(&inbound), "still well");
+    assert_eq!(text_of(&inbound), "still well");
     let warnings: Vec<_> = log.lines().into_iter().filter(|line| line.contains("WARN")).collect();
     assert!(warnings.iter().any(|line| line.contains("PreChat:Hub:all") && line.contains("no array in Invocation")));
     assert!(warnings.iter().any(|line| line.contains("insufficient items in GroupCommand")));
@@ -67,19 +67,19 @@ async fn foreign_bytes_are_told_once_and_disturb_nothing() {
 }
 
 #[tokio::test]
-async fn more_items_than_known_are_ignored() {
+async fn extra_envelope_items_are_ignored() {
     testkit::needs!("redis-server");
     let redis = start(&[]).await;
     let mut a = Node::on_redis(options(&redis, ""), "a").await;
-    a.reaches(LinkState::Up).await;
+    a.wait_for_link(LinkState::Up).await;
     a.subscribe([Channel::All, Channel::GroupCommands, Channel::Acks("a".into())]).await;
     redis.publish("Chat:Hub:all", b"\x97\x90\x81\xa1x\xc4\x00\xc0\xc0\xc4\x02\x01\x02\x81\xa1a\x01\xc3");
     redis.publish("Chat:Hub:all", b"\x95\x90\x80\xc0\xc0\x92\xa1a\x07");
     redis.publish("Chat:Hub:internal:groups", b"\x96\xd2\x00\x00\x00\x07\xa1s\xcc\x01\xa1g\xa1c\xc3");
     redis.publish("Chat:Hub:internal:ack:a", b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xa1x");
-    assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));
+    assert!(matches!(a.next().await.envelope, Envelope::Message { reply_to: None, .. }));
     // Our own name with a number that we do not know: read like any other.
-    assert!(matches!(a.next().await.envelope, Envelope::Deliver { reply_to: None, .. }));
+    assert!(matches!(a.next().await.envelope, Envelope::Message { reply_to: None, .. }));
     assert!(matches!(a.next().await.envelope, Envelope::GroupCommand { id: 7, .. }));
     assert!(matches!(a.next().await.envelope, Envelope::Ack { id: -1 }));
 }

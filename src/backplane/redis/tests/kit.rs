@@ -8,7 +8,9 @@ use testkit::Redis;
 use testkit::nonblocking::until;
 
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
-use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Inbound, InboundReceiver, LinkState, Topic};
+use crate::backplane::{
+    Backplane, BackplaneError, Channel, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic,
+};
 use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
 use crate::protocol::Protocol;
@@ -16,7 +18,7 @@ use crate::protocol::framing::write_prefix;
 use crate::protocol::msgpack::write;
 
 /// Longer than anything here may take.
-pub(super) const PATIENCE: Duration = testkit::PROCESS;
+pub(super) const TIMEOUT: Duration = testkit::PROCESS;
 
 /// Starts a Redis with these arguments and waits until it answers.
 pub(super) async fn start(arguments: &[&str]) -> Redis {
@@ -55,9 +57,9 @@ impl Node {
         Self { backplane, inbound }
     }
 
-    pub(super) async fn reaches(&self, state: LinkState) {
+    pub(super) async fn wait_for_link(&self, state: LinkState) {
         let mut link = self.backplane.link();
-        tokio::time::timeout(PATIENCE, link.wait_for(|now| *now == state))
+        tokio::time::timeout(TIMEOUT, link.wait_for(|now| *now == state))
             .await
             .unwrap_or_else(|_| panic!("the link did not become {state:?}"))
             .unwrap();
@@ -65,7 +67,7 @@ impl Node {
 
     pub(super) async fn subscribe(&self, channels: impl IntoIterator<Item = Channel>) {
         let topics = channels.into_iter().map(topic).collect();
-        tokio::time::timeout(PATIENCE, self.backplane.subscribe(topics)).await.expect("the subscription is confirmed");
+        tokio::time::timeout(TIMEOUT, self.backplane.subscribe(topics)).await.expect("the subscription is confirmed");
     }
 
     pub(super) fn unsubscribe(&self, channel: Channel) {
@@ -73,27 +75,27 @@ impl Node {
     }
 
     pub(super) async fn publish(&self, channel: Channel, envelope: Envelope) -> Result<u64, BackplaneError> {
-        tokio::time::timeout(PATIENCE, self.backplane.publish(topic(channel), envelope)).await.expect("publish ends")
+        tokio::time::timeout(TIMEOUT, self.backplane.publish(topic(channel), envelope)).await.expect("publish ends")
     }
 
-    pub(super) async fn say(&self, text: &str) -> Result<u64, BackplaneError> {
-        self.publish(Channel::All, says(text)).await
+    pub(super) async fn publish_text(&self, text: &str) -> Result<u64, BackplaneError> {
+        self.publish(Channel::All, text_envelope(text)).await
     }
 
-    pub(super) async fn next(&mut self) -> Inbound {
-        tokio::time::timeout(PATIENCE, self.inbound.recv()).await.expect("something arrives").unwrap()
+    pub(super) async fn next(&mut self) -> InboundEnvelope {
+        tokio::time::timeout(TIMEOUT, self.inbound.recv()).await.expect("something arrives").unwrap()
     }
 
     /// The text of the next message.
-    pub(super) async fn hears(&mut self) -> String {
-        said(&self.next().await)
+    pub(super) async fn next_text(&mut self) -> String {
+        text_of(&self.next().await)
     }
 
     /// Whether nothing is there, after everything published before `marker` has come.
-    pub(super) async fn hears_only(&mut self, texts: &[&str], marker: &str) {
+    pub(super) async fn expect_texts(&mut self, texts: &[&str], marker: &str) {
         let mut heard = Vec::new();
         loop {
-            let text = self.hears().await;
+            let text = self.next_text().await;
             if text == marker {
                 break;
             }
@@ -110,8 +112,8 @@ pub(super) fn topic(channel: Channel) -> Topic {
     Topic { hub: HUB.into(), channel }
 }
 
-pub(super) fn says(text: &str) -> Envelope {
-    Envelope::Deliver { except: vec!["not me".into()], frame: frame(text), reply_to: None }
+pub(super) fn text_envelope(text: &str) -> Envelope {
+    Envelope::Message { except: vec!["not me".into()], frame: frame(text), reply_to: None }
 }
 
 /// A message that consists of the text, framed as the hub protocols frame one.
@@ -131,8 +133,8 @@ fn framed(protocol: Protocol, text: &str) -> Bytes {
     }
 }
 
-pub(super) fn said(inbound: &Inbound) -> String {
-    let Envelope::Deliver { frame, except, .. } = &inbound.envelope else { panic!("no message: {inbound:?}") };
+pub(super) fn text_of(inbound: &InboundEnvelope) -> String {
+    let Envelope::Message { frame, except, .. } = &inbound.envelope else { panic!("no message: {inbound:?}") };
     assert_eq!(except.len(), 1);
     let json = frame.raw(Protocol::Json).unwrap();
     let text = std::str::from_utf8(&json).unwrap();

@@ -9,7 +9,7 @@ use testkit::{Redis, Watch};
 
 use tokio::net::TcpListener;
 
-use super::kit::{Node, PATIENCE, default_options, options, run, says, start};
+use super::kit::{Node, TIMEOUT, default_options, options, run, start, text_envelope};
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{BackplaneError, Channel, LinkState};
 
@@ -17,7 +17,7 @@ async fn pair_on(redis: &Redis) -> (Node, Node) {
     let a = Node::on_redis(default_options(redis, ""), "a").await;
     let b = Node::on_redis(default_options(redis, ""), "b").await;
     for node in [&a, &b] {
-        node.reaches(LinkState::Up).await;
+        node.wait_for_link(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
     }
     (a, b)
@@ -28,37 +28,37 @@ async fn pair_on(redis: &Redis) -> (Node, Node) {
 async fn hang_up(redis: &Redis, times: u32) {
     let listener = TcpListener::bind(("127.0.0.1", redis.port())).await.unwrap();
     for _ in 0..times {
-        tokio::time::timeout(PATIENCE, listener.accept()).await.expect("nodes try again").unwrap();
+        tokio::time::timeout(TIMEOUT, listener.accept()).await.expect("nodes try again").unwrap();
     }
 }
 
 /// Everything works again within two seconds after Redis answers.
 async fn works_again(a: &Node, b: &mut Node, since: Watch) {
-    a.reaches(LinkState::Up).await;
-    b.reaches(LinkState::Up).await;
-    a.say("again").await.unwrap();
-    while b.hears().await != "again" {}
+    a.wait_for_link(LinkState::Up).await;
+    b.wait_for_link(LinkState::Up).await;
+    a.publish_text("again").await.unwrap();
+    while b.next_text().await != "again" {}
     since.within(Duration::from_secs(2), "everything works again");
 }
 
 #[tokio::test]
-async fn kill_and_restart() {
+async fn the_link_recovers_when_redis_is_killed_and_restarted() {
     testkit::needs!("redis-server");
     let log = Capture::start();
     let mut redis = start(&[]).await;
     let (a, mut b) = pair_on(&redis).await;
     b.subscribe((0..1500).map(|i| Channel::Group(i.to_string().into()))).await;
     redis.kill();
-    a.reaches(LinkState::Down).await;
-    b.reaches(LinkState::Down).await;
-    assert!(matches!(a.say("nobody").await, Err(BackplaneError::Down(_))));
+    a.wait_for_link(LinkState::Down).await;
+    b.wait_for_link(LinkState::Down).await;
+    assert!(matches!(a.publish_text("nobody").await, Err(BackplaneError::Down(_))));
     // Wanted and given up meanwhile; nobody waits for it.
     b.subscribe([Channel::Group("late".into())]).await;
     b.unsubscribe(Channel::Group("7".into()));
     run(&mut redis).await;
     works_again(&a, &mut b, Watch::start()).await;
     for (group, count) in [("0", 1), ("1499", 1), ("late", 1), ("7", 0)] {
-        assert_eq!(a.publish(Channel::Group(group.into()), says("g")).await, Ok(count), "group {group}");
+        assert_eq!(a.publish(Channel::Group(group.into()), text_envelope("g")).await, Ok(count), "group {group}");
     }
     let lines = log.lines();
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
@@ -68,7 +68,7 @@ async fn kill_and_restart() {
 }
 
 #[tokio::test]
-async fn start_while_down() {
+async fn a_node_starts_while_redis_is_down() {
     testkit::needs!("redis-server");
     let log = Capture::start();
     let mut redis = Redis::with(&["--requirepass", "hunter2"]);
@@ -78,7 +78,7 @@ async fn start_while_down() {
     a.subscribe([Channel::All]).await;
     b.subscribe([Channel::All]).await;
     assert_eq!(*a.backplane.link().borrow(), LinkState::Connecting);
-    let Err(BackplaneError::Down(reason)) = a.say("nobody").await else { panic!() };
+    let Err(BackplaneError::Down(reason)) = a.publish_text("nobody").await else { panic!() };
     assert!(reason.contains(&format!("127.0.0.1:{port}")) && !reason.contains("hunter2"), "{reason}");
     until("both have tried", async || (log.count("Connection to Redis failed") == 2).then_some(())).await;
     hang_up(&redis, 8).await;
@@ -90,7 +90,7 @@ async fn start_while_down() {
 }
 
 #[tokio::test]
-async fn start_while_down_fails_with_abort_connect() {
+async fn with_abort_connect_a_node_does_not_start_while_redis_is_down() {
     testkit::needs!("redis-server");
     let port = free_port();
     let nobody = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
@@ -98,28 +98,28 @@ async fn start_while_down_fails_with_abort_connect() {
     assert!(error.contains("abortConnect=false") && error.contains(&port.to_string()), "{error}");
     let redis = start(&[]).await;
     let node = Node::on_redis(options(&redis, "abortConnect=true"), "a").await;
-    node.reaches(LinkState::Up).await;
+    node.wait_for_link(LinkState::Up).await;
 }
 
-/// Sends one after another, `strike` along the way, until everything works again. What the sender was told had
+/// Sends one after another, `disrupt` along the way, until everything works again. What the sender was told had
 /// succeeded, both nodes hear, in order.
-async fn nothing_is_lost_silently(redis: &mut Redis, strike: impl AsyncFnOnce(&mut Redis)) {
+async fn nothing_is_lost_silently(redis: &mut Redis, disrupt: impl AsyncFnOnce(&mut Redis)) {
     let (mut a, mut b) = pair_on(redis).await;
     let mut sent = Vec::new();
     let mut failed = 0;
-    let mut strike = Some(strike);
+    let mut disrupt = Some(disrupt);
     for i in 0_u32.. {
         if sent.len() == 200
-            && let Some(strike) = strike.take()
+            && let Some(disrupt) = disrupt.take()
         {
-            strike(redis).await;
+            disrupt(redis).await;
         }
-        match a.say(&i.to_string()).await {
+        match a.publish_text(&i.to_string()).await {
             Ok(_) => sent.push(i.to_string()),
             Err(_) => {
                 failed += 1;
                 tokio::task::yield_now().await;
-                a.reaches(LinkState::Up).await;
+                a.wait_for_link(LinkState::Up).await;
             }
         }
         if sent.len() == 1000 {
@@ -127,11 +127,11 @@ async fn nothing_is_lost_silently(redis: &mut Redis, strike: impl AsyncFnOnce(&m
         }
     }
     assert!(failed > 0, "the strike was felt");
-    a.say("end").await.unwrap();
+    a.publish_text("end").await.unwrap();
     for node in [&mut a, &mut b] {
         let mut heard = Vec::new();
         loop {
-            match node.hears().await {
+            match node.next_text().await {
                 text if text == "end" => break,
                 text => heard.push(text),
             }
@@ -143,7 +143,7 @@ async fn nothing_is_lost_silently(redis: &mut Redis, strike: impl AsyncFnOnce(&m
 }
 
 #[tokio::test]
-async fn client_kill_of_the_subscription_connections() {
+async fn killed_subscription_connections_recover() {
     testkit::needs!("redis-server");
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
@@ -153,7 +153,7 @@ async fn client_kill_of_the_subscription_connections() {
 }
 
 #[tokio::test]
-async fn client_kill_of_the_command_connections() {
+async fn killed_command_connections_recover() {
     testkit::needs!("redis-server");
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
@@ -163,7 +163,7 @@ async fn client_kill_of_the_command_connections() {
 }
 
 #[tokio::test]
-async fn a_restart_while_sending() {
+async fn a_restart_while_publishing_loses_nothing_silently() {
     testkit::needs!("redis-server");
     let mut redis = start(&[]).await;
     nothing_is_lost_silently(&mut redis, async |redis| {
@@ -175,52 +175,53 @@ async fn a_restart_while_sending() {
 }
 
 #[tokio::test]
-async fn a_paused_redis_is_noticed_and_comes_back() {
+async fn a_paused_redis_is_detected_and_recovers() {
     testkit::needs!("redis-server");
     let redis = start(&[]).await;
     let (a, mut b) = pair_on(&redis).await;
     redis.pause();
     let paused = Watch::start();
-    let answer = a.say("into the void").await;
+    let answer = a.publish_text("into the void").await;
     let Err(BackplaneError::Lost(reason)) = answer else { panic!("{answer:?}") };
     // It was the silence that ended it, after 3 s, and not a time-out of 5 s.
     assert!(reason.contains("does not answer") && !reason.contains("5s"), "{reason}");
-    a.reaches(LinkState::Down).await;
+    a.wait_for_link(LinkState::Down).await;
     // Without any traffic of its own.
-    b.reaches(LinkState::Down).await;
+    b.wait_for_link(LinkState::Down).await;
     paused.within(Duration::from_millis(5500), "both have noticed");
-    assert!(matches!(a.say("at once").await, Err(BackplaneError::Down(_))));
+    assert!(matches!(a.publish_text("at once").await, Err(BackplaneError::Down(_))));
     redis.resume();
     works_again(&a, &mut b, Watch::start()).await;
 }
 
 #[tokio::test]
-async fn async_timeout_bounds_the_wait() {
+async fn async_timeout_bounds_the_wait_for_a_reply() {
     testkit::needs!("redis-server");
     let redis = start(&[]).await;
     let a = Node::on_redis(options(&redis, "asyncTimeout=300"), "a").await;
-    a.reaches(LinkState::Up).await;
+    a.wait_for_link(LinkState::Up).await;
     redis.pause();
     let since = Watch::start();
-    let answer = a.say("x").await;
+    let answer = a.publish_text("x").await;
     assert!(matches!(answer, Err(BackplaneError::Lost(_))), "{answer:?}");
     since.within(Duration::from_secs(1), "the call has failed");
     redis.resume();
-    a.reaches(LinkState::Up).await;
+    a.wait_for_link(LinkState::Up).await;
 }
 
 #[tokio::test]
-async fn a_node_that_is_behind_is_not_taken_for_a_dead_redis() {
+async fn a_node_with_a_backlog_does_not_declare_redis_dead() {
     testkit::needs!("redis-server");
     let redis = start(&[]).await;
     // Only b's counts: to have ten thousand sends answered takes a as long as it takes.
     let a = Node::on_redis(options(&redis, "asyncTimeout=60000"), "a").await;
     let mut b = Node::on_redis(options(&redis, "asyncTimeout=1000"), "b").await;
-    a.reaches(LinkState::Up).await;
-    b.reaches(LinkState::Up).await;
+    a.wait_for_link(LinkState::Up).await;
+    b.wait_for_link(LinkState::Up).await;
     b.subscribe([Channel::All]).await;
-    let sends: Vec<_> =
-        (0..10_000).map(|i| a.backplane.publish(super::kit::topic(Channel::All), says(&i.to_string()))).collect();
+    let sends: Vec<_> = (0..10_000)
+        .map(|i| a.backplane.publish(super::kit::topic(Channel::All), text_envelope(&i.to_string())))
+        .collect();
     for send in sends {
         send.await.unwrap();
     }
@@ -228,8 +229,8 @@ async fn a_node_that_is_behind_is_not_taken_for_a_dead_redis() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(*b.backplane.link().borrow(), LinkState::Up);
     for i in 0..10_000 {
-        assert_eq!(b.hears().await, i.to_string());
+        assert_eq!(b.next_text().await, i.to_string());
     }
     b.subscribe([Channel::Group("g".into())]).await;
-    assert_eq!(a.publish(Channel::Group("g".into()), says("g")).await, Ok(1));
+    assert_eq!(a.publish(Channel::Group("g".into()), text_envelope("g")).await, Ok(1));
 }

@@ -21,10 +21,10 @@ fn openssl(folder: &Path, args: &str) {
 }
 
 #[test]
-fn tls_with_the_right_certificate_only() {
+fn tls_accepts_only_a_trusted_certificate() {
     if let Ok(port) = std::env::var(PORT) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        return runtime.block_on(trusting(&port));
+        return runtime.block_on(connects_with_a_trusted_certificate(&port));
     }
     testkit::needs!("openssl", "redis-server");
     let folder = std::env::temp_dir().join(format!("hubplane-tls-{}", std::process::id()));
@@ -57,7 +57,7 @@ fn tls_with_the_right_certificate_only() {
     // Some builds have no TLS: one that REDIS_SERVER names may be left out with `--skip tls`.
     redis.run();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "backplane::redis::tests::tls::tls_with_the_right_certificate_only", "--nocapture"])
+        .args(["--exact", "backplane::redis::tests::tls::tls_accepts_only_a_trusted_certificate", "--nocapture"])
         .env("SSL_CERT_FILE", &ca)
         .env(PORT, &tls_port)
         .output()
@@ -67,19 +67,19 @@ fn tls_with_the_right_certificate_only() {
 }
 
 /// With our certificate among the system's.
-async fn trusting(port: &str) {
+async fn connects_with_a_trusted_certificate(port: &str) {
     for text in [
         format!("127.0.0.1:{port},ssl=true,password=hunter2"),
         format!("127.0.0.1:{port},ssl=true,password=hunter2,sslHost=redis.test,sslProtocols=Tls12,protocol=resp3"),
         format!("rediss://:hunter2@127.0.0.1:{port}"),
     ] {
         let mut node = Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await;
-        node.reaches(LinkState::Up).await;
+        node.wait_for_link(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
         // Larger than a TLS record and than what is read at a time.
         let long = "x".repeat(300_000);
-        assert_eq!(node.say(&long).await, Ok(1));
-        assert_eq!(node.hears().await, long);
+        assert_eq!(node.publish_text(&long).await, Ok(1));
+        assert_eq!(node.next_text().await, long);
     }
     for (text, problem) in [
         (format!("127.0.0.1:{port},ssl=true,password=hunter2,sslHost=other.test"), "not valid for name"),

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::channels;
-use super::pack::Reader;
+use super::envelope_msgpack::EnvelopeReader;
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo, Topic};
 use crate::frame::Frame;
 use crate::ids::{ConnectionId, HubName, InvocationId, NodeId};
@@ -17,12 +17,12 @@ use crate::protocol::{Protocol, ValueError};
 
 /// Bytes on one of our channels that are no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{fault} in {kind}")]
-pub(crate) struct WireError {
+#[error("{problem} in {kind}")]
+pub(crate) struct EnvelopeError {
     /// What the channel carries: Invocation, GroupCommand, Ack or CompletionMessage.
     pub kind: &'static str,
     /// What is wrong. One of a closed set, so that each is logged once.
-    pub fault: &'static str,
+    pub problem: &'static str,
 }
 
 // === writing ===
@@ -37,7 +37,7 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<(), ValueError> {
     match envelope {
-        Envelope::Deliver { except, frame, reply_to } => {
+        Envelope::Message { except, frame, reply_to } => {
             let mut parts = Vec::with_capacity(protocols.len());
             for protocol in protocols {
                 parts.push((protocol.name(), frame.raw(*protocol)?));
@@ -121,7 +121,7 @@ fn invocation(
 
 /// Who published an invocation and under which number, if it was one of us. Steps over the rest.
 pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
-    let mut reader = Reader::new(payload);
+    let mut reader = EnvelopeReader::new(payload);
     if reader.array()? < 5 {
         return None;
     }
@@ -137,18 +137,18 @@ pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
 
 /// Reads what came on a topic. As tolerant as the reference's readers: more items than known are
 /// ignored, integers may have any width, texts may be nil.
-pub(crate) fn decode(topic: &Topic, payload: &Bytes) -> Result<Envelope, WireError> {
+pub(crate) fn decode(topic: &Topic, payload: &Bytes) -> Result<Envelope, EnvelopeError> {
     let (kind, least) = match topic.channel {
         Channel::All | Channel::Connection(_) | Channel::Group(_) | Channel::User(_) => ("Invocation", 2),
         Channel::GroupCommands => ("GroupCommand", 5),
         Channel::Acks(_) => ("Ack", 1),
         Channel::Results(_) => ("CompletionMessage", 2),
     };
-    let wrong = |fault| move || WireError { kind, fault };
-    let mut reader = Reader::new(payload);
+    let wrong = |problem| move || EnvelopeError { kind, problem };
+    let mut reader = EnvelopeReader::new(payload);
     let length = reader.array().ok_or_else(wrong("no array"))?;
     if length < least {
-        return Err(WireError { kind, fault: "insufficient items" });
+        return Err(EnvelopeError { kind, problem: "insufficient items" });
     }
     match topic.channel {
         Channel::GroupCommands => group_command(&mut reader),
@@ -156,18 +156,18 @@ pub(crate) fn decode(topic: &Topic, payload: &Bytes) -> Result<Envelope, WireErr
         Channel::Results(_) => completion(&mut reader),
         _ => deliver(topic, &mut reader, length),
     }
-    .map_err(|fault| WireError { kind, fault })
+    .map_err(|problem| EnvelopeError { kind, problem })
 }
 
-fn int32(reader: &mut Reader<'_>) -> Result<i32, &'static str> {
+fn int32(reader: &mut EnvelopeReader<'_>) -> Result<i32, &'static str> {
     reader.integer().and_then(|id| i32::try_from(id).ok()).ok_or("no 32-bit id")
 }
 
-fn text<'a>(reader: &mut Reader<'a>, fault: &'static str) -> Result<&'a str, &'static str> {
-    Ok(reader.text().ok_or(fault)?.unwrap_or_default())
+fn text<'a>(reader: &mut EnvelopeReader<'a>, problem: &'static str) -> Result<&'a str, &'static str> {
+    Ok(reader.text().ok_or(problem)?.unwrap_or_default())
 }
 
-fn group_command(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
+fn group_command(reader: &mut EnvelopeReader<'_>) -> Result<Envelope, &'static str> {
     Ok(Envelope::GroupCommand {
         id: int32(reader)?,
         node: text(reader, "no server name")?.into(),
@@ -181,14 +181,14 @@ fn group_command(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
     })
 }
 
-fn completion(reader: &mut Reader<'_>) -> Result<Envelope, &'static str> {
+fn completion(reader: &mut EnvelopeReader<'_>) -> Result<Envelope, &'static str> {
     Ok(Envelope::Completion {
         protocol: text(reader, "no protocol name")?.to_owned(),
         message: reader.binary().ok_or("no message bytes")?.unwrap_or_default(),
     })
 }
 
-fn deliver(topic: &Topic, reader: &mut Reader<'_>, length: usize) -> Result<Envelope, &'static str> {
+fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Result<Envelope, &'static str> {
     let mut except = Vec::new();
     for _ in 0..reader.array().ok_or("no array of excluded ids")? {
         if let Some(id) = reader.text().ok_or("an excluded id that is no text")? {
@@ -224,5 +224,5 @@ fn deliver(topic: &Topic, reader: &mut Reader<'_>, length: usize) -> Result<Enve
             };
         }
     }
-    Ok(Envelope::Deliver { except, frame: Frame::encoded(parts), reply_to })
+    Ok(Envelope::Message { except, frame: Frame::encoded(parts), reply_to })
 }

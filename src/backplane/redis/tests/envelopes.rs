@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::backplane::redis::channels;
-use crate::backplane::redis::wire::{decode, encode, origin};
+use crate::backplane::redis::envelope_codec::{decode, encode, origin};
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo, Topic};
 use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
@@ -40,7 +40,7 @@ fn cases(kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn acks() {
+fn acks_match_the_vectors() {
     for case in cases("ack") {
         let id = i32::try_from(case["value"].as_i64().unwrap()).unwrap();
         let hex = bytes(text(&case["hex"]));
@@ -58,7 +58,7 @@ fn acks() {
 }
 
 #[test]
-fn group_commands() {
+fn group_commands_match_the_vectors() {
     for case in cases("groupCommand") {
         let action = if case["actionByte"] == 1 { GroupAction::Join } else { GroupAction::Leave };
         let hex = bytes(text(&case["hex"]));
@@ -71,16 +71,16 @@ fn group_commands() {
 }
 
 #[test]
-fn invocations() {
+fn invocations_match_the_vectors() {
     for case in cases("invocation") {
         // The vectors' protocols p1 and p2 are not ours: their bytes with our names are what we must write.
         let hex = text(&case["hex"]).replace("a27031", "a46a736f6e").replace("a27032", "ab6d6573736167657061636b");
         let two = Bytes::from_static(b"*");
         let except: Vec<_> = case["excludedIds"].as_array().unwrap().iter().map(|id| text(id).into()).collect();
         let frame = Frame::encoded([(Protocol::Json, two.clone()), (Protocol::MessagePack, two)]);
-        let envelope = Envelope::Deliver { except: except.clone(), frame, reply_to: None };
+        let envelope = Envelope::Message { except: except.clone(), frame, reply_to: None };
         assert_eq!(encoded(&envelope), bytes(&hex));
-        let Envelope::Deliver { except: came, .. } = decode(&topic(Channel::All), &bytes(text(&case["hex"]))).unwrap()
+        let Envelope::Message { except: came, .. } = decode(&topic(Channel::All), &bytes(text(&case["hex"]))).unwrap()
         else {
             panic!()
         };
@@ -89,7 +89,7 @@ fn invocations() {
 }
 
 #[test]
-fn completions() {
+fn completions_match_the_vectors() {
     for case in cases("completion") {
         let hex = bytes(text(&case["hex"]));
         let envelope = decode(&topic(Channel::Results("s".into())), &hex).unwrap();
@@ -101,19 +101,19 @@ fn completions() {
 }
 
 #[test]
-fn our_own_item_rides_behind() {
+fn our_own_item_is_appended() {
     let (node, part) = (NodeId::from("n1"), Bytes::from_static(b"{}\x1e"));
     let reply = ReplyTo { invocation: "i".into(), node: "n".into() };
     for reply_to in [None, Some(reply)] {
         let frame = Frame::encoded([(Protocol::Json, part.clone())]);
-        let envelope = Envelope::Deliver { except: Vec::new(), frame, reply_to: reply_to.clone() };
+        let envelope = Envelope::Message { except: Vec::new(), frame, reply_to: reply_to.clone() };
         let mut out = Vec::new();
         encode(&HUB.into(), &envelope, &[Protocol::Json], Some((&node, 300)), &mut out).unwrap();
         let out = Bytes::from(out);
         assert!(out.ends_with(&bytes("92a26e31cd012c")), "[node, id]");
         assert_eq!(out[0], 0x95);
         assert_eq!(origin(&out), Some(("n1", 300)));
-        let Ok(Envelope::Deliver { reply_to: came, .. }) = decode(&topic(Channel::All), &out) else { panic!() };
+        let Ok(Envelope::Message { reply_to: came, .. }) = decode(&topic(Channel::All), &out) else { panic!() };
         assert_eq!(came, reply_to);
     }
     // A return channel of another hub, or no return channel at all.
@@ -123,7 +123,7 @@ fn our_own_item_rides_behind() {
         let out = Bytes::from(out);
         assert!(decode(&topic(Channel::Connection("c".into())), &out).is_err(), "{channel}");
         let everybody = decode(&topic(Channel::All), &out);
-        assert!(matches!(everybody, Ok(Envelope::Deliver { reply_to: None, .. })), "{channel}");
+        assert!(matches!(everybody, Ok(Envelope::Message { reply_to: None, .. })), "{channel}");
     }
     // Somebody else's fifth item, or none.
     for hex in ["9590 80 c0c0 82a16fa26e31a17107", "9290 80", "9590 80 c0c0 91a26e31", "9590 80 c0c0 92c007", "95"] {
@@ -134,7 +134,7 @@ fn our_own_item_rides_behind() {
 /// Everything that was published by two real nodes: each channel is one of ours, each payload is understood, and
 /// what is written again is the same to the byte.
 #[test]
-fn what_aspnet_published() {
+fn captured_aspnet_envelopes_are_read_and_rewritten_identically() {
     let hub = HubName::from(HUB);
     let (mut count, mut answers) = (0, 0);
     for line in CAPTURE.lines().skip(1) {
@@ -151,7 +151,7 @@ fn what_aspnet_published() {
         let Some(hex) = line["hex"].as_str() else { continue };
         let envelope = decode(&topic, &bytes(hex)).unwrap();
         assert_eq!(encoded(&envelope), bytes(hex), "{}", line["scenario"]);
-        answers += usize::from(matches!(envelope, Envelope::Deliver { reply_to: Some(_), .. }));
+        answers += usize::from(matches!(envelope, Envelope::Message { reply_to: Some(_), .. }));
         count += 1;
     }
     assert_eq!(count, 47);
@@ -159,7 +159,7 @@ fn what_aspnet_published() {
 }
 
 #[test]
-fn every_cut_of_an_envelope_is_an_error_and_no_panic() {
+fn a_truncated_envelope_is_an_error() {
     for line in CAPTURE.lines().skip(1) {
         let line: Value = serde_json::from_str(line).unwrap();
         let Some(hex) = line["hex"].as_str() else { continue };
@@ -183,7 +183,7 @@ fn every_cut_of_an_envelope_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn channel_names_both_ways() {
+fn channel_names_are_written_and_parsed() {
     let hubs: Vec<HubName> =
         ["Chat", "Chat:group", "Chat:group:x", "Ns.Outer+Hub`1[[System.String]]"].map(HubName::from).into();
     let all = |hub: &str, channel| Topic { hub: hub.into(), channel };

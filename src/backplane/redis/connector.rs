@@ -5,23 +5,23 @@ use std::sync::Arc;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::shared::Shared;
-use super::socket::{self, Socket, Trouble};
+use super::socket::{self, LinkError, RedisSocket};
 
 /// Makes connections.
-pub(super) struct Dialer {
+pub(super) struct Connector {
     shared: Arc<Shared>,
     tls: Option<Arc<ClientConfig>>,
 }
 
 /// Two connections to one endpoint.
-pub(super) struct Pair {
+pub(super) struct ConnectionPair {
     pub(super) endpoint: String,
-    pub(super) commands: Socket,
-    pub(super) subscriptions: Socket,
+    pub(super) commands: RedisSocket,
+    pub(super) subscriptions: RedisSocket,
 }
 
-impl Dialer {
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Trouble> {
+impl Connector {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, LinkError> {
         let tls = shared.options.tls.as_ref().map(socket::tls_config).transpose()?;
         Ok(Self { shared, tls })
     }
@@ -32,22 +32,22 @@ impl Dialer {
     }
 
     /// Tries the endpoints in turn.
-    pub(super) async fn dial(&self) -> Result<Pair, Trouble> {
+    pub(super) async fn connect(&self) -> Result<ConnectionPair, LinkError> {
         let options = &self.shared.options;
-        let mut troubles = Vec::new();
+        let mut errors = Vec::new();
         let mut refused = false;
         for endpoint in &options.endpoints {
             let connect = || socket::connect(options, self.tls.as_ref(), endpoint);
             match tokio::try_join!(connect(), connect()) {
                 Ok((commands, subscriptions)) => {
-                    return Ok(Pair { endpoint: endpoint.to_string(), commands, subscriptions });
+                    return Ok(ConnectionPair { endpoint: endpoint.to_string(), commands, subscriptions });
                 }
-                Err(trouble) => {
-                    troubles.push(format!("{endpoint}: {trouble}"));
-                    refused |= trouble.refused;
+                Err(link_error) => {
+                    errors.push(format!("{endpoint}: {link_error}"));
+                    refused |= link_error.refused;
                 }
             }
         }
-        Err(Trouble { reason: troubles.join("; "), refused })
+        Err(LinkError { reason: errors.join("; "), refused })
     }
 }

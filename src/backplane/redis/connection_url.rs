@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::keys::{Draft, host_and_port};
+use super::connection_string::{OptionsParser, host_and_port};
 
 /// Whether the text begins with a scheme, so that it is read here.
 pub(super) fn is_url(text: &str) -> bool {
@@ -16,33 +16,33 @@ pub(super) fn is_url(text: &str) -> bool {
 }
 
 /// Reads a URL.
-pub(super) fn read(text: &str, draft: &mut Draft) {
+pub(super) fn read(text: &str, parser: &mut OptionsParser) {
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
     let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     match scheme.to_ascii_lowercase().as_str() {
-        "redis" => host(rest, draft),
+        "redis" => host(rest, parser),
         "rediss" => {
-            draft.ssl = Some(true);
-            host(rest, draft);
+            parser.ssl = Some(true);
+            host(rest, parser);
         }
         "unix" | "redis+unix" => match decode(rest) {
-            Some(path) if path.starts_with('/') => draft.paths.push(PathBuf::from(path)),
-            _ => draft.problems.push("A unix URL needs an absolute path: unix:///run/redis.sock.".to_owned()),
+            Some(path) if path.starts_with('/') => parser.paths.push(PathBuf::from(path)),
+            _ => parser.problems.push("A unix URL needs an absolute path: unix:///run/redis.sock.".to_owned()),
         },
-        "redis+sentinel" => draft
+        "redis+sentinel" => parser
             .problems
             .push("Sentinel is not supported; name the primary itself, or an address that follows it.".to_owned()),
-        "redis+cluster" => draft.problems.push(
+        "redis+cluster" => parser.problems.push(
             "Cluster URLs are not supported; name one node with redis://, its publish and subscribe reach all of them."
                 .to_owned(),
         ),
         // What stands before :// may be anything, but hardly a secret; still only the kinds that exist are named.
-        _ => draft.problems.push("The URL's scheme is not known; redis, rediss and unix are.".to_owned()),
+        _ => parser.problems.push("The URL's scheme is not known; redis, rediss and unix are.".to_owned()),
     }
     if query.contains('@') {
         // Perhaps a login that was cut in two: nothing of it is shown.
-        draft
+        parser
             .problems
             .push("The URL has an '@' behind its '?'; write %3F for a '?' in a password, %40 for an '@'.".to_owned());
         return;
@@ -50,14 +50,14 @@ pub(super) fn read(text: &str, draft: &mut Draft) {
     for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (decode(key), decode(value)) {
-            (Some(key), Some(value)) if key.eq_ignore_ascii_case("db") => draft.set("defaultDatabase", &value),
-            (Some(key), Some(value)) => draft.set(&key, &value),
-            _ => draft.problems.push(format!("Pair {} of the URL's query is no percent-encoded UTF-8.", index + 1)),
+            (Some(key), Some(value)) if key.eq_ignore_ascii_case("db") => parser.set("defaultDatabase", &value),
+            (Some(key), Some(value)) => parser.set(&key, &value),
+            _ => parser.problems.push(format!("Pair {} of the URL's query is no percent-encoded UTF-8.", index + 1)),
         }
     }
 }
 
-fn host(rest: &str, draft: &mut Draft) {
+fn host(rest: &str, parser: &mut OptionsParser) {
     // The last @ ends the login: passwords with a bare @ are common.
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (Some(login), rest),
@@ -70,40 +70,42 @@ fn host(rest: &str, draft: &mut Draft) {
         };
         match (decode(user), password.map(decode)) {
             (Some(user), Some(Some(password))) => {
-                draft.set("user", &user);
-                draft.set("password", &password);
+                parser.set("user", &user);
+                parser.set("password", &password);
             }
-            (Some(_), None) => draft.problems.push(
+            (Some(_), None) => parser.problems.push(
                 // Without the scheme: the mask of secrets would take the example for one.
                 "The URL has a login without a colon; write :PASSWORD@HOST or USER:PASSWORD@HOST behind the slashes."
                     .to_owned(),
             ),
-            _ => draft.problems.push("The URL's login is no percent-encoded UTF-8.".to_owned()),
+            _ => parser.problems.push("The URL's login is no percent-encoded UTF-8.".to_owned()),
         }
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !path.is_empty() {
         if path.bytes().all(|c| c.is_ascii_digit()) {
-            draft.set("defaultDatabase", path);
+            parser.set("defaultDatabase", path);
         } else {
-            draft.problems.push("The URL's path must be a database number, as in redis://localhost:6379/0.".to_owned());
+            parser
+                .problems
+                .push("The URL's path must be a database number, as in redis://localhost:6379/0.".to_owned());
         }
     }
     for part in authority.split(',') {
         if part.contains('=') {
-            draft.problems.push(
+            parser.problems.push(
                 "A URL's options follow a '?' and are joined by '&': redis://localhost:6379?abortConnect=false&ssl=true.".to_owned(),
             );
             continue;
         }
         if part.is_empty() {
-            draft.hosts.push(("127.0.0.1".to_owned(), None));
+            parser.hosts.push(("127.0.0.1".to_owned(), None));
             continue;
         }
         match decode(part).as_deref().and_then(host_and_port) {
             // A URL's default port does not depend on TLS.
-            Some((host, port)) => draft.hosts.push((host, Some(port.unwrap_or(6379)))),
-            None => draft.problems.push("The URL's host is not HOST, HOST:PORT or [IPV6]:PORT.".to_owned()),
+            Some((host, port)) => parser.hosts.push((host, Some(port.unwrap_or(6379)))),
+            None => parser.problems.push("The URL's host is not HOST, HOST:PORT or [IPV6]:PORT.".to_owned()),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) const BATCH: usize = 512;
 
 /// One channel.
 #[derive(Debug)]
-struct Entry {
+struct ChannelState {
     topic: Topic,
     /// Subscribes minus unsubscribes; they may come in any order, so it may pass below zero.
     count: i64,
@@ -25,10 +25,10 @@ struct Entry {
     sent: bool,
     /// SUBSCRIBEs that are not confirmed yet.
     unconfirmed: u32,
-    /// Whether it waits in `dirty`.
+    /// Whether it waits in `changed`.
     queued: bool,
     /// Whether it was in a batch that Redis refused and is asked for alone.
-    alone: bool,
+    retry_alone: bool,
     /// Redis refused this very channel on this connection.
     refused: bool,
     /// One token for each caller that waits for this channel to be confirmed. A caller goes on when all the tokens of
@@ -38,21 +38,21 @@ struct Entry {
 
 /// A command sent on the subscription connection whose answer is not complete.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct SentCommand {
     pub(super) since: Instant,
-    kind: Kind,
+    kind: CommandKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum CommandKind {
     Ping,
-    Subscribe { names: Vec<Arc<str>>, left: usize },
-    Unsubscribe { left: usize },
+    Subscribe { names: Vec<Arc<str>>, remaining: usize },
+    Unsubscribe { remaining: usize },
 }
 
 /// What an error answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RefusedCommand {
     /// A whole batch; its channels are asked for one by one now.
     Batch,
     /// This channel.
@@ -62,22 +62,22 @@ pub(super) enum Refusal {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Topics {
-    entries: HashMap<Arc<str>, Entry>,
+pub(super) struct Subscriptions {
+    entries: HashMap<Arc<str>, ChannelState>,
     /// Channels whose wish and state may differ.
-    dirty: Vec<Arc<str>>,
-    asked: VecDeque<Asked>,
+    changed: Vec<Arc<str>>,
+    in_flight: VecDeque<SentCommand>,
     /// Whether the next flush sends a PING.
     ping: bool,
     /// How many of the first commands of this connection are not answered; None before they were sent.
-    due: Option<usize>,
+    initial_pending: Option<usize>,
 }
 
 // === what is wanted ===
 
-impl Topics {
+impl Subscriptions {
     /// Counts one subscribe. `confirmed` tracks what its caller waits for, if it waits. True: something is to be sent.
-    pub(super) fn want(&mut self, channel: &str, topic: &Topic, confirmed: Option<&TaskTracker>) -> bool {
+    pub(super) fn add(&mut self, channel: &str, topic: &Topic, confirmed: Option<&TaskTracker>) -> bool {
         let (name, entry) = self.entry(channel, topic);
         entry.count += 1;
         let settled = entry.sent && entry.unconfirmed == 0;
@@ -88,14 +88,14 @@ impl Topics {
     }
 
     /// Counts one unsubscribe. True: something is to be sent.
-    pub(super) fn unwant(&mut self, channel: &str, topic: &Topic) -> bool {
+    pub(super) fn remove(&mut self, channel: &str, topic: &Topic) -> bool {
         let (name, entry) = self.entry(channel, topic);
         entry.count -= 1;
         self.queue(&name)
     }
 
     /// Nothing is wanted any more.
-    pub(super) fn unwant_all(&mut self) {
+    pub(super) fn remove_all(&mut self) {
         let names: Vec<_> = self.entries.keys().cloned().collect();
         for name in names {
             if let Some(entry) = self.entries.get_mut(&name) {
@@ -105,18 +105,18 @@ impl Topics {
         }
     }
 
-    fn entry(&mut self, channel: &str, topic: &Topic) -> (Arc<str>, &mut Entry) {
+    fn entry(&mut self, channel: &str, topic: &Topic) -> (Arc<str>, &mut ChannelState) {
         let name = match self.entries.get_key_value(channel) {
             Some((name, _)) => name.clone(),
             None => Arc::from(channel),
         };
-        let entry = self.entries.entry(name.clone()).or_insert_with(|| Entry {
+        let entry = self.entries.entry(name.clone()).or_insert_with(|| ChannelState {
             topic: topic.clone(),
             count: 0,
             sent: false,
             unconfirmed: 0,
             queued: false,
-            alone: false,
+            retry_alone: false,
             refused: false,
             waiters: Vec::new(),
         });
@@ -126,45 +126,45 @@ impl Topics {
     fn queue(&mut self, name: &Arc<str>) -> bool {
         let Some(entry) = self.entries.get_mut(name) else { return false };
         if (entry.count > 0) == entry.sent {
-            self.forget(name);
+            self.remove_if_unused(name);
             return false;
         }
         if !entry.queued {
             entry.queued = true;
-            self.dirty.push(name.clone());
+            self.changed.push(name.clone());
         }
         true
     }
 
     /// Drops an entry that says nothing.
-    fn forget(&mut self, name: &Arc<str>) {
-        let idle = |entry: &Entry| entry.count == 0 && !entry.sent && entry.unconfirmed == 0 && !entry.queued;
+    fn remove_if_unused(&mut self, name: &Arc<str>) {
+        let idle = |entry: &ChannelState| entry.count == 0 && !entry.sent && entry.unconfirmed == 0 && !entry.queued;
         if self.entries.get(name).is_some_and(idle) {
             self.entries.remove(name);
         }
     }
 
     /// The topic of a channel that is wanted.
-    pub(super) fn wanted(&self, channel: &str) -> Option<&Topic> {
+    pub(super) fn topic(&self, channel: &str) -> Option<&Topic> {
         self.entries.get(channel).filter(|entry| entry.count > 0).map(|entry| &entry.topic)
     }
 
     /// Whether what is published on it now comes back for certain.
-    pub(super) fn hears(&self, channel: &str) -> bool {
+    pub(super) fn is_confirmed(&self, channel: &str) -> bool {
         self.entries.get(channel).is_some_and(|entry| {
             entry.count > 0 && entry.sent && entry.unconfirmed == 0 && !entry.queued && !entry.refused
         })
     }
 
     /// Whether Redis has confirmed all that was asked.
-    pub(super) fn is_settled(&self) -> bool {
-        self.dirty.is_empty() && self.asked.is_empty()
+    pub(super) fn is_idle(&self) -> bool {
+        self.changed.is_empty() && self.in_flight.is_empty()
     }
 
     /// Whether everything that was wanted when this connection began is confirmed. What is wanted since then does not
     /// count, or a crowd of arriving clients could keep the link from coming up.
     pub(super) fn is_ready(&self) -> bool {
-        self.due == Some(0)
+        self.initial_pending == Some(0)
     }
 
     /// Whether Redis refused every single channel.
@@ -175,11 +175,11 @@ impl Topics {
 
 // === what is sent ===
 
-impl Topics {
+impl Subscriptions {
     /// Appends the commands that bring about what is wanted.
     pub(super) fn flush(&mut self, out: &mut BytesMut, now: Instant) {
         let (mut on, mut off) = (Vec::new(), Vec::new());
-        for name in std::mem::take(&mut self.dirty) {
+        for name in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
             entry.queued = false;
             let wanted = entry.count > 0;
@@ -188,11 +188,11 @@ impl Topics {
                 if entry.unconfirmed == 0 {
                     entry.waiters.clear();
                 }
-                self.forget(&name);
+                self.remove_if_unused(&name);
             } else if wanted {
                 entry.sent = true;
                 entry.unconfirmed += 1;
-                if entry.alone {
+                if entry.retry_alone {
                     self.send(out, now, b"SUBSCRIBE", vec![name]);
                 } else {
                     on.push(name);
@@ -201,7 +201,7 @@ impl Topics {
                 entry.sent = false;
                 if entry.refused {
                     entry.refused = false;
-                    self.forget(&name);
+                    self.remove_if_unused(&name);
                 } else {
                     off.push(name);
                 }
@@ -214,38 +214,42 @@ impl Topics {
         }
         if std::mem::take(&mut self.ping) {
             resp::command(out, [&b"PING"[..]].into_iter());
-            self.asked.push_back(Asked { since: now, kind: Kind::Ping });
+            self.in_flight.push_back(SentCommand { since: now, kind: CommandKind::Ping });
         }
-        if self.due.is_none() {
-            self.due = Some(self.asked.len());
+        if self.initial_pending.is_none() {
+            self.initial_pending = Some(self.in_flight.len());
         }
     }
 
     fn send(&mut self, out: &mut BytesMut, since: Instant, command: &[u8], names: Vec<Arc<str>>) {
         let parts: Vec<&[u8]> = std::iter::once(command).chain(names.iter().map(|name| name.as_bytes())).collect();
         resp::command(out, parts.into_iter());
-        let left = names.len();
-        let kind = if command == b"SUBSCRIBE" { Kind::Subscribe { names, left } } else { Kind::Unsubscribe { left } };
-        self.asked.push_back(Asked { since, kind });
+        let remaining = names.len();
+        let kind = if command == b"SUBSCRIBE" {
+            CommandKind::Subscribe { names, remaining }
+        } else {
+            CommandKind::Unsubscribe { remaining }
+        };
+        self.in_flight.push_back(SentCommand { since, kind });
     }
 
     /// The next flush sends a PING.
-    pub(super) fn ask_for_ping(&mut self) {
+    pub(super) fn request_ping(&mut self) {
         self.ping = true;
     }
 
     /// Since when the oldest unanswered command waits.
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
-        self.asked.front().map(|asked| asked.since)
+    pub(super) fn pending_since(&self) -> Option<Instant> {
+        self.in_flight.front().map(|in_flight| in_flight.since)
     }
 }
 
 // === what is answered ===
 
-impl Topics {
+impl Subscriptions {
     /// SUBSCRIBE was confirmed.
     pub(super) fn subscribed(&mut self, channel: &str) {
-        self.answered_one();
+        self.confirmation_received();
         let Some((name, _)) = self.entries.get_key_value(channel) else { return };
         let name = name.clone();
         if let Some(entry) = self.entries.get_mut(&name) {
@@ -254,23 +258,26 @@ impl Topics {
                 entry.waiters.clear();
             }
         }
-        self.forget(&name);
+        self.remove_if_unused(&name);
     }
 
     /// UNSUBSCRIBE was confirmed.
     pub(super) fn unsubscribed(&mut self, channel: &str) {
-        self.answered_one();
+        self.confirmation_received();
         if let Some((name, _)) = self.entries.get_key_value(channel) {
             let name = name.clone();
-            self.forget(&name);
+            self.remove_if_unused(&name);
         }
     }
 
-    fn answered_one(&mut self) {
-        let done = match self.asked.front_mut() {
-            Some(Asked { kind: Kind::Subscribe { left, .. } | Kind::Unsubscribe { left }, .. }) => {
-                *left = left.saturating_sub(1);
-                *left == 0
+    fn confirmation_received(&mut self) {
+        let done = match self.in_flight.front_mut() {
+            Some(SentCommand {
+                kind: CommandKind::Subscribe { remaining, .. } | CommandKind::Unsubscribe { remaining },
+                ..
+            }) => {
+                *remaining = remaining.saturating_sub(1);
+                *remaining == 0
             }
             _ => false,
         };
@@ -279,23 +286,23 @@ impl Topics {
         }
     }
 
-    fn pop(&mut self) -> Option<Asked> {
-        self.due = self.due.map(|due| due.saturating_sub(1));
-        self.asked.pop_front()
+    fn pop(&mut self) -> Option<SentCommand> {
+        self.initial_pending = self.initial_pending.map(|initial_pending| initial_pending.saturating_sub(1));
+        self.in_flight.pop_front()
     }
 
     /// PING was answered.
-    pub(super) fn ponged(&mut self) {
-        if matches!(self.asked.front(), Some(Asked { kind: Kind::Ping, .. })) {
+    pub(super) fn pong_received(&mut self) {
+        if matches!(self.in_flight.front(), Some(SentCommand { kind: CommandKind::Ping, .. })) {
             self.pop();
         }
     }
 
     /// An error answered the oldest command.
-    pub(super) fn refused(&mut self) -> Refusal {
-        let was_due = self.due.is_some_and(|due| due > 0);
-        let Some(Asked { kind: Kind::Subscribe { names, .. }, .. }) = self.pop() else {
-            return Refusal::Other;
+    pub(super) fn error_received(&mut self) -> RefusedCommand {
+        let was_initial = self.initial_pending.is_some_and(|initial_pending| initial_pending > 0);
+        let Some(SentCommand { kind: CommandKind::Subscribe { names, .. }, .. }) = self.pop() else {
+            return RefusedCommand::Other;
         };
         let single = names.len() == 1;
         let mut requeued = 0;
@@ -308,39 +315,39 @@ impl Topics {
                 entry.waiters.clear();
             } else if entry.sent && entry.unconfirmed == 0 {
                 entry.sent = false;
-                entry.alone = true;
+                entry.retry_alone = true;
                 if !entry.queued {
                     entry.queued = true;
-                    self.dirty.push(name.clone());
+                    self.changed.push(name.clone());
                     requeued += 1;
                 }
             }
         }
-        if was_due {
-            self.due = self.due.map(|due| due + requeued);
+        if was_initial {
+            self.initial_pending = self.initial_pending.map(|initial_pending| initial_pending + requeued);
         }
         match names.into_iter().next() {
-            Some(name) if single => Refusal::Channel(name),
-            _ => Refusal::Batch,
+            Some(name) if single => RefusedCommand::Channel(name),
+            _ => RefusedCommand::Batch,
         }
     }
 
     /// The connection is gone: nothing is subscribed, nobody waits, everything wanted is to be asked for again.
-    pub(super) fn lost(&mut self) {
-        self.asked.clear();
-        self.dirty.clear();
+    pub(super) fn connection_lost(&mut self) {
+        self.in_flight.clear();
+        self.changed.clear();
         self.ping = false;
-        self.due = None;
+        self.initial_pending = None;
         self.entries.retain(|_, entry| entry.count != 0);
         for (name, entry) in &mut self.entries {
             entry.sent = false;
             entry.unconfirmed = 0;
-            entry.alone = false;
+            entry.retry_alone = false;
             entry.refused = false;
             entry.waiters.clear();
             entry.queued = entry.count > 0;
             if entry.queued {
-                self.dirty.push(name.clone());
+                self.changed.push(name.clone());
             }
         }
     }

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::connection::{Endpoint, RedisOptions, Resp, Secret, TlsOptions};
+use super::redis_options::{RedisEndpoint, RedisOptions, RespVersion, Secret, TlsOptions};
 
 /// Keys that people paste and that change nothing here, with the reason the note gives.
-const WITHOUT_EFFECT: &[(&str, &str)] = &[
+const IGNORED_KEYS: &[(&str, &str)] = &[
     ("allowAdmin", "no administrative command is ever sent"),
     ("checkCertificateRevocation", "revocation lists are not fetched"),
     ("configChannel", "the topology is not watched"),
@@ -26,7 +26,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("writeBuffer", "it is obsolete"),
 ];
 
-const HONOURED: &[&str] = &[
+const SUPPORTED_KEYS: &[&str] = &[
     "abortConnect",
     "asyncTimeout",
     "channelPrefix",
@@ -48,10 +48,10 @@ const HONOURED: &[&str] = &[
 ];
 
 /// Commands that cannot be renamed or switched off, since this program sends them.
-const NEEDED: &[&str] = &["PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "AUTH", "HELLO", "SELECT"];
+const REQUIRED_COMMANDS: &[&str] = &["PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "AUTH", "HELLO", "SELECT"];
 
 /// Azure Cache for Redis: TLS by itself on port 6380.
-const AZURE: &[&str] = &[
+const AZURE_CACHE_DOMAINS: &[&str] = &[
     ".redis.cache.windows.net",
     ".redis.cache.chinacloudapi.cn",
     ".redis.cache.usgovcloudapi.net",
@@ -59,7 +59,7 @@ const AZURE: &[&str] = &[
     ".redis.cache.sovcloud-api.fr",
 ];
 /// Azure Managed Redis: always TLS.
-const AZURE_MANAGED: &[&str] = &[
+const AZURE_MANAGED_DOMAINS: &[&str] = &[
     ".redis.azure.net",
     ".redis.chinacloudapi.cn",
     ".redis.usgovcloudapi.net",
@@ -69,11 +69,11 @@ const AZURE_MANAGED: &[&str] = &[
 ];
 
 /// The longest that `keepAlive` may leave a connection silent: a paused Redis is to be noticed within seconds.
-const MOST_SILENCE: Duration = Duration::from_secs(3);
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(3);
 
 /// What was read so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct OptionsParser {
     pub(super) options: RedisOptions,
     /// Port None: the default, known when TLS is.
     pub(super) hosts: Vec<(String, Option<u16>)>,
@@ -85,32 +85,32 @@ pub(super) struct Draft {
 }
 
 /// Reads a comma-separated connection string.
-pub(super) fn read(text: &str, draft: &mut Draft) {
+pub(super) fn read(text: &str, parser: &mut OptionsParser) {
     // A comma cannot be quoted in this form: what follows a password may be a piece of it, and is not shown.
     let mut after_password = false;
     for (index, item) in text.split(',').map(str::trim).enumerate() {
         if item.is_empty() {
             continue;
         }
-        let place = index + 1;
+        let position = index + 1;
         match item.split_once('=') {
             Some((key, value)) if !key.is_empty() => {
                 let (key, value) = (key.trim(), value.trim());
                 if is_known(key) {
-                    draft.set(key, value);
+                    parser.set(key, value);
                     after_password = key.to_ascii_lowercase().ends_with("password");
                 } else if after_password {
-                    draft.problems.push(possible_secret(place));
+                    parser.problems.push(possible_secret(position));
                 } else {
-                    draft.unknown(key);
+                    parser.unknown(key);
                 }
             }
             _ => match endpoint(item) {
                 // Behind a password only `host:port` is surely no piece of it.
-                Some(Found::Host(_, None)) | None if after_password => draft.problems.push(possible_secret(place)),
-                Some(found) => draft.add(found),
-                None => draft.problems.push(format!(
-                    "Item {place} is neither an endpoint nor KEY=VALUE; an endpoint is HOST, HOST:PORT, [IPV6]:PORT or !/PATH."
+                Some(ParsedEndpoint::Host(_, None)) | None if after_password => parser.problems.push(possible_secret(position)),
+                Some(found) => parser.add(found),
+                None => parser.problems.push(format!(
+                    "Item {position} is neither an endpoint nor KEY=VALUE; an endpoint is HOST, HOST:PORT, [IPV6]:PORT or !/PATH."
                 )),
             },
         }
@@ -118,28 +118,28 @@ pub(super) fn read(text: &str, draft: &mut Draft) {
 }
 
 /// No `=` and no URL in the text: the mask of secrets, which everything printed goes through, would take them for one.
-fn possible_secret(place: usize) -> String {
+fn possible_secret(position: usize) -> String {
     format!(
-        "Item {place} follows a password and is neither HOST:PORT nor a known option; it is not shown, since it may be a part \
+        "Item {position} follows a password and is neither HOST:PORT nor a known option; it is not shown, since it may be a part \
          of it. A password that holds a comma goes into a redis URL, the comma written as %2C."
     )
 }
 
-enum Found {
+enum ParsedEndpoint {
     Host(String, Option<u16>),
     Path(PathBuf),
 }
 
-fn endpoint(item: &str) -> Option<Found> {
+fn endpoint(item: &str) -> Option<ParsedEndpoint> {
     if let Some(path) = item.strip_prefix('!') {
         return match path.strip_prefix('@') {
             Some("") => None,
-            Some(name) => Some(Found::Path(PathBuf::from(format!("\0{name}")))),
+            Some(name) => Some(ParsedEndpoint::Path(PathBuf::from(format!("\0{name}")))),
             None if path.is_empty() => None,
-            None => Some(Found::Path(PathBuf::from(path))),
+            None => Some(ParsedEndpoint::Path(PathBuf::from(path))),
         };
     }
-    host_and_port(item).map(|(host, port)| Found::Host(host, port))
+    host_and_port(item).map(|(host, port)| ParsedEndpoint::Host(host, port))
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, a bare IPv6 address; `.` is this machine.
@@ -178,15 +178,17 @@ fn is_known(key: &str) -> bool {
 }
 
 fn known_names() -> impl Iterator<Item = &'static str> {
-    HONOURED.iter().copied().chain(WITHOUT_EFFECT.iter().map(|(name, _)| *name))
+    SUPPORTED_KEYS.iter().copied().chain(IGNORED_KEYS.iter().map(|(name, _)| *name))
 }
 
-impl Draft {
-    fn add(&mut self, found: Found) {
+impl OptionsParser {
+    fn add(&mut self, found: ParsedEndpoint) {
         match found {
-            Found::Host(host, port) if !self.hosts.contains(&(host.clone(), port)) => self.hosts.push((host, port)),
-            Found::Path(path) if !self.paths.contains(&path) => self.paths.push(path),
-            Found::Host(..) | Found::Path(_) => {}
+            ParsedEndpoint::Host(host, port) if !self.hosts.contains(&(host.clone(), port)) => {
+                self.hosts.push((host, port))
+            }
+            ParsedEndpoint::Path(path) if !self.paths.contains(&path) => self.paths.push(path),
+            ParsedEndpoint::Host(..) | ParsedEndpoint::Path(_) => {}
         }
     }
 
@@ -206,41 +208,41 @@ impl Draft {
         if let Some(command) = key.strip_prefix('$') {
             return self.command(command, value);
         }
-        if let Some((name, reason)) = WITHOUT_EFFECT.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
+        if let Some((name, reason)) = IGNORED_KEYS.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
             return self.note(format!("'{name}' is accepted without effect: {reason}."));
         }
         let text = || Some(value.to_owned()).filter(|value| !value.is_empty());
         match key.to_ascii_lowercase().as_str() {
-            "abortconnect" => self.flag("abortConnect", value, |draft, on| draft.options.abort_connect = on),
-            "asynctimeout" => self.number("asyncTimeout", value, 1, |draft, ms| {
-                draft.options.command_timeout = Duration::from_millis(ms);
+            "abortconnect" => self.flag("abortConnect", value, |parser, on| parser.options.abort_connect = on),
+            "asynctimeout" => self.number("asyncTimeout", value, 1, |parser, ms| {
+                parser.options.command_timeout = Duration::from_millis(ms);
             }),
-            "connecttimeout" => self.number("connectTimeout", value, 1, |draft, ms| {
-                draft.options.connect_timeout = Duration::from_millis(ms);
+            "connecttimeout" => self.number("connectTimeout", value, 1, |parser, ms| {
+                parser.options.connect_timeout = Duration::from_millis(ms);
             }),
-            "connectretry" => self.number("connectRetry", value, 1, |draft, count| {
-                draft.options.connect_retry = u32::try_from(count).unwrap_or(u32::MAX);
+            "connectretry" => self.number("connectRetry", value, 1, |parser, count| {
+                parser.options.connect_retry = u32::try_from(count).unwrap_or(u32::MAX);
             }),
             // -1 and 0 are StackExchange's ways to say "the default".
-            "keepalive" => self.number("keepAlive", value, -1, |draft, seconds| {
+            "keepalive" => self.number("keepAlive", value, -1, |parser, seconds| {
                 if (1..i32::MAX as u64).contains(&seconds) {
-                    draft.options.keep_alive = Duration::from_secs(seconds).min(MOST_SILENCE);
+                    parser.options.keep_alive = Duration::from_secs(seconds).min(MAX_KEEP_ALIVE);
                 }
             }),
-            "defaultdatabase" => self.number("defaultDatabase", value, 0, |draft, database| {
-                draft.options.database = u32::try_from(database).unwrap_or(u32::MAX);
+            "defaultdatabase" => self.number("defaultDatabase", value, 0, |parser, database| {
+                parser.options.database = u32::try_from(database).unwrap_or(u32::MAX);
             }),
             "channelprefix" => value.clone_into(&mut self.options.channel_prefix),
             "name" => self.options.client_name = text(),
             "user" => self.options.user = text(),
             "password" => self.options.password = text().map(Secret),
-            "setlib" => self.flag("setlib", value, |draft, on| draft.options.set_library = on),
-            "ssl" => self.flag("ssl", value, |draft, on| draft.ssl = Some(on)),
+            "setlib" => self.flag("setlib", value, |parser, on| parser.options.set_library = on),
+            "ssl" => self.flag("ssl", value, |parser, on| parser.ssl = Some(on)),
             "sslhost" => self.ssl_host = text(),
             "sslprotocols" => self.tls_versions(value),
             "protocol" => match value.to_ascii_lowercase().as_str() {
-                "resp2" | "2" => self.options.resp = Resp::Two,
-                "resp3" | "3" => self.options.resp = Resp::Three,
+                "resp2" | "2" => self.options.resp = RespVersion::Resp2,
+                "resp3" | "3" => self.options.resp = RespVersion::Resp3,
                 _ => self.problems.push(format!(
                     "Keyword 'protocol' requires a RESP protocol value; the value '{value}' is not recognised. 'resp2' and 'resp3' are."
                 )),
@@ -265,7 +267,7 @@ impl Draft {
         }
         if command == "CLIENT" && value.is_empty() {
             self.options.use_client_command = false;
-        } else if NEEDED.contains(&command.as_str()) || command == "CLIENT" {
+        } else if REQUIRED_COMMANDS.contains(&command.as_str()) || command == "CLIENT" {
             self.problems.push(format!(
                 "'${command}': the backplane sends {command}, and does so under that name only; leave it as it is."
             ));
@@ -290,10 +292,10 @@ impl Draft {
         }
     }
 
-    fn number(&mut self, key: &str, value: &str, least: i32, apply: impl FnOnce(&mut Self, u64)) {
+    fn number(&mut self, key: &str, value: &str, minimum: i32, apply: impl FnOnce(&mut Self, u64)) {
         match value.parse::<i32>() {
-            Ok(number) if number < least => self.problems.push(format!(
-                "Keyword '{key}' has a minimum value of '{least}'; the value '{value}' is not permitted."
+            Ok(number) if number < minimum => self.problems.push(format!(
+                "Keyword '{key}' has a minimum value of '{minimum}'; the value '{value}' is not permitted."
             )),
             Ok(number) => apply(self, u64::try_from(number).unwrap_or(0)),
             Err(_) => self
@@ -324,18 +326,17 @@ impl Draft {
             suffixes.iter().any(|suffix| host.ends_with(suffix))
         };
         let azure = !self.hosts.is_empty()
-            && self
-                .hosts
-                .iter()
-                .all(|(host, port)| ends_with(host, AZURE_MANAGED) || (ends_with(host, AZURE) && *port == Some(6380)));
+            && self.hosts.iter().all(|(host, port)| {
+                ends_with(host, AZURE_MANAGED_DOMAINS) || (ends_with(host, AZURE_CACHE_DOMAINS) && *port == Some(6380))
+            });
         if self.ssl.unwrap_or(azure) {
             let tls = self.tls.unwrap_or(TlsOptions { host: None, tls12: true, tls13: true });
             self.options.tls = Some(TlsOptions { host: self.ssl_host, ..tls });
         }
         let default_port = if self.options.tls.is_some() { 6380 } else { 6379 };
         let hosts =
-            self.hosts.into_iter().map(|(host, port)| Endpoint::Tcp { host, port: port.unwrap_or(default_port) });
-        let endpoints: Vec<_> = hosts.chain(self.paths.into_iter().map(Endpoint::Unix)).collect();
+            self.hosts.into_iter().map(|(host, port)| RedisEndpoint::Tcp { host, port: port.unwrap_or(default_port) });
+        let endpoints: Vec<_> = hosts.chain(self.paths.into_iter().map(RedisEndpoint::Unix)).collect();
         if !endpoints.is_empty() {
             self.options.endpoints = endpoints;
         }

@@ -8,12 +8,12 @@ use crate::protocol::msgpack::token::{self, Token};
 
 /// Walks over one payload. Every answer of `None` means: not that, or not enough bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct EnvelopeReader<'a> {
     source: &'a Bytes,
     tokens: token::Reader<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> EnvelopeReader<'a> {
     pub(super) fn new(source: &'a Bytes) -> Self {
         Self { source, tokens: token::Reader::new(source) }
     }

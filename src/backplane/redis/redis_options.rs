@@ -8,12 +8,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::keys::{self, Draft};
-use super::url;
+use super::connection_string::{self, OptionsParser};
+use super::connection_url;
 
 /// One place where a Redis may listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum RedisEndpoint {
     /// A host name or address, and a port.
     Tcp {
         /// The host, an IPv6 address without brackets.
@@ -25,7 +25,7 @@ pub(crate) enum Endpoint {
     Unix(PathBuf),
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for RedisEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
@@ -58,12 +58,12 @@ pub(crate) struct TlsOptions {
 
 /// Which version of Redis's own protocol is spoken (`protocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Resp {
+pub(crate) enum RespVersion {
     /// Every server knows it.
     #[default]
-    Two,
+    Resp2,
     /// With HELLO, from Redis 6 on.
-    Three,
+    Resp3,
 }
 
 /// How to reach Redis.
@@ -71,7 +71,7 @@ pub(crate) enum Resp {
 pub(crate) struct RedisOptions {
     /// Tried in turn, whenever a connection is made. They must be names of one Redis (its primary): several
     /// independent ones would split the farm. Never empty.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<RedisEndpoint>,
     /// The ACL user; None is the server's default user.
     pub user: Option<String>,
     /// Its password.
@@ -102,7 +102,7 @@ pub(crate) struct RedisOptions {
     /// node without Redis still serves its own clients.
     pub abort_connect: bool,
     /// Which protocol is spoken.
-    pub resp: Resp,
+    pub resp: RespVersion,
     /// One line for each key that was accepted without effect.
     pub notes: Vec<String>,
 }
@@ -111,7 +111,7 @@ impl Default for RedisOptions {
     /// The Redis of this machine.
     fn default() -> Self {
         Self {
-            endpoints: vec![Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 6379 }],
+            endpoints: vec![RedisEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 6379 }],
             user: None,
             password: None,
             tls: None,
@@ -125,7 +125,7 @@ impl Default for RedisOptions {
             connect_retry: 3,
             channel_prefix: String::new(),
             abort_connect: false,
-            resp: Resp::Two,
+            resp: RespVersion::Resp2,
             notes: Vec::new(),
         }
     }
@@ -136,15 +136,15 @@ impl RedisOptions {
     /// told at once.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
         let text = text.trim();
-        let mut draft = Draft::default();
+        let mut parser = OptionsParser::default();
         if text.is_empty() {
-            draft.problems.push("The connection string is empty; 'localhost:6379' would name a Redis.".to_owned());
-        } else if text.contains("://") && url::is_url(text) {
-            url::read(text, &mut draft);
+            parser.problems.push("The connection string is empty; 'localhost:6379' would name a Redis.".to_owned());
+        } else if text.contains("://") && connection_url::is_url(text) {
+            connection_url::read(text, &mut parser);
         } else {
-            keys::read(text, &mut draft);
+            connection_string::read(text, &mut parser);
         }
-        draft.finish()
+        parser.finish()
     }
 
     /// The endpoints as logs name them.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use testkit::Redis;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::kit::{Node, PATIENCE, options, said, says, start, topic};
-use crate::backplane::memory::Bus;
+use super::kit::{Node, TIMEOUT, options, start, text_envelope, text_of, topic};
+use crate::backplane::memory::MemoryBus;
 use crate::backplane::{BackplaneError, Channel, Envelope, GroupAction, LinkState, ReplyTo, Topic};
 use crate::ids::NodeId;
 use crate::protocol::Protocol;
@@ -18,7 +18,7 @@ struct Farm {
 
 impl Farm {
     async fn memory() -> Self {
-        let bus = Bus::default();
+        let bus = MemoryBus::default();
         let node = |name: &str| {
             let (backplane, inbound) = bus.node(NodeId::from(name));
             Node { backplane, inbound }
@@ -30,8 +30,8 @@ impl Farm {
         let redis = start(&[]).await;
         let options = || options(&redis, "channelPrefix=Pre");
         let (a, b) = (Node::on_redis(options(), "a").await, Node::on_redis(options(), "b").await);
-        a.reaches(LinkState::Up).await;
-        b.reaches(LinkState::Up).await;
+        a.wait_for_link(LinkState::Up).await;
+        b.wait_for_link(LinkState::Up).await;
         Self { a, b, _redis: Some(redis) }
     }
 
@@ -46,33 +46,33 @@ impl Farm {
     }
 }
 
-async fn a_message_reaches_who_subscribed(mut farm: Farm) {
+async fn a_message_reaches_the_subscribers(mut farm: Farm) {
     farm.both_hear_all().await;
-    assert_eq!(farm.a.say("one").await, Ok(1 + farm.own()));
-    assert_eq!(farm.b.hears().await, "one");
+    assert_eq!(farm.a.publish_text("one").await, Ok(1 + farm.own()));
+    assert_eq!(farm.b.next_text().await, "one");
     if farm.own() == 1 {
-        assert_eq!(farm.a.hears().await, "one");
+        assert_eq!(farm.a.next_text().await, "one");
     } else {
         assert_eq!(farm.a.inbound.try_recv().unwrap_err(), TryRecvError::Empty);
     }
 }
 
-async fn nobody_is_counted_where_nobody_listens(farm: Farm) {
-    assert_eq!(farm.a.publish(Channel::Connection("nobody".into()), says("?")).await, Ok(0));
+async fn a_publish_without_subscribers_counts_none(farm: Farm) {
+    assert_eq!(farm.a.publish(Channel::Connection("nobody".into()), text_envelope("?")).await, Ok(0));
     farm.b.subscribe([Channel::Connection("c".into())]).await;
-    assert_eq!(farm.a.publish(Channel::Connection("c".into()), says("!")).await, Ok(1));
+    assert_eq!(farm.a.publish(Channel::Connection("c".into()), text_envelope("!")).await, Ok(1));
 }
 
-async fn order_is_that_of_the_calls(mut farm: Farm) {
+async fn publishes_keep_the_order_of_the_calls(mut farm: Farm) {
     farm.both_hear_all().await;
     let publishes: Vec<_> =
-        (0..1000).map(|i| farm.a.backplane.publish(topic(Channel::All), says(&i.to_string()))).collect();
+        (0..1000).map(|i| farm.a.backplane.publish(topic(Channel::All), text_envelope(&i.to_string()))).collect();
     // Polled in the wrong order: only the calls count.
     for publish in publishes.into_iter().rev() {
-        tokio::time::timeout(PATIENCE, publish).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, publish).await.unwrap().unwrap();
     }
     for i in 0..1000 {
-        assert_eq!(farm.b.hears().await, i.to_string());
+        assert_eq!(farm.b.next_text().await, i.to_string());
     }
 }
 
@@ -81,40 +81,40 @@ async fn subscriptions_are_counted_and_commute(mut farm: Farm) {
     farm.b.subscribe([Channel::All, group()]).await;
     farm.b.subscribe([group()]).await;
     farm.b.unsubscribe(group());
-    assert_eq!(farm.a.publish(group(), says("still there")).await, Ok(1));
-    assert_eq!(farm.b.hears().await, "still there");
+    assert_eq!(farm.a.publish(group(), text_envelope("still there")).await, Ok(1));
+    assert_eq!(farm.b.next_text().await, "still there");
     farm.b.unsubscribe(group());
     // A later subscription is confirmed behind the unsubscription.
     farm.b.subscribe([Channel::User("u".into())]).await;
-    assert_eq!(farm.a.publish(group(), says("gone")).await, Ok(0));
+    assert_eq!(farm.a.publish(group(), text_envelope("gone")).await, Ok(0));
     farm.b.unsubscribe(group());
     farm.b.subscribe([group()]).await;
     farm.b.subscribe([Channel::User("v".into())]).await;
-    assert_eq!(farm.a.publish(group(), says("zero again")).await, Ok(0));
-    farm.a.say("end").await.unwrap();
-    farm.b.hears_only(&[], "end").await;
+    assert_eq!(farm.a.publish(group(), text_envelope("zero again")).await, Ok(0));
+    farm.a.publish_text("end").await.unwrap();
+    farm.b.expect_texts(&[], "end").await;
 }
 
-async fn names_are_literal_and_ordinal(mut farm: Farm) {
+async fn names_are_literal_and_case_sensitive(mut farm: Farm) {
     let names = ["*", "a:b", "Case", "case", "", "ü [x]? \r\n"];
     farm.b.subscribe(names.map(|name| Channel::Group(name.into()))).await;
     farm.b.subscribe([Channel::User("*".into()), Channel::All]).await;
     for name in names {
-        assert_eq!(farm.a.publish(Channel::Group(name.into()), says(name)).await, Ok(1), "{name:?}");
+        assert_eq!(farm.a.publish(Channel::Group(name.into()), text_envelope(name)).await, Ok(1), "{name:?}");
         let inbound = farm.b.next().await;
         assert_eq!(inbound.topic, topic(Channel::Group(name.into())));
-        assert_eq!(said(&inbound), name);
+        assert_eq!(text_of(&inbound), name);
     }
-    assert_eq!(farm.a.publish(Channel::Group("other".into()), says("no")).await, Ok(0));
-    assert_eq!(farm.a.publish(Channel::User("other".into()), says("no")).await, Ok(0));
+    assert_eq!(farm.a.publish(Channel::Group("other".into()), text_envelope("no")).await, Ok(0));
+    assert_eq!(farm.a.publish(Channel::User("other".into()), text_envelope("no")).await, Ok(0));
 }
 
-async fn hubs_do_not_hear_each_other(mut farm: Farm) {
+async fn hubs_do_not_receive_each_others_messages(mut farm: Farm) {
     farm.both_hear_all().await;
     let other = Topic { hub: "Chat".into(), channel: Channel::All };
-    assert_eq!(farm.a.backplane.publish(other.clone(), says("other hub")).await, Ok(0));
+    assert_eq!(farm.a.backplane.publish(other.clone(), text_envelope("other hub")).await, Ok(0));
     farm.b.backplane.subscribe(vec![other.clone()]).await;
-    assert_eq!(farm.a.backplane.publish(other.clone(), says("heard")).await, Ok(1));
+    assert_eq!(farm.a.backplane.publish(other.clone(), text_envelope("heard")).await, Ok(1));
     assert_eq!(farm.b.next().await.topic, other);
 }
 
@@ -141,8 +141,8 @@ async fn every_envelope_arrives_whole(mut farm: Farm) {
     let completion = Envelope::Completion { protocol: "blazorpack".to_owned(), message: message.clone() };
     farm.a.publish(Channel::Results(node()), completion).await.unwrap();
     let reply_to = ReplyTo { invocation: "i".into(), node: "a".into() };
-    let Envelope::Deliver { except, frame, .. } = says("ask") else { unreachable!() };
-    let ask = Envelope::Deliver { except, frame, reply_to: Some(reply_to.clone()) };
+    let Envelope::Message { except, frame, .. } = text_envelope("ask") else { unreachable!() };
+    let ask = Envelope::Message { except, frame, reply_to: Some(reply_to.clone()) };
     farm.a.publish(Channel::Connection("c".into()), ask).await.unwrap();
 
     assert!(
@@ -152,26 +152,26 @@ async fn every_envelope_arrives_whole(mut farm: Farm) {
     assert!(matches!(farm.b.next().await.envelope, Envelope::Ack { id: 70_000 }));
     assert!(matches!(farm.b.next().await.envelope, Envelope::Completion { protocol, message: came }
         if protocol == "blazorpack" && came == message));
-    assert!(matches!(farm.b.next().await.envelope, Envelope::Deliver { reply_to: Some(came), .. } if came == reply_to));
+    assert!(matches!(farm.b.next().await.envelope, Envelope::Message { reply_to: Some(came), .. } if came == reply_to));
 }
 
-async fn many_topics_at_once(farm: Farm) {
+async fn many_topics_are_subscribed_at_once(farm: Farm) {
     let groups = || (0..2000).map(|i| Channel::Group(i.to_string().into()));
     farm.b.subscribe(groups()).await;
     for i in [0, 511, 512, 1999] {
-        assert_eq!(farm.a.publish(Channel::Group(i.to_string().into()), says("x")).await, Ok(1));
+        assert_eq!(farm.a.publish(Channel::Group(i.to_string().into()), text_envelope("x")).await, Ok(1));
     }
     farm.b.backplane.unsubscribe(groups().map(topic).collect());
     farm.b.subscribe([Channel::All]).await;
-    assert_eq!(farm.a.publish(Channel::Group("1999".into()), says("x")).await, Ok(0));
+    assert_eq!(farm.a.publish(Channel::Group("1999".into()), text_envelope("x")).await, Ok(0));
 }
 
-async fn who_has_left_hears_and_says_nothing(farm: Farm) {
+async fn a_closed_node_neither_receives_nor_publishes(farm: Farm) {
     farm.both_hear_all().await;
     farm.b.backplane.close().await;
-    farm.b.reaches(LinkState::Down).await;
-    assert!(matches!(farm.b.say("late").await, Err(BackplaneError::Down(_))));
-    assert_eq!(farm.a.say("alone").await, Ok(farm.own()));
+    farm.b.wait_for_link(LinkState::Down).await;
+    assert!(matches!(farm.b.publish_text("late").await, Err(BackplaneError::Down(_))));
+    assert_eq!(farm.a.publish_text("alone").await, Ok(farm.own()));
 }
 
 macro_rules! on_both {
@@ -190,29 +190,29 @@ macro_rules! on_both {
     };
 }
 on_both! {
-    a_message_reaches_who_subscribed,
-    nobody_is_counted_where_nobody_listens,
-    order_is_that_of_the_calls,
+    a_message_reaches_the_subscribers,
+    a_publish_without_subscribers_counts_none,
+    publishes_keep_the_order_of_the_calls,
     subscriptions_are_counted_and_commute,
-    names_are_literal_and_ordinal,
-    hubs_do_not_hear_each_other,
+    names_are_literal_and_case_sensitive,
+    hubs_do_not_receive_each_others_messages,
     every_envelope_arrives_whole,
-    many_topics_at_once,
-    who_has_left_hears_and_says_nothing,
+    many_topics_are_subscribed_at_once,
+    a_closed_node_neither_receives_nor_publishes,
 }
 
 #[tokio::test]
-async fn a_full_node_fails_the_publish_for_all() {
+async fn a_full_node_fails_the_whole_publish() {
     let mut farm = Farm::memory().await;
     farm.b.subscribe([Channel::All]).await;
     let failed = loop {
-        if let Err(error) = farm.a.say("x").await {
+        if let Err(error) = farm.a.publish_text("x").await {
             break error;
         }
     };
     assert!(matches!(failed, BackplaneError::Full(_)));
-    farm.b.hears().await;
-    assert_eq!(farm.a.say("room again").await, Ok(1));
+    farm.b.next_text().await;
+    assert_eq!(farm.a.publish_text("room again").await, Ok(1));
 }
 
 #[tokio::test]
@@ -222,26 +222,26 @@ async fn prefixes_keep_farms_apart() {
     let mut one = Node::on_redis(options(&redis, "channelPrefix=One"), "a").await;
     let mut two = Node::on_redis(options(&redis, "channelPrefix=Two"), "b").await;
     for node in [&one, &two] {
-        node.reaches(LinkState::Up).await;
+        node.wait_for_link(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
     }
-    assert_eq!(one.say("to one").await, Ok(1));
-    assert_eq!(two.say("to two").await, Ok(1));
-    assert_eq!(one.hears().await, "to one");
-    assert_eq!(two.hears().await, "to two");
+    assert_eq!(one.publish_text("to one").await, Ok(1));
+    assert_eq!(two.publish_text("to two").await, Ok(1));
+    assert_eq!(one.next_text().await, "to one");
+    assert_eq!(two.next_text().await, "to two");
 }
 
 #[tokio::test]
-async fn the_echo_is_the_very_frame() {
+async fn an_echo_yields_the_published_message_itself() {
     testkit::needs!("redis-server");
     let mut farm = Farm::redis().await;
     farm.both_hear_all().await;
-    let envelope = says("same");
-    let Envelope::Deliver { frame, .. } = &envelope else { unreachable!() };
+    let envelope = text_envelope("same");
+    let Envelope::Message { frame, .. } = &envelope else { unreachable!() };
     let bytes = frame.raw(Protocol::Json).unwrap();
     farm.a.publish(Channel::All, envelope).await.unwrap();
-    let Envelope::Deliver { frame: own, .. } = farm.a.next().await.envelope else { panic!() };
-    let Envelope::Deliver { frame: other, .. } = farm.b.next().await.envelope else { panic!() };
+    let Envelope::Message { frame: own, .. } = farm.a.next().await.envelope else { panic!() };
+    let Envelope::Message { frame: other, .. } = farm.b.next().await.envelope else { panic!() };
     assert_eq!(own.raw(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr(), "not parsed again");
     assert_ne!(other.raw(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr());
 }

@@ -12,58 +12,63 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::dial::Pair;
-use super::link::{self, GRACE};
-use super::pulse::{Pulse, Verdict};
-use super::resp::{self, Reply};
+use super::connector::ConnectionPair;
+use super::link::{self, RECOVERY_DELAY};
+use super::link_keep_alive::{LinkHealth, LinkKeepAlive};
+use super::resp::{self, RedisReply};
 use super::shared::Shared;
-use super::socket::{self, Socket, Stream, Trouble};
-use super::topics::Refusal;
-use crate::backplane::Inbound;
+use super::socket::{self, LinkError, RedisSocket, RedisStream};
+use super::subscriptions::RefusedCommand;
+use crate::backplane::InboundEnvelope;
 use crate::logging::{Allowed, Escaped, Kind, reason};
 
-type Reader = ReadHalf<Box<dyn Stream>>;
-type Writer = WriteHalf<Box<dyn Stream>>;
+type RedisReader = ReadHalf<Box<dyn RedisStream>>;
+type RedisWriter = WriteHalf<Box<dyn RedisStream>>;
 
 /// How many refused channels of one connection are told about.
-const MOST_REFUSALS: usize = 8;
+const MAX_LOGGED_REFUSALS: usize = 8;
 
 /// How much is allocated for reading at a time, and the least that a read is given room for.
-const CHUNK: usize = 64 * 1024;
-const LEAST: usize = 8 * 1024;
+const READ_CHUNK: usize = 64 * 1024;
+const MIN_READ_SPACE: usize = 8 * 1024;
 
-/// Works until one of the two breaks, and says why. `told`: the log knows that the link was down.
-pub(super) async fn run(shared: &Shared, pair: Pair, inbound: &mpsc::Sender<Inbound>, told: bool) -> Trouble {
-    let Pair { endpoint, commands, subscriptions } = pair;
-    let Socket { stream, buffer } = commands;
+/// Works until one of the two breaks, and says why. `outage_logged`: the log knows that the link was down.
+pub(super) async fn run(
+    shared: &Shared,
+    pair: ConnectionPair,
+    inbound: &mpsc::Sender<InboundEnvelope>,
+    outage_logged: bool,
+) -> LinkError {
+    let ConnectionPair { endpoint, commands, subscriptions } = pair;
+    let RedisSocket { stream, buffer } = commands;
     let (commands_in, commands_out) = tokio::io::split(stream);
-    let Socket { stream, buffer: subscriptions_buffer } = subscriptions;
+    let RedisSocket { stream, buffer: subscriptions_buffer } = subscriptions;
     let (subscriptions_in, subscriptions_out) = tokio::io::split(stream);
-    let mut wanted = BytesMut::new();
-    shared.lock().topics.flush(&mut wanted, Instant::now());
-    let hearing = Hearing::new(shared, inbound, &endpoint, told);
+    let mut initial_commands = BytesMut::new();
+    shared.lock().subscriptions.flush(&mut initial_commands, Instant::now());
+    let subscription_reader = SubscriptionReader::new(shared, inbound, &endpoint, outage_logged);
     tokio::select! {
         reason = write_commands(shared, commands_out) => format!("command connection: {reason}").into(),
         reason = read_commands(shared, commands_in, buffer) => format!("command connection: {reason}").into(),
-        reason = write_subscriptions(shared, subscriptions_out, wanted) => {
+        reason = write_subscriptions(shared, subscriptions_out, initial_commands) => {
             format!("subscription connection: {reason}").into()
         }
-        Trouble { reason, refused } = hearing.read(subscriptions_in, subscriptions_buffer) => {
-            Trouble { reason: format!("subscription connection: {reason}"), refused }
+        LinkError { reason, refused } = subscription_reader.read(subscriptions_in, subscriptions_buffer) => {
+            LinkError { reason: format!("subscription connection: {reason}"), refused }
         }
     }
 }
 
-async fn write(writer: &mut Writer, bytes: &[u8]) -> std::io::Result<()> {
+async fn write(writer: &mut RedisWriter, bytes: &[u8]) -> std::io::Result<()> {
     writer.write_all(bytes).await?;
     writer.flush().await
 }
 
-async fn write_commands(shared: &Shared, mut writer: Writer) -> String {
+async fn write_commands(shared: &Shared, mut writer: RedisWriter) -> String {
     loop {
-        shared.publish_wakes.notified().await;
+        shared.publish_ready.notified().await;
         loop {
-            let bytes = shared.lock().outgoing.take();
+            let bytes = shared.lock().publish_queue.take_buffer();
             if bytes.is_empty() {
                 break;
             }
@@ -74,24 +79,28 @@ async fn write_commands(shared: &Shared, mut writer: Writer) -> String {
     }
 }
 
-async fn write_subscriptions(shared: &Shared, mut writer: Writer, mut bytes: BytesMut) -> String {
+async fn write_subscriptions(shared: &Shared, mut writer: RedisWriter, mut bytes: BytesMut) -> String {
     loop {
         while !bytes.is_empty() {
             if let Err(error) = write(&mut writer, &bytes).await {
                 return error.to_string();
             }
             bytes.clear();
-            shared.lock().topics.flush(&mut bytes, Instant::now());
+            shared.lock().subscriptions.flush(&mut bytes, Instant::now());
         }
-        shared.topics_wake.notified().await;
-        shared.lock().topics.flush(&mut bytes, Instant::now());
+        shared.subscriptions_ready.notified().await;
+        shared.lock().subscriptions.flush(&mut bytes, Instant::now());
     }
 }
 
 /// Waits for more bytes, or for the time to look at the pulse.
-async fn more(reader: &mut Reader, buffer: &mut BytesMut, tick: &mut tokio::time::Interval) -> Result<bool, String> {
-    if buffer.capacity() - buffer.len() < LEAST {
-        buffer.reserve(CHUNK);
+async fn read_more(
+    reader: &mut RedisReader,
+    buffer: &mut BytesMut,
+    tick: &mut tokio::time::Interval,
+) -> Result<bool, String> {
+    if buffer.capacity() - buffer.len() < MIN_READ_SPACE {
+        buffer.reserve(READ_CHUNK);
     }
     tokio::select! {
         // What has come counts before the clock does.
@@ -105,7 +114,7 @@ async fn more(reader: &mut Reader, buffer: &mut BytesMut, tick: &mut tokio::time
     }
 }
 
-async fn until(at: Option<Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
@@ -115,24 +124,24 @@ async fn until(at: Option<Instant>) {
 /// No time in it: silence is given up sooner than `asyncTimeout` says.
 const NO_ANSWER: &str = "Redis does not answer";
 
-async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut) -> String {
-    let mut pulse = Pulse::new(shared);
-    let mut tick = pulse.tick();
+async fn read_commands(shared: &Shared, mut reader: RedisReader, mut buffer: BytesMut) -> String {
+    let mut keep_alive = LinkKeepAlive::new(shared);
+    let mut tick = keep_alive.ticker();
     loop {
         let now = Instant::now();
         {
             let mut state = shared.lock();
             loop {
-                match resp::take(&mut buffer) {
-                    Ok(Some(Reply::Value(value))) if resp::is_unasked(&value) => {}
-                    Ok(Some(Reply::Value(value))) => {
+                match resp::take_reply(&mut buffer) {
+                    Ok(Some(RedisReply::Value(value))) if resp::is_push(&value) => {}
+                    Ok(Some(RedisReply::Value(value))) => {
                         let result = match value {
                             Value::Int(count) => Ok(u64::try_from(count).unwrap_or(0)),
                             Value::ServerError(error) => Err(socket::server_error(&error)),
                             // PONG.
                             _ => Ok(0),
                         };
-                        state.outgoing.answered(result, now);
+                        state.publish_queue.reply_received(result, now);
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
@@ -141,19 +150,19 @@ async fn read_commands(shared: &Shared, mut reader: Reader, mut buffer: BytesMut
             }
         }
         shared.replied.notify_waiters();
-        match more(&mut reader, &mut buffer, &mut tick).await {
-            Ok(true) => pulse.beat(),
+        match read_more(&mut reader, &mut buffer, &mut tick).await {
+            Ok(true) => keep_alive.record_received(),
             Ok(false) => {
                 let now = Instant::now();
                 let mut state = shared.lock();
-                match pulse.look(now, state.outgoing.waiting_since()) {
-                    Verdict::Fine => {}
-                    Verdict::Ask => {
-                        state.outgoing.ping(now);
+                match keep_alive.check(now, state.publish_queue.pending_since()) {
+                    LinkHealth::Healthy => {}
+                    LinkHealth::PingDue => {
+                        state.publish_queue.ping(now);
                         drop(state);
-                        shared.publish_wakes.notify_one();
+                        shared.publish_ready.notify_one();
                     }
-                    Verdict::Dead => return NO_ANSWER.to_owned(),
+                    LinkHealth::Dead => return NO_ANSWER.to_owned(),
                 }
             }
             Err(reason) => return reason,
@@ -188,142 +197,154 @@ impl fmt::Display for RefusedChannel {
 }
 
 /// The reader of the subscription connection.
-struct Hearing<'a> {
+struct SubscriptionReader<'a> {
     shared: &'a Shared,
-    inbound: &'a mpsc::Sender<Inbound>,
+    inbound: &'a mpsc::Sender<InboundEnvelope>,
     endpoint: &'a str,
-    told: bool,
+    outage_logged: bool,
     up: bool,
     /// When the grace after an outage is over.
     up_at: Option<Instant>,
     /// What Redis refused before the link was up.
     refusals: Vec<RefusedChannel>,
     /// When the node was last behind, so that nothing could be read.
-    behind: Instant,
+    backlogged_at: Instant,
 }
 
-impl<'a> Hearing<'a> {
-    fn new(shared: &'a Shared, inbound: &'a mpsc::Sender<Inbound>, endpoint: &'a str, told: bool) -> Self {
-        Self { shared, inbound, endpoint, told, up: false, up_at: None, refusals: Vec::new(), behind: Instant::now() }
+impl<'a> SubscriptionReader<'a> {
+    fn new(
+        shared: &'a Shared,
+        inbound: &'a mpsc::Sender<InboundEnvelope>,
+        endpoint: &'a str,
+        outage_logged: bool,
+    ) -> Self {
+        Self {
+            shared,
+            inbound,
+            endpoint,
+            outage_logged,
+            up: false,
+            up_at: None,
+            refusals: Vec::new(),
+            backlogged_at: Instant::now(),
+        }
     }
 
     /// Hands one message over, and waits if the node is behind. False: nobody takes messages any more.
-    async fn hand_over(&mut self, message: Inbound) -> bool {
+    async fn deliver(&mut self, message: InboundEnvelope) -> bool {
         match self.inbound.try_send(message) {
             Ok(()) => true,
             Err(TrySendError::Closed(_)) => false,
             Err(TrySendError::Full(message)) => {
                 let taken = self.inbound.send(message).await.is_ok();
-                self.behind = Instant::now();
+                self.backlogged_at = Instant::now();
                 taken
             }
         }
     }
 
-    async fn read(mut self, mut reader: Reader, mut buffer: BytesMut) -> Trouble {
-        let mut pulse = Pulse::new(self.shared);
-        let mut tick = pulse.tick();
+    async fn read(mut self, mut reader: RedisReader, mut buffer: BytesMut) -> LinkError {
+        let mut keep_alive = LinkKeepAlive::new(self.shared);
+        let mut tick = keep_alive.ticker();
         loop {
             loop {
-                match resp::take(&mut buffer) {
-                    Ok(Some(Reply::Message { channel, payload })) => {
+                match resp::take_reply(&mut buffer) {
+                    Ok(Some(RedisReply::Message { channel, payload })) => {
                         if let Some(message) = self.shared.read(&channel, &payload)
-                            && !self.hand_over(message).await
+                            && !self.deliver(message).await
                         {
                             return "nobody takes what arrives".to_owned().into();
                         }
                     }
-                    Ok(Some(reply)) => self.administer(reply),
+                    Ok(Some(reply)) => self.handle_reply(reply),
                     Ok(None) => break,
                     Err(error) => return error.to_string().into(),
                 }
             }
             self.shared.replied.notify_waiters();
             // The time spent handing over is not Redis's silence.
-            pulse.beat();
-            if let Err(trouble) = self.get_ready() {
-                return trouble;
+            keep_alive.record_received();
+            if let Err(link_error) = self.check_ready() {
+                return link_error;
             }
             loop {
                 tokio::select! {
                     biased;
-                    read = more(&mut reader, &mut buffer, &mut tick) => match read {
+                    read = read_more(&mut reader, &mut buffer, &mut tick) => match read {
                         Ok(true) => break,
                         Ok(false) => {
-                            if let Err(reason) = self.look(&mut pulse) {
+                            if let Err(reason) = self.check(&mut keep_alive) {
                                 return reason.into();
                             }
                         }
                         Err(reason) => return reason.into(),
                     },
-                    () = until(self.up_at) => self.come_up(),
+                    () = sleep_until(self.up_at) => self.mark_up(),
                 }
             }
         }
     }
 
-    fn look(&self, pulse: &mut Pulse) -> Result<(), String> {
+    fn check(&self, keep_alive: &mut LinkKeepAlive) -> Result<(), String> {
         let now = Instant::now();
         let mut state = self.shared.lock();
         // Redis answers, but our own messages do not come back: this is not the Redis that takes them.
-        if state
-            .outgoing
-            .unheard_since()
-            .is_some_and(|since| now - since.max(self.behind).max(pulse.stood_still()) > pulse.patience())
-        {
+        if state.publish_queue.echo_pending_since().is_some_and(|since| {
+            now - since.max(self.backlogged_at).max(keep_alive.stalled_at()) > keep_alive.command_timeout()
+        }) {
             return Err("what is published does not come back".to_owned());
         }
-        match pulse.look(now, state.topics.waiting_since()) {
-            Verdict::Fine => Ok(()),
-            Verdict::Ask => {
-                state.topics.ask_for_ping();
+        match keep_alive.check(now, state.subscriptions.pending_since()) {
+            LinkHealth::Healthy => Ok(()),
+            LinkHealth::PingDue => {
+                state.subscriptions.request_ping();
                 drop(state);
-                self.shared.topics_wake.notify_one();
+                self.shared.subscriptions_ready.notify_one();
                 Ok(())
             }
-            Verdict::Dead => Err(NO_ANSWER.to_owned()),
+            LinkHealth::Dead => Err(NO_ANSWER.to_owned()),
         }
     }
 
     /// When everything that was wanted at first is confirmed, the link is about to be up.
-    fn get_ready(&mut self) -> Result<(), Trouble> {
-        if self.up || self.up_at.is_some() || !self.shared.lock().topics.is_ready() {
+    fn check_ready(&mut self) -> Result<(), LinkError> {
+        if self.up || self.up_at.is_some() || !self.shared.lock().subscriptions.is_ready() {
             return Ok(());
         }
-        let all_refused = self.shared.lock().topics.all_refused();
+        let all_refused = self.shared.lock().subscriptions.all_refused();
         let mut refusals = std::mem::take(&mut self.refusals).into_iter().peekable();
         if let Some(refused) = refusals.next_if(|_| all_refused) {
-            return Err(Trouble { reason: refused.to_string(), refused: true });
+            return Err(LinkError { reason: refused.to_string(), refused: true });
         }
         // At most a few: all are named.
         refusals.for_each(|refused| refused.log(None));
-        if self.told {
-            self.up_at = Some(Instant::now() + GRACE);
+        if self.outage_logged {
+            self.up_at = Some(Instant::now() + RECOVERY_DELAY);
         } else {
-            self.come_up();
+            self.mark_up();
         }
         Ok(())
     }
 
-    fn come_up(&mut self) {
+    fn mark_up(&mut self) {
         self.up_at = None;
         self.up = true;
-        link::restored(self.shared, self.endpoint, self.told);
+        link::mark_up(self.shared, self.endpoint, self.outage_logged);
     }
 
-    fn administer(&mut self, reply: Reply) {
+    fn handle_reply(&mut self, reply: RedisReply) {
         let mut state = self.shared.lock();
         match reply {
-            Reply::Subscribed(channel) => state.topics.subscribed(&socket::shown(&channel)),
-            Reply::Unsubscribed(channel) => {
-                let channel = socket::shown(&channel);
-                state.topics.unsubscribed(&channel);
-                if !state.topics.hears(&channel) {
-                    state.outgoing.deaf_to(&channel);
+            RedisReply::Subscribed(channel) => state.subscriptions.subscribed(&socket::lossy_text(&channel)),
+            RedisReply::Unsubscribed(channel) => {
+                let channel = socket::lossy_text(&channel);
+                state.subscriptions.unsubscribed(&channel);
+                if !state.subscriptions.is_confirmed(&channel) {
+                    state.publish_queue.channel_unsubscribed(&channel);
                 }
             }
-            Reply::Value(Value::ServerError(error)) => match state.topics.refused() {
-                Refusal::Channel(channel) => {
+            RedisReply::Value(Value::ServerError(error)) => match state.subscriptions.error_received() {
+                RefusedCommand::Channel(channel) => {
                     drop(state);
                     let prefix = self.shared.options.channel_prefix.clone();
                     let refused = RefusedChannel { channel, error: socket::server_error(&error), prefix };
@@ -332,15 +353,15 @@ impl<'a> Hearing<'a> {
                         if let Some(Allowed { suppressed }) = allowed {
                             refused.log(suppressed);
                         }
-                    } else if self.refusals.len() < MOST_REFUSALS {
+                    } else if self.refusals.len() < MAX_LOGGED_REFUSALS {
                         self.refusals.push(refused);
                     }
                 }
-                Refusal::Batch => self.shared.topics_wake.notify_one(),
-                Refusal::Other => {}
+                RefusedCommand::Batch => self.shared.subscriptions_ready.notify_one(),
+                RefusedCommand::Other => {}
             },
-            Reply::Value(value) if !resp::is_unasked(&value) => state.topics.ponged(),
-            Reply::Value(_) | Reply::Message { .. } => {}
+            RedisReply::Value(value) if !resp::is_push(&value) => state.subscriptions.pong_received(),
+            RedisReply::Value(_) | RedisReply::Message { .. } => {}
         }
     }
 }

@@ -4,8 +4,8 @@
 use super::*;
 use crate::config::mask::mask;
 
-fn tcp(host: &str, port: u16) -> Endpoint {
-    Endpoint::Tcp { host: host.to_owned(), port }
+fn tcp(host: &str, port: u16) -> RedisEndpoint {
+    RedisEndpoint::Tcp { host: host.to_owned(), port }
 }
 
 fn parsed(text: &str) -> RedisOptions {
@@ -19,21 +19,21 @@ fn problems(text: &str) -> String {
 }
 
 #[test]
-fn endpoints() {
+fn endpoints_are_parsed() {
     for (text, endpoints) in [
         ("testredis.example.com", vec![tcp("testredis.example.com", 6379)]),
         ("host:7000,other:7001, host:7000 ,", vec![tcp("host", 7000), tcp("other", 7001)]),
         ("host,ssl=true", vec![tcp("host", 6380)]),
         ("[::1]:7000,::1,[fe80::1]", vec![tcp("::1", 7000), tcp("::1", 6379), tcp("fe80::1", 6379)]),
         (".:7000", vec![tcp("localhost", 7000)]),
-        ("!/run/r.sock", vec![Endpoint::Unix("/run/r.sock".into())]),
-        ("!@name", vec![Endpoint::Unix("\0name".into())]),
+        ("!/run/r.sock", vec![RedisEndpoint::Unix("/run/r.sock".into())]),
+        ("!@name", vec![RedisEndpoint::Unix("\0name".into())]),
         ("allowAdmin=true", vec![tcp("127.0.0.1", 6379)]),
         ("redis://", vec![tcp("127.0.0.1", 6379)]),
         ("redis://host", vec![tcp("host", 6379)]),
         ("rediss://host/", vec![tcp("host", 6379)]),
         ("redis://[::1]:7000/2", vec![tcp("::1", 7000)]),
-        ("unix:///run/r.sock?db=3", vec![Endpoint::Unix("/run/r.sock".into())]),
+        ("unix:///run/r.sock?db=3", vec![RedisEndpoint::Unix("/run/r.sock".into())]),
     ] {
         assert_eq!(parsed(text).endpoints, endpoints, "{text}");
     }
@@ -42,7 +42,7 @@ fn endpoints() {
 }
 
 #[test]
-fn keys_in_any_case_and_the_last_one_wins() {
+fn keys_are_case_insensitive_and_the_last_value_wins() {
     let options = parsed(
         "h, ABORTCONNECT=yes,asyncTimeout=1500,connectTimeout=2500,connectRetry=7,keepAlive=2,defaultDatabase=4,\
          name=n,user=u,password=old,password=a=b==,channelPrefix=My:App,protocol=RESP3,setlib=off,$CLIENT=,\
@@ -56,13 +56,13 @@ fn keys_in_any_case_and_the_last_one_wins() {
     assert_eq!(options.client_name.as_deref(), Some("n"));
     assert_eq!((options.user.as_deref(), options.password), (Some("u"), Some(Secret("a=b==".to_owned()))));
     assert_eq!(options.channel_prefix, "My:App");
-    assert_eq!(options.resp, Resp::Three);
+    assert_eq!(options.resp, RespVersion::Resp3);
     assert_eq!(options.tls, Some(TlsOptions { host: Some("cert.example".to_owned()), tls12: true, tls13: false }));
     assert_eq!(options.notes, [""; 0]);
 }
 
 #[test]
-fn urls() {
+fn urls_are_parsed() {
     let options =
         parsed("rediss://us%40er:p%2Cw%25:d@host:7000/5?channelPrefix=My%20App&abortConnect=true&syncTimeout=1");
     assert_eq!((options.user.as_deref(), options.password), (Some("us@er"), Some(Secret("p,w%:d".to_owned()))));
@@ -87,7 +87,7 @@ fn urls() {
 }
 
 #[test]
-fn azure_hosts_bring_tls_themselves() {
+fn azure_hosts_imply_tls() {
     assert!(parsed("x.redis.cache.windows.net:6380").tls.is_some());
     assert!(parsed("x.redis.cache.windows.net:6379").tls.is_none());
     assert!(parsed("x.redis.cache.windows.net:6380,ssl=false").tls.is_none());
@@ -95,7 +95,7 @@ fn azure_hosts_bring_tls_themselves() {
 }
 
 #[test]
-fn every_key_without_effect_has_its_note() {
+fn every_ignored_key_has_a_note() {
     let text = "h,syncTimeout=1,allowAdmin=1,checkCertificateRevocation=0,configChannel=,configCheckSeconds=5,highIntegrity=true,\
                 highPriorityThreads=1,preserveAsyncOrder=1,resolveDns=1,responseTimeout=1,sentinelUser=a,sentinelPassword=hunter2,\
                 tcpKeepAlive=1,tiebreaker=,version=6.0,writeBuffer=1,$INFO=,$CONFIG=X,proxy=None,$PING=ping";
@@ -106,7 +106,7 @@ fn every_key_without_effect_has_its_note() {
 }
 
 #[test]
-fn what_is_refused_says_what_would_be_right() {
+fn refused_values_say_what_would_be_valid() {
     for (text, problem) in [
         ("", "'localhost:6379'"),
         ("h,abortConect=true", "Keyword 'abortConect' is not supported. Did you mean 'abortConnect'?"),
@@ -139,7 +139,7 @@ fn what_is_refused_says_what_would_be_right() {
 }
 
 #[test]
-fn no_text_shows_a_secret() {
+fn no_error_or_note_contains_a_secret() {
     // A comma inside a password tears it apart.
     for text in [
         "h,password=hun,ter2",
