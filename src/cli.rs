@@ -107,12 +107,12 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             // --help and --version.
-            say(error);
+            print_line(error);
             return ExitCode::SUCCESS;
         }
         Err(error) => {
             for line in error.to_string().trim_end().lines() {
-                complain(mask(line));
+                eprint_line(mask(line));
             }
             return ExitCode::from(EX_USAGE);
         }
@@ -127,7 +127,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check) => check::check(loaded()),
         Some(Command::Token(wanted)) => match loaded() {
             Ok(loaded) => token::token(wanted, &loaded.config),
-            Err(invalid) => refuse(&invalid),
+            Err(invalid) => print_problems(&invalid),
         },
         Some(Command::Healthcheck { ready, url }) => healthcheck::healthcheck(ready, url.as_deref(), loaded()),
     }
@@ -155,25 +155,25 @@ fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded,
 }
 
 /// Prints every problem of a configuration.
-fn refuse(invalid: &ConfigError) -> ExitCode {
+fn print_problems(invalid: &ConfigError) -> ExitCode {
     for warning in &invalid.warnings {
-        complain(format_args!("warning: {warning}"));
+        eprint_line(format_args!("warning: {warning}"));
     }
     for problem in &invalid.problems {
-        complain(format_args!("error: {problem}"));
+        eprint_line(format_args!("error: {problem}"));
     }
     let count = invalid.problems.len();
-    complain(format_args!("The configuration has {count} {}.", if count == 1 { "error" } else { "errors" }));
+    eprint_line(format_args!("The configuration has {count} {}.", if count == 1 { "error" } else { "errors" }));
     ExitCode::from(EX_CONFIG)
 }
 
 /// A line to stdout. A reader that has gone away is no reason to fail.
-fn say(line: impl Display) {
+fn print_line(line: impl Display) {
     let line = line.to_string();
     let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
 }
 
 /// A line to stderr.
-fn complain(line: impl Display) {
+fn eprint_line(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -5,27 +5,27 @@ use std::process::ExitCode;
 use crate::config::effective;
 use crate::config::load::{ConfigError, DEFAULT_FILE, Loaded};
 
-use super::{complain, refuse, say};
+use super::{eprint_line, print_line, print_problems};
 
 /// Prints the effective configuration, or every problem.
 pub(super) fn check(loaded: Result<Loaded, ConfigError>) -> ExitCode {
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(invalid) => return refuse(&invalid),
+        Err(invalid) => return print_problems(&invalid),
     };
     match &loaded.file {
-        Some(path) => say(format_args!("# Configuration file: {}", path.display())),
-        None => {
-            say(format_args!("# Configuration file: none ({DEFAULT_FILE} is not here), the built-in default is used"))
-        }
+        Some(path) => print_line(format_args!("# Configuration file: {}", path.display())),
+        None => print_line(format_args!(
+            "# Configuration file: none ({DEFAULT_FILE} is not here), the built-in default is used"
+        )),
     }
-    say(effective::print(&loaded));
+    print_line(effective::print(&loaded));
     for warning in &loaded.warnings {
-        complain(format_args!("warning: {warning}"));
+        eprint_line(format_args!("warning: {warning}"));
     }
     for hint in &loaded.hints {
-        say(format_args!("# Hint: {hint}."));
+        print_line(format_args!("# Hint: {hint}."));
     }
-    say("# The configuration is valid.");
+    print_line("# The configuration is valid.");
     ExitCode::SUCCESS
 }

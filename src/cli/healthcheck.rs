@@ -9,49 +9,49 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::serve::reachable;
-use super::{complain, say};
+use super::{eprint_line, print_line};
 
 /// How long connecting and answering may take together.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// A health page is short; more than this is something else.
-const LONGEST_ANSWER: u64 = 16 * 1024;
+const MAX_RESPONSE_BYTES: u64 = 16 * 1024;
 
 /// Asks, says in one line what came, and exits with 0 or 1.
 pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> ExitCode {
-    match ask(ready, url, loaded) {
+    match request_health(ready, url, loaded) {
         Ok(line) => {
-            say(line);
+            print_line(line);
             ExitCode::SUCCESS
         }
         Err(line) => {
-            complain(line);
+            eprint_line(line);
             ExitCode::FAILURE
         }
     }
 }
 
-fn ask(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> Result<String, String> {
+fn request_health(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> Result<String, String> {
     let page = if ready { "/readyz" } else { "/healthz" };
-    let target = match (url, loaded) {
+    let health_url = match (url, loaded) {
         // With an address at hand the configuration does not matter.
-        (Some(url), _) => Target::parse(url, page)?,
+        (Some(url), _) => HealthUrl::parse(url, page)?,
         (None, Ok(loaded)) => {
             let authority = reachable(loaded.config.listen).to_string();
-            Target { host: authority.clone(), authority, path: page.to_owned() }
+            HealthUrl { host: authority.clone(), authority, path: page.to_owned() }
         }
         (None, Err(invalid)) => {
             let first = invalid.problems.first().map(ToString::to_string).unwrap_or_default();
             return Err(format!("the configuration does not tell where to ask: {first}"));
         }
     };
-    let shown = format!("http://{}{}", target.host, target.path);
+    let shown = format!("http://{}{}", health_url.host, health_url.path);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("{shown}: cannot ask: {error}"))?;
-    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, get(&target)).await });
+    let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, get(&health_url)).await });
     let answer = match answer {
-        Err(_) => return Err(format!("{shown}: no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => return Err(format!("{shown}: no answer within {} s", TIMEOUT.as_secs())),
         Ok(Err(error)) => return Err(format!("{shown}: {error}")),
         Ok(Ok(answer)) => answer,
     };
@@ -60,7 +60,7 @@ fn ask(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> R
 }
 
 #[derive(Debug, PartialEq)]
-struct Target {
+struct HealthUrl {
     /// Where to connect: host and port.
     authority: String,
     /// The Host header.
@@ -68,7 +68,7 @@ struct Target {
     path: String,
 }
 
-impl Target {
+impl HealthUrl {
     fn parse(url: &str, page: &str) -> Result<Self, String> {
         let wrong = || format!("{:?} is no URL to ask; write it as http://127.0.0.1:8080", mask(url));
         let uri: http::Uri = url.parse().map_err(|_| wrong())?;
@@ -86,12 +86,12 @@ impl Target {
     }
 }
 
-async fn get(target: &Target) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(&target.authority).await?;
-    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.path, target.host);
+async fn get(health_url: &HealthUrl) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(&health_url.authority).await?;
+    let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", health_url.path, health_url.host);
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
+    stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut answer).await?;
     Ok(answer)
 }
 
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn health_urls_are_parsed() {
         for (url, authority, path) in [
             ("http://127.0.0.1:8080", "127.0.0.1:8080", "/healthz"),
             ("http://127.0.0.1:8080/", "127.0.0.1:8080", "/healthz"),
@@ -124,17 +124,17 @@ mod tests {
             ("http://[::1]:81/readyz", "[::1]:81", "/readyz"),
             ("http://a/x?y=z", "a:80", "/x?y=z"),
         ] {
-            let target = Target::parse(url, "/healthz").unwrap();
-            assert_eq!((target.authority.as_str(), target.path.as_str()), (authority, path), "{url}");
+            let health_url = HealthUrl::parse(url, "/healthz").unwrap();
+            assert_eq!((health_url.authority.as_str(), health_url.path.as_str()), (authority, path), "{url}");
         }
         for url in ["", "127.0.0.1:8080", "https://a", "ftp://a", "http://", "/healthz", "http://me:hunter2@a/"] {
-            let error = Target::parse(url, "/healthz").unwrap_err();
+            let error = HealthUrl::parse(url, "/healthz").unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn answers_are_told_in_a_line() {
+    fn responses_are_described_in_one_line() {
         for (answer, told) in [
             ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nok\n", Some((200, "200 OK: ok"))),
             ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, "204 No Content"))),

@@ -9,7 +9,7 @@ use crate::config::{Config, HubConfig};
 use crate::server::{ServeError, Server, Shutdown, Signals};
 use crate::telemetry;
 
-use super::{EX_CONFIG, complain, refuse, say};
+use super::{EX_CONFIG, eprint_line, print_line, print_problems};
 
 /// Runs the server until it is told to stop. Signals are caught before the configuration is read: none that comes
 /// while the server starts may end it without a word.
@@ -17,7 +17,7 @@ pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitC
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(format_args!("error: cannot start: {error}"));
+            eprint_line(format_args!("error: cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -25,7 +25,7 @@ pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitC
         match Signals::catch() {
             Ok(signals) => match read() {
                 Ok(loaded) => start(loaded, signals).await,
-                Err(invalid) => refuse(&invalid),
+                Err(invalid) => print_problems(&invalid),
             },
             Err(error) => failed(&ServeError::Signals(error)),
         }
@@ -39,7 +39,7 @@ pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitC
 async fn start(loaded: Loaded, signals: Signals) -> ExitCode {
     let Loaded { config, warnings, .. } = loaded;
     if let Err(error) = telemetry::init(&config.log, config.log_format) {
-        complain(format_args!("error: log: {error}"));
+        eprint_line(format_args!("error: log: {error}"));
         return ExitCode::from(EX_CONFIG);
     }
     for warning in &warnings {
@@ -64,7 +64,7 @@ async fn run(config: Config, stop: &Shutdown) -> ExitCode {
     };
     let ended = match built.and_then(Server::bind) {
         Ok(bound) => {
-            say(announcement(&told, bound.local_addr()).trim_end());
+            print_line(announcement(&told, bound.local_addr()).trim_end());
             bound.run_until(stop).await
         }
         Err(error) => Err(error),
@@ -76,7 +76,7 @@ async fn run(config: Config, stop: &Shutdown) -> ExitCode {
 }
 
 fn failed(error: &ServeError) -> ExitCode {
-    complain(format_args!("error: {error}"));
+    eprint_line(format_args!("error: {error}"));
     ExitCode::FAILURE
 }
 
@@ -85,7 +85,7 @@ fn announcement(config: &Config, address: SocketAddr) -> String {
     let base = format!("http://{}", reachable(address));
     let mut text = String::new();
     for hub in &config.hubs {
-        let _ = writeln!(text, "Hub {}: {base}{} ({})", hub.name, hub.path, admission(config, hub));
+        let _ = writeln!(text, "Hub {}: {base}{} ({})", hub.name, hub.path, access_summary(config, hub));
     }
     if config.demo {
         let _ = writeln!(text, "Demo page: {base}/");
@@ -96,7 +96,7 @@ fn announcement(config: &Config, address: SocketAddr) -> String {
 }
 
 /// Who may come to a hub.
-fn admission(config: &Config, hub: &HubConfig) -> String {
+fn access_summary(config: &Config, hub: &HubConfig) -> String {
     let Some(rule) = &hub.authorize else {
         return if config.auth.checks_tokens() {
             "open: clients may come without a token; one that comes with a token is checked".to_owned()
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+    fn a_listener_on_all_addresses_is_reachable_on_loopback() {
         for (bound, reached) in [
             ("0.0.0.0:8080", "127.0.0.1:8080"),
             ("[::]:81", "[::1]:81"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_announcement_names_what_is_served() {
+    fn the_announcement_lists_every_url() {
         let mut config = Config { demo: true, ..Config::default() };
         let text = announcement(&config, "0.0.0.0:99".parse().unwrap());
         let lines = "Demo page: http://127.0.0.1:99/\n\

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::auth::mint::{TokenRequest, mint};
 use crate::config::Config;
 
-use super::{EX_CONFIG, EX_USAGE, complain, say};
+use super::{EX_CONFIG, EX_USAGE, eprint_line, print_line};
 
 /// Flags of `hubplane token`.
 #[derive(Debug, clap::Args)]
@@ -30,17 +30,17 @@ pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
     let token_request = match token_request(flags) {
         Ok(token_request) => token_request,
         Err(error) => {
-            complain(format_args!("error: {error}"));
+            eprint_line(format_args!("error: {error}"));
             return ExitCode::from(EX_USAGE);
         }
     };
     match mint(&config.auth, &token_request, SystemTime::now()) {
         Ok(token) => {
-            say(token);
+            print_line(token);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(format_args!("error: {error}"));
+            eprint_line(format_args!("error: {error}"));
             ExitCode::from(EX_CONFIG)
         }
     }
