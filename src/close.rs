@@ -34,7 +34,7 @@ pub(crate) enum CloseReason {
     /// The server stops; clients may come again.
     Draining,
     /// No transport was attached for `disconnect_timeout`.
-    Expired,
+    Abandoned,
     /// The handshake did not succeed; the text the client was told.
     HandshakeFailed(String),
     /// No handshake came within `handshake_timeout`, or the peer left before it.
@@ -64,7 +64,7 @@ impl CloseReason {
             Self::ClientSentClose(_) => "client_sent_close",
             Self::ConnectedFailed { .. } => "connected_failed",
             Self::Draining => "draining",
-            Self::Expired => "expired",
+            Self::Abandoned => "expired",
             Self::HandshakeFailed(_) => "handshake_failed",
             Self::HandshakeMissing => "handshake_missing",
             Self::Protocol(_) => "protocol_error",
@@ -86,7 +86,7 @@ impl CloseReason {
             | Self::TransportLost
             | Self::Violation(_) => return None,
             Self::ClientSentClose(_) | Self::Aborted => (None, false),
-            Self::AuthenticationExpired | Self::Draining | Self::Expired | Self::Terminated => (None, true),
+            Self::AuthenticationExpired | Self::Draining | Self::Abandoned | Self::Terminated => (None, true),
             Self::ConnectedFailed { error, .. } => (Some(error.clone()), false),
             Self::Protocol(error) => (Some(error.to_string()), true),
             Self::ClientTimeout => {
@@ -115,7 +115,7 @@ impl CloseReason {
             | Self::AuthenticationExpired
             | Self::ClientClosed
             | Self::Draining
-            | Self::Expired
+            | Self::Abandoned
             | Self::Terminated
             | Self::TransportLost => None,
             Self::ClientSentClose(error) => error.clone(),
@@ -163,7 +163,7 @@ impl CloseReason {
             | Self::ClientSentClose(_)
             | Self::ConnectedFailed { .. }
             | Self::Draining
-            | Self::Expired
+            | Self::Abandoned
             | Self::HandshakeFailed(_)
             | Self::HandshakeMissing
             | Self::Terminated
@@ -180,25 +180,25 @@ impl fmt::Display for CloseReason {
 
 /// Ends one connection from anywhere: the first reason given counts. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CloseSignal(Arc<Shared>);
+pub(crate) struct CloseSignal(Arc<CloseState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct CloseState {
     reason: OnceLock<CloseReason>,
-    told: Notify,
+    changed: Notify,
 }
 
 impl CloseSignal {
     /// Asks the connection to end. Later calls change nothing.
     pub(crate) fn close(&self, reason: CloseReason) {
-        self.close_first(reason);
+        self.try_close(reason);
     }
 
     /// As [`CloseSignal::close`]; true: nobody had asked before.
-    pub(crate) fn close_first(&self, reason: CloseReason) -> bool {
+    pub(crate) fn try_close(&self, reason: CloseReason) -> bool {
         let first = self.0.reason.set(reason).is_ok();
         if first {
-            self.0.told.notify_waiters();
+            self.0.changed.notify_waiters();
         }
         first
     }
@@ -211,14 +211,14 @@ impl CloseSignal {
     /// Waits for the reason.
     pub(crate) async fn closed(&self) -> CloseReason {
         loop {
-            let told = self.0.told.notified();
-            tokio::pin!(told);
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
             // Registered before the look, so that a `close` in between is not missed.
-            told.as_mut().enable();
+            changed.as_mut().enable();
             if let Some(reason) = self.0.reason.get() {
                 return reason.clone();
             }
-            told.await;
+            changed.await;
         }
     }
 }

@@ -52,7 +52,7 @@ impl Member {
     pub(crate) fn push(&self, frame: &Frame) -> Pushed {
         match self.outbox.push(frame) {
             Ok(()) | Err(PushError::Finished) => Pushed::Yes,
-            Err(PushError::Full) if self.close.close_first(CloseReason::SlowClient) => Pushed::TooSlow,
+            Err(PushError::Full) if self.close.try_close(CloseReason::SlowClient) => Pushed::TooSlow,
             Err(PushError::Full) => Pushed::Yes,
             Err(PushError::Value(error)) => Pushed::NoForm(error.to_string()),
         }

@@ -94,7 +94,7 @@ impl HubHost {
         let Some(received) = &member.received else { return };
         match member.outbox.detached_since() {
             Some(since) if now.saturating_duration_since(since) >= self.options.disconnect_timeout => {
-                member.close.close(CloseReason::Expired);
+                member.close.close(CloseReason::Abandoned);
             }
             Some(_) => {}
             None => {

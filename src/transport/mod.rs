@@ -178,7 +178,7 @@ impl Transports {
         for endpoint in self.endpoints.values() {
             for link in endpoint.table.sweep(now) {
                 tracing::debug!(id = %link.id, hub = %endpoint.name, "connection expired");
-                link.give_up(CloseReason::Expired);
+                link.give_up(CloseReason::Abandoned);
             }
             if endpoint.options.close_on_authentication_expiration {
                 for link in endpoint.table.lapsed(SystemTime::now()) {

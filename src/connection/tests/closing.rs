@@ -43,7 +43,7 @@ async fn whatever_ends_a_connection_is_followed_by_its_close_alone() {
         CloseReason::AuthenticationExpired,
         CloseReason::ClientTimeout,
         CloseReason::Draining,
-        CloseReason::Expired,
+        CloseReason::Abandoned,
         CloseReason::Protocol(ProtocolError::invalid_data("bad")),
         CloseReason::SendTimeout,
         CloseReason::SlowClient,

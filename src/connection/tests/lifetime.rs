@@ -88,7 +88,7 @@ async fn what_ends_a_connection_decides_its_close_message() {
         let node = Node::new(HubOptions::default());
         let mut client = node.join("a").await;
         client.close.close(reason.clone());
-        client.close.close(CloseReason::Expired);
+        client.close.close(CloseReason::Abandoned);
         assert_eq!(client.all().await, [close]);
         assert_eq!(client.served.await.unwrap(), reason);
     }

@@ -343,7 +343,7 @@ async fn nobody_waits_for_a_client_for_ever() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(client.resumption.is_open());
     node.host.sweep(start + Duration::from_secs(16));
-    assert_eq!(client.served.await.unwrap(), CloseReason::Expired);
+    assert_eq!(client.served.await.unwrap(), CloseReason::Abandoned);
     assert!(!client.resumption.is_open());
     node.host.tasks.close();
     node.host.tasks.wait().await;
@@ -468,7 +468,7 @@ async fn a_loss_is_noticed_behind_a_message_that_waits() {
     assert!(client.all().await.is_empty());
     client.cut().await;
     node.host.sweep(Instant::now() + Duration::from_secs(16));
-    assert_eq!(client.served.await.unwrap(), CloseReason::Expired);
+    assert_eq!(client.served.await.unwrap(), CloseReason::Abandoned);
 }
 
 #[tokio::test(start_paused = true)]
