@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::environment;
-use crate::config::load::{CheckConnection, ConfigError, Flags, Loaded, Sources, load};
+use crate::config::load::{CheckConnection, ConfigError, Flags, LoadedConfig, Sources, load};
 use crate::config::mask::mask;
 use clap::{Args, Parser, Subcommand};
 
@@ -145,10 +145,10 @@ fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
 }
 
 /// The whole configuration, from the sources of this process.
-fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<Loaded, ConfigError> {
+fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<LoadedConfig, ConfigError> {
     load(&Sources {
         flags,
-        environment: &environment::of_process(),
+        environment: &environment::process_variables(),
         read: &|path| std::fs::read_to_string(path),
         check_connection,
     })

@@ -2,7 +2,7 @@
 
 use super::Principal;
 use crate::config::auth::{Authorize, GroupPattern};
-use crate::config::steps::{Part, Placeholder};
+use crate::config::steps::{Placeholder, TemplatePart};
 
 /// Whether somebody fulfils a rule. Nobody anonymous does.
 pub(crate) fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
@@ -31,15 +31,15 @@ fn matches_pattern(pattern: &GroupPattern, context: PatternContext<'_>, group: &
     let mut rest = group;
     for part in &pattern.name.0 {
         let text = match part {
-            Part::Text(text) => text.as_str(),
-            Part::Placeholder(Placeholder::UserId) => context.user?,
-            Part::Placeholder(Placeholder::ConnectionId) => context.connection,
-            Part::Placeholder(Placeholder::Hub) => context.hub,
-            Part::Placeholder(_) => return None,
+            TemplatePart::Text(text) => text.as_str(),
+            TemplatePart::Placeholder(Placeholder::UserId) => context.user?,
+            TemplatePart::Placeholder(Placeholder::ConnectionId) => context.connection,
+            TemplatePart::Placeholder(Placeholder::Hub) => context.hub,
+            TemplatePart::Placeholder(_) => return None,
         };
         rest = rest.strip_prefix(text)?;
     }
-    Some(pattern.open || rest.is_empty())
+    Some(pattern.is_prefix || rest.is_empty())
 }
 
 #[cfg(test)]
@@ -78,9 +78,9 @@ mod tests {
 
     #[test]
     fn groups_match_patterns() {
-        let pattern = |parts: Vec<Part>, open| GroupPattern { name: Template(parts), open };
-        let user = || Part::Placeholder(Placeholder::UserId);
-        let text = |text: &str| Part::Text(text.to_owned());
+        let pattern = |parts: Vec<TemplatePart>, open| GroupPattern { name: Template(parts), is_prefix: open };
+        let user = || TemplatePart::Placeholder(Placeholder::UserId);
+        let text = |text: &str| TemplatePart::Text(text.to_owned());
         let patterns = [
             pattern(vec![text("user:"), user()], false),
             pattern(vec![text("room-")], true),

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use crate::config::effective;
-use crate::config::load::{ConfigError, DEFAULT_FILE, Loaded};
+use crate::config::load::{ConfigError, DEFAULT_FILE, LoadedConfig};
 
 use super::{eprint_line, print_line, print_problems};
 
 /// Prints the effective configuration, or every problem.
-pub(super) fn check(loaded: Result<Loaded, ConfigError>) -> ExitCode {
+pub(super) fn check(loaded: Result<LoadedConfig, ConfigError>) -> ExitCode {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(invalid) => return print_problems(&invalid),

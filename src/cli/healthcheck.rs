@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::load::{ConfigError, Loaded};
+use crate::config::load::{ConfigError, LoadedConfig};
 use crate::config::mask::mask;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_RESPONSE_BYTES: u64 = 16 * 1024;
 
 /// Asks, says in one line what came, and exits with 0 or 1.
-pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> ExitCode {
+pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, ConfigError>) -> ExitCode {
     match request_health(ready, url, loaded) {
         Ok(line) => {
             print_line(line);
@@ -30,7 +30,7 @@ pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<Loaded,
     }
 }
 
-fn request_health(ready: bool, url: Option<&str>, loaded: Result<Loaded, ConfigError>) -> Result<String, String> {
+fn request_health(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, ConfigError>) -> Result<String, String> {
     let page = if ready { "/readyz" } else { "/healthz" };
     let health_url = match (url, loaded) {
         // With an address at hand the configuration does not matter.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use crate::config::load::{ConfigError, Loaded};
+use crate::config::load::{ConfigError, LoadedConfig};
 use crate::config::{Config, HubConfig};
 use crate::server::{ServeError, Server, Shutdown, Signals};
 use crate::telemetry;
@@ -13,7 +13,7 @@ use super::{EX_CONFIG, eprint_line, print_line, print_problems};
 
 /// Runs the server until it is told to stop. Signals are caught before the configuration is read: none that comes
 /// while the server starts may end it without a word.
-pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitCode {
+pub(super) fn serve(read: impl FnOnce() -> Result<LoadedConfig, ConfigError>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,8 +36,8 @@ pub(super) fn serve(read: impl FnOnce() -> Result<Loaded, ConfigError>) -> ExitC
 }
 
 /// Starts the log, and runs the server or stops starting it.
-async fn start(loaded: Loaded, signals: Signals) -> ExitCode {
-    let Loaded { config, warnings, .. } = loaded;
+async fn start(loaded: LoadedConfig, signals: Signals) -> ExitCode {
+    let LoadedConfig { config, warnings, .. } = loaded;
     if let Err(error) = telemetry::init(&config.log, config.log_format) {
         eprint_line(format_args!("error: log: {error}"));
         return ExitCode::from(EX_CONFIG);

@@ -28,7 +28,7 @@ pub(crate) const ALGORITHMS: [(&str, Algorithm); 12] = [
 ];
 
 /// Bytes of the encoding of an RSA public key of 2048 bits: shorter keys are not taken.
-const LEAST_RSA: usize = 266;
+const MIN_RSA_KEY_BYTES: usize = 266;
 
 /// `[auth]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl KeyConfig {
             _ => (DecodingKey::from_rsa_pem(bytes), "an RSA"),
         };
         let key = key.map_err(|_| format!("is not {kind} public key in PEM, as {name} needs it"))?;
-        if self.algorithm == Algorithm::ES256 && names_another_curve(pem) {
+        if self.algorithm == Algorithm::ES256 && is_other_curve(pem) {
             return Err("is not on the curve P-256, which ES256 needs".to_owned());
         }
         check_public(&key, self.algorithm)?;
@@ -140,7 +140,7 @@ impl KeyConfig {
 
 /// Whether an EC key is on another curve than P-256. That of secp256k1 has points of the same length, and would never
 /// fit a token. What cannot be read here is left to whoever can.
-fn names_another_curve(pem: &str) -> bool {
+fn is_other_curve(pem: &str) -> bool {
     const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
     let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
     STANDARD.decode(body).is_ok_and(|der| !der.windows(P256.len()).any(|part| part == P256))
@@ -163,7 +163,7 @@ pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<()
         | Algorithm::PS256
         | Algorithm::PS384
         | Algorithm::PS512
-            if length < LEAST_RSA =>
+            if length < MIN_RSA_KEY_BYTES =>
         {
             Err("is an RSA key of less than 2048 bits".to_owned())
         }
@@ -217,5 +217,5 @@ pub struct GroupPattern {
     /// What the name is, or begins with.
     pub name: Template,
     /// Whether anything may follow.
-    pub open: bool,
+    pub is_prefix: bool,
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::keys;
+use super::key_names;
 use super::mask;
 use super::merge;
-use super::node::{Node, Origin, Value};
+use super::node::{ConfigNode, ConfigValue, Origin};
 use super::problem::Problem;
 
 /// What every variable of ours begins with.
@@ -15,7 +15,7 @@ pub(super) const CONFIG: &str = "HUBPLANE_CONFIG";
 
 /// The variables of this process, sorted by name. Bytes that are no UTF-8 become U+FFFD, which [`super::load::load`]
 /// refuses in a variable it uses.
-pub(crate) fn of_process() -> Vec<(String, String)> {
+pub(crate) fn process_variables() -> Vec<(String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let mut variables: Vec<_> = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
     variables.sort();
@@ -23,12 +23,17 @@ pub(crate) fn of_process() -> Vec<(String, String)> {
 }
 
 /// The tree of all `HUBPLANE_` variables.
-pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>, warnings: &mut Vec<String>) -> Node {
-    let mut root = Node::empty_table(Origin::Default);
+pub(super) fn read(
+    variables: &[(String, String)],
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> ConfigNode {
+    let mut root = ConfigNode::empty_table(Origin::Default);
     if let Some((name, filter)) = variables.iter().find(|(name, value)| name == "RUST_LOG" && !value.trim().is_empty())
     {
-        let node = Node::raw(filter, Value::Text(filter.clone()), Origin::Environment(Arc::from(name.as_str())));
-        root = merge::layered(root, nested(&["log".to_owned()], node));
+        let node =
+            ConfigNode::raw(filter, ConfigValue::Text(filter.clone()), Origin::Environment(Arc::from(name.as_str())));
+        root = merge::overlay(root, nested(&["log".to_owned()], node));
     }
     let mut ours: Vec<&(String, String)> =
         variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG).collect();
@@ -36,7 +41,7 @@ pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>, 
     ours.sort_by_key(|(name, _)| (name.matches("__").count(), name.clone()));
     let mut seen: Vec<(Vec<String>, &str)> = Vec::new();
     for (name, text) in ours {
-        let path = match keys::of_environment(&name[PREFIX.len()..]) {
+        let path = match key_names::path_of_variable(&name[PREFIX.len()..]) {
             Ok(path) => path,
             Err(suggestion) => {
                 let hint = suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
@@ -61,17 +66,17 @@ pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>, 
             problems.push(Problem::of_key(path.join("."), Some(origin), "the variable must hold UTF-8"));
             continue;
         }
-        let value = super::file::parse_value(text, &origin).unwrap_or_else(|| Value::Text(text.clone()));
-        root = merge::layered(root, nested(&path, Node::raw(text, value, origin)));
+        let value = super::toml_file::parse_value(text, &origin).unwrap_or_else(|| ConfigValue::Text(text.clone()));
+        root = merge::overlay(root, nested(&path, ConfigNode::raw(text, value, origin)));
     }
     root
 }
 
 /// The tree that holds one value at a path.
-pub(super) fn nested(path: &[String], leaf: Node) -> Node {
+pub(super) fn nested(path: &[String], leaf: ConfigNode) -> ConfigNode {
     path.iter().rev().fold(leaf, |node, key| {
         let origin = node.origin.clone();
-        let entry = super::node::Entry { key: key.clone(), origin: origin.clone(), node };
-        Node::new(Value::Table(vec![entry]), origin)
+        let entry = super::node::TableEntry { key: key.clone(), origin: origin.clone(), node };
+        ConfigNode::new(ConfigValue::Table(vec![entry]), origin)
     })
 }

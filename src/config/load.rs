@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::node::{Node, Origin, Value};
-use super::reader::{Reader, Setting};
-use super::{Config, Problem, environment, file, merge, tree};
+use super::node::{ConfigNode, ConfigValue, Origin};
+use super::reader::{ConfigReader, Setting};
+use super::{Config, Problem, environment, merge, root_table, toml_file};
 
 /// The configuration that is used when no file is given.
-pub(crate) const BUILT_IN: &str = include_str!("../../config/default.toml");
+pub(crate) const DEFAULT_CONFIG: &str = include_str!("../../config/default.toml");
 
 /// The file that is read from the working directory when none is named.
 pub(crate) const DEFAULT_FILE: &str = "hubplane.toml";
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Sources<'_> {
 
 /// A valid configuration and how it came about.
 #[derive(Clone, Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedConfig {
     /// What the server is told.
     pub config: Config,
     /// Every key with its value and origin, in a fixed order.
@@ -133,8 +133,8 @@ impl Config {
 }
 
 /// Reads and checks the whole configuration.
-pub(crate) fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
-    let mut reader = Reader::default();
+pub(crate) fn load(sources: &Sources<'_>) -> Result<LoadedConfig, ConfigError> {
+    let mut reader = ConfigReader::default();
     let (file, from_file) = match read_file(sources) {
         Ok((path, node)) => (path, Some(node)),
         Err(problems) => {
@@ -145,27 +145,27 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let from_environment = environment::read(sources.environment, &mut reader.problems, &mut reader.warnings);
     let from_flags = flags(sources.flags);
     for source in from_file.iter().chain([&from_environment, &from_flags]) {
-        tree::check_source(source, &mut reader.problems);
+        root_table::check_source(source, &mut reader.problems);
     }
     // A file that cannot be read is reported along with wrong values of the other sources; what is merely missing may
     // well stand in the file.
     let unreadable = from_file.is_none();
-    let root = from_file.unwrap_or_else(|| Node::empty_table(Origin::Default));
-    let root = merge::layered(merge::layered(root, from_environment), from_flags);
-    let config = tree::read(&mut reader, root, sources.check_connection, sources.read);
+    let root = from_file.unwrap_or_else(|| ConfigNode::empty_table(Origin::Default));
+    let root = merge::overlay(merge::overlay(root, from_environment), from_flags);
+    let config = root_table::read(&mut reader, root, sources.check_connection, sources.read);
     if unreadable {
         reader.problems.retain(|problem| problem.key.is_empty() || problem.value.is_some());
         reader.warnings.retain(|warning| !warning.starts_with("hubs: "));
     }
-    let Reader { problems, warnings, hints, settings } = reader;
+    let ConfigReader { problems, warnings, hints, settings } = reader;
     if problems.is_empty() {
-        return Ok(Loaded { config, settings, warnings, hints, file });
+        return Ok(LoadedConfig { config, settings, warnings, hints, file });
     }
     Err(ConfigError { problems, warnings })
 }
 
 /// The file and its tree; no path is the built-in one.
-fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, Node), Vec<Problem>> {
+fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, ConfigNode), Vec<Problem>> {
     let by_variable = || {
         let (_, value) = sources.environment.iter().find(|(name, _)| name == environment::CONFIG)?;
         // Set to nothing is how a container platform leaves a variable out.
@@ -180,7 +180,7 @@ fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, Node), Vec<Probl
     let text = match (sources.read)(&path) {
         Ok(text) => text,
         Err(error) if named_by.is_none() && error.kind() == io::ErrorKind::NotFound => {
-            return file::parse(BUILT_IN, &|line| Origin::BuiltIn { line }).map(|node| (None, node));
+            return toml_file::parse(DEFAULT_CONFIG, &|line| Origin::BuiltIn { line }).map(|node| (None, node));
         }
         Err(error) => {
             let what = match error.kind() {
@@ -191,13 +191,13 @@ fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, Node), Vec<Probl
         }
     };
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-    let node = file::parse(text, &|line| Origin::File { path: name.clone(), line })?;
+    let node = toml_file::parse(text, &|line| Origin::File { path: name.clone(), line })?;
     Ok((Some(path), node))
 }
 
 /// The tree of the flags.
-fn flags(flags: &Flags) -> Node {
-    let mut root = Node::empty_table(Origin::Default);
+fn flags(flags: &Flags) -> ConfigNode {
+    let mut root = ConfigNode::empty_table(Origin::Default);
     let given = [
         ("--listen", &["listen"][..], &flags.listen),
         ("--redis", &["backplane", "connection"], &flags.redis),
@@ -208,8 +208,8 @@ fn flags(flags: &Flags) -> Node {
     for (flag, path, value) in given {
         let Some(text) = value else { continue };
         let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
-        let leaf = Node::raw(text, Value::Text(text.clone()), Origin::Flag(flag));
-        root = merge::layered(root, environment::nested(&path, leaf));
+        let leaf = ConfigNode::raw(text, ConfigValue::Text(text.clone()), Origin::Flag(flag));
+        root = merge::overlay(root, environment::nested(&path, leaf));
     }
     root
 }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_masked_and_the_rest_stays() {
+    fn passwords_are_masked_and_everything_else_is_kept() {
         for (text, masked) in [
             ("localhost:6379", "localhost:6379"),
             ("info,hyper=warn", "info,hyper=warn"),

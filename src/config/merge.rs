@@ -1,17 +1,17 @@
 //! One source laid over another: tables are merged key by key, anything else is replaced as a whole.
 
-use super::keys;
-use super::node::{Node, Value};
+use super::key_names;
+use super::node::{ConfigNode, ConfigValue};
 
 /// `upper` over `lower`, from the top of both.
-pub(super) fn layered(lower: Node, upper: Node) -> Node {
+pub(super) fn overlay(lower: ConfigNode, upper: ConfigNode) -> ConfigNode {
     merge(lower, upper, &mut Vec::new())
 }
 
-fn merge(lower: Node, upper: Node, path: &mut Vec<String>) -> Node {
+fn merge(lower: ConfigNode, upper: ConfigNode, path: &mut Vec<String>) -> ConfigNode {
     match (lower.value, upper.value) {
-        (Value::Table(mut entries), Value::Table(over)) => {
-            let any_case = keys::names_at(path);
+        (ConfigValue::Table(mut entries), ConfigValue::Table(over)) => {
+            let any_case = key_names::is_name_table(path);
             for entry in over {
                 let same = |key: &str| key == entry.key || any_case && key.to_lowercase() == entry.key.to_lowercase();
                 // The lower source's spelling of a name stays: it is the declaration.
@@ -21,17 +21,19 @@ fn merge(lower: Node, upper: Node, path: &mut Vec<String>) -> Node {
                         let existing = entries.remove(index);
                         let key = existing.key;
                         path.push(key.clone());
-                        let table =
-                            matches!((&existing.node.value, &entry.node.value), (Value::Table(_), Value::Table(_)));
+                        let table = matches!(
+                            (&existing.node.value, &entry.node.value),
+                            (ConfigValue::Table(_), ConfigValue::Table(_))
+                        );
                         let origin = if table { existing.origin } else { entry.origin };
                         let node = merge(existing.node, entry.node, path);
                         path.pop();
-                        entries.insert(index, super::node::Entry { key, origin, node });
+                        entries.insert(index, super::node::TableEntry { key, origin, node });
                     }
                 }
             }
-            Node { value: Value::Table(entries), origin: lower.origin, raw: None }
+            ConfigNode { value: ConfigValue::Table(entries), origin: lower.origin, raw: None }
         }
-        (_, value) => Node { value, origin: upper.origin, raw: upper.raw },
+        (_, value) => ConfigNode { value, origin: upper.origin, raw: upper.raw },
     }
 }

@@ -6,33 +6,33 @@
 //! | --- | --- |
 //! | `hubs`, `steps`, `auth`, `origins` | the data of a hub, of a method's steps, of who may come, from which pages |
 //! | `load` | the sources, put together; the way in |
-//! | `file`, `environment`, `merge` | one source as a tree; one tree over another |
-//! | `node`, `keys` | a value with its origin; the names of all keys |
-//! | `tree`, `declarations`, `options`, `methods`, `template`, `guard` | the tree read into the data |
+//! | `toml_file`, `environment`, `merge` | one source as a tree; one tree over another |
+//! | `node`, `key_names` | a value with its origin; the names of all keys |
+//! | `root_table`, `hub_tables`, `options`, `method_tables`, `template`, `auth_tables` | the tree read into the data |
 //! | `reader`, `parse` | one key; one value |
 //! | `problem`, `mask`, `effective` | errors, secrets and the effective configuration as text |
 
 pub(crate) mod auth;
-mod declarations;
+mod auth_tables;
 pub(crate) mod effective;
 pub(crate) mod environment;
-mod file;
-mod guard;
+mod hub_tables;
 pub(crate) mod hubs;
-mod keys;
+mod key_names;
 pub(crate) mod load;
 pub(crate) mod mask;
 mod merge;
-mod methods;
+mod method_tables;
 mod node;
 mod options;
 mod origins;
 mod parse;
 pub(crate) mod problem;
 mod reader;
+mod root_table;
 pub(crate) mod steps;
 mod template;
-mod tree;
+mod toml_file;
 
 use std::fmt;
 use std::net::SocketAddr;

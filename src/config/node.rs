@@ -54,8 +54,8 @@ impl Origin {
 
 /// A value and its origin.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
+pub(super) struct ConfigNode {
+    pub(super) value: ConfigValue,
     pub(super) origin: Origin,
     /// The text as it stood in an environment variable or a flag. A key that wants text takes it instead of what TOML
     /// made of it, so that a prefix of `2024` needs no quotes.
@@ -64,7 +64,7 @@ pub(super) struct Node {
 
 /// The types of TOML.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum ConfigValue {
     Text(String),
     /// None: more than 64 bits.
     Integer(Option<i64>),
@@ -72,37 +72,37 @@ pub(super) enum Value {
     Boolean(bool),
     /// A date or time, as text.
     Datetime(String),
-    List(Vec<Node>),
-    Table(Vec<Entry>),
+    List(Vec<ConfigNode>),
+    Table(Vec<TableEntry>),
 }
 
 /// A key of a table and what it holds.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     pub(super) key: String,
     /// Where the key stands; for a table that is its header.
     pub(super) origin: Origin,
-    pub(super) node: Node,
+    pub(super) node: ConfigNode,
 }
 
-impl Node {
-    pub(super) fn new(value: Value, origin: Origin) -> Self {
+impl ConfigNode {
+    pub(super) fn new(value: ConfigValue, origin: Origin) -> Self {
         Self { value, origin, raw: None }
     }
 
     /// A value that a person typed as bare text.
-    pub(super) fn raw(text: &str, value: Value, origin: Origin) -> Self {
+    pub(super) fn raw(text: &str, value: ConfigValue, origin: Origin) -> Self {
         Self { value, origin, raw: Some(text.to_owned()) }
     }
 
     pub(super) fn empty_table(origin: Origin) -> Self {
-        Self::new(Value::Table(Vec::new()), origin)
+        Self::new(ConfigValue::Table(Vec::new()), origin)
     }
 
     /// As text, if it is one.
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            ConfigValue::Text(text) => Some(text),
             _ => self.raw.as_deref(),
         }
     }
@@ -110,12 +110,12 @@ impl Node {
     /// As a list; bare text is taken apart at its commas.
     pub(super) fn as_list(&self) -> Option<Vec<Self>> {
         match &self.value {
-            Value::List(items) => Some(items.clone()),
-            Value::Table(_) => None,
+            ConfigValue::List(items) => Some(items.clone()),
+            ConfigValue::Table(_) => None,
             _ => self.raw.as_ref().map(|raw| {
-                let text = if let Value::Text(text) = &self.value { text } else { raw };
+                let text = if let ConfigValue::Text(text) = &self.value { text } else { raw };
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                items.map(|item| Self::raw(item, Value::Text(item.to_owned()), self.origin.clone())).collect()
+                items.map(|item| Self::raw(item, ConfigValue::Text(item.to_owned()), self.origin.clone())).collect()
             }),
         }
     }
@@ -123,42 +123,42 @@ impl Node {
     /// What kind of value it is, for people.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
-            Value::Text(_) => "a string",
-            Value::Integer(_) => "an integer",
-            Value::Float(_) => "a number",
-            Value::Boolean(_) => "a boolean",
-            Value::Datetime(_) => "a date",
-            Value::List(_) => "a list",
-            Value::Table(_) => "a table",
+            ConfigValue::Text(_) => "a string",
+            ConfigValue::Integer(_) => "an integer",
+            ConfigValue::Float(_) => "a number",
+            ConfigValue::Boolean(_) => "a boolean",
+            ConfigValue::Datetime(_) => "a date",
+            ConfigValue::List(_) => "a list",
+            ConfigValue::Table(_) => "a table",
         }
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for ConfigNode {
     /// Inline TOML; what looks like a secret is masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Value::Text(text) => f.write_str(&quoted(text)),
-            Value::Integer(Some(number)) => write!(f, "{number}"),
-            Value::Integer(None) => f.write_str("an integer of more than 64 bits"),
-            Value::Float(number) => write!(f, "{number:?}"),
-            Value::Boolean(value) => write!(f, "{value}"),
-            Value::Datetime(text) => f.write_str(text),
-            Value::List(items) if items.is_empty() => f.write_str("[]"),
-            Value::List(items) => {
+            ConfigValue::Text(text) => f.write_str(&quoted(text)),
+            ConfigValue::Integer(Some(number)) => write!(f, "{number}"),
+            ConfigValue::Integer(None) => f.write_str("an integer of more than 64 bits"),
+            ConfigValue::Float(number) => write!(f, "{number:?}"),
+            ConfigValue::Boolean(value) => write!(f, "{value}"),
+            ConfigValue::Datetime(text) => f.write_str(text),
+            ConfigValue::List(items) if items.is_empty() => f.write_str("[]"),
+            ConfigValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     write!(f, "{}{item}", if index == 0 { "[" } else { ", " })?;
                 }
                 f.write_str("]")
             }
-            Value::Table(entries) if entries.is_empty() => f.write_str("{}"),
-            Value::Table(entries) => {
+            ConfigValue::Table(entries) if entries.is_empty() => f.write_str("{}"),
+            ConfigValue::Table(entries) => {
                 for (index, entry) in entries.iter().enumerate() {
                     let open = if index == 0 { "{ " } else { ", " };
                     if mask::is_secret_key(&entry.key) {
-                        write!(f, "{open}{} = \"{}\"", key_part(&entry.key), mask::MASK)?;
+                        write!(f, "{open}{} = \"{}\"", quoted_key(&entry.key), mask::MASK)?;
                     } else {
-                        write!(f, "{open}{} = {}", key_part(&entry.key), entry.node)?;
+                        write!(f, "{open}{} = {}", quoted_key(&entry.key), entry.node)?;
                     }
                 }
                 f.write_str(" }")
@@ -186,12 +186,12 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A part of a key path; quoted where TOML wants it.
-pub(super) fn key_part(key: &str) -> String {
+pub(super) fn quoted_key(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
 }
 
 /// `path.key`.
-pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key_part(key) } else { format!("{path}.{}", key_part(key)) }
+pub(super) fn key_path(path: &str, key: &str) -> String {
+    if path.is_empty() { quoted_key(key) } else { format!("{path}.{}", quoted_key(key)) }
 }

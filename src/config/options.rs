@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::hubs::HubOptions;
 use super::node::Origin;
 use super::parse;
-use super::reader::{Reader, Table};
+use super::reader::{ConfigReader, TableReader};
 
 /// Options, and where each that is not a default was set.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Options {
+pub(super) struct OptionsWithOrigins {
     pub(super) values: HubOptions,
     origins: BTreeMap<&'static str, Origin>,
 }
 
-impl Options {
+impl OptionsWithOrigins {
     fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
@@ -27,7 +27,7 @@ macro_rules! options {
         pub(super) const OPTIONS: &[&str] = &[$(stringify!($key)),*];
 
         /// Reads all options out of a table. What it does not set stays as in `base`.
-        fn take_all(reader: &mut Reader, table: &mut Table, base: &Options) -> Options {
+        fn take_all(reader: &mut ConfigReader, table: &mut TableReader, base: &OptionsWithOrigins) -> OptionsWithOrigins {
             let mut origins = BTreeMap::new();
             let values = HubOptions {
                 $($key: {
@@ -37,7 +37,7 @@ macro_rules! options {
                     value
                 }),*
             };
-            Options { values, origins }
+            OptionsWithOrigins { values, origins }
         }
     };
 }
@@ -66,7 +66,12 @@ options! {
 }
 
 /// Reads the options of one table and warns of combinations that will disappoint; `checked` tells whether tokens are.
-pub(super) fn read(reader: &mut Reader, table: &mut Table, base: &Options, checked: bool) -> Options {
+pub(super) fn read(
+    reader: &mut ConfigReader,
+    table: &mut TableReader,
+    base: &OptionsWithOrigins,
+    checked: bool,
+) -> OptionsWithOrigins {
     let options = take_all(reader, table, base);
     let set_here = |key: &str| options.origin(key) != base.origin(key);
     let values = &options.values;

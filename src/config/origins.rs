@@ -8,10 +8,10 @@ use url::{Host, Url};
 
 /// One entry of `cors_origins`. It is made by parsing: an entry that no browser's `Origin` can match does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginPattern(Kind);
+pub struct OriginPattern(PatternKind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum PatternKind {
     /// `*`.
     Any,
     /// `https://app.example.com`.
@@ -39,16 +39,16 @@ pub enum OriginError {
 impl OriginPattern {
     /// Whether it is `*`.
     pub fn is_any(&self) -> bool {
-        self.0 == Kind::Any
+        self.0 == PatternKind::Any
     }
 
     /// Whether the value of an `Origin` header is meant. `null`, which stands for a page without an origin of its own,
     /// is meant by `*` alone.
     pub fn matches(&self, origin: &str) -> bool {
         match &self.0 {
-            Kind::Any => true,
-            Kind::Exact(exact) => exact.eq_ignore_ascii_case(origin),
-            Kind::Subdomains { scheme, domain } => {
+            PatternKind::Any => true,
+            PatternKind::Exact(exact) => exact.eq_ignore_ascii_case(origin),
+            PatternKind::Subdomains { scheme, domain } => {
                 let origin = origin.to_ascii_lowercase();
                 let name = origin.strip_prefix(scheme.as_str()).and_then(|rest| rest.strip_suffix(domain.as_str()));
                 // Letters of a host name only: no "https://evil.example/.example.com".
@@ -63,9 +63,9 @@ impl OriginPattern {
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Any => f.write_str("*"),
-            Kind::Exact(origin) => f.write_str(origin),
-            Kind::Subdomains { scheme, domain } => write!(f, "{scheme}*{domain}"),
+            PatternKind::Any => f.write_str("*"),
+            PatternKind::Exact(origin) => f.write_str(origin),
+            PatternKind::Subdomains { scheme, domain } => write!(f, "{scheme}*{domain}"),
         }
     }
 }
@@ -81,9 +81,9 @@ impl FromStr for OriginPattern {
 }
 
 /// What is probably meant, as browsers would send it.
-fn canonical(text: &str) -> Option<Kind> {
+fn canonical(text: &str) -> Option<PatternKind> {
     if text == "*" {
-        return Some(Kind::Any);
+        return Some(PatternKind::Any);
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
@@ -106,9 +106,9 @@ fn canonical(text: &str) -> Option<Kind> {
     let place = format!("{host}{port}").to_ascii_lowercase();
     if wildcard {
         let named = matches!(url.host(), Some(Host::Domain(_)));
-        return named.then(|| Kind::Subdomains { scheme, domain: format!(".{place}") });
+        return named.then(|| PatternKind::Subdomains { scheme, domain: format!(".{place}") });
     }
-    Some(Kind::Exact(format!("{scheme}{place}")))
+    Some(PatternKind::Exact(format!("{scheme}{place}")))
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_send_is_taken_as_it_is() {
+    fn origins_as_sent_by_browsers_are_accepted() {
         for text in [
             "*",
             "https://app.example.com",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused_with_what_would_be_right() {
+    fn origins_that_no_browser_sends_are_refused_with_a_suggestion() {
         for (text, right) in [
             ("https://app.example.com:443", "https://app.example.com"),
             ("http://app.example.com:80", "http://app.example.com"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_matched_as_a_whole() {
+    fn an_origin_must_match_as_a_whole() {
         let exact = pattern("https://app.example.com");
         assert!(exact.matches("https://app.example.com") && exact.matches("https://APP.example.com"));
         for no in ["https://app.example.com:444", "http://app.example.com", "null", "", "https://x.app.example.com"] {

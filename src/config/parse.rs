@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::node::{Node, Value};
+use super::node::{ConfigNode, ConfigValue};
 use super::problem::nearest;
 use super::{LogFormat, OriginError, OriginPattern, WebSocketOrigins};
 use crate::protocol::{Protocol, TransportKind};
@@ -12,66 +12,66 @@ use crate::protocol::{Protocol, TransportKind};
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// More than this is a slip of the unit; it also keeps every sum of times far from overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-pub(super) fn text(node: &Node) -> Parsed<String> {
+pub(super) fn text(node: &ConfigNode) -> Parsed<String> {
     node.as_text().map(str::to_owned).ok_or_else(|| format!("must be a string, not {}", node.kind()))
 }
 
-pub(super) fn filled_text(node: &Node) -> Parsed<String> {
+pub(super) fn non_empty_text(node: &ConfigNode) -> Parsed<String> {
     match text(node)? {
         text if text.trim().is_empty() => Err("must not be empty".to_owned()),
         text => Ok(text),
     }
 }
 
-pub(super) fn boolean(node: &Node) -> Parsed<bool> {
+pub(super) fn boolean(node: &ConfigNode) -> Parsed<bool> {
     match (&node.value, &node.raw) {
-        (Value::Boolean(value), _) => Ok(*value),
-        (Value::Text(text), Some(_)) if text.eq_ignore_ascii_case("true") => Ok(true),
-        (Value::Text(text), Some(_)) if text.eq_ignore_ascii_case("false") => Ok(false),
+        (ConfigValue::Boolean(value), _) => Ok(*value),
+        (ConfigValue::Text(text), Some(_)) if text.eq_ignore_ascii_case("true") => Ok(true),
+        (ConfigValue::Text(text), Some(_)) if text.eq_ignore_ascii_case("false") => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
 }
 
 /// A length of time, zero allowed.
-pub(super) fn duration(node: &Node) -> Parsed<Duration> {
+pub(super) fn duration(node: &ConfigNode) -> Parsed<Duration> {
     const EXAMPLE: &str = "must be a duration: a string with a unit, such as \"15s\", \"500ms\" or \"1m 30s\"";
     let Some(text) = node.as_text() else { return Err(EXAMPLE.to_owned()) };
     match humantime::parse_duration(text) {
-        Ok(value) if value <= LONGEST => Ok(value),
+        Ok(value) if value <= MAX_DURATION => Ok(value),
         Ok(_) => Err("must be at most a year".to_owned()),
         Err(_) => Err(EXAMPLE.to_owned()),
     }
 }
 
 /// A length of time that is none of zero.
-pub(super) fn positive_duration(node: &Node) -> Parsed<Duration> {
+pub(super) fn positive_duration(node: &ConfigNode) -> Parsed<Duration> {
     match duration(node)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
         value => Ok(value),
     }
 }
 
-fn integer(node: &Node, what: &str) -> Parsed<usize> {
+fn integer(node: &ConfigNode, what: &str) -> Parsed<usize> {
     match node.value {
-        Value::Integer(Some(number)) => usize::try_from(number).map_err(|_| format!("must be {what}")),
+        ConfigValue::Integer(Some(number)) => usize::try_from(number).map_err(|_| format!("must be {what}")),
         _ => Err(format!("must be {what}")),
     }
 }
 
 /// A size; 0 is unlimited.
-pub(super) fn size(node: &Node) -> Parsed<Option<usize>> {
+pub(super) fn size(node: &ConfigNode) -> Parsed<Option<usize>> {
     Ok(Some(integer(node, "an integer of 0 (unlimited) or more")?).filter(|size| *size != 0))
 }
 
 /// A size where unlimited is the largest number there is.
-pub(super) fn size_or_max(node: &Node) -> Parsed<usize> {
+pub(super) fn size_or_max(node: &ConfigNode) -> Parsed<usize> {
     Ok(size(node)?.unwrap_or(usize::MAX))
 }
 
 /// A number of things, at least one.
-pub(super) fn count(node: &Node) -> Parsed<usize> {
+pub(super) fn count(node: &ConfigNode) -> Parsed<usize> {
     const EXAMPLE: &str = "an integer of 1 or more";
     match integer(node, EXAMPLE)? {
         0 => Err(format!("must be {EXAMPLE}")),
@@ -79,15 +79,15 @@ pub(super) fn count(node: &Node) -> Parsed<usize> {
     }
 }
 
-pub(super) fn negotiate_version(node: &Node) -> Parsed<i32> {
+pub(super) fn negotiate_version(node: &ConfigNode) -> Parsed<i32> {
     match node.value {
-        Value::Integer(Some(0)) => Ok(0),
-        Value::Integer(Some(1)) => Ok(1),
+        ConfigValue::Integer(Some(0)) => Ok(0),
+        ConfigValue::Integer(Some(1)) => Ok(1),
         _ => Err("must be 0 or 1, the versions of negotiate that exist".to_owned()),
     }
 }
 
-pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {
+pub(super) fn address(node: &ConfigNode) -> Parsed<SocketAddr> {
     let text = text(node)?;
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(8080);
@@ -98,7 +98,7 @@ pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {
     })
 }
 
-pub(super) fn log_filter(node: &Node) -> Parsed<String> {
+pub(super) fn log_filter(node: &ConfigNode) -> Parsed<String> {
     let text = text(node)?;
     if text.trim().is_empty() {
         return Err("must not be empty; \"off\" silences the log".to_owned());
@@ -121,7 +121,7 @@ fn is_log_filter(_text: &str) -> bool {
     true
 }
 
-pub(super) fn log_format(node: &Node) -> Parsed<LogFormat> {
+pub(super) fn log_format(node: &ConfigNode) -> Parsed<LogFormat> {
     match text(node)?.as_str() {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -130,20 +130,20 @@ pub(super) fn log_format(node: &Node) -> Parsed<LogFormat> {
 }
 
 /// A list of strings; `each` checks one of them.
-pub(super) fn texts<T>(node: &Node, each: impl Fn(&Node, String) -> Parsed<T>) -> Parsed<Vec<T>> {
+pub(super) fn texts<T>(node: &ConfigNode, each: impl Fn(&ConfigNode, String) -> Parsed<T>) -> Parsed<Vec<T>> {
     let items = node.as_list().ok_or_else(|| format!("must be a list of strings, not {}", node.kind()))?;
     items.iter().map(|item| text(item).and_then(|text| each(item, text))).collect()
 }
 
-pub(super) fn protocols(node: &Node) -> Parsed<Vec<Protocol>> {
+pub(super) fn protocols(node: &ConfigNode) -> Parsed<Vec<Protocol>> {
     choices(node, &Protocol::ALL.map(Protocol::name), Protocol::from_name)
 }
 
-pub(super) fn transports(node: &Node) -> Parsed<Vec<TransportKind>> {
+pub(super) fn transports(node: &ConfigNode) -> Parsed<Vec<TransportKind>> {
     choices(node, &TransportKind::ALL.map(TransportKind::name), TransportKind::from_name)
 }
 
-fn choices<T: PartialEq>(node: &Node, all: &[&'static str], named: fn(&str) -> Option<T>) -> Parsed<Vec<T>> {
+fn choices<T: PartialEq>(node: &ConfigNode, all: &[&'static str], named: fn(&str) -> Option<T>) -> Parsed<Vec<T>> {
     let mut chosen = Vec::new();
     for name in texts(node, |_, text| Ok(text))? {
         let Some(choice) = named(&name) else {
@@ -173,7 +173,7 @@ fn alternatives(all: &[&str]) -> String {
 }
 
 /// `cors_origins`: exact origins, `https://*.example.com`, or `*` alone.
-pub(super) fn origins(node: &Node) -> Parsed<Vec<OriginPattern>> {
+pub(super) fn cors_origins(node: &ConfigNode) -> Parsed<Vec<OriginPattern>> {
     let list = texts(node, |_, text| text.parse().map_err(|error| not_an_origin(&text, &error)))?;
     if list.len() > 1 && list.iter().any(OriginPattern::is_any) {
         return Err("\"*\" must stand alone: with it no origin gets credentials".to_owned());
@@ -193,7 +193,7 @@ fn not_an_origin(text: &str, error: &OriginError) -> String {
     }
 }
 
-pub(super) fn websocket_origins(node: &Node) -> Parsed<WebSocketOrigins> {
+pub(super) fn websocket_origins(node: &ConfigNode) -> Parsed<WebSocketOrigins> {
     match text(node)?.as_str() {
         "cors" => Ok(WebSocketOrigins::Cors),
         "any" => Ok(WebSocketOrigins::Any),

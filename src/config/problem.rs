@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::mask;
-use super::node::{Node, Origin};
+use super::node::{ConfigNode, Origin};
 
 /// One error of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with the value of a key.
-    pub(super) fn of(key: impl Into<String>, node: &Node, expected: impl Into<String>) -> Self {
+    pub(super) fn of(key: impl Into<String>, node: &ConfigNode, expected: impl Into<String>) -> Self {
         Self {
             origin: Some(node.origin.clone()),
             key: key.into(),

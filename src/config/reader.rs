@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::keys;
-use super::node::{self, Entry, Node, Origin, Value};
+use super::key_names;
+use super::node::{self, ConfigNode, ConfigValue, Origin, TableEntry};
 use super::parse::Parsed;
 use super::problem::{Problem, suggestion};
 use super::{LogFormat, OriginPattern, WebSocketOrigins};
@@ -23,7 +23,7 @@ pub(crate) struct Setting {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct ConfigReader {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
     pub(super) hints: Vec<String>,
@@ -31,19 +31,19 @@ pub(super) struct Reader {
 }
 
 /// A table that is being read; what is left at the end is unknown.
-pub(super) struct Table {
+pub(super) struct TableReader {
     pub(super) path: String,
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
 }
 
-impl Table {
+impl TableReader {
     /// The full path of a key.
     pub(super) fn key(&self, key: &str) -> String {
-        node::join(&self.path, key)
+        node::key_path(&self.path, key)
     }
 
     /// Takes a key out.
-    pub(super) fn remove(&mut self, key: &str) -> Option<Node> {
+    pub(super) fn remove(&mut self, key: &str) -> Option<ConfigNode> {
         let index = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(index).node)
     }
@@ -54,33 +54,33 @@ impl Table {
     }
 
     /// All that is left.
-    pub(super) fn into_entries(self) -> Vec<Entry> {
+    pub(super) fn into_entries(self) -> Vec<TableEntry> {
         self.entries
     }
 }
 
-impl Reader {
+impl ConfigReader {
     /// A table to read; an empty one if there is none, or something else in its place, which is a problem.
-    pub(super) fn table(&mut self, node: Option<Node>, path: String) -> Table {
-        let Some(node) = node else { return Table { path, entries: Vec::new() } };
+    pub(super) fn table(&mut self, node: Option<ConfigNode>, path: String) -> TableReader {
+        let Some(node) = node else { return TableReader { path, entries: Vec::new() } };
         let entries = match node.value {
-            Value::Table(entries) => entries,
+            ConfigValue::Table(entries) => entries,
             _ => {
                 let text = format!("must be a table, not {}", node.kind());
                 self.problems.push(Problem::of(path.clone(), &node, text));
                 Vec::new()
             }
         };
-        Table { path, entries }
+        TableReader { path, entries }
     }
 
     /// Reads a key, or gives `fallback` where it is missing or wrong. Either way the setting is noted.
-    pub(super) fn take<T: Show>(
+    pub(super) fn take<T: ToToml>(
         &mut self,
-        table: &mut Table,
+        table: &mut TableReader,
         key: &str,
         fallback: (T, Origin),
-        parse: impl FnOnce(&Node) -> Parsed<T>,
+        parse: impl FnOnce(&ConfigNode) -> Parsed<T>,
     ) -> (T, Origin) {
         let path = table.key(key);
         let (value, origin) = match table.remove(key) {
@@ -93,7 +93,7 @@ impl Reader {
                 }
             },
         };
-        self.note(path, value.show(), origin.clone());
+        self.note(path, value.to_toml(), origin.clone());
         (value, origin)
     }
 
@@ -101,17 +101,17 @@ impl Reader {
         self.settings.push(Setting { key, value, origin });
     }
 
-    pub(super) fn problem(&mut self, key: impl Into<String>, node: &Node, expected: impl Into<String>) {
+    pub(super) fn problem(&mut self, key: impl Into<String>, node: &ConfigNode, expected: impl Into<String>) {
         self.problems.push(Problem::of(key, node, expected));
     }
 
     /// Reports every key that is left: it is unknown.
-    pub(super) fn finish(&mut self, table: Table, known: &[&str]) {
-        let Table { path, entries } = table;
+    pub(super) fn finish(&mut self, table: TableReader, known: &[&str]) {
+        let TableReader { path, entries } = table;
         for entry in entries {
-            let key = node::join(&path, &entry.key);
+            let key = node::key_path(&path, &entry.key);
             let near = super::problem::nearest(&entry.key, known.iter().copied());
-            let moved = if near.is_none() { keys::elsewhere(&entry.key) } else { None };
+            let moved = if near.is_none() { key_names::path_elsewhere(&entry.key) } else { None };
             let text = match moved {
                 Some(place) => format!("unknown key here; did you mean `{place}`?"),
                 None => format!("unknown key; {}", suggestion(&entry.key, known)),
@@ -122,60 +122,60 @@ impl Reader {
 }
 
 /// How a value looks as inline TOML.
-pub(super) trait Show {
-    fn show(&self) -> String;
+pub(super) trait ToToml {
+    fn to_toml(&self) -> String;
 }
 
-impl Show for bool {
-    fn show(&self) -> String {
+impl ToToml for bool {
+    fn to_toml(&self) -> String {
         self.to_string()
     }
 }
 
-impl Show for i32 {
-    fn show(&self) -> String {
+impl ToToml for i32 {
+    fn to_toml(&self) -> String {
         self.to_string()
     }
 }
 
-impl Show for usize {
-    fn show(&self) -> String {
+impl ToToml for usize {
+    fn to_toml(&self) -> String {
         if *self == Self::MAX { "0".to_owned() } else { self.to_string() }
     }
 }
 
-impl Show for Option<usize> {
-    fn show(&self) -> String {
+impl ToToml for Option<usize> {
+    fn to_toml(&self) -> String {
         self.unwrap_or(0).to_string()
     }
 }
 
-impl Show for String {
-    fn show(&self) -> String {
+impl ToToml for String {
+    fn to_toml(&self) -> String {
         node::quoted(self)
     }
 }
 
-impl Show for HubPath {
-    fn show(&self) -> String {
+impl ToToml for HubPath {
+    fn to_toml(&self) -> String {
         node::quoted(self.as_str())
     }
 }
 
-impl Show for SocketAddr {
-    fn show(&self) -> String {
+impl ToToml for SocketAddr {
+    fn to_toml(&self) -> String {
         format!("\"{self}\"")
     }
 }
 
-impl Show for Duration {
-    fn show(&self) -> String {
+impl ToToml for Duration {
+    fn to_toml(&self) -> String {
         format!("\"{}\"", humantime::format_duration(*self))
     }
 }
 
-impl Show for LogFormat {
-    fn show(&self) -> String {
+impl ToToml for LogFormat {
+    fn to_toml(&self) -> String {
         match self {
             Self::Text => "\"text\"".to_owned(),
             Self::Json => "\"json\"".to_owned(),
@@ -183,14 +183,14 @@ impl Show for LogFormat {
     }
 }
 
-impl Show for OriginPattern {
-    fn show(&self) -> String {
+impl ToToml for OriginPattern {
+    fn to_toml(&self) -> String {
         node::quoted(&self.to_string())
     }
 }
 
-impl Show for WebSocketOrigins {
-    fn show(&self) -> String {
+impl ToToml for WebSocketOrigins {
+    fn to_toml(&self) -> String {
         match self {
             Self::Cors => "\"cors\"".to_owned(),
             Self::Any => "\"any\"".to_owned(),
@@ -198,20 +198,20 @@ impl Show for WebSocketOrigins {
     }
 }
 
-impl<T: Show> Show for Vec<T> {
-    fn show(&self) -> String {
-        format!("[{}]", self.iter().map(Show::show).collect::<Vec<_>>().join(", "))
+impl<T: ToToml> ToToml for Vec<T> {
+    fn to_toml(&self) -> String {
+        format!("[{}]", self.iter().map(ToToml::to_toml).collect::<Vec<_>>().join(", "))
     }
 }
 
-impl Show for Protocol {
-    fn show(&self) -> String {
+impl ToToml for Protocol {
+    fn to_toml(&self) -> String {
         format!("\"{}\"", self.name())
     }
 }
 
-impl Show for TransportKind {
-    fn show(&self) -> String {
+impl ToToml for TransportKind {
+    fn to_toml(&self) -> String {
         format!("\"{}\"", self.name())
     }
 }

@@ -113,11 +113,11 @@ pub enum Expression {
 
 /// A string with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(pub Vec<Part>);
+pub struct Template(pub Vec<TemplatePart>);
 
 /// A piece of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum TemplatePart {
     /// Text as it is; `{{` and `}}` already single.
     Text(String),
     /// `{name}`.
@@ -141,7 +141,7 @@ impl Template {
     /// The placeholder that is the whole text, if it is one.
     pub fn sole_placeholder(&self) -> Option<Placeholder> {
         match self.0.as_slice() {
-            [Part::Placeholder(placeholder)] => Some(*placeholder),
+            [TemplatePart::Placeholder(placeholder)] => Some(*placeholder),
             _ => None,
         }
     }

@@ -1,10 +1,10 @@
 //! Reads templates: `{connection_id} joined {room}` (docs/design.md#3).
 
 use super::problem::nearest;
-use super::steps::{Part, Placeholder, Template};
+use super::steps::{Placeholder, Template, TemplatePart};
 
 /// The placeholders that every step has.
-pub(super) const BUILT_IN: [(&str, Placeholder); 3] =
+pub(super) const BUILT_IN_PLACEHOLDERS: [(&str, Placeholder); 3] =
     [("connection_id", Placeholder::ConnectionId), ("user_id", Placeholder::UserId), ("hub", Placeholder::Hub)];
 
 /// Takes a text apart. `params` are the names of the method's parameters. The error says what would be right.
@@ -27,9 +27,9 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
             };
             let placeholder = named(&inner[..end], params)?;
             if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
+                parts.push(TemplatePart::Text(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Placeholder(placeholder));
+            parts.push(TemplatePart::Placeholder(placeholder));
             rest = &inner[end + 1..];
         } else {
             return Err("has a lone }; write }} for a brace that is no placeholder".to_owned());
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
     }
     literal.push_str(rest);
     if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+        parts.push(TemplatePart::Text(literal));
     }
     Ok(Template(parts))
 }
@@ -46,10 +46,11 @@ fn named(name: &str, params: &[String]) -> Result<Placeholder, String> {
     if let Some(index) = params.iter().position(|param| param == name) {
         return Ok(Placeholder::Param(index));
     }
-    if let Some((_, placeholder)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+    if let Some((_, placeholder)) = BUILT_IN_PLACEHOLDERS.iter().find(|(known, _)| *known == name) {
         return Ok(*placeholder);
     }
-    let known: Vec<&str> = params.iter().map(String::as_str).chain(BUILT_IN.iter().map(|(name, _)| *name)).collect();
+    let known: Vec<&str> =
+        params.iter().map(String::as_str).chain(BUILT_IN_PLACEHOLDERS.iter().map(|(name, _)| *name)).collect();
     let hint = nearest(name, known.iter().copied());
     let hint = hint.map(|word| format!("did you mean {{{word}}}? ")).unwrap_or_default();
     let list: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
@@ -61,14 +62,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn text(text: &str) -> Part {
-        Part::Text(text.to_owned())
+    fn text(text: &str) -> TemplatePart {
+        TemplatePart::Text(text.to_owned())
     }
 
     #[test]
-    fn templates_are_taken_apart() {
+    fn templates_are_parsed() {
         let params = ["room".to_owned(), "message".to_owned()];
-        let hole = Part::Placeholder;
+        let hole = TemplatePart::Placeholder;
         for (source, parts) in [
             ("", vec![]),
             ("plain", vec![text("plain")]),
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_templates_say_what_is_wrong() {
+    fn invalid_templates_say_what_is_wrong() {
         let params = ["room".to_owned()];
         for (source, part) in [
             ("{", "lone {"),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{Caller, RequestInfo};
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, LinkState, Topic};
 use crate::close::CloseSignal;
-use crate::config::steps::{Part, Placeholder, Template};
+use crate::config::steps::{Placeholder, Template, TemplatePart};
 use crate::delivery::Delivery;
 use crate::frame::{Encoding, Framing};
 use crate::ids::{ConnectionId, HubName, NodeId, UserId};
@@ -153,9 +153,9 @@ pub(super) fn template(params: &[&str], text: &str) -> Template {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').expect("a closing brace");
         if !before.is_empty() {
-            parts.push(Part::Text(before.to_owned()));
+            parts.push(TemplatePart::Text(before.to_owned()));
         }
-        parts.push(Part::Placeholder(match name {
+        parts.push(TemplatePart::Placeholder(match name {
             "connection_id" => Placeholder::ConnectionId,
             "user_id" => Placeholder::UserId,
             "hub" => Placeholder::Hub,
@@ -164,7 +164,7 @@ pub(super) fn template(params: &[&str], text: &str) -> Template {
         rest = after;
     }
     if !rest.is_empty() {
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(TemplatePart::Text(rest.to_owned()));
     }
     Template(parts)
 }

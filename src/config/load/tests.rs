@@ -1,7 +1,7 @@
 //! What the loader makes of its sources: a kit for the tests, and those of precedence.
 #![allow(clippy::unwrap_used)]
 
-mod guard;
+mod auth_tables;
 mod options;
 mod problems;
 mod readme;
@@ -22,7 +22,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn load(&self) -> Result<Loaded, ConfigError> {
+    fn load(&self) -> Result<LoadedConfig, ConfigError> {
         let environment: Vec<(String, String)> =
             self.environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let read = |path: &Path| {
@@ -43,24 +43,24 @@ fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
 }
 
 /// Loads a file `hubplane.toml` alone.
-fn file(text: &str) -> Result<Loaded, ConfigError> {
+fn file(text: &str) -> Result<LoadedConfig, ConfigError> {
     Given { files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
 
 /// Loads a file with a hub `chat` and variables.
-fn with_environment(environment: &[(&str, &str)], text: &str) -> Result<Loaded, ConfigError> {
+fn with_environment(environment: &[(&str, &str)], text: &str) -> Result<LoadedConfig, ConfigError> {
     Given { environment, files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
 
 /// The problems as they are printed.
-fn problems(result: Result<Loaded, ConfigError>) -> Vec<String> {
+fn problems(result: Result<LoadedConfig, ConfigError>) -> Vec<String> {
     match result {
         Ok(_) => Vec::new(),
         Err(invalid) => invalid.problems.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn origin_of(loaded: &Loaded, key: &str) -> String {
+fn origin_of(loaded: &LoadedConfig, key: &str) -> String {
     loaded.settings.iter().find(|setting| setting.key == key).map(|setting| setting.origin.to_string()).unwrap()
 }
 
@@ -69,7 +69,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_built_in_default_is_the_chat_of_the_design() {
+fn the_default_configuration_is_the_chat_of_the_design() {
     let loaded = Given::default().load().unwrap();
     assert_eq!(loaded.file, None);
     assert_eq!(loaded.warnings, Vec::<String>::new());
@@ -114,8 +114,8 @@ fn the_built_in_default_is_the_chat_of_the_design() {
 
 /// Each default stands in the file as a comment; as keys they must read, and change nothing.
 #[test]
-fn the_commented_defaults_of_both_files_are_the_defaults() {
-    for (name, source) in [("default", BUILT_IN), ("redis", include_str!("../../../config/redis.toml"))] {
+fn the_commented_values_in_both_files_are_the_defaults() {
+    for (name, source) in [("default", DEFAULT_CONFIG), ("redis", include_str!("../../../config/redis.toml"))] {
         let plain = file(source).unwrap();
         assert_eq!(plain.warnings, Vec::<String>::new(), "{name}");
         let mut count = 0;
@@ -148,7 +148,7 @@ fn the_commented_defaults_of_both_files_are_the_defaults() {
         let full = file(&lines.join("\n")).unwrap();
         // Every option of a hub and the keys at the top, less those that are set anyway.
         assert!(count >= 27, "{name}: only {count} commented keys");
-        let values = |loaded: &Loaded| -> Vec<(String, String)> {
+        let values = |loaded: &LoadedConfig| -> Vec<(String, String)> {
             let all = loaded.settings.iter().filter(|setting| !setting.key.starts_with("hub_defaults."));
             all.map(|setting| (setting.key.clone(), setting.value.clone())).collect()
         };
@@ -159,7 +159,7 @@ fn the_commented_defaults_of_both_files_are_the_defaults() {
 }
 
 #[test]
-fn redis_toml_is_for_replicas() {
+fn redis_toml_configures_a_replica() {
     let loaded = file(include_str!("../../../config/redis.toml")).unwrap();
     assert_eq!(loaded.config.listen.to_string(), "0.0.0.0:8080");
     assert!(matches!(loaded.config.backplane, BackplaneConfig::Redis { .. }));
@@ -167,7 +167,7 @@ fn redis_toml_is_for_replicas() {
 }
 
 #[test]
-fn a_higher_source_wins_key_by_key() {
+fn a_higher_source_wins_for_each_key() {
     let source = "listen = \"127.0.0.1:1\"\nlog = \"warn\"\nmax_connections = 7\n[hubs.a]\n";
     let environment = [("HUBPLANE_LISTEN", "127.0.0.1:2"), ("HUBPLANE_LOG", "debug"), ("RUST_LOG", "trace")];
     let flags = Flags { listen: text("127.0.0.1:3"), ..Flags::default() };
@@ -198,7 +198,7 @@ fn a_higher_source_wins_key_by_key() {
 }
 
 #[test]
-fn the_file_is_that_of_the_flag_then_of_the_variable_then_of_the_directory() {
+fn the_file_comes_from_flag_then_variable_then_directory() {
     let files = [
         ("flag.toml", "log = \"error\"\n[hubs.a]"),
         ("variable.toml", "log = \"warn\"\n[hubs.a]"),
@@ -269,7 +269,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn variables_are_toml_else_text_and_names_match_in_any_case() {
+fn variables_are_toml_or_text_and_names_are_case_insensitive() {
     let source = "[hubs.Chat.methods.Echo]\nparams = [\"value\"]\nreturns = \"{value}\"\n[hubs.b]";
     let environment = [
         ("HUBPLANE_DEMO", "True"),
@@ -338,9 +338,9 @@ fn unknown_variables_are_warnings() {
 }
 
 #[test]
-fn websocket_origins_are_those_of_cors_unless_any() {
+fn websocket_origins_default_to_cors_origins() {
     let load = |text: &str| file(&format!("{text}\n[hubs.a]")).unwrap();
-    let of_cors = |loaded: &Loaded| loaded.hints.iter().any(|hint| hint.starts_with("websocket_origins: "));
+    let of_cors = |loaded: &LoadedConfig| loaded.hints.iter().any(|hint| hint.starts_with("websocket_origins: "));
     let listed = load("cors_origins = [\"https://a.example\"]");
     assert_eq!(listed.config.websocket_origins, WebSocketOrigins::Cors);
     assert!(of_cors(&listed) && listed.hints.iter().any(|hint| hint.contains("must pass on Host")), "{listed:?}");
@@ -355,7 +355,7 @@ fn websocket_origins_are_those_of_cors_unless_any() {
 }
 
 #[test]
-fn hubs_whose_clients_may_have_one_id_for_all_are_hinted_at() {
+fn negotiate_version_0_is_a_hint() {
     let hinted = |text: &str| {
         let hints = file(text).unwrap().hints;
         let hint = hints.iter().find(|hint| hint.starts_with("minimum_protocol_version: ")).cloned();
@@ -370,10 +370,10 @@ fn hubs_whose_clients_may_have_one_id_for_all_are_hinted_at() {
 }
 
 #[test]
-fn a_connection_beats_memory_of_a_lower_source() {
+fn a_connection_overrides_type_memory_of_a_lower_source() {
     let memory = "[backplane]\ntype = \"memory\"\n[hubs.a]";
     let redis = "[backplane]\nconnection = \"low:1\"\n[hubs.a]";
-    let address = |loaded: &Loaded| match &loaded.config.backplane {
+    let address = |loaded: &LoadedConfig| match &loaded.config.backplane {
         BackplaneConfig::Memory => "memory".to_owned(),
         BackplaneConfig::Redis { connection, .. } => connection.clone(),
     };
@@ -399,12 +399,12 @@ fn a_connection_beats_memory_of_a_lower_source() {
 }
 
 #[test]
-fn the_effective_configuration_reads_back_as_itself() {
+fn the_effective_configuration_loads_to_the_same_configuration() {
     let first = Given::default().load().unwrap();
     let printed = effective::print(&first);
     assert!(printed.lines().all(|line| line.contains("  # ")), "{printed}");
     let again = file(&printed).unwrap();
-    let values = |loaded: &Loaded| -> Vec<(String, String)> {
+    let values = |loaded: &LoadedConfig| -> Vec<(String, String)> {
         loaded.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect()
     };
     assert_eq!(values(&first), values(&again));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::auth::policy::{self, PatternContext};
 use crate::config::auth::GroupPattern;
-use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
+use crate::config::steps::{Expression, Placeholder, Recipient, Step, Template, TemplatePart};
 use crate::hub::HubError;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::RawValue;
@@ -118,8 +118,8 @@ impl<'a> Scene<'a> {
         let mut text = String::new();
         for part in &template.0 {
             match part {
-                Part::Text(literal) => text.push_str(literal),
-                Part::Placeholder(placeholder) => match self.given(*placeholder)? {
+                TemplatePart::Text(literal) => text.push_str(literal),
+                TemplatePart::Placeholder(placeholder) => match self.given(*placeholder)? {
                     Given::Argument(value) => {
                         let shown = value.display_text().map_err(|error| {
                             HubError::step(format!(

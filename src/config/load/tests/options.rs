@@ -27,7 +27,7 @@ const OPTIONS: &[(&str, &str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn each_option_counts_in_both_places() {
+fn each_option_takes_effect_in_both_tables() {
     for (key, one, one_shown, two, two_shown) in OPTIONS {
         let hub = |text: &str| -> HubOptions { file(text).unwrap().config.hubs[0].options.clone() };
         let shown = |text: &str| {

@@ -4,14 +4,14 @@ use super::*;
 
 /// `source` has exactly one problem, with this text.
 #[track_caller]
-fn says(source: &str, expected: &str) {
+fn expect_problem(source: &str, expected: &str) {
     assert_eq!(problems(file(source)), [expected], "{source}");
 }
 
 // The log filter is checked where there is a log to set up.
 #[cfg(feature = "cli")]
 #[test]
-fn values_of_the_top() {
+fn invalid_top_level_values_are_refused() {
     let address = "must be an IP address and a port: \"127.0.0.1:80\" for this machine alone, \"0.0.0.0:80\" or \
                    \"[::]:80\" for all";
     let duration = "must be a duration: a string with a unit, such as \"15s\", \"500ms\" or \"1m 30s\"";
@@ -51,19 +51,19 @@ fn values_of_the_top() {
         ),
         ("backplane = 1", "must be a table, not an integer".to_owned()),
     ] {
-        says(&format!("# a comment\n{line}\n[hubs.a]"), &format!("hubplane.toml:2: {line}: {expected}"));
+        expect_problem(&format!("# a comment\n{line}\n[hubs.a]"), &format!("hubplane.toml:2: {line}: {expected}"));
     }
 }
 
 #[test]
-fn a_password_in_an_origin_is_not_shown() {
+fn a_password_in_an_origin_is_masked() {
     let shown = "hubplane.toml:1: cors_origins = [\"https://ann:***@a.example\"]";
     let source = "cors_origins = [\"https://ann:hunter2@a.example\"]\n[hubs.a]";
-    says(source, &format!("{shown}: must be written as browsers send it: \"https://a.example\""));
+    expect_problem(source, &format!("{shown}: must be written as browsers send it: \"https://a.example\""));
 }
 
 #[test]
-fn values_of_options() {
+fn invalid_option_values_are_refused() {
     let duration = "must be a duration: a string with a unit, such as \"15s\", \"500ms\" or \"1m 30s\"";
     for (line, expected) in [
         ("keep_alive_interval = 15", duration),
@@ -78,13 +78,13 @@ fn values_of_options() {
     ] {
         for table in ["hub_defaults", "hubs.a"] {
             let source = format!("[{table}]\n{line}\n[hubs.b]");
-            says(&source, &format!("hubplane.toml:2: {table}.{line}: {expected}"));
+            expect_problem(&source, &format!("hubplane.toml:2: {table}.{line}: {expected}"));
         }
     }
 }
 
 #[test]
-fn unknown_keys_suggest_the_nearest() {
+fn unknown_keys_suggest_the_nearest_known_one() {
     for (source, expected) in [
         ("lisen = \"x\"\n[hubs.a]", "hubplane.toml:1: lisen: unknown key; did you mean `listen`?"),
         (
@@ -125,7 +125,7 @@ fn unknown_keys_suggest_the_nearest() {
 }
 
 #[test]
-fn paths_and_names_are_held_apart() {
+fn duplicate_paths_and_names_are_refused() {
     let page = "is a page of the server itself; choose another path";
     for (source, expected) in [
         ("[hubs.a]\npath = \"/X\"\n[hubs.b]\npath = \"/x/\"", "hubplane.toml:4: hubs.b.path: \"/x\" is the path of the hub \"a\" too; each needs its own".to_owned()),
@@ -144,13 +144,13 @@ fn paths_and_names_are_held_apart() {
         ("[hubs.a]\nbackplane_name = \"\"", "hubplane.toml:2: hubs.a.backplane_name = \"\": must not be empty".to_owned()),
         ("[hubs.a]\n[hubs.A]", "hubplane.toml:2: hubs.A: differs from the hub \"a\" in letter case only".to_owned()),
     ] {
-        says(source, &expected);
+        expect_problem(source, &expected);
     }
     assert_eq!(problems(file("[hubs.a]\npath = \"/\"")), Vec::<String>::new(), "free where there is no demo page");
 }
 
 #[test]
-fn the_backplane() {
+fn invalid_backplane_values_are_refused() {
     for (source, expected) in [
         (
             "[backplane]\ntype = \"Redis\"\n[hubs.a]",
@@ -177,7 +177,7 @@ fn the_backplane() {
             "hubplane.toml:3: backplane.channel_prefix = 7: must be a string, not an integer",
         ),
     ] {
-        says(source, expected);
+        expect_problem(source, expected);
     }
     let wrong = "hubplane.toml:2: backplane.connection = \"a:1,password=***,proxy=twemproxy\"";
     assert_eq!(
@@ -196,7 +196,7 @@ fn the_backplane() {
 
 #[cfg(feature = "cli")]
 #[test]
-fn flags_and_variables_are_named() {
+fn errors_name_the_flag_or_variable() {
     let flags = Flags { listen: text("here"), log_format: text("xml"), log: text("=,="), ..Flags::default() };
     let environment = [
         ("HUBPLANE_DEMO", "perhaps"),
@@ -222,7 +222,7 @@ fn flags_and_variables_are_named() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_files_are_errors() {
     let missing = Flags { config: Some("none.toml".into()), listen: text("x"), ..Flags::default() };
     let found = problems(Given { flags: missing, ..Given::default() }.load());
     assert!(found[0].starts_with("--config: cannot read none.toml: "), "{found:?}");
@@ -245,7 +245,7 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn broken_toml_names_its_lines() {
+fn invalid_toml_is_reported_by_line() {
     let found = problems(file("listen = \n[hubs.a]\npath = \"/x\npassword = \"hunter2\"\n"));
     assert!(found.len() >= 2, "{found:?}");
     assert!(found[0].starts_with("hubplane.toml:1: this is not TOML: "), "{found:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::keys;
+use crate::config::key_names;
 use crate::config::options::OPTIONS;
 
 const README: &str = include_str!("../../../../README.md");
@@ -18,24 +18,24 @@ fn rows() -> BTreeMap<&'static str, &'static str> {
 fn readme_names_every_key() {
     let rows = rows();
     let tables = ["backplane", "auth", "hub_defaults", "hubs"];
-    let top = keys::TOP.iter().filter(|key| !tables.contains(key)).map(|key| (*key).to_owned());
+    let top = key_names::TOP_LEVEL.iter().filter(|key| !tables.contains(key)).map(|key| (*key).to_owned());
     let under =
         |table: &'static str, keys: &'static [&'static str]| keys.iter().map(move |key| format!("{table}{key}"));
     let missing: Vec<String> = top
-        .chain(under("backplane.", keys::BACKPLANE))
-        .chain(under("auth.", keys::AUTH))
+        .chain(under("backplane.", key_names::BACKPLANE))
+        .chain(under("auth.", key_names::AUTH))
         .chain(under("", OPTIONS))
-        .chain(under("hubs.NAME.", keys::HUB).filter(|key| !key.ends_with(".methods")))
-        .chain(under("hubs.NAME.methods.METHOD.", keys::METHOD))
+        .chain(under("hubs.NAME.", key_names::HUB).filter(|key| !key.ends_with(".methods")))
+        .chain(under("hubs.NAME.methods.METHOD.", key_names::METHOD))
         .filter(|key| !rows.contains_key(key.as_str()))
         .collect();
     assert_eq!(missing, Vec::<String>::new());
 }
 
 #[test]
-fn readme_tells_the_defaults_of_options() {
+fn readme_states_the_defaults_of_options() {
     let source: String =
-        BUILT_IN.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+        DEFAULT_CONFIG.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
     let rows = rows();
     for key in OPTIONS.iter().filter(|key| **key != "transports") {
         let start = format!("{key} = ");

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Everything that a load can say.
-fn output(result: &Result<Loaded, ConfigError>) -> String {
+fn output(result: &Result<LoadedConfig, ConfigError>) -> String {
     match result {
         Ok(loaded) => {
             format!("{}\n{}\n{:?}", effective::print(loaded), loaded.warnings.join("\n"), loaded.config.backplane)
@@ -13,7 +13,7 @@ fn output(result: &Result<Loaded, ConfigError>) -> String {
 }
 
 #[test]
-fn a_password_is_never_told() {
+fn passwords_never_appear_in_output() {
     let connections = [
         "db:6379,password=hunter2,ssl=true",
         "db:6379, Password = hunter2",
@@ -46,7 +46,7 @@ fn a_password_is_never_told() {
         "hubs.a.allowed_groups",
     ];
     let mut told = 0;
-    let mut check = |what: &str, result: Result<Loaded, ConfigError>| {
+    let mut check = |what: &str, result: Result<LoadedConfig, ConfigError>| {
         let output = output(&result);
         assert!(!output.contains("hunter2"), "{what}: {output}");
         told += output.matches("***").count();
@@ -83,7 +83,7 @@ fn a_password_is_never_told() {
 }
 
 #[test]
-fn the_rest_of_a_connection_is_told() {
+fn the_rest_of_a_connection_string_appears() {
     let loaded = file("[backplane]\nconnection = \"db:6379,user=me,password=hunter2,ssl=true\"\n[hubs.a]").unwrap();
     let printed = effective::print(&loaded);
     assert!(printed.contains("backplane.connection = \"db:6379,user=me,password=***,ssl=true\""), "{printed}");

@@ -1,18 +1,18 @@
 //! Methods and steps: what they become, and what is wrong with those that become nothing.
 
 use super::*;
-use crate::config::steps::{Expression, Part, Placeholder, Recipient, Step, Template};
+use crate::config::steps::{Expression, Placeholder, Recipient, Step, Template, TemplatePart};
 
-fn words(text: &str) -> Template {
-    Template(vec![Part::Text(text.to_owned())])
+fn plain_text(text: &str) -> Template {
+    Template(vec![TemplatePart::Text(text.to_owned())])
 }
 
-fn hole(placeholder: Placeholder) -> Template {
-    Template(vec![Part::Placeholder(placeholder)])
+fn placeholder_only(placeholder: Placeholder) -> Template {
+    Template(vec![TemplatePart::Placeholder(placeholder)])
 }
 
 #[test]
-fn steps_become_data() {
+fn steps_are_read() {
     let loaded = file(
         r#"
         [hubs.a.methods.M]
@@ -37,50 +37,53 @@ fn steps_become_data() {
     assert_eq!(
         hub.methods[0].steps,
         [
-            Step::Join { group: hole(g) },
-            Step::Leave { group: words("fixed") },
+            Step::Join { group: placeholder_only(g) },
+            Step::Leave { group: plain_text("fixed") },
             Step::Send {
-                method: words("S"),
-                to: vec![Recipient::All, Recipient::Group(hole(g))],
-                except: vec![hole(Placeholder::ConnectionId), hole(x)],
+                method: plain_text("S"),
+                to: vec![Recipient::All, Recipient::Group(placeholder_only(g))],
+                except: vec![placeholder_only(Placeholder::ConnectionId), placeholder_only(x)],
                 args: vec![
-                    Expression::Text(hole(x)),
+                    Expression::Text(placeholder_only(x)),
                     Expression::Literal(1.into()),
                     Expression::Literal(2.5.into()),
                     Expression::Literal(true.into()),
-                    Expression::List(vec![Expression::Text(hole(g))]),
-                    Expression::Table(vec![("K".to_owned(), Expression::Text(words("v")))]),
+                    Expression::List(vec![Expression::Text(placeholder_only(g))]),
+                    Expression::Table(vec![("K".to_owned(), Expression::Text(plain_text("v")))]),
                 ],
             },
-            send(hole(g), vec![Recipient::Others]),
+            send(placeholder_only(g), vec![Recipient::Others]),
             send(
-                words("S"),
+                plain_text("S"),
                 vec![
                     Recipient::Caller,
-                    Recipient::OthersInGroup(hole(g)),
-                    Recipient::User(hole(Placeholder::UserId)),
-                    Recipient::Connection(words("a:b")),
+                    Recipient::OthersInGroup(placeholder_only(g)),
+                    Recipient::User(placeholder_only(Placeholder::UserId)),
+                    Recipient::Connection(plain_text("a:b")),
                 ]
             ),
         ]
     );
-    let brace = |text: &str| Part::Text(text.to_owned());
+    let brace = |text: &str| TemplatePart::Text(text.to_owned());
     assert_eq!(
         hub.methods[0].returns,
         Some(Expression::Table(vec![
-            ("Who".to_owned(), Expression::Text(hole(Placeholder::UserId))),
-            ("list".to_owned(), Expression::List(vec![Expression::Literal(1.into()), Expression::Text(hole(x))])),
+            ("Who".to_owned(), Expression::Text(placeholder_only(Placeholder::UserId))),
+            (
+                "list".to_owned(),
+                Expression::List(vec![Expression::Literal(1.into()), Expression::Text(placeholder_only(x))])
+            ),
             (
                 "text".to_owned(),
-                Expression::Text(Template(vec![brace("{"), Part::Placeholder(Placeholder::Hub), brace("}")]))
+                Expression::Text(Template(vec![brace("{"), TemplatePart::Placeholder(Placeholder::Hub), brace("}")]))
             ),
         ]))
     );
-    assert_eq!(hub.on_connected, [send(words("Hi"), vec![Recipient::Caller])]);
+    assert_eq!(hub.on_connected, [send(plain_text("Hi"), vec![Recipient::Caller])]);
 }
 
 #[test]
-fn wrong_steps_say_what_would_be_right() {
+fn invalid_steps_say_what_would_be_valid() {
     let forms = "all, others, caller, group:G, others_in_group:G, user:U, connection:C";
     for (step, key, expected) in [
         ("\"join\"", "", "= \"join\": must be a table, such as { send = \"News\", to = \"all\" }".to_owned()),
@@ -117,7 +120,7 @@ fn wrong_steps_say_what_would_be_right() {
 }
 
 #[test]
-fn wrong_methods_say_what_would_be_right() {
+fn invalid_methods_say_what_would_be_valid() {
     for (method, expected) in [
         ("[hubs.a.methods.M]", "1: hubs.a.methods.M: does nothing: give it steps in `do`, or a value in `returns`"),
         (
@@ -167,7 +170,7 @@ fn wrong_methods_say_what_would_be_right() {
 }
 
 #[test]
-fn streams_uploads_and_questions_become_data() {
+fn streams_uploads_and_asks_are_read() {
     let loaded = file(
         r#"
         [hubs.a.methods.Watch]
@@ -182,9 +185,10 @@ fn streams_uploads_and_questions_become_data() {
         "#,
     )
     .unwrap();
-    let param = |index| hole(Placeholder::Param(index));
+    let param = |index| placeholder_only(Placeholder::Param(index));
     let [watch, import] = loaded.config.hubs[0].methods.as_slice() else { panic!("two methods") };
-    let group = Template(vec![Part::Text("room-".to_owned()), Part::Placeholder(Placeholder::Param(0))]);
+    let group =
+        Template(vec![TemplatePart::Text("room-".to_owned()), TemplatePart::Placeholder(Placeholder::Param(0))]);
     assert_eq!((&watch.streams, &watch.steps, &watch.upload), (&Some(group), &vec![], &None));
     let upload = import.upload.as_ref().unwrap();
     assert_eq!(upload.item, "item");
@@ -192,7 +196,7 @@ fn streams_uploads_and_questions_become_data() {
         upload.each,
         [
             Step::Ask {
-                method: words("Check"),
+                method: plain_text("Check"),
                 to: Recipient::Caller,
                 args: vec![Expression::Text(param(1))],
                 timeout: Duration::from_secs(30),
@@ -213,7 +217,7 @@ fn streams_uploads_and_questions_become_data() {
 }
 
 #[test]
-fn wrong_streams_uploads_and_questions_say_what_would_be_right() {
+fn invalid_streams_uploads_and_asks_say_what_would_be_valid() {
     let m = "[hubs.a.methods.M]\n";
     for (method, expected) in [
         ("streams = \"all\"", "2: hubs.a.methods.M.streams = \"all\": must be a group, as in \"group:{room}\""),
@@ -268,7 +272,7 @@ fn wrong_streams_uploads_and_questions_say_what_would_be_right() {
 }
 
 #[test]
-fn all_problems_come_at_once() {
+fn all_problems_are_reported_together() {
     let found = problems(file(
         "listen = 1\nlisten2 = 1\n[hubs.a]\npath = \"x\"\n[hubs.a.methods.M]\ndo = [{ join = \"{x}\" }, { leave = \"{y}\" }]\n[hubs.b]\nprotocols = []",
     ));

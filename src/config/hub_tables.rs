@@ -1,14 +1,14 @@
 //! Reads `[hubs.NAME]` tables into hubs, and holds their paths and names apart.
 
 use super::HubConfig;
-use super::guard::{read_allowed_groups, read_authorize};
-use super::keys;
-use super::methods::{read_hook, read_method};
-use super::node::{self, Node, Origin};
-use super::options::{self, Options};
+use super::auth_tables::{read_allowed_groups, read_authorize};
+use super::key_names;
+use super::method_tables::{read_hook, read_method};
+use super::node::{self, ConfigNode, Origin};
+use super::options::{self, OptionsWithOrigins};
 use super::parse::{self, Parsed};
 use super::problem::Problem;
-use super::reader::Reader;
+use super::reader::ConfigReader;
 use crate::hub_path::{self, HubPath};
 
 /// Pages of the server itself, in whose place no hub may stand.
@@ -17,23 +17,23 @@ const PAGES: [&str; 3] = [hub_path::HEALTHZ, hub_path::READYZ, hub_path::METRICS
 /// All hubs, in the order they were declared.
 /// `checked` tells whether there are keys to check tokens with.
 pub(super) fn read_hubs(
-    reader: &mut Reader,
-    node: Option<Node>,
-    defaults: &Options,
+    reader: &mut ConfigReader,
+    node: Option<ConfigNode>,
+    defaults: &OptionsWithOrigins,
     demo: bool,
     checked: bool,
 ) -> Vec<HubConfig> {
     let table = reader.table(node, "hubs".to_owned());
     let mut hubs: Vec<HubConfig> = Vec::new();
     for entry in table.into_entries() {
-        let key = node::join("hubs", &entry.key);
+        let key = node::key_path("hubs", &entry.key);
         if let Some(other) = hubs.iter().find(|hub| hub.name.to_lowercase() == entry.key.to_lowercase()) {
             let text = format!("differs from the hub {} in letter case only", node::quoted(&other.name));
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }
         let (hub, place, named) = read_hub(reader, &entry.key, entry.node, &key, (defaults, checked));
-        check_apart(reader, &hub, &key, (&place, &named), &hubs, demo);
+        check_unique(reader, &hub, &key, (&place, &named), &hubs, demo);
         hubs.push(hub);
     }
     hubs
@@ -41,11 +41,11 @@ pub(super) fn read_hubs(
 
 /// One hub; beside it where its path, and its name on the backplane, come from.
 fn read_hub(
-    reader: &mut Reader,
+    reader: &mut ConfigReader,
     name: &str,
-    node: Node,
+    node: ConfigNode,
     key: &str,
-    (defaults, checked): (&Options, bool),
+    (defaults, checked): (&OptionsWithOrigins, bool),
 ) -> (HubConfig, Origin, Origin) {
     let origin = node.origin.clone();
     let mut table = reader.table(Some(node), key.to_owned());
@@ -64,14 +64,14 @@ fn read_hub(
         path_origin = origin.clone();
     }
     let fallback = (name.to_owned(), Origin::Default);
-    let (backplane_name, mut named) = reader.take(&mut table, "backplane_name", fallback, parse::filled_text);
+    let (backplane_name, mut named) = reader.take(&mut table, "backplane_name", fallback, parse::non_empty_text);
     if named == Origin::Default {
         named = origin;
     }
     let options = options::read(reader, &mut table, defaults, checked);
     let authorize = read_authorize(reader, &mut table, checked);
     let allowed_groups = read_allowed_groups(reader, &mut table);
-    let mut steps = |reader: &mut Reader, key: &str| {
+    let mut steps = |reader: &mut ConfigReader, key: &str| {
         let given = table.remove(key);
         read_hook(reader, given, &table.key(key)).unwrap_or_default()
     };
@@ -82,7 +82,7 @@ fn read_hub(
     let declared = reader.table(declared, table.key("methods"));
     let methods_path = declared.path.clone();
     for entry in declared.into_entries() {
-        let key = node::join(&methods_path, &entry.key);
+        let key = node::key_path(&methods_path, &entry.key);
         if let Some(other) = methods.iter().find(|method| method.name.to_lowercase() == entry.key.to_lowercase()) {
             let other = node::quoted(&other.name);
             let text = format!("differs from the method {other} in letter case only; clients may write either");
@@ -91,7 +91,7 @@ fn read_hub(
         }
         methods.push(read_method(reader, entry.key, entry.node, key, checked));
     }
-    reader.finish(table, &keys::hub_keys());
+    reader.finish(table, &key_names::hub_keys());
     let name = name.to_owned();
     let hub = HubConfig {
         name,
@@ -107,13 +107,13 @@ fn read_hub(
     (hub, path_origin, named)
 }
 
-fn path(node: &Node) -> Parsed<HubPath> {
+fn path(node: &ConfigNode) -> Parsed<HubPath> {
     HubPath::parse_plain(&parse::text(node)?).map_err(|error| error.to_string())
 }
 
 /// No two hubs share a path, a negotiate address or a name on the backplane, and none hides a page of the server.
-fn check_apart(
-    reader: &mut Reader,
+fn check_unique(
+    reader: &mut ConfigReader,
     hub: &HubConfig,
     key: &str,
     (place, named): (&Origin, &Origin),

@@ -7,25 +7,25 @@ use std::sync::Arc;
 use http::Uri;
 
 use super::auth::{ALGORITHMS, AuthConfig, Authorize, GroupPattern, KeyConfig, KeyMaterial};
-use super::keys;
+use super::key_names;
 use super::mask::MASK;
-use super::node::{self, Entry, Node, Origin, Value};
+use super::node::{self, ConfigNode, ConfigValue, Origin, TableEntry};
 use super::parse::{self, Parsed};
 use super::problem::{Problem, nearest, suggestion};
-use super::reader::{Reader, Show, Table};
+use super::reader::{ConfigReader, TableReader, ToToml};
 use super::template;
 
 /// Reads a file, as [`super::load::Sources::read`].
 pub(super) type ReadFile<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
 // With a file: the masking of texts would take a secret in it for one.
-const A_KEY: &str =
+const KEY_FORMAT: &str =
     "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
 
 // === [auth] ===
 
 /// `[auth]`.
-pub(super) fn read_auth(reader: &mut Reader, node: Option<Node>, read: &ReadFile<'_>) -> AuthConfig {
+pub(super) fn read_auth(reader: &mut ConfigReader, node: Option<ConfigNode>, read: &ReadFile<'_>) -> AuthConfig {
     let mut table = reader.table(node, "auth".to_owned());
     let default = AuthConfig::default();
     let mut config = AuthConfig::default();
@@ -44,7 +44,7 @@ pub(super) fn read_auth(reader: &mut Reader, node: Option<Node>, read: &ReadFile
     });
     let issuer = optional(reader, &mut table, "issuer", one_or_more);
     let audience = optional(reader, &mut table, "audience", one_or_more);
-    let claim = optional(reader, &mut table, "user_id_claim", parse::filled_text);
+    let claim = optional(reader, &mut table, "user_id_claim", parse::non_empty_text);
     let skew = (default.clock_skew, Origin::Default);
     let (clock_skew, skewed) = reader.take(&mut table, "clock_skew", skew, parse::duration);
     config.clock_skew = clock_skew;
@@ -64,22 +64,22 @@ pub(super) fn read_auth(reader: &mut Reader, node: Option<Node>, read: &ReadFile
     config.issuer = issuer.map(|(list, _)| list).unwrap_or_default();
     config.audience = audience.map(|(list, _)| list).unwrap_or_default();
     config.user_id_claim = claim.map(|(claim, _)| claim);
-    reader.finish(table, keys::AUTH);
+    reader.finish(table, key_names::AUTH);
     config
 }
 
 /// A key without a default: noted only where it is set.
-fn optional<T: Show>(
-    reader: &mut Reader,
-    table: &mut Table,
+fn optional<T: ToToml>(
+    reader: &mut ConfigReader,
+    table: &mut TableReader,
     key: &str,
-    parse: impl FnOnce(&Node) -> Parsed<T>,
+    parse: impl FnOnce(&ConfigNode) -> Parsed<T>,
 ) -> Option<(T, Origin)> {
     let path = table.key(key);
     let node = table.remove(key)?;
     match parse(&node) {
         Ok(value) => {
-            reader.note(path, value.show(), node.origin.clone());
+            reader.note(path, value.to_toml(), node.origin.clone());
             Some((value, node.origin))
         }
         Err(expected) => {
@@ -90,9 +90,9 @@ fn optional<T: Show>(
 }
 
 /// A string, or a list of at least one.
-fn one_or_more(node: &Node) -> Parsed<Vec<String>> {
+fn one_or_more(node: &ConfigNode) -> Parsed<Vec<String>> {
     let list = match &node.value {
-        Value::Text(_) if node.raw.is_none() => vec![parse::text(node)?],
+        ConfigValue::Text(_) if node.raw.is_none() => vec![parse::text(node)?],
         _ => parse::texts(node, |_, text| Ok(text)).map_err(|_| "must be a string or a list of strings".to_owned())?,
     };
     if list.is_empty() || list.iter().any(String::is_empty) {
@@ -101,7 +101,7 @@ fn one_or_more(node: &Node) -> Parsed<Vec<String>> {
     Ok(list)
 }
 
-fn url(node: &Node) -> Parsed<String> {
+fn url(node: &ConfigNode) -> Parsed<String> {
     let text = parse::text(node)?;
     let uri: Option<Uri> = text.parse().ok();
     let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
@@ -117,31 +117,36 @@ fn url(node: &Node) -> Parsed<String> {
 // === keys ===
 
 /// Beside each key how it may be shown.
-fn read_keys(reader: &mut Reader, node: &Node, read: &ReadFile<'_>) -> Vec<(KeyConfig, String)> {
-    let Value::List(items) = &node.value else {
-        wrong::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each of it {A_KEY}"));
+fn read_keys(reader: &mut ConfigReader, node: &ConfigNode, read: &ReadFile<'_>) -> Vec<(KeyConfig, String)> {
+    let ConfigValue::List(items) = &node.value else {
+        report::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each of it {KEY_FORMAT}"));
         return Vec::new();
     };
     if items.is_empty() {
-        wrong::<()>(reader, "auth.keys", &node.origin, "must not be empty; take the key out to check no tokens");
+        report::<()>(reader, "auth.keys", &node.origin, "must not be empty; take the key out to check no tokens");
     }
-    let each = |(index, item): (usize, &Node)| read_key(reader, item, &format!("auth.keys[{index}]"), read);
+    let each = |(index, item): (usize, &ConfigNode)| read_key(reader, item, &format!("auth.keys[{index}]"), read);
     items.iter().enumerate().filter_map(each).collect()
 }
 
-fn wrong<T>(reader: &mut Reader, key: &str, origin: &Origin, expected: impl Into<String>) -> Option<T> {
+fn report<T>(reader: &mut ConfigReader, key: &str, origin: &Origin, expected: impl Into<String>) -> Option<T> {
     reader.problems.push(Problem::of_key(key, Some(origin.clone()), expected));
     None
 }
 
-fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -> Option<(KeyConfig, String)> {
-    let Value::Table(entries) = &item.value else {
-        return wrong(reader, path, &item.origin, format!("must be {A_KEY}"));
+fn read_key(
+    reader: &mut ConfigReader,
+    item: &ConfigNode,
+    path: &str,
+    read: &ReadFile<'_>,
+) -> Option<(KeyConfig, String)> {
+    let ConfigValue::Table(entries) = &item.value else {
+        return report(reader, path, &item.origin, format!("must be {KEY_FORMAT}"));
     };
     let before = reader.problems.len();
-    for entry in entries.iter().filter(|entry| !keys::KEY.contains(&entry.key.as_str())) {
-        let text = format!("unknown key; {}", suggestion(&entry.key, keys::KEY));
-        wrong::<()>(reader, &node::join(path, &entry.key), &entry.origin, text);
+    for entry in entries.iter().filter(|entry| !key_names::KEY.contains(&entry.key.as_str())) {
+        let text = format!("unknown key; {}", suggestion(&entry.key, key_names::KEY));
+        report::<()>(reader, &node::key_path(path, &entry.key), &entry.origin, text);
     }
     let get = |key: &str| entries.iter().find(|entry| entry.key == key);
     let names: Vec<&str> = ALGORITHMS.iter().map(|(name, _)| *name).collect();
@@ -152,21 +157,21 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
                 let near = text.and_then(|text| nearest(text, names.iter().copied()));
                 let hint = near.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
                 let text = format!("must be one of {}{hint}", names.join(", "));
-                wrong(reader, &format!("{path}.algorithm"), &entry.origin, text)
+                report(reader, &format!("{path}.algorithm"), &entry.origin, text)
             })
         }
-        None => wrong(reader, path, &item.origin, format!("needs an algorithm; it is {A_KEY}")),
+        None => report(reader, path, &item.origin, format!("needs an algorithm; it is {KEY_FORMAT}")),
     };
     let material = match (get("secret"), get("file")) {
         (Some(secret), None) => match secret.node.as_text() {
             Some("") | None => {
-                wrong(reader, &format!("{path}.secret"), &secret.origin, "must be a string that is not empty")
+                report(reader, &format!("{path}.secret"), &secret.origin, "must be a string that is not empty")
             }
             Some(text) => Some((KeyMaterial::Secret(text.to_owned()), secret)),
         },
         (None, Some(file)) => read_pem(reader, file, path, read).map(|pem| (KeyMaterial::Pem(pem), file)),
-        (Some(_), Some(_)) => wrong(reader, path, &item.origin, "has a secret and a file; keep one of them"),
-        (None, None) => wrong(reader, path, &item.origin, format!("needs a secret or a file; it is {A_KEY}")),
+        (Some(_), Some(_)) => report(reader, path, &item.origin, "has a secret and a file; keep one of them"),
+        (None, None) => report(reader, path, &item.origin, format!("needs a secret or a file; it is {KEY_FORMAT}")),
     };
     let ((material, entry), algorithm) = (material?, algorithm?);
     let place = format!("{path}.{}", entry.key);
@@ -185,26 +190,30 @@ fn read_key(reader: &mut Reader, item: &Node, path: &str, read: &ReadFile<'_>) -
     }
     let key = KeyConfig { algorithm, material };
     if let Err(expected) = key.decoding_key() {
-        return wrong(reader, &place, &entry.origin, expected);
+        return report(reader, &place, &entry.origin, expected);
     }
     (reader.problems.len() == before).then_some((key, shown))
 }
 
-fn read_pem(reader: &mut Reader, file: &Entry, path: &str, read: &ReadFile<'_>) -> Option<String> {
+fn read_pem(reader: &mut ConfigReader, file: &TableEntry, path: &str, read: &ReadFile<'_>) -> Option<String> {
     let place = format!("{path}.file");
     let Some(name) = file.node.as_text().filter(|name| !name.is_empty()) else {
-        return wrong(reader, &place, &file.origin, "must be a path, such as \"public.pem\"");
+        return report(reader, &place, &file.origin, "must be a path, such as \"public.pem\"");
     };
     match read(Path::new(name)) {
         Ok(text) => Some(text),
-        Err(error) => wrong(reader, &place, &file.origin, format!("cannot read {name}: {error}")),
+        Err(error) => report(reader, &place, &file.origin, format!("cannot read {name}: {error}")),
     }
 }
 
 // === rules ===
 
 /// Takes `authorize` out of the table of a hub or a method. `checked` tells whether there are keys to check tokens with.
-pub(super) fn read_authorize(reader: &mut Reader, table: &mut Table, checked: bool) -> Option<Arc<Authorize>> {
+pub(super) fn read_authorize(
+    reader: &mut ConfigReader,
+    table: &mut TableReader,
+    checked: bool,
+) -> Option<Arc<Authorize>> {
     let key = table.key("authorize");
     let node = table.remove("authorize")?;
     reader.note(key.clone(), node.to_string(), node.origin.clone());
@@ -222,19 +231,19 @@ pub(super) fn read_authorize(reader: &mut Reader, table: &mut Table, checked: bo
     Some(Arc::new(rule))
 }
 
-fn parse_authorize(node: &Node) -> Parsed<Option<Authorize>> {
+fn parse_authorize(node: &ConfigNode) -> Parsed<Option<Authorize>> {
     const EXAMPLE: &str = "must be true, or { roles = [\"admin\"], claims = { tier = \"gold\" } }";
-    let Value::Table(entries) = &node.value else {
+    let ConfigValue::Table(entries) = &node.value else {
         let on = parse::boolean(node).map_err(|_| EXAMPLE.to_owned())?;
         return Ok(on.then(Authorize::user));
     };
     let mut rule = Authorize::user();
-    for Entry { key, node, .. } in entries {
+    for TableEntry { key, node, .. } in entries {
         match (key.as_str(), &node.value) {
             ("roles", _) => {
                 rule.roles = one_or_more(node).map_err(|_| "`roles` must be a role or a list of roles".to_owned())?;
             }
-            ("claims", Value::Table(claims)) => {
+            ("claims", ConfigValue::Table(claims)) => {
                 for claim in claims {
                     let values = claim_values(&claim.node)
                         .ok_or_else(|| format!("the claim {} must be a value or a list of values", claim.key))?;
@@ -243,7 +252,7 @@ fn parse_authorize(node: &Node) -> Parsed<Option<Authorize>> {
             }
             ("claims", _) => return Err("`claims` must be a table, such as { tier = \"gold\" }".to_owned()),
             (other, _) => {
-                return Err(format!("has an unknown key {other}; {}", suggestion(other, keys::AUTHORIZE)));
+                return Err(format!("has an unknown key {other}; {}", suggestion(other, key_names::AUTHORIZE)));
             }
         }
     }
@@ -254,22 +263,22 @@ fn parse_authorize(node: &Node) -> Parsed<Option<Authorize>> {
 }
 
 /// The values a claim may have, as text.
-fn claim_values(node: &Node) -> Option<Vec<String>> {
-    let one = |node: &Node| match &node.value {
-        Value::Text(text) => Some(text.clone()),
-        Value::Integer(Some(number)) => Some(number.to_string()),
-        Value::Boolean(value) => Some(value.to_string()),
+fn claim_values(node: &ConfigNode) -> Option<Vec<String>> {
+    let one = |node: &ConfigNode| match &node.value {
+        ConfigValue::Text(text) => Some(text.clone()),
+        ConfigValue::Integer(Some(number)) => Some(number.to_string()),
+        ConfigValue::Boolean(value) => Some(value.to_string()),
         _ => None,
     };
     match &node.value {
-        Value::List(items) if items.is_empty() => None,
-        Value::List(items) => items.iter().map(one).collect(),
+        ConfigValue::List(items) if items.is_empty() => None,
+        ConfigValue::List(items) => items.iter().map(one).collect(),
         _ => one(node).map(|value| vec![value]),
     }
 }
 
 /// Takes `allowed_groups` out of the table of a hub or a method; None allows all.
-pub(super) fn read_allowed_groups(reader: &mut Reader, table: &mut Table) -> Option<Vec<GroupPattern>> {
+pub(super) fn read_allowed_groups(reader: &mut ConfigReader, table: &mut TableReader) -> Option<Vec<GroupPattern>> {
     let key = table.key("allowed_groups");
     let node = table.remove("allowed_groups")?;
     reader.note(key.clone(), node.to_string(), node.origin.clone());
@@ -289,5 +298,5 @@ fn group_pattern(text: &str) -> Parsed<GroupPattern> {
     if name.contains('*') {
         return Err(format!("{} has a * that is not at its end", node::quoted(text)));
     }
-    Ok(GroupPattern { name: template::parse(name, &[])?, open })
+    Ok(GroupPattern { name: template::parse(name, &[])?, is_prefix: open })
 }

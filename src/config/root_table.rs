@@ -1,23 +1,23 @@
 //! Reads the merged tree: the keys at the top, the backplane, then the hubs.
 
-use super::declarations::read_hubs;
-use super::guard::{ReadFile, read_auth};
+use super::auth_tables::{ReadFile, read_auth};
+use super::hub_tables::read_hubs;
 use super::load::CheckConnection;
 use super::mask;
-use super::node::{Node, Origin, Value};
-use super::options::{self, Options};
+use super::node::{ConfigNode, ConfigValue, Origin};
+use super::options::{self, OptionsWithOrigins};
 use super::parse;
 use super::problem::{Problem, nearest};
-use super::reader::{Reader, Table};
-use super::{BackplaneConfig, Config, HubConfig, WebSocketOrigins, keys};
+use super::reader::{ConfigReader, TableReader};
+use super::{BackplaneConfig, Config, HubConfig, WebSocketOrigins, key_names};
 use crate::protocol::TransportKind;
 
-const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
 /// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
 pub(super) fn read(
-    reader: &mut Reader,
-    root: Node,
+    reader: &mut ConfigReader,
+    root: ConfigNode,
     check_connection: &CheckConnection<'_>,
     read_file: &ReadFile<'_>,
 ) -> Config {
@@ -33,7 +33,7 @@ pub(super) fn read(
     let (demo, _) = take!(demo, parse::boolean);
     let (log, log_origin) = take!(log, parse::log_filter);
     let (log_format, _) = take!(log_format, parse::log_format);
-    let (cors_origins, _) = take!(cors_origins, parse::origins);
+    let (cors_origins, _) = take!(cors_origins, parse::cors_origins);
     let (websocket_origins, websocket_origin) = take!(websocket_origins, parse::websocket_origins);
     let (max_connections, _) = take!(max_connections, parse::size);
     let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
@@ -41,9 +41,9 @@ pub(super) fn read(
     let (request_timeout, _) = take!(request_timeout, parse::positive_duration);
     // A misspelt level is a valid filter: one for a module of that name, and for nothing else.
     for word in
-        log.split(',').map(str::trim).filter(|word| !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
+        log.split(',').map(str::trim).filter(|word| !LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
     {
-        if let Some(level) = nearest(word, LEVELS.iter().copied()) {
+        if let Some(level) = nearest(word, LOG_LEVELS.iter().copied()) {
             let word = super::node::quoted(word);
             reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
         }
@@ -77,7 +77,7 @@ pub(super) fn read(
     let node = top.remove("hub_defaults");
     let mut table = reader.table(node, "hub_defaults".to_owned());
     let first = reader.settings.len();
-    let defaults = options::read(reader, &mut table, &Options::default(), checked);
+    let defaults = options::read(reader, &mut table, &OptionsWithOrigins::default(), checked);
     reader.finish(table, options::OPTIONS);
     // Each hub shows what it got; here only what was set is of interest.
     let mut index = 0;
@@ -93,7 +93,7 @@ pub(super) fn read(
         hub.options.minimum_protocol_version < 1
             && hub.options.transports.iter().any(|kind| *kind != TransportKind::WebSockets)
     };
-    let at_risk: Vec<String> = hubs.iter().filter(at_risk).map(|hub| super::node::key_part(&hub.name)).collect();
+    let at_risk: Vec<String> = hubs.iter().filter(at_risk).map(|hub| super::node::quoted_key(&hub.name)).collect();
     if !at_risk.is_empty() {
         reader.hints.push(format!(
             "minimum_protocol_version: a client that negotiates version 0 (SECURITY.md names some) has one id, which other \
@@ -104,7 +104,7 @@ pub(super) fn read(
     if hubs.is_empty() {
         reader.warnings.push("hubs: no hub is declared, so clients have nothing to connect to".to_owned());
     }
-    reader.finish(top, keys::TOP);
+    reader.finish(top, key_names::TOP_LEVEL);
     Config {
         listen,
         demo,
@@ -124,20 +124,22 @@ pub(super) fn read(
 }
 
 /// Whether `[auth]` says what tokens are checked with.
-fn has_keys(auth: Option<&Node>) -> bool {
+fn has_keys(auth: Option<&ConfigNode>) -> bool {
     match auth.map(|node| &node.value) {
-        Some(Value::Table(entries)) => entries.iter().any(|entry| matches!(entry.key.as_str(), "keys" | "jwks_url")),
+        Some(ConfigValue::Table(entries)) => {
+            entries.iter().any(|entry| matches!(entry.key.as_str(), "keys" | "jwks_url"))
+        }
         _ => false,
     }
 }
 
 /// `[backplane]`: a connection implies Redis and beats `type = "memory"` of a lower source.
-fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection<'_>) -> BackplaneConfig {
+fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &CheckConnection<'_>) -> BackplaneConfig {
     let key = |name: &str| format!("backplane.{name}");
     let kind = table.remove("type");
     let connection = table.remove("connection");
     let prefix = table.remove("channel_prefix");
-    reader.finish(table, keys::BACKPLANE);
+    reader.finish(table, key_names::BACKPLANE);
 
     let memory = match kind.as_ref().map(|node| (node, node.as_text())) {
         Some((_, Some("memory"))) => Some(true),
@@ -148,7 +150,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection
         }
         None => None,
     };
-    let layer = |node: &Option<Node>| node.as_ref().map_or(0, |node| node.origin.layer());
+    let layer = |node: &Option<ConfigNode>| node.as_ref().map_or(0, |node| node.origin.layer());
     let redis = match memory {
         Some(true) => connection.is_some() && layer(&connection) > layer(&kind),
         Some(false) => true,
@@ -164,7 +166,7 @@ fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection
 
     let connection = connection.map(|node| {
         let text = match &node.value {
-            Value::Table(_) | Value::List(_) => None,
+            ConfigValue::Table(_) | ConfigValue::List(_) => None,
             _ => node.as_text(),
         };
         match text.map(str::trim) {
@@ -224,9 +226,9 @@ fn read_backplane(reader: &mut Reader, mut table: Table, check: &CheckConnection
 }
 
 /// One source must not say both: type memory, and a connection.
-pub(super) fn check_source(source: &Node, problems: &mut Vec<Problem>) {
-    let child = |node: &Node, key: &str| match &node.value {
-        Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.clone()),
+pub(super) fn check_source(source: &ConfigNode, problems: &mut Vec<Problem>) {
+    let child = |node: &ConfigNode, key: &str| match &node.value {
+        ConfigValue::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.clone()),
         _ => None,
     };
     let Some(backplane) = child(source, "backplane") else { return };

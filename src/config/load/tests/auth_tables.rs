@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::config::auth::{Algorithm, Authorize, GroupPattern, KeyMaterial};
-use crate::config::steps::{Part, Placeholder, Template};
+use crate::config::steps::{Placeholder, Template, TemplatePart};
 
 const SECRET: &str = "a secret of thirty-two bytes ....";
 
 /// Loads a file with the PEM files of the tests beside it.
-fn guarded(text: &str) -> Result<Loaded, ConfigError> {
+fn guarded(text: &str) -> Result<LoadedConfig, ConfigError> {
     let files = [
         ("hubplane.toml", text),
         ("rsa.pem", include_str!("../../../../tests/keys/rsa.pub.pem")),
@@ -22,7 +22,7 @@ fn guarded(text: &str) -> Result<Loaded, ConfigError> {
 }
 
 #[test]
-fn the_example_of_the_design_is_read() {
+fn the_example_of_the_design_is_loaded() {
     let loaded = guarded(
         r#"
         [auth]
@@ -54,13 +54,13 @@ fn the_example_of_the_design_is_read() {
     let [chat, open] = loaded.config.hubs.as_slice() else { panic!("two hubs") };
     assert_eq!(chat.authorize.as_deref(), Some(&Authorize::user()));
     assert_eq!(open.authorize, None);
-    let user = Part::Placeholder(Placeholder::UserId);
+    let user = TemplatePart::Placeholder(Placeholder::UserId);
     assert_eq!(
         chat.allowed_groups.as_deref(),
         Some(
             &[
-                GroupPattern { name: Template(vec![Part::Text("user:".to_owned()), user]), open: false },
-                GroupPattern { name: Template(vec![Part::Text("room-".to_owned())]), open: true },
+                GroupPattern { name: Template(vec![TemplatePart::Text("user:".to_owned()), user]), is_prefix: false },
+                GroupPattern { name: Template(vec![TemplatePart::Text("room-".to_owned())]), is_prefix: true },
             ][..]
         )
     );
@@ -82,7 +82,7 @@ fn the_example_of_the_design_is_read() {
 }
 
 #[test]
-fn every_algorithm_takes_its_kind_of_key() {
+fn each_algorithm_requires_its_kind_of_key() {
     for (algorithm, file) in
         [("RS256", "rsa"), ("RS384", "rsa"), ("PS512", "rsa"), ("ES256", "p256"), ("ES384", "p384"), ("EdDSA", "ed")]
     {
@@ -92,7 +92,7 @@ fn every_algorithm_takes_its_kind_of_key() {
 }
 
 #[test]
-fn variables_set_them_too() {
+fn auth_keys_can_be_set_by_variables() {
     let keys = format!("[{{ algorithm = \"HS256\", secret = \"{SECRET}\" }}]");
     let environment = [
         ("HUBPLANE_AUTH__KEYS", keys.as_str()),
@@ -117,7 +117,7 @@ fn variables_set_them_too() {
 }
 
 #[test]
-fn what_is_wrong_is_said_and_no_key_with_it() {
+fn errors_name_the_problem_and_never_the_key() {
     let a_key =
         "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
     for (line, expected) in [
@@ -201,7 +201,7 @@ fn what_is_wrong_is_said_and_no_key_with_it() {
 }
 
 #[test]
-fn rules_that_are_wrong() {
+fn invalid_rules_are_refused() {
     let rule = "must be true, or { roles = [\"admin\"], claims = { tier = \"gold\" } }";
     for (line, expected) in [
         ("authorize = \"yes\"", format!("hubs.a.authorize = \"yes\": {rule}")),
@@ -238,7 +238,7 @@ fn rules_that_are_wrong() {
 }
 
 #[test]
-fn a_rule_needs_keys_and_keys_alone_are_no_rule() {
+fn a_rule_needs_keys_and_keys_alone_make_no_rule() {
     let text = "needs keys to check tokens with: set auth.keys or auth.jwks_url";
     let method = "[hubs.a.methods.M]\nreturns = 1\nauthorize = { roles = [\"x\"] }";
     assert_eq!(problems(file("[hubs.a]\nauthorize = true")), [format!("hubplane.toml:2: hubs.a.authorize: {text}")]);

@@ -4,7 +4,7 @@ use super::options::OPTIONS;
 use super::problem::nearest;
 
 /// Keys at the top.
-pub(super) const TOP: &[&str] = &[
+pub(super) const TOP_LEVEL: &[&str] = &[
     "listen",
     "demo",
     "log",
@@ -41,7 +41,7 @@ pub(super) fn hub_keys() -> Vec<&'static str> {
 }
 
 /// Whether names in the table at `path` are matched without regard to case.
-pub(super) fn names_at(path: &[String]) -> bool {
+pub(super) fn is_name_table(path: &[String]) -> bool {
     match path {
         [hubs] => hubs == "hubs",
         [hubs, _, methods] => hubs == "hubs" && methods == "methods",
@@ -50,7 +50,7 @@ pub(super) fn names_at(path: &[String]) -> bool {
 }
 
 /// Where a table at `path` knows a key written like `key`; the full path of the key.
-pub(super) fn elsewhere(key: &str) -> Option<String> {
+pub(super) fn path_elsewhere(key: &str) -> Option<String> {
     let key = key.to_lowercase();
     if BACKPLANE.contains(&key.as_str()) {
         return Some(format!("backplane.{key}"));
@@ -58,14 +58,14 @@ pub(super) fn elsewhere(key: &str) -> Option<String> {
     if AUTH.contains(&key.as_str()) {
         return Some(format!("auth.{key}"));
     }
-    if TOP.contains(&key.as_str()) {
+    if TOP_LEVEL.contains(&key.as_str()) {
         return Some(format!("{key}` at the top of the file, before the first table, as in `{key} = ..."));
     }
     OPTIONS.contains(&key.as_str()).then(|| format!("hub_defaults.{key}"))
 }
 
 /// The key path of an environment name without its `HUBPLANE_`; Err is a suggestion, if there is one.
-pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> {
+pub(super) fn path_of_variable(name: &str) -> Result<Vec<String>, Option<String>> {
     let parts: Vec<&str> = name.split("__").collect();
     let known = |part: &str, keys: &[&'static str]| -> Result<String, Option<String>> {
         let lower = part.to_ascii_lowercase();
@@ -85,7 +85,7 @@ pub(super) fn of_environment(name: &str) -> Result<Vec<String>, Option<String>> 
     for part in parts {
         let depth: Vec<&str> = path.iter().map(String::as_str).collect();
         let next = match depth.as_slice() {
-            [] => known(part, TOP),
+            [] => known(part, TOP_LEVEL),
             ["auth"] => known(part, AUTH),
             ["hubs", _, "authorize"] | ["hubs", _, "methods", _, "authorize"] => known(part, AUTHORIZE),
             ["hubs", _, "authorize", "claims"] | ["hubs", _, "methods", _, "authorize", "claims"]

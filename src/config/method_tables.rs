@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::guard::{read_allowed_groups, read_authorize};
-use super::node::{Node, Value};
+use super::auth_tables::{read_allowed_groups, read_authorize};
+use super::node::{ConfigNode, ConfigValue};
 use super::parse;
 use super::problem::{nearest, suggestion};
-use super::reader::{Reader, Table};
+use super::reader::{ConfigReader, TableReader};
 use super::steps::{Expression, MethodConfig, Recipient, Step, Template, UploadConfig};
-use super::template::{self, BUILT_IN};
+use super::template::{self, BUILT_IN_PLACEHOLDERS};
 
 const VERBS: &[&str] = &["send", "ask", "join", "leave"];
 const STEP_KEYS: &[&str] = &["send", "ask", "join", "leave", "to", "args", "except", "timeout", "as"];
 /// Which keys belong to which verbs.
-const BELONG: [(&str, &[&str]); 5] = [
+const VERBS_OF_KEY: [(&str, &[&str]); 5] = [
     ("to", &["send", "ask"]),
     ("args", &["send", "ask"]),
     ("except", &["send"]),
@@ -21,12 +21,12 @@ const BELONG: [(&str, &[&str]); 5] = [
     ("as", &["ask"]),
 ];
 /// How long a client may take to answer (docs/builders/redis-backplane.md#B.4), unless `timeout` says otherwise.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 const RECIPIENTS: &[&str] = &["all", "others", "caller", "group:G", "others_in_group:G", "user:U", "connection:C"];
 
 /// What the steps of a list may name.
-struct Scope<'a> {
-    reader: &'a mut Reader,
+struct StepReader<'a> {
+    reader: &'a mut ConfigReader,
     /// Names of values: parameters, an item, the answers of the steps before.
     names: Vec<String>,
     /// Hooks may not ask.
@@ -35,9 +35,15 @@ struct Scope<'a> {
 
 /// `[hubs.NAME.methods.METHOD]`.
 /// `checked` tells whether there are keys to check tokens with.
-pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: String, checked: bool) -> MethodConfig {
+pub(super) fn read_method(
+    reader: &mut ConfigReader,
+    name: String,
+    node: ConfigNode,
+    path: String,
+    checked: bool,
+) -> MethodConfig {
     let origin = node.origin.clone();
-    let is_table = matches!(node.value, Value::Table(_));
+    let is_table = matches!(node.value, ConfigValue::Table(_));
     let mut table = reader.table(Some(node), path);
     if name.trim().is_empty() {
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin.clone()), "a method needs a name"));
@@ -51,17 +57,17 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
     let is_streaming = given.is_some();
     let streams = given.and_then(|node| {
         reader.note(key.clone(), node.to_string(), node.origin.clone());
-        let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+        let mut scope = StepReader { reader, names: params.clone(), may_ask: true };
         if uploads || table.has("returns") {
-            return scope.wrong(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
+            return scope.report(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
         }
         match scope.recipient(&node, &key)? {
             Recipient::Group(group) => Some(group),
-            _ => scope.wrong(&key, &node, "must be a group, as in \"group:{room}\""),
+            _ => scope.report(&key, &node, "must be a group, as in \"group:{room}\""),
         }
     });
     let given = table.remove("do");
-    let mut scope = Scope { reader, names: params.clone(), may_ask: true };
+    let mut scope = StepReader { reader, names: params.clone(), may_ask: true };
     let steps = scope.steps(given, &table.key("do"));
     let key = table.key("returns");
     let returns = table.remove("returns").and_then(|node| {
@@ -75,12 +81,12 @@ pub(super) fn read_method(reader: &mut Reader, name: String, node: Node, path: S
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
         reader.problems.push(super::Problem::of_key(table.path.clone(), Some(origin), text));
     }
-    reader.finish(table, super::keys::METHOD);
+    reader.finish(table, super::key_names::METHOD);
     MethodConfig { name, params, authorize, allowed_groups, upload, steps: steps.unwrap_or_default(), returns, streams }
 }
 
 /// `upload` and `each`, which belong together.
-fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Option<UploadConfig> {
+fn read_upload(reader: &mut ConfigReader, table: &mut TableReader, params: &[String]) -> Option<UploadConfig> {
     let (upload_key, each_key) = (table.key("upload"), table.key("each"));
     match (table.remove("upload"), table.remove("each")) {
         (None, None) => None,
@@ -94,7 +100,7 @@ fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Opt
         }
         (Some(upload), Some(each)) => {
             reader.note(upload_key.clone(), upload.to_string(), upload.origin.clone());
-            let mut scope = Scope { reader, names: params.to_vec(), may_ask: true };
+            let mut scope = StepReader { reader, names: params.to_vec(), may_ask: true };
             let item = scope.new_name(&upload, &upload_key);
             let each = scope.steps(Some(each), &each_key);
             Some(UploadConfig { item: item?, each: each? })
@@ -102,7 +108,7 @@ fn read_upload(reader: &mut Reader, table: &mut Table, params: &[String]) -> Opt
     }
 }
 
-fn read_params(reader: &mut Reader, table: &mut Table) -> Vec<String> {
+fn read_params(reader: &mut ConfigReader, table: &mut TableReader) -> Vec<String> {
     let key = table.key("params");
     let Some(node) = table.remove("params") else { return Vec::new() };
     reader.note(key.clone(), node.to_string(), node.origin.clone());
@@ -123,7 +129,7 @@ fn read_params(reader: &mut Reader, table: &mut Table) -> Vec<String> {
 
 /// Whether a value may have this name beside those that have one already.
 fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
-    if BUILT_IN.iter().any(|(built_in, _)| *built_in == name) {
+    if BUILT_IN_PLACEHOLDERS.iter().any(|(built_in, _)| *built_in == name) {
         Err("is a built-in placeholder; call the parameter something else")
     } else if taken.iter().any(|other| other == name) {
         Err("stands there twice; each parameter needs its own name")
@@ -135,17 +141,17 @@ fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
 }
 
 /// The steps of a hook; None if something in them is wrong.
-pub(super) fn read_hook(reader: &mut Reader, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
-    Scope { reader, names: Vec::new(), may_ask: false }.steps(node, path)
+pub(super) fn read_hook(reader: &mut ConfigReader, node: Option<ConfigNode>, path: &str) -> Option<Vec<Step>> {
+    StepReader { reader, names: Vec::new(), may_ask: false }.steps(node, path)
 }
 
-impl Scope<'_> {
+impl StepReader<'_> {
     /// A list of steps; None if something in it is wrong.
-    fn steps(&mut self, node: Option<Node>, path: &str) -> Option<Vec<Step>> {
+    fn steps(&mut self, node: Option<ConfigNode>, path: &str) -> Option<Vec<Step>> {
         let Some(node) = node else { return Some(Vec::new()) };
         self.reader.note(path.to_owned(), node.to_string(), node.origin.clone());
-        let Value::List(items) = &node.value else {
-            return self.wrong(path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
+        let ConfigValue::List(items) = &node.value else {
+            return self.report(path, &node, "must be a list of steps, such as [{ send = \"News\", to = \"all\" }]");
         };
         let steps: Vec<Option<Step>> =
             items.iter().enumerate().map(|(index, item)| self.step(item, &format!("{path}[{index}]"))).collect();
@@ -153,34 +159,34 @@ impl Scope<'_> {
     }
 
     /// The name of a value that later steps may use.
-    fn new_name(&mut self, node: &Node, path: &str) -> Option<String> {
-        let Value::Text(name) = &node.value else {
-            return self.wrong(path, node, format!("must be a string, not {}", node.kind()));
+    fn new_name(&mut self, node: &ConfigNode, path: &str) -> Option<String> {
+        let ConfigValue::Text(name) = &node.value else {
+            return self.report(path, node, format!("must be a string, not {}", node.kind()));
         };
         match check_name(name, &self.names) {
             Ok(()) => {
                 self.names.push(name.clone());
                 Some(name.clone())
             }
-            Err(wrong) => self.wrong(path, node, format!("{} {wrong}", super::node::quoted(name))),
+            Err(wrong) => self.report(path, node, format!("{} {wrong}", super::node::quoted(name))),
         }
     }
 
-    fn wrong<T>(&mut self, key: &str, node: &Node, expected: impl Into<String>) -> Option<T> {
+    fn report<T>(&mut self, key: &str, node: &ConfigNode, expected: impl Into<String>) -> Option<T> {
         self.reader.problem(key, node, expected);
         None
     }
 
-    fn step(&mut self, node: &Node, path: &str) -> Option<Step> {
-        let Value::Table(entries) = &node.value else {
-            return self.wrong(path, node, "must be a table, such as { send = \"News\", to = \"all\" }");
+    fn step(&mut self, node: &ConfigNode, path: &str) -> Option<Step> {
+        let ConfigValue::Table(entries) = &node.value else {
+            return self.report(path, node, "must be a table, such as { send = \"News\", to = \"all\" }");
         };
         let mut known = true;
         for entry in entries.iter().filter(|entry| !STEP_KEYS.contains(&entry.key.as_str())) {
             known = false;
             let hint = suggestion(&entry.key, STEP_KEYS);
             let origin = Some(entry.origin.clone());
-            let key = super::node::join(path, &entry.key);
+            let key = super::node::key_path(path, &entry.key);
             self.reader.problems.push(super::Problem::of_key(key, origin, format!("unknown key of a step; {hint}")));
         }
         let get = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node);
@@ -188,19 +194,20 @@ impl Scope<'_> {
         let verb = match verbs.as_slice() {
             [verb] => *verb,
             [] if !known => return None,
-            [] => return self.wrong(path, node, "must have a verb: send, ask, join or leave"),
+            [] => return self.report(path, node, "must have a verb: send, ask, join or leave"),
             _ => {
                 let text = format!("must have one verb, not {}; write two steps", verbs.join(" and "));
-                return self.wrong(path, node, text);
+                return self.report(path, node, text);
             }
         };
-        if let Some((extra, to)) = BELONG.iter().find(|(key, verbs)| get(key).is_some() && !verbs.contains(&verb)) {
+        if let Some((extra, to)) = VERBS_OF_KEY.iter().find(|(key, verbs)| get(key).is_some() && !verbs.contains(&verb))
+        {
             let text = format!("`{extra}` belongs to `{}`, not to `{verb}`", to.join("` and `"));
-            return self.wrong(path, node, text);
+            return self.report(path, node, text);
         }
         if verb == "ask" && !self.may_ask {
             let text = "may not ask: a client is not heard while it comes, and no more when it has gone";
-            return self.wrong(path, node, text);
+            return self.report(path, node, text);
         }
         let subject = self.template(get(verb)?, &format!("{path}.{verb}"));
         if verb == "join" {
@@ -211,8 +218,8 @@ impl Scope<'_> {
         }
         let to = match get("to") {
             Some(to) => self.recipients(to, &format!("{path}.to")),
-            None if verb == "ask" => self.wrong(path, node, "needs `to`: caller or connection:C"),
-            None => self.wrong(path, node, format!("needs `to`: {}", RECIPIENTS.join(", "))),
+            None if verb == "ask" => self.report(path, node, "needs `to`: caller or connection:C"),
+            None => self.report(path, node, format!("needs `to`: {}", RECIPIENTS.join(", "))),
         };
         let except = match get("except") {
             Some(list) => self.except(list, to.as_deref(), &format!("{path}.except")),
@@ -227,9 +234,9 @@ impl Scope<'_> {
             return known.then_some(step);
         }
         let timeout = match get("timeout").map(|timeout| (timeout, parse::positive_duration(timeout))) {
-            None => Some(ANSWER_TIMEOUT),
+            None => Some(DEFAULT_RESULT_TIMEOUT),
             Some((_, Ok(timeout))) => Some(timeout),
-            Some((node, Err(expected))) => self.wrong(&format!("{path}.timeout"), node, expected),
+            Some((node, Err(expected))) => self.report(&format!("{path}.timeout"), node, expected),
         };
         // Last: the step itself does not know its answer.
         let name = match get("as") {
@@ -238,40 +245,40 @@ impl Scope<'_> {
         };
         let to = match (to?.as_slice(), get("to")) {
             ([one @ (Recipient::Caller | Recipient::Connection(_))], _) => one.clone(),
-            (_, to) => return self.wrong(&format!("{path}.to"), to?, "must be one client: caller or connection:C"),
+            (_, to) => return self.report(&format!("{path}.to"), to?, "must be one client: caller or connection:C"),
         };
         let step = Step::Ask { method: subject?, to, args: args?, timeout: timeout?, name };
         known.then_some(step)
     }
 
     /// A template that must not be empty: it names a method, a group, a user or a connection.
-    fn template(&mut self, node: &Node, path: &str) -> Option<Template> {
+    fn template(&mut self, node: &ConfigNode, path: &str) -> Option<Template> {
         match &node.value {
-            Value::Text(text) if text.is_empty() => self.wrong(path, node, "must not be empty"),
-            Value::Text(text) => match template::parse(text, &self.names) {
+            ConfigValue::Text(text) if text.is_empty() => self.report(path, node, "must not be empty"),
+            ConfigValue::Text(text) => match template::parse(text, &self.names) {
                 Ok(template) => Some(template),
-                Err(expected) => self.wrong(path, node, expected),
+                Err(expected) => self.report(path, node, expected),
             },
-            _ => self.wrong(path, node, format!("must be a string, not {}", node.kind())),
+            _ => self.report(path, node, format!("must be a string, not {}", node.kind())),
         }
     }
 
-    fn recipients(&mut self, node: &Node, path: &str) -> Option<Vec<Recipient>> {
+    fn recipients(&mut self, node: &ConfigNode, path: &str) -> Option<Vec<Recipient>> {
         let one = std::slice::from_ref(node);
         let items = match &node.value {
-            Value::List(items) => items.as_slice(),
+            ConfigValue::List(items) => items.as_slice(),
             _ => one,
         };
         if items.is_empty() {
-            return self.wrong(path, node, format!("must name somebody: {}", RECIPIENTS.join(", ")));
+            return self.report(path, node, format!("must name somebody: {}", RECIPIENTS.join(", ")));
         }
         let all: Vec<Option<Recipient>> = items.iter().map(|item| self.recipient(item, path)).collect();
         all.into_iter().collect()
     }
 
-    fn recipient(&mut self, node: &Node, path: &str) -> Option<Recipient> {
-        let Value::Text(text) = &node.value else {
-            return self.wrong(path, node, format!("must be a string or a list of strings, not {}", node.kind()));
+    fn recipient(&mut self, node: &ConfigNode, path: &str) -> Option<Recipient> {
+        let ConfigValue::Text(text) = &node.value else {
+            return self.report(path, node, format!("must be a string or a list of strings, not {}", node.kind()));
         };
         let made: fn(Template) -> Recipient = match (text.as_str(), text.split_once(':').map(|(kind, _)| kind)) {
             ("all", _) => return Some(Recipient::All),
@@ -286,60 +293,60 @@ impl Scope<'_> {
                 let near = nearest(kind.unwrap_or(text), kinds)
                     .and_then(|near| RECIPIENTS.iter().find(|form| form.split(':').next() == Some(near)).copied());
                 let hint = near.map(|form| format!("; did you mean \"{form}\"?")).unwrap_or_default();
-                return self.wrong(path, node, format!("must be one of {}{hint}", RECIPIENTS.join(", ")));
+                return self.report(path, node, format!("must be one of {}{hint}", RECIPIENTS.join(", ")));
             }
         };
         let rest = text.split_once(':').map_or("", |(_, rest)| rest);
         if rest.is_empty() {
-            return self.wrong(path, node, "needs a name after the colon");
+            return self.report(path, node, "needs a name after the colon");
         }
         match template::parse(rest, &self.names) {
             Ok(template) => Some(made(template)),
-            Err(expected) => self.wrong(path, node, expected),
+            Err(expected) => self.report(path, node, expected),
         }
     }
 
-    fn except(&mut self, node: &Node, to: Option<&[Recipient]>, path: &str) -> Option<Vec<Template>> {
+    fn except(&mut self, node: &ConfigNode, to: Option<&[Recipient]>, path: &str) -> Option<Vec<Template>> {
         let counts = |to: &Recipient| matches!(to, Recipient::All | Recipient::Group(_));
         if to.is_some_and(|to| !to.iter().all(counts)) {
-            return self.wrong(path, node, "goes with `to` of all and group:G only");
+            return self.report(path, node, "goes with `to` of all and group:G only");
         }
-        let Value::List(items) = &node.value else {
-            return self.wrong(path, node, "must be a list of connection ids, such as [\"{connection_id}\"]");
+        let ConfigValue::List(items) = &node.value else {
+            return self.report(path, node, "must be a list of connection ids, such as [\"{connection_id}\"]");
         };
         let all: Vec<Option<Template>> = items.iter().map(|item| self.template(item, path)).collect();
         all.into_iter().collect()
     }
 
-    fn args(&mut self, node: &Node, path: &str) -> Option<Vec<Expression>> {
-        let Value::List(items) = &node.value else {
-            return self.wrong(path, node, format!("must be a list, not {}", node.kind()));
+    fn args(&mut self, node: &ConfigNode, path: &str) -> Option<Vec<Expression>> {
+        let ConfigValue::List(items) = &node.value else {
+            return self.report(path, node, format!("must be a list, not {}", node.kind()));
         };
         let all: Vec<Option<Expression>> = items.iter().map(|item| self.expression(item, path)).collect();
         all.into_iter().collect()
     }
 
-    fn expression(&mut self, node: &Node, path: &str) -> Option<Expression> {
+    fn expression(&mut self, node: &ConfigNode, path: &str) -> Option<Expression> {
         Some(match &node.value {
-            Value::Text(text) => match template::parse(text, &self.names) {
+            ConfigValue::Text(text) => match template::parse(text, &self.names) {
                 Ok(template) => Expression::Text(template),
-                Err(expected) => return self.wrong(path, node, expected),
+                Err(expected) => return self.report(path, node, expected),
             },
-            Value::Integer(Some(number)) => Expression::Literal((*number).into()),
-            Value::Integer(None) => return self.wrong(path, node, "must be an integer of 64 bits at most"),
-            Value::Float(number) => match serde_json::Number::from_f64(*number) {
+            ConfigValue::Integer(Some(number)) => Expression::Literal((*number).into()),
+            ConfigValue::Integer(None) => return self.report(path, node, "must be an integer of 64 bits at most"),
+            ConfigValue::Float(number) => match serde_json::Number::from_f64(*number) {
                 Some(number) => Expression::Literal(number.into()),
-                None => return self.wrong(path, node, "must be a finite number: nan and inf have no form in JSON"),
+                None => return self.report(path, node, "must be a finite number: nan and inf have no form in JSON"),
             },
-            Value::Boolean(value) => Expression::Literal((*value).into()),
-            Value::Datetime(_) => {
-                return self.wrong(path, node, "must be a string in quotes: a date has no form in the hub protocols");
+            ConfigValue::Boolean(value) => Expression::Literal((*value).into()),
+            ConfigValue::Datetime(_) => {
+                return self.report(path, node, "must be a string in quotes: a date has no form in the hub protocols");
             }
-            Value::List(items) => {
+            ConfigValue::List(items) => {
                 let all: Vec<Option<Expression>> = items.iter().map(|item| self.expression(item, path)).collect();
                 Expression::List(all.into_iter().collect::<Option<_>>()?)
             }
-            Value::Table(entries) => {
+            ConfigValue::Table(entries) => {
                 let all: Vec<Option<(String, Expression)>> = entries
                     .iter()
                     .map(|entry| Some((entry.key.clone(), self.expression(&entry.node, path)?)))
