@@ -5,15 +5,15 @@
 //! | --- | --- |
 //! | this one | a connection from its handshake to its end |
 //! | [`host`] | a hub with everything its connections need; the sweep that pings and times out |
-//! | `ahead` | reading on for Acks while a message is waited for |
+//! | `read_ahead` | reading on for Acks while a message is waited for |
 //! | `invocations` | calls in flight: which are let in, how many run, streams |
-//! | `answer` | what a call answers |
+//! | `invocation_runner` | what a call answers |
 //! | `uploads` | the streams a client is uploading |
 
-mod ahead;
-mod answer;
 pub(crate) mod host;
+mod invocation_runner;
 mod invocations;
+mod read_ahead;
 mod uploads;
 
 use std::sync::Arc;
@@ -39,9 +39,9 @@ use crate::session::received::Received;
 use crate::session::{HandshakeRules, Handshaken, STATEFUL_VERSION, Session};
 use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
-use ahead::Ahead;
 pub(crate) use host::{HubHost, UserIdProvider};
 use invocations::Invocations;
+use read_ahead::ReadAhead;
 
 /// One client as its transport knows it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) struct Peer {
 }
 
 /// How long a client may take for its Close message while the server stops.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const CLOSE_MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one client from its handshake to its end. A connection that may go on over another socket (stateful
 /// reconnect) lives on when its socket is lost, for `disconnect_timeout`; hub and calls do not notice.
@@ -73,7 +73,7 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     sink: K,
 ) -> CloseReason {
     let (close, resumption) = (peer.close.clone(), peer.resumption.clone());
-    let writer = write(host, &outbox, sink);
+    let writer = write_loop(host, &outbox, sink);
     tokio::pin!(writer);
     let mut writing = true;
     let reason = {
@@ -99,9 +99,10 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
         // A poll may come that long for its last words; a server that stops cannot wait for each so long.
-        let patience = host.options.disconnect_timeout;
-        let patience = if reason == CloseReason::Draining { patience.min(LAST_WORDS) } else { patience };
-        let _ = timeout(patience, &mut writer).await;
+        let close_timeout = host.options.disconnect_timeout;
+        let close_timeout =
+            if reason == CloseReason::Draining { close_timeout.min(CLOSE_MESSAGE_TIMEOUT) } else { close_timeout };
+        let _ = timeout(close_timeout, &mut writer).await;
     }
     reason
 }
@@ -111,7 +112,7 @@ fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<Frame> {
 }
 
 /// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone and may not come again.
-async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
+async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
     let mut batch: Vec<Bytes> = Vec::new();
     let mut socket = 0;
     loop {
@@ -124,8 +125,8 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
         }
         tokio::select! {
             biased;
-            newer = sink.renewed() => {
-                socket = newer;
+            next_socket = sink.renewed() => {
+                socket = next_socket;
                 if !outbox.resume(socket, &mut batch) {
                     continue;
                 }
@@ -149,24 +150,24 @@ async fn write<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
 /// A connection that others can reach. One whose task ends without a farewell, which only a panic beside a call does
 /// (in our own code, or in what a hub answers at once), is taken off the registry all the same, and its hub is told:
 /// nobody sends to a ghost, or keeps its state.
-struct Presence {
+struct RegisteredConnection {
     host: Arc<HubHost>,
     caller: Caller,
     /// Whether the hub's `connected` took it.
-    taken: bool,
+    accepted_by_hub: bool,
     ended: bool,
 }
 
-impl Drop for Presence {
+impl Drop for RegisteredConnection {
     fn drop(&mut self) {
         if self.ended {
             return;
         }
         self.caller.abort();
         let (host, caller) = (self.host.clone(), self.caller.clone());
-        if self.taken {
+        if self.accepted_by_hub {
             let error = Some("the connection's task broke".to_owned());
-            self.host.tasks.spawn(async move { gone(&host, &caller, error).await }.in_current_span());
+            self.host.tasks.spawn(async move { notify_disconnected(&host, &caller, error).await }.in_current_span());
         } else {
             self.host.tasks.spawn(async move { host.delivery.disconnect(caller.connection_id()).await });
         }
@@ -182,7 +183,7 @@ struct Connection {
 impl Connection {
     async fn run<S: Source>(self, mut source: S) -> CloseReason {
         let mut session = Session::new(self.host.options.maximum_receive_message_size);
-        if let Err(reason) = self.shake_hands(&mut session, &mut source).await {
+        if let Err(reason) = self.perform_handshake(&mut session, &mut source).await {
             return reason;
         }
         let member = self.member();
@@ -197,12 +198,19 @@ impl Connection {
             self.peer.close.clone(),
             self.host.delivery.clone(),
         );
-        let mut presence = Presence { host: self.host.clone(), caller: caller.clone(), taken: false, ended: false };
+        let mut registered = RegisteredConnection {
+            host: self.host.clone(),
+            caller: caller.clone(),
+            accepted_by_hub: false,
+            ended: false,
+        };
         self.host.delivery.connect(member.clone()).await;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let coming = caller.asking(Asking::WhileConnecting(is_over.clone()));
+        let connected_finished = Arc::new(AtomicBool::new(false));
+        let connecting_caller = caller.asking(Asking::WhileConnecting(connected_finished.clone()));
         let log = self.host.delivery.log();
-        if let Err(error) = answer::contain(log, async { self.host.hub.connected(coming).await }).await {
+        if let Err(error) =
+            invocation_runner::catch_panic(log, async { self.host.hub.connected(connecting_caller).await }).await
+        {
             if let Some(Allowed { suppressed }) = log.allow(Kind::ConnectedFailed, Instant::now()) {
                 tracing::warn!(
                     reason = reason(error.wire_text()),
@@ -215,30 +223,30 @@ impl Connection {
             // From here on nothing more is queued for it: it may take a while until it is forgotten.
             self.peer.close.close(reason.clone());
             self.host.delivery.disconnect(&member.id).await;
-            presence.ended = true;
+            registered.ended = true;
             return reason;
         }
-        presence.taken = true;
-        is_over.store(true, Ordering::Relaxed);
+        registered.accepted_by_hub = true;
+        connected_finished.store(true, Ordering::Relaxed);
         let mut calls = Invocations::new(self.host.clone(), caller.clone(), self.outbox.clone());
-        let reason = self.read(&mut session, &mut source, &member, &mut calls).await;
+        let reason = self.read_loop(&mut session, &mut source, &member, &mut calls).await;
         // What the reader found counts only if nobody outside spoke before.
         self.peer.close.close(reason.clone());
         let reason = self.peer.close.reason().cloned().unwrap_or(reason);
         // First nothing more is queued, then the hub is told: what it sends to everybody now is not for this client.
         self.outbox.finish(close_frame(&self.host, &reason).as_ref());
-        let farewell = farewell(self.host.clone(), caller, calls, reason.clone());
-        self.host.tasks.spawn(farewell.in_current_span());
-        presence.ended = true;
+        let finishing = finish_connection(self.host.clone(), caller, calls, reason.clone());
+        self.host.tasks.spawn(finishing.in_current_span());
+        registered.ended = true;
         reason
     }
 
     // === handshake ===
 
-    async fn shake_hands<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<(), CloseReason> {
+    async fn perform_handshake<S: Source>(&self, session: &mut Session, source: &mut S) -> Result<(), CloseReason> {
         let framing = self.outbox.encoding().framing;
-        let whole = timeout(self.host.options.handshake_timeout, self.read_handshake(session, source)).await;
-        let failure = match whole {
+        let outcome = timeout(self.host.options.handshake_timeout, self.read_handshake(session, source)).await;
+        let failure = match outcome {
             Ok(Ok(Handshaken { protocol, version })) => {
                 self.outbox.set_encoding(Encoding { protocol, framing });
                 match &self.peer.resumption {
@@ -254,8 +262,8 @@ impl Connection {
                 let _ = self.outbox.push_bytes(answer);
                 return Ok(());
             }
-            Ok(Err(NoHandshake::Ended(reason))) => return Err(reason),
-            Ok(Err(NoHandshake::Refused(error))) => {
+            Ok(Err(HandshakeFailure::Ended(reason))) => return Err(reason),
+            Ok(Err(HandshakeFailure::Refused(error))) => {
                 self.log_failed_handshake(&error);
                 let text = error.text(self.host.options.detailed_errors);
                 (text.clone(), CloseReason::HandshakeFailed(text))
@@ -284,22 +292,22 @@ impl Connection {
         &self,
         session: &mut Session,
         source: &mut S,
-    ) -> Result<Handshaken, NoHandshake> {
+    ) -> Result<Handshaken, HandshakeFailure> {
         let rules = HandshakeRules {
             protocols: &self.host.options.protocols,
             carries_binary: self.peer.request.transport.carries_binary(),
         };
         loop {
-            if let Some(handshaken) = session.handshake(rules).map_err(NoHandshake::Refused)? {
+            if let Some(handshaken) = session.handshake(rules).map_err(HandshakeFailure::Refused)? {
                 return Ok(handshaken);
             }
             tokio::select! {
                 received = source.recv(session.buffer()) => match received {
                     Ok(()) => {}
-                    Err(SourceEnd::Violation(code)) => return Err(NoHandshake::Ended(CloseReason::Violation(code))),
-                    Err(SourceEnd::Closed | SourceEnd::Lost) => return Err(NoHandshake::Ended(CloseReason::HandshakeMissing)),
+                    Err(SourceEnd::Violation(code)) => return Err(HandshakeFailure::Ended(CloseReason::Violation(code))),
+                    Err(SourceEnd::Closed | SourceEnd::Lost) => return Err(HandshakeFailure::Ended(CloseReason::HandshakeMissing)),
                 },
-                reason = self.peer.close.closed() => return Err(NoHandshake::Ended(reason)),
+                reason = self.peer.close.closed() => return Err(HandshakeFailure::Ended(reason)),
             }
         }
     }
@@ -320,14 +328,14 @@ impl Connection {
     // === reading ===
 
     /// Takes messages in the order they came until the connection must end.
-    async fn read<S: Source>(
+    async fn read_loop<S: Source>(
         &self,
         session: &mut Session,
         source: &mut S,
         member: &Member,
         calls: &mut Invocations,
     ) -> CloseReason {
-        let mut ahead = Ahead::new(self.host.options.stateful_reconnect_buffer_size);
+        let mut read_ahead = ReadAhead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
             // What came in one piece with the message that ended the connection is still dispatched, as in the
             // reference; what comes later is not.
@@ -338,7 +346,7 @@ impl Connection {
             loop {
                 // A client that sends without a pause must not keep its thread for itself.
                 tokio::task::coop::consume_budget().await;
-                let message = match ahead.poll(session) {
+                let message = match read_ahead.poll(session) {
                     Err(error) => return CloseReason::Protocol(error),
                     Ok(None) => break,
                     Ok(Some(message)) => message,
@@ -354,7 +362,7 @@ impl Connection {
                     biased;
                     ended = &mut dispatched => ended,
                     reason = self.peer.close.closed() => return reason,
-                    () = ahead.read(session, source, &self.outbox), if member.received.is_some() => tokio::select! {
+                    () = read_ahead.read(session, source, &self.outbox), if member.received.is_some() => tokio::select! {
                         ended = dispatched => ended,
                         reason = self.peer.close.closed() => return reason,
                     },
@@ -364,7 +372,7 @@ impl Connection {
                 }
             }
             member.liveness.idle(Instant::now());
-            let received = match ahead.take_end() {
+            let received = match read_ahead.take_end() {
                 Some(end) => Err(end),
                 None => loop {
                     tokio::select! {
@@ -381,12 +389,12 @@ impl Connection {
                 }
                 // No end yet: the client may come again.
                 Err(SourceEnd::Lost) if member.received.is_some() => {
-                    ahead.lost(session, &self.outbox);
+                    read_ahead.socket_lost(session, &self.outbox);
                     // Nobody is there to be heard: what ends it now is the time without a socket.
                     member.liveness.busy();
                     loop {
                         tokio::select! {
-                            () = ahead.renew(source) => break,
+                            () = read_ahead.next_socket(source) => break,
                             reason = self.peer.close.closed() => return reason,
                             () = calls.progress() => {}
                         }
@@ -438,22 +446,22 @@ impl Connection {
     }
 }
 
-enum NoHandshake {
+enum HandshakeFailure {
     Ended(CloseReason),
     Refused(HandshakeError),
 }
 
 /// What is left when a client has gone: its calls run to their end, since what it asked for was accepted, and the
 /// hub is told. Beside each other, as in the reference (docs/builders/signalr-protocol.md#4.11).
-async fn farewell(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
-    tokio::join!(gone(&host, &caller, reason.error()), calls.finish());
+async fn finish_connection(host: Arc<HubHost>, caller: Caller, calls: Invocations, reason: CloseReason) {
+    tokio::join!(notify_disconnected(&host, &caller, reason.error()), calls.finish());
 }
 
 /// Tells the hub that a client has gone, and forgets the client.
-async fn gone(host: &HubHost, caller: &Caller, error: Option<String>) {
+async fn notify_disconnected(host: &HubHost, caller: &Caller, error: Option<String>) {
     let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
     let log = host.delivery.log();
-    if let Err(error) = answer::contain(log, disconnected).await
+    if let Err(error) = invocation_runner::catch_panic(log, disconnected).await
         && let Some(Allowed { suppressed }) = log.allow(Kind::DisconnectedFailed, Instant::now())
     {
         tracing::warn!(reason = reason(error.wire_text()), suppressed, "the hub's `disconnected` failed");

@@ -11,13 +11,13 @@ use crate::protocol::Outcome;
 /// passed over.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    open: HashMap<InvocationId, Entry>,
+    open: HashMap<InvocationId, OpenUpload>,
     /// The number of the last call that uploads.
     last: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenUpload {
     /// The call it belongs to: an id may be used again at once, and then belongs to another.
     call: u64,
     stream: Uploading,
@@ -35,7 +35,7 @@ impl Uploads {
         let call = self.last;
         let uploads = ids.iter().map(|id| {
             let (stream, upload) = Upload::new(capacity);
-            self.open.insert(id.clone(), Entry { call, stream });
+            self.open.insert(id.clone(), OpenUpload { call, stream });
             upload
         });
         let uploads = uploads.collect();

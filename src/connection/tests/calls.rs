@@ -1,6 +1,6 @@
 //! Calls: one at a time by default, several where allowed, answered exactly once, and what is told of errors.
 
-use super::kit::{Node, TestHub};
+use super::kit::{Node, ScriptedHub};
 use crate::config::HubOptions;
 
 fn call(id: &str, target: &str, arguments: &str) -> String {
@@ -16,7 +16,7 @@ fn error(id: &str, text: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_answered_and_a_send_is_not() {
+async fn an_invocation_is_completed_and_a_send_is_not() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":1,"target":"Echo","arguments":[1]}"#).await;
@@ -26,7 +26,7 @@ async fn a_call_is_answered_and_a_send_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_run_one_after_the_other_and_all_else_goes_on() {
+async fn calls_run_one_at_a_time_and_other_messages_are_still_handled() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(&call("1", "Wait", "[]")).await;
@@ -41,7 +41,7 @@ async fn calls_run_one_after_the_other_and_all_else_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_two_slots_the_third_call_waits() {
+async fn with_two_slots_a_third_call_waits() {
     let options = HubOptions { maximum_parallel_invocations_per_client: 2, ..HubOptions::default() };
     let node = Node::new(options);
     let mut client = node.join("a").await;
@@ -56,7 +56,7 @@ async fn with_two_slots_the_third_call_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_say_what_the_reference_says() {
+async fn error_texts_are_those_of_the_reference() {
     for detailed_errors in [false, true] {
         let node = Node::new(HubOptions { detailed_errors, ..HubOptions::default() });
         let mut client = node.join("a").await;
@@ -110,7 +110,7 @@ async fn errors_say_what_the_reference_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_end_by_themselves_by_error_and_by_cancel() {
+async fn streams_end_by_completion_by_error_and_by_cancel() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":4,"invocationId":"1","target":"Breaks","arguments":[]}"#).await;
@@ -130,7 +130,7 @@ async fn streams_end_by_themselves_by_error_and_by_cancel() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_reaches_its_sender_before_the_completion() {
-    let node = Node::with(HubOptions::default(), TestHub::default());
+    let node = Node::with(HubOptions::default(), ScriptedHub::default());
     let mut a = node.join("a").await;
     let mut b = node.join("b").await;
     a.send(&call("1", "All", "[7]")).await;
@@ -140,7 +140,7 @@ async fn a_broadcast_reaches_its_sender_before_the_completion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_asks_its_own_client_lets_the_answer_in() {
+async fn a_call_can_request_a_result_from_its_own_caller() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(&call("1", "Ask", r#"["a"]"#)).await;
@@ -156,7 +156,7 @@ async fn a_call_that_asks_its_own_client_lets_the_answer_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_gives_no_result_is_an_error_of_the_asker() {
+async fn a_client_without_a_result_is_an_error_for_the_requester() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
     let mut asker = node.join("asker").await;
     let mut asked = node.join("asked").await;
@@ -184,7 +184,7 @@ async fn a_client_that_gives_no_result_is_an_error_of_the_asker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_somebody_elses_question_closes_who_gives_it() {
+async fn a_result_for_another_connection_closes_its_sender() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
     let mut asker = node.join("asker").await;
     let mut asked = node.join("asked").await;
@@ -200,7 +200,7 @@ async fn an_answer_to_somebody_elses_question_closes_who_gives_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_asked_client_that_is_silent_is_waited_for_thirty_seconds() {
+async fn a_client_result_times_out_after_thirty_seconds() {
     let node = Node::new(HubOptions::default());
     let mut asker = node.join("asker").await;
     let mut asked = node.join("asked").await;
@@ -240,7 +240,7 @@ async fn uploads_reach_their_call_and_end_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_upload_holds_the_reader_and_nothing_else() {
+async fn a_full_upload_blocks_the_reader_and_nothing_else() {
     let node = Node::new(HubOptions { stream_buffer_capacity: 2, ..HubOptions::default() });
     let mut client = node.join("a").await;
     client.send(r#"{"type":1,"invocationId":"1","target":"Hold","arguments":[],"streamIds":["x"]}"#).await;
@@ -258,7 +258,7 @@ async fn a_full_upload_holds_the_reader_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_breaks_by_a_plain_error_tells_it_with_details_only() {
+async fn the_error_of_a_failed_stream_is_sent_only_with_detailed_errors() {
     for (detailed_errors, detail) in [(false, ""), (true, " InvalidOperationException: BOOM!")] {
         let node = Node::new(HubOptions { detailed_errors, ..HubOptions::default() });
         let mut client = node.join("a").await;
@@ -269,7 +269,7 @@ async fn a_stream_that_breaks_by_a_plain_error_tells_it_with_details_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_ask_give_their_slots_free_however_many_there_are() {
+async fn calls_that_request_client_results_release_their_slots() {
     let options = HubOptions { maximum_parallel_invocations_per_client: 2, ..HubOptions::default() };
     let node = Node::new(options);
     let mut client = node.join("a").await;

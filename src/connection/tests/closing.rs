@@ -20,7 +20,7 @@ fn answer(text: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_aborts_its_connection_and_those_behind_it_are_not_answered() {
+async fn calls_are_not_completed_after_an_abort() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(&[echo("before"), ABORT.to_owned(), echo("after")].join("\u{1e}")).await;
@@ -29,7 +29,7 @@ async fn a_call_that_aborts_its_connection_and_those_behind_it_are_not_answered(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_aborts_its_connection_brings_no_item() {
+async fn a_stream_sends_no_item_after_an_abort() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":4,"invocationId":"s","target":"AbortAndCount","arguments":[]}"#).await;
@@ -37,7 +37,7 @@ async fn a_stream_that_aborts_its_connection_brings_no_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_ends_a_connection_is_followed_by_its_close_alone() {
+async fn only_the_close_message_follows_the_end_of_a_connection() {
     for reason in [
         CloseReason::Aborted,
         CloseReason::AuthenticationExpired,
@@ -73,7 +73,7 @@ async fn whatever_ends_a_connection_is_followed_by_its_close_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_after_a_close_was_asked_for_is_not_dispatched() {
+async fn messages_after_a_close_request_are_not_dispatched() {
     // Often, since both are ready at the same time.
     for _ in 0..30 {
         let node = Node::new(HubOptions::default());
@@ -84,6 +84,6 @@ async fn what_comes_after_a_close_was_asked_for_is_not_dispatched() {
         client.served.await.unwrap();
         node.host.tasks.close();
         node.host.tasks.wait().await;
-        assert_eq!(node.told(), ["connected a", "disconnected a None"]);
+        assert_eq!(node.hook_log(), ["connected a", "disconnected a None"]);
     }
 }

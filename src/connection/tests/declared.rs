@@ -69,7 +69,7 @@ async fn watch(client: &Client, room: &str) {
 const DONE: &str = r#"{"type":3,"invocationId":"1","result":null}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_streamed_until_the_cancel() {
+async fn a_group_is_streamed_until_it_is_cancelled() {
     let node = node();
     let (mut a, b) = (node.join("a").await, node.join("b").await);
     watch(&a, "room-1").await;
@@ -87,7 +87,7 @@ async fn a_group_is_streamed_until_the_cancel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_too_deep_for_an_item_is_left_out() {
+async fn a_message_nested_too_deep_for_an_item_is_skipped() {
     let node = node();
     let (mut a, b) = (node.join("a").await, node.join("b").await);
     watch(&a, "room-1").await;
@@ -100,7 +100,7 @@ async fn a_message_too_deep_for_an_item_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_groups_that_may_be_joined_are_streamed() {
+async fn only_groups_that_may_be_joined_can_be_streamed() {
     let node = node();
     let mut a = node.join("a").await;
     watch(&a, "secret").await;
@@ -109,7 +109,7 @@ async fn only_groups_that_may_be_joined_are_streamed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_falls_behind_loses_its_stream_and_nobody_waits() {
+async fn a_slow_reader_loses_its_stream_and_blocks_nobody() {
     let node = node();
     let (mut a, b) = (node.join("a").await, node.join("b").await);
     watch(&a, "room-1").await;
@@ -149,7 +149,7 @@ async fn steps_run_for_each_item_of_an_upload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_that_fails_for_an_item_ends_the_method() {
+async fn a_failing_step_of_an_item_ends_the_method() {
     let node = node();
     let mut a = node.join("a").await;
     a.send(r#"{"type":1,"invocationId":"1","target":"JoinEach","arguments":[],"streamIds":["u"]}"#).await;
@@ -163,7 +163,7 @@ async fn a_step_that_fails_for_an_item_ends_the_method() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_are_used_by_later_steps_and_returned() {
+async fn client_results_are_used_by_later_steps_and_returned() {
     let node = node();
     let (mut a, mut b) = (node.join("a").await, node.join("b").await);
     call(&a, "Ask", r#"["b",{"q":1}]"#).await;
@@ -175,7 +175,7 @@ async fn answers_are_used_by_later_steps_and_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_come_fails_the_step() {
+async fn a_missing_client_result_fails_the_step() {
     let node = node();
     let (mut a, mut b) = (node.join("a").await, node.join("b").await);
     let error = |text: &str| {

@@ -27,13 +27,13 @@ use crate::wire::{Gone, Sink, Source, SourceEnd};
 /// upload), `Hold` (an upload that nobody reads until the gate opens), `Drips` (a stream with an item for each permit of
 /// `gate`), `Abort` (its own connection), `AbortAndCount` (the same as a stream, with items behind it).
 #[derive(Clone, Default)]
-pub(super) struct TestHub {
+pub(super) struct ScriptedHub {
     pub(super) gate: Arc<Gate>,
     /// What the hooks were told.
-    pub(super) told: Arc<Mutex<Vec<String>>>,
-    pub(super) refuses: bool,
+    pub(super) hook_log: Arc<Mutex<Vec<String>>>,
+    pub(super) refuses_clients: bool,
     /// Whether the hooks ask their caller for a result; what comes of it is told.
-    pub(super) asks: bool,
+    pub(super) requests_results: bool,
 }
 
 pub(super) struct Gate(pub(super) Semaphore);
@@ -44,7 +44,7 @@ impl Default for Gate {
     }
 }
 
-/// The methods of a [`TestHub`], with their shapes.
+/// The methods of a [`ScriptedHub`], with their shapes.
 fn methods() -> impl Iterator<Item = (&'static str, MethodShape)> {
     let plain = |parameters| MethodShape::new(parameters);
     [
@@ -58,12 +58,12 @@ fn methods() -> impl Iterator<Item = (&'static str, MethodShape)> {
 }
 
 struct TestMethod {
-    hub: TestHub,
+    hub: ScriptedHub,
     name: &'static str,
     shape: MethodShape,
 }
 
-impl Hub for TestHub {
+impl Hub for ScriptedHub {
     fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>> {
         let (name, shape) = methods().find(|(name, _)| name.eq_ignore_ascii_case(target))?;
         Some(Arc::new(TestMethod { hub: self.clone(), name, shape }))
@@ -71,9 +71,9 @@ impl Hub for TestHub {
 
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
-            self.told.lock().unwrap().push(format!("connected {}", caller.connection_id()));
+            self.hook_log.lock().unwrap().push(format!("connected {}", caller.connection_id()));
             self.ask(&caller).await;
-            if self.refuses { Err(HubError::internal("no")) } else { Ok(()) }
+            if self.refuses_clients { Err(HubError::internal("no")) } else { Ok(()) }
         })
     }
 
@@ -82,7 +82,7 @@ impl Hub for TestHub {
             // Whoever waits for the end of the connection is told before the hub is.
             let closed = futures_util::FutureExt::now_or_never(caller.closed()).is_some();
             assert!(closed, "the caller is closed when the hub hears of its end");
-            self.told.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
+            self.hook_log.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
             self.ask(&caller).await;
             Ok(())
         })
@@ -127,7 +127,7 @@ impl HubMethod for TestMethod {
                 "Panic" => panic!("a planted panic"),
                 "Wait" => {
                     self.hub.gate.0.acquire().await.unwrap().forget();
-                    self.hub.told.lock().unwrap().push("waited".to_owned());
+                    self.hub.hook_log.lock().unwrap().push("waited".to_owned());
                     Ok(Reply::Empty)
                 }
                 "Count" => {
@@ -167,11 +167,11 @@ impl HubMethod for TestMethod {
     }
 }
 
-impl TestHub {
+impl ScriptedHub {
     async fn ask(&self, caller: &Caller) {
-        if self.asks {
+        if self.requests_results {
             let answer = caller.clients().caller().invoke::<RawValue, _>("Question", ()).await;
-            self.told.lock().unwrap().push(answer.unwrap_err().wire_text());
+            self.hook_log.lock().unwrap().push(answer.unwrap_err().wire_text());
         }
     }
 }
@@ -180,18 +180,18 @@ impl TestHub {
 pub(super) struct Node {
     pub(super) host: Arc<HubHost>,
     pub(super) gate: Arc<Gate>,
-    pub(super) told: Arc<Mutex<Vec<String>>>,
+    pub(super) hook_log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Node {
     pub(super) fn new(options: HubOptions) -> Self {
-        Self::with(options, TestHub::default())
+        Self::with(options, ScriptedHub::default())
     }
 
-    pub(super) fn with(options: HubOptions, hub: TestHub) -> Self {
-        let (gate, told) = (hub.gate.clone(), hub.told.clone());
+    pub(super) fn with(options: HubOptions, hub: ScriptedHub) -> Self {
+        let (gate, hook_log) = (hub.gate.clone(), hub.hook_log.clone());
         let (backplane, _nothing_arrives) = memory::standalone();
-        Self { gate, told, ..Self::of(options, Arc::new(hub), backplane, "n") }
+        Self { gate, hook_log, ..Self::of(options, Arc::new(hub), backplane, "n") }
     }
 
     /// A node of several, whose hub is any. What arrives is to be given to `crate::delivery::inbound::Router`.
@@ -207,7 +207,7 @@ impl Node {
             metrics: HubMetrics::default(),
             tasks: TaskTracker::new(),
         };
-        Self { host: Arc::new(host), gate: Arc::default(), told: Arc::default() }
+        Self { host: Arc::new(host), gate: Arc::default(), hook_log: Arc::default() }
     }
 
     /// A client that has said nothing yet.
@@ -230,7 +230,10 @@ impl Node {
             Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
         let host = self.host.clone();
         let outbox = host.outbox(Framing::Raw, &close);
-        let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), Out(outgoing)).await });
+        let served =
+            tokio::spawn(
+                async move { serve(&host, peer, outbox, ChannelSource(incoming), ChannelSink(outgoing)).await },
+            );
         Client { to_server: Some(to_server), from_server, close, served, seen: String::new() }
     }
 
@@ -242,8 +245,8 @@ impl Node {
         client
     }
 
-    pub(super) fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
+    pub(super) fn hook_log(&self) -> Vec<String> {
+        self.hook_log.lock().unwrap().clone()
     }
 }
 
@@ -297,9 +300,9 @@ impl Client {
     }
 }
 
-pub(super) struct In(pub(super) mpsc::Receiver<Bytes>);
+pub(super) struct ChannelSource(pub(super) mpsc::Receiver<Bytes>);
 
-impl Source for In {
+impl Source for ChannelSource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         let bytes = self.0.recv().await.ok_or(SourceEnd::Closed)?;
         assert_ne!(bytes, "PANIC", "a planted panic of the connection's own code");
@@ -308,9 +311,9 @@ impl Source for In {
     }
 }
 
-struct Out(mpsc::Sender<Bytes>);
+struct ChannelSink(mpsc::Sender<Bytes>);
 
-impl Sink for Out {
+impl Sink for ChannelSink {
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {

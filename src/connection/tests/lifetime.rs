@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::kit::{In, Node, TestHub};
+use super::kit::{ChannelSource, Node, ScriptedHub};
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
@@ -17,17 +17,17 @@ use crate::protocol::TransportKind;
 use crate::wire::{Gone, Sink};
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_nothing_is_told_and_closed() {
+async fn a_client_without_a_handshake_is_closed_with_an_error() {
     let node = Node::new(HubOptions::default());
     let mut client = node.connect("a");
     tokio::time::sleep(Duration::from_secs(16)).await;
     assert_eq!(client.all().await, [r#"{"error":"Handshake was canceled."}"#]);
     assert_eq!(client.served.await.unwrap(), CloseReason::HandshakeMissing);
-    assert!(node.told().is_empty());
+    assert!(node.hook_log().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_may_come_in_pieces_with_messages_behind_it() {
+async fn a_handshake_may_arrive_in_pieces_followed_by_messages() {
     let node = Node::new(HubOptions::default());
     let mut client = node.connect("a");
     client.send_bytes("{\"protocol\":\"JSON\",".into()).await;
@@ -37,7 +37,7 @@ async fn a_handshake_may_come_in_pieces_with_messages_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_handshakes_have_their_text_and_no_close() {
+async fn a_refused_handshake_is_answered_without_a_close_message() {
     for (request, text) in [
         (r#"{"protocol":"x","version":1}"#, "The protocol 'x' is not supported."),
         (r#"{"protocol":"json","version":3}"#, "The server does not support version 3 of the 'json' protocol."),
@@ -52,7 +52,7 @@ async fn refused_handshakes_have_their_text_and_no_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hooks_run_once_each_and_calls_run_to_their_end() {
+async fn hooks_run_once_and_running_calls_finish() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
@@ -63,14 +63,14 @@ async fn the_hooks_run_once_each_and_calls_run_to_their_end() {
     node.gate.0.add_permits(1);
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    let mut told = node.told();
-    told.sort();
-    assert_eq!(told, ["connected a", "disconnected a None", "waited"]);
+    let mut hook_log = node.hook_log();
+    hook_log.sort();
+    assert_eq!(hook_log, ["connected a", "disconnected a None", "waited"]);
     assert!(node.host.delivery.registry().everybody().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_of_the_client_is_answered_with_one() {
+async fn a_close_message_is_answered_with_a_close_message() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":7,"error":"mine"}"#).await;
@@ -79,7 +79,7 @@ async fn a_close_of_the_client_is_answered_with_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_a_connection_decides_its_close_message() {
+async fn the_close_reason_determines_the_close_message() {
     for (reason, close) in [
         (CloseReason::Aborted, r#"{"type":7}"#),
         (CloseReason::Draining, r#"{"type":7,"allowReconnect":true}"#),
@@ -95,7 +95,7 @@ async fn what_ends_a_connection_decides_its_close_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_message_closes_after_the_good_ones_before_it() {
+async fn an_invalid_message_closes_after_earlier_ones_were_handled() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
     let mut client = node.join("a").await;
     client.send("{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[1]}\u{1e}{}").await;
@@ -104,18 +104,18 @@ async fn a_bad_message_closes_after_the_good_ones_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_refuses_a_client_is_not_told_of_its_end() {
-    let node = Node::with(HubOptions::default(), TestHub { refuses: true, ..TestHub::default() });
+async fn a_refused_client_causes_no_disconnected_call() {
+    let node = Node::with(HubOptions::default(), ScriptedHub { refuses_clients: true, ..ScriptedHub::default() });
     let mut client = node.join("a").await;
     assert_eq!(client.all().await, [r#"{"type":7,"error":"Connection closed with an error."}"#]);
     client.served.await.unwrap();
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    assert_eq!(node.told(), ["connected a"]);
+    assert_eq!(node.hook_log(), ["connected a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sweep_pings_and_times_out() {
+async fn the_sweep_sends_pings_and_closes_silent_clients() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     client.send(r#"{"type":6}"#).await;
@@ -144,7 +144,7 @@ async fn a_client_that_does_not_read_is_closed_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
+async fn a_connection_whose_task_panics_is_unregistered() {
     let node = Node::new(HubOptions::default());
     let client = node.join("a").await;
     client.send_bytes("PANIC".into()).await;
@@ -152,20 +152,20 @@ async fn a_connection_whose_task_breaks_is_reached_by_nobody() {
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert!(node.host.delivery.registry().everybody().is_empty());
-    assert_eq!(node.told(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
+    assert_eq!(node.hook_log(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_refuses_a_client_says_why_where_details_are_told() {
+async fn a_refused_client_gets_the_reason_with_detailed_errors() {
     let options = HubOptions { detailed_errors: true, ..HubOptions::default() };
-    let node = Node::with(options, TestHub { refuses: true, ..TestHub::default() });
+    let node = Node::with(options, ScriptedHub { refuses_clients: true, ..ScriptedHub::default() });
     let mut client = node.join("a").await;
     let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: no"}"#;
     assert_eq!(client.all().await, [close]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn messagepack_is_refused_where_only_text_travels() {
+async fn messagepack_is_refused_on_a_text_transport() {
     let node = Node::new(HubOptions::default());
     let mut client = node.connect_over(TransportKind::ServerSentEvents, "a");
     client.send(r#"{"protocol":"messagepack","version":1}"#).await;
@@ -174,25 +174,25 @@ async fn messagepack_is_refused_where_only_text_travels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hooks_get_no_answer_from_their_client() {
-    let node = Node::with(HubOptions::default(), TestHub { asks: true, ..TestHub::default() });
+async fn hooks_cannot_request_results_from_their_client() {
+    let node = Node::with(HubOptions::default(), ScriptedHub { requests_results: true, ..ScriptedHub::default() });
     let mut client = node.join("a").await;
     assert!(client.all().await.is_empty(), "no question is asked before the client is read");
     client.leave();
     client.served.await.unwrap();
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    let told = [
+    let hook_log = [
         "connected a",
         "InvalidOperationException: Client results inside OnConnectedAsync Hub methods are not allowed.",
         "disconnected a None",
         "IOException: Connection 'a' disconnected.",
     ];
-    assert_eq!(node.told(), told);
+    assert_eq!(node.hook_log(), hook_log);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_times_out_while_a_call_runs_if_there_are_slots() {
+async fn a_client_can_time_out_while_a_call_runs() {
     let options = HubOptions { maximum_parallel_invocations_per_client: 2, ..HubOptions::default() };
     let node = Node::new(options);
     let mut client = node.join("a").await;
@@ -204,7 +204,7 @@ async fn a_client_times_out_while_a_call_runs_if_there_are_slots() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_pinged_before_the_handshake_is_answered() {
+async fn no_ping_is_sent_before_the_handshake_response() {
     let node = Node::new(HubOptions::default());
     let mut client = node.connect("a");
     assert!(client.all().await.is_empty());
@@ -215,7 +215,7 @@ async fn nobody_is_pinged_before_the_handshake_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_its_slot_runs_though_its_client_is_sent_away() {
+async fn a_call_that_waits_for_a_slot_runs_after_its_client_was_closed() {
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     for _ in 0..2 {
@@ -227,20 +227,20 @@ async fn a_call_that_waits_for_its_slot_runs_though_its_client_is_sent_away() {
     node.gate.0.add_permits(2);
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    assert_eq!(node.told().iter().filter(|what| *what == "waited").count(), 2);
+    assert_eq!(node.hook_log().iter().filter(|what| *what == "waited").count(), 2);
 }
 
 /// A wire on which every write brings the next message, as a busy hub does; after many it brings none, so that a test
 /// ends.
-struct Busy {
+struct BusySink {
     node: Arc<HubHost>,
     to_server: mpsc::Sender<Bytes>,
     sent: u32,
 }
 
-const MANY: u32 = 100_000;
+const MAX_MESSAGES: u32 = 100_000;
 
-impl Sink for Busy {
+impl Sink for BusySink {
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
@@ -249,7 +249,7 @@ impl Sink for Busy {
         if self.sent == 10 {
             self.to_server.try_send("{\"type\":7}\u{1e}".into()).unwrap();
         }
-        if self.sent < MANY {
+        if self.sent < MAX_MESSAGES {
             for member in self.node.delivery.registry().everybody().iter() {
                 member.push(&frame::ping());
             }
@@ -261,7 +261,7 @@ impl Sink for Busy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_read_however_much_there_is_to_write() {
+async fn a_client_is_read_while_there_is_always_more_to_write() {
     let node = Node::new(HubOptions::default());
     let (to_server, incoming) = mpsc::channel(16);
     let request = RequestInfo {
@@ -274,8 +274,8 @@ async fn a_client_is_read_however_much_there_is_to_write() {
     let (id, close) = ("a".into(), CloseSignal::default());
     let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
     let peer = Peer { id, request: Arc::new(request), close, resumption: None };
-    let sink = Busy { node: host.clone(), to_server: to_server.clone(), sent: 0 };
-    let served = tokio::spawn(async move { serve(&host, peer, outbox, In(incoming), sink).await });
+    let sink = BusySink { node: host.clone(), to_server: to_server.clone(), sent: 0 };
+    let served = tokio::spawn(async move { serve(&host, peer, outbox, ChannelSource(incoming), sink).await });
     to_server.send("{\"protocol\":\"json\",\"version\":1}\u{1e}".into()).await.unwrap();
     assert_eq!(served.await.unwrap(), CloseReason::ClientSentClose(None));
 }

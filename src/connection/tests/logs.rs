@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::log::Capture;
 use tokio::time::advance;
 
-use super::kit::{Client, Node, TestHub};
+use super::kit::{Client, Node, ScriptedHub};
 use crate::backplane::memory;
 use crate::config::HubOptions;
 use crate::hub::{Caller, HubError, Methods};
@@ -23,26 +23,29 @@ async fn call(client: &mut Client, target: &str, arguments: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rust_method_that_fails_is_logged_without_its_text() {
+async fn a_failed_rust_method_is_logged_without_its_text() {
     let log = Capture::start();
     let hub = Methods::new()
         .method("Refuse", |_: Caller, text: String| async move { Err::<(), _>(HubError::client(text)) })
         .method("Fail", |_: Caller, text: String| async move { Err::<(), _>(HubError::internal(text)) });
     let mut client = client(hub).await;
     call(&mut client, "refuse", r#"["SECRET"]"#).await;
-    log.wait(r#"WARN hubplane::connection::answer: a method failed method="Refuse" reason="HubException""#, 1);
+    log.wait(
+        r#"WARN hubplane::connection::invocation_runner: a method failed method="Refuse" reason="HubException""#,
+        1,
+    );
     advance(Duration::from_secs(10)).await;
     call(&mut client, "Fail", r#"["SECRET"]"#).await;
     log.wait(r#"a method failed method="Fail" reason="InvalidOperationException""#, 1);
     // What does not fit is refused by the method itself.
     call(&mut client, "Fail", r#"[{"SECRET":1}]"#).await;
     let reason = r#"reason="the types of the arguments do not match the parameters""#;
-    log.wait(&format!(r#"INFO hubplane::connection::answer: a call was refused method="Fail" {reason}"#), 1);
+    log.wait(&format!(r#"INFO hubplane::connection::invocation_runner: a call was refused method="Fail" {reason}"#), 1);
     assert!(!log.text().contains("SECRET"), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_a_kind_are_one_line_in_ten_seconds() {
+async fn failures_of_one_kind_are_logged_once_in_ten_seconds() {
     let log = Capture::start();
     let node = Node::new(HubOptions::default());
     let (mut one, mut other) = (node.join("a").await, node.join("b").await);
@@ -60,7 +63,7 @@ async fn failures_of_a_kind_are_one_line_in_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_that_fail_are_logged() {
+async fn failed_streams_are_logged() {
     let log = Capture::start();
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
@@ -71,22 +74,22 @@ async fn streams_that_fail_are_logged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panics_are_errors_and_say_which_method() {
+async fn a_panic_is_an_error_that_names_the_method() {
     let log = Capture::start();
     let node = Node::new(HubOptions::default());
     let mut client = node.join("a").await;
     for _ in 0..5 {
         call(&mut client, "Panic", "[]").await;
     }
-    log.wait("ERROR hubplane::connection::answer: application code panicked", 1);
+    log.wait("ERROR hubplane::connection::invocation_runner: application code panicked", 1);
     log.wait(r#"a method failed method="Panic" reason="PanicException""#, 1);
     assert_eq!(log.count("panicked;"), 1, "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hub_that_takes_nobody_says_so_once() {
+async fn a_hub_that_refuses_every_client_is_logged_once() {
     let log = Capture::start();
-    let node = Node::with(HubOptions::default(), TestHub { refuses: true, ..TestHub::default() });
+    let node = Node::with(HubOptions::default(), ScriptedHub { refuses_clients: true, ..ScriptedHub::default() });
     for _ in 0..5 {
         let mut client = node.join("a").await;
         assert_eq!(client.next().await.as_deref().map(|close| close.starts_with(r#"{"type":7"#)), Some(true));

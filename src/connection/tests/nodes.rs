@@ -50,7 +50,7 @@ fn error(method: &str, text: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_and_errors_find_their_way_back() {
+async fn results_and_errors_return_to_the_requesting_node() {
     let (one, two) = two().await;
     let (mut asker, mut asked) = (one.join("asker").await, two.join("asked").await);
     for (answer, completion) in [
@@ -66,13 +66,13 @@ async fn answers_and_errors_find_their_way_back() {
     asker.send(r#"{"type":1,"invocationId":"1","target":"Number","arguments":["asked"]}"#).await;
     let (id, _) = question(&asked.all().await);
     asked.send(&format!(r#"{{"type":3,"invocationId":"{id}","result":"text"}}"#)).await;
-    let told = asker.all().await;
+    let hook_log = asker.all().await;
     let wrong = "HubException: Error trying to deserialize result to Int32. ";
-    assert!(told.len() == 1 && told[0].contains(wrong), "{told:?}");
+    assert!(hook_log.len() == 1 && hook_log[0].contains(wrong), "{hook_log:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_not_there_or_leaves_or_is_silent_is_told() {
+async fn unknown_leaving_and_silent_clients_are_errors() {
     let (one, two) = two().await;
     let (mut asker, mut asked) = (one.join("asker").await, two.join("asked").await);
     asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["nobody",0]}"#).await;
@@ -93,30 +93,33 @@ async fn who_is_not_there_or_leaves_or_is_silent_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_clients_answer_closes_that_client_and_leaves_the_question_open() {
+async fn a_result_from_another_client_closes_it_and_stays_pending() {
     let (one, two) = two().await;
     let (mut asker, mut asked, mut other) = (one.join("asker").await, two.join("asked").await, two.join("other").await);
     asker.send(r#"{"type":1,"invocationId":"1","target":"Ask","arguments":["asked",0]}"#).await;
     let (id, _) = question(&asked.all().await);
     let answer = format!(r#"{{"type":3,"invocationId":"{id}","result":1}}"#);
     other.send(&answer).await;
-    let told = other.all().await;
-    assert!(told[0].contains(&format!("Connection ID 'other' is not valid for invocation ID '{id}'.")), "{told:?}");
+    let hook_log = other.all().await;
+    assert!(
+        hook_log[0].contains(&format!("Connection ID 'other' is not valid for invocation ID '{id}'.")),
+        "{hook_log:?}"
+    );
     assert!(asker.all().await.is_empty());
     asked.send(&answer).await;
     assert_eq!(asker.all().await, [r#"{"type":3,"invocationId":"1","result":1}"#]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_send_to_connections_here_the_receivers_protocol_counts() {
+async fn a_send_to_local_connections_needs_only_their_protocols() {
     let (one, two) = two().await;
     let (mut here, there) = (one.join("here").await, two.join("there").await);
     // No form in MessagePack, which another connection may speak.
     let huge = "1e400";
     here.send(&format!(r#"{{"type":1,"invocationId":"1","target":"Tell","arguments":["here",{huge}]}}"#)).await;
-    let told = here.all().await;
+    let hook_log = here.all().await;
     assert_eq!(
-        told,
+        hook_log,
         [r#"{"type":1,"target":"Told","arguments":[1e400]}"#, r#"{"type":3,"invocationId":"1","result":null}"#]
     );
     here.send(&format!(r#"{{"type":1,"invocationId":"1","target":"Tell","arguments":["there",{huge}]}}"#)).await;

@@ -29,20 +29,20 @@ struct Client {
     served: JoinHandle<CloseReason>,
 }
 
-struct In {
+struct ChannelSource {
     now: mpsc::Receiver<Bytes>,
     next: mpsc::Receiver<mpsc::Receiver<Bytes>>,
     waiting: Option<mpsc::Receiver<Bytes>>,
     number: u64,
 }
 
-struct Out {
+struct ChannelSink {
     now: mpsc::Sender<Bytes>,
     next: mpsc::Receiver<mpsc::Sender<Bytes>>,
     number: u64,
 }
 
-impl Source for In {
+impl Source for ChannelSource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         tokio::select! {
             biased;
@@ -70,7 +70,7 @@ impl Source for In {
     }
 }
 
-impl Sink for Out {
+impl Sink for ChannelSink {
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
@@ -115,8 +115,8 @@ async fn join(node: &Node, version: i32) -> Client {
         resumption: Some(resumption.clone()),
     };
     let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
-    let source = In { now, next: next_source, waiting: None, number: 0 };
-    let sink = Out { now: out, next: next_sink, number: 0 };
+    let source = ChannelSource { now, next: next_source, waiting: None, number: 0 };
+    let sink = ChannelSink { now: out, next: next_sink, number: 0 };
     let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });
     let mut client = Client { to_server: Some(to_server), from_server, sources, sinks, close, resumption, served };
     client.send(&format!(r#"{{"protocol":"json","version":{version}}}"#)).await;
@@ -143,14 +143,14 @@ impl Client {
     }
 
     /// Both directions end without a farewell; returns when the server knows.
-    async fn cut(&mut self) {
+    async fn lose_socket(&mut self) {
         self.to_server = None;
         self.from_server = mpsc::channel(1).1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     /// Comes over another wire; the old one is as it is.
-    async fn come_again(&mut self) {
+    async fn reconnect(&mut self) {
         let (to_server, now) = mpsc::channel(64);
         let (out, from_server) = mpsc::channel(64);
         self.sinks.send(out).await.unwrap();
@@ -175,7 +175,7 @@ fn broadcast(node: &Node, text: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_acknowledged_comes_again_behind_its_sequence() {
+async fn unacknowledged_messages_are_resent_after_a_sequence() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     for id in 1..=3 {
@@ -184,35 +184,35 @@ async fn what_is_not_acknowledged_comes_again_behind_its_sequence() {
     assert_eq!(client.all().await, [answer(1), answer(2), answer(3)]);
     client.send(r#"{"type":8,"sequenceId":2}"#).await;
     assert!(client.all().await.is_empty());
-    client.cut().await;
+    client.lose_socket().await;
     broadcast(&node, "meanwhile");
-    client.come_again().await;
+    client.reconnect().await;
     let meanwhile = r#"{"type":1,"target":"M","arguments":["meanwhile"]}"#.to_owned();
     assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile.clone()]);
     // And once more, with nothing acknowledged since.
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile]);
     client.send(r#"{"type":8,"sequenceId":1000}"#).await;
     client.send(r#"{"type":8,"sequenceId":-1}"#).await;
     client.send(r#"{"type":8,"sequenceId":0}"#).await;
     assert!(client.all().await.is_empty());
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(5)]);
-    assert_eq!(node.told(), ["connected a"], "the hub does not notice");
+    assert_eq!(node.hook_log(), ["connected a"], "the hub does not notice");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_again_is_not_done_again() {
+async fn resent_messages_are_not_handled_twice() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
     client.echo(2).await;
     assert_eq!(client.all().await.len(), 2);
     client.to_server.as_ref().unwrap().send("{\"type\":1,\"invocationId\":\"half".into()).await.unwrap();
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1), answer(1), answer(2)]);
     client.send(&sequence(1)).await;
     for id in 1..=3 {
@@ -225,7 +225,7 @@ async fn what_comes_again_is_not_done_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_message_a_client_counts_is_counted() {
+async fn every_message_that_clients_count_is_counted() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":2,"invocationId":"x","item":1}"#).await;
@@ -239,7 +239,7 @@ async fn every_message_a_client_counts_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sequence_that_cannot_be_ends_it() {
+async fn an_impossible_sequence_closes_the_connection() {
     for (id, detail) in [
         (3, "greater than amount of messages we've received."),
         (i64::MAX, "greater than amount of messages we've received."),
@@ -261,7 +261,7 @@ async fn a_sequence_that_cannot_be_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acks_of_what_was_not_sent_silence_nobody() {
+async fn an_ack_beyond_what_was_sent_is_harmless() {
     for absurd in [0, -1, i64::MIN, 2, 1000, i64::MAX] {
         let node = Node::new(options());
         let mut client = join(&node, 2).await;
@@ -271,8 +271,8 @@ async fn acks_of_what_was_not_sent_silence_nobody() {
         }
         client.echo(1).await;
         assert_eq!(client.all().await, [answer(1)], "an Ack is for what was sent before it");
-        client.cut().await;
-        client.come_again().await;
+        client.lose_socket().await;
+        client.reconnect().await;
         assert_eq!(client.all().await, [sequence(1), answer(1)], "{absurd}");
         client.echo(2).await;
         assert_eq!(client.all().await, [answer(2)], "{absurd}");
@@ -280,7 +280,7 @@ async fn acks_of_what_was_not_sent_silence_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn version_one_does_without() {
+async fn protocol_version_1_has_no_stateful_reconnect() {
     let node = Node::new(options());
     let mut client = join(&node, 1).await;
     client.echo(1).await;
@@ -289,24 +289,24 @@ async fn version_one_does_without() {
     node.host.sweep(Instant::now());
     assert!(client.all().await.is_empty(), "no Ack");
     assert!(!client.resumption.is_open());
-    client.cut().await;
+    client.lose_socket().await;
     assert_eq!(client.served.await.unwrap(), CloseReason::TransportLost);
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_and_uploads_go_on_while_there_is_no_socket() {
+async fn calls_and_uploads_continue_without_a_socket() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":1,"invocationId":"1","target":"Concat","arguments":[],"streamIds":["s"]}"#).await;
     client.send(r#"{"type":2,"invocationId":"s","item":"a"}"#).await;
     client.send(r#"{"type":1,"invocationId":"2","target":"Wait","arguments":[]}"#).await;
     assert!(client.all().await.is_empty());
-    client.cut().await;
+    client.lose_socket().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     node.gate.0.add_permits(1);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(node.told(), ["connected a", "waited"]);
-    client.come_again().await;
+    assert_eq!(node.hook_log(), ["connected a", "waited"]);
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1), r#"{"type":3,"invocationId":"2","result":null}"#.to_owned()]);
     client.send(&sequence(4)).await;
     client.send(r#"{"type":2,"invocationId":"s","item":"b"}"#).await;
@@ -315,7 +315,7 @@ async fn calls_and_uploads_go_on_while_there_is_no_socket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_wire_is_taken_over_and_a_message_in_hand_is_not_lost() {
+async fn a_silent_socket_is_replaced_without_losing_a_message() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":1,"invocationId":"1","target":"Wait","arguments":[]}"#).await;
@@ -323,7 +323,7 @@ async fn a_silent_wire_is_taken_over_and_a_message_in_hand_is_not_lost() {
     client.echo(2).await;
     assert!(client.all().await.is_empty());
     let (_old, old) = (client.to_server.take(), std::mem::replace(&mut client.from_server, mpsc::channel(1).1));
-    client.come_again().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1)], "the writer does not wait for the reader");
     client.send(&sequence(3)).await;
     client.echo(3).await;
@@ -334,10 +334,10 @@ async fn a_silent_wire_is_taken_over_and_a_message_in_hand_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_client_for_ever() {
+async fn a_client_without_a_socket_is_closed_after_disconnect_timeout() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
-    client.cut().await;
+    client.lose_socket().await;
     let start = Instant::now();
     node.host.sweep(start + Duration::from_secs(14));
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -347,15 +347,15 @@ async fn nobody_waits_for_a_client_for_ever() {
     assert!(!client.resumption.is_open());
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    assert_eq!(node.told(), ["connected a", "disconnected a None"]);
+    assert_eq!(node.hook_log(), ["connected a", "disconnected a None"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_without_a_socket_is_ended_at_once_when_the_server_stops() {
+async fn a_client_without_a_socket_is_closed_at_once_on_shutdown() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
-    client.cut().await;
+    client.lose_socket().await;
     client.close.close(CloseReason::Draining);
     let start = Instant::now();
     assert_eq!(client.served.await.unwrap(), CloseReason::Draining);
@@ -363,10 +363,10 @@ async fn a_client_without_a_socket_is_ended_at_once_when_the_server_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_for_a_client_that_is_away_is_bounded() {
+async fn the_replay_buffer_of_a_disconnected_client_is_bounded() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
-    client.cut().await;
+    client.lose_socket().await;
     let text = "x".repeat(400);
     broadcast(&node, &text);
     broadcast(&node, &text);
@@ -376,7 +376,7 @@ async fn what_is_kept_for_a_client_that_is_away_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_for_a_client_that_never_acknowledges_is_bounded() {
+async fn the_replay_buffer_of_a_client_that_never_acknowledges_is_bounded() {
     let node = Node::new(HubOptions { outgoing_buffer_size: Some(2000), ..options() });
     let mut client = join(&node, 2).await;
     let text = "x".repeat(400);
@@ -392,7 +392,7 @@ async fn what_is_kept_for_a_client_that_never_acknowledges_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_are_neither_kept_nor_counted() {
+async fn pings_are_neither_buffered_nor_counted() {
     let node = Node::new(HubOptions { stateful_reconnect_buffer_size: 1, ..options() });
     let mut client = join(&node, 2).await;
     for _ in 0..100 {
@@ -401,8 +401,8 @@ async fn pings_are_neither_kept_nor_counted() {
         }
     }
     assert_eq!(client.all().await.len(), 100);
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1)]);
 }
 
@@ -414,7 +414,7 @@ async fn upload(client: &mut Client, items: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acks_are_heard_behind_a_message_that_waits() {
+async fn acks_are_read_behind_a_waiting_message() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
@@ -424,7 +424,7 @@ async fn acks_are_heard_behind_a_message_that_waits() {
     client.send(r#"{"type":8,"sequenceId":1}"#).await;
     client.echo(3).await;
     assert!(client.all().await.is_empty());
-    client.come_again().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(2)]);
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":null}"#.to_owned(), answer(3)]);
@@ -434,7 +434,7 @@ async fn acks_are_heard_behind_a_message_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
+async fn acks_of_the_next_socket_are_read_behind_a_waiting_message() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
@@ -442,8 +442,8 @@ async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
     client.send(r#"{"type":1,"invocationId":"2","target":"Hold","arguments":[],"streamIds":["s"]}"#).await;
     upload(&mut client, 15).await;
     client.to_server.as_ref().unwrap().send("{\"type\":2,\"half".into()).await.unwrap();
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1), answer(1)]);
     // All of it comes again, and the Ack for what has just come again.
     client.send(&sequence(3)).await;
@@ -451,7 +451,7 @@ async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
     client.send(r#"{"type":8,"sequenceId":1}"#).await;
     client.echo(3).await;
     assert!(client.all().await.is_empty());
-    client.come_again().await;
+    client.reconnect().await;
     assert_eq!(client.all().await, [sequence(2)], "the Ack counts though the reader waits");
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":null}"#.to_owned(), answer(3)]);
@@ -460,26 +460,26 @@ async fn acks_of_the_next_socket_are_heard_behind_a_message_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_is_noticed_behind_a_message_that_waits() {
+async fn a_lost_socket_is_noticed_behind_a_waiting_message() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
     client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
     assert!(client.all().await.is_empty());
-    client.cut().await;
+    client.lose_socket().await;
     node.host.sweep(Instant::now() + Duration::from_secs(16));
     assert_eq!(client.served.await.unwrap(), CloseReason::Abandoned);
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_pass_while_what_comes_again_is_dropped() {
+async fn pings_are_handled_while_resent_messages_are_dropped() {
     let node = Node::new(HubOptions { client_timeout_interval: Duration::from_secs(30), ..options() });
     let mut client = join(&node, 2).await;
     client.echo(1).await;
     client.echo(2).await;
     assert_eq!(client.all().await.len(), 2);
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     client.send(&sequence(1)).await;
     client.echo(1).await;
     // Only a ping arms the client's clock: that it counts is seen by the clock running out.
@@ -491,14 +491,14 @@ async fn pings_pass_while_what_comes_again_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ack_that_is_due_while_messages_are_sent_again_follows_them() {
+async fn a_due_ack_follows_the_resent_messages() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
     client.echo(2).await;
     assert_eq!(client.all().await.len(), 2);
-    client.cut().await;
-    client.come_again().await;
+    client.lose_socket().await;
+    client.reconnect().await;
     // Due before the new socket has been written to.
     node.host.sweep(Instant::now());
     let ack = r#"{"type":8,"sequenceId":2}"#.to_owned();
@@ -510,7 +510,7 @@ async fn an_ack_that_is_due_while_messages_are_sent_again_follows_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_of_the_client_is_the_end_also_where_it_could_come_again() {
+async fn a_close_message_ends_a_resumable_connection() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":7}"#).await;

@@ -58,7 +58,7 @@ fn stream_call(target: &str, arguments: &str, uploads: &str) -> String {
 }
 
 #[test]
-fn shapes_tell_what_is_among_the_arguments() {
+fn method_shapes_count_arguments_and_uploads() {
     let shape = |name: &str| hub().resolve(name).unwrap().shape().clone();
     assert_eq!(shape("Count"), MethodShape::new(2).streaming());
     assert_eq!(shape("back"), MethodShape::new(0).streaming().with_uploads(1));
@@ -82,7 +82,7 @@ async fn streams_end_and_fail_before_the_first_item() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_call_a_method_as_its_hub_does() {
+async fn errors_use_the_declared_method_name() {
     let mut client = client().await;
     let wrong = "An unexpected error occurred invoking 'Total' on the server. HubException: Client sent 0 stream(s), Hub method expects 2.";
     for (kind, target, arguments, text) in [
@@ -115,7 +115,7 @@ async fn errors_call_a_method_as_its_hub_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_that_is_no_text_ends_its_stream_with_an_error() {
+async fn an_item_with_invalid_unicode_ends_its_stream_with_an_error() {
     for (detailed_errors, detail) in
         [(false, ""), (true, " JsonException: The JSON value could not be converted to System.String.")]
     {
@@ -138,20 +138,20 @@ async fn an_item_that_is_no_text_ends_its_stream_with_an_error() {
 }
 
 /// Tells when it is dropped.
-struct Told(Arc<Mutex<Vec<&'static str>>>, &'static str);
+struct DropRecorder(Arc<Mutex<Vec<&'static str>>>, &'static str);
 
-impl Drop for Told {
+impl Drop for DropRecorder {
     fn drop(&mut self) {
         self.0.lock().unwrap().push(self.1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_client_streams_and_uploads_ends_when_it_leaves() {
-    let told = Arc::new(Mutex::new(Vec::new()));
+async fn streams_and_uploads_end_when_the_client_leaves() {
+    let hook_log = Arc::new(Mutex::new(Vec::new()));
     let teller = |what| {
-        let told = told.clone();
-        move || Told(told.clone(), what)
+        let hook_log = hook_log.clone();
+        move || DropRecorder(hook_log.clone(), what)
     };
     let (silent, polite, upload) = (teller("silent"), teller("polite"), teller("upload"));
     let hub = Methods::new()
@@ -199,19 +199,19 @@ async fn what_a_client_streams_and_uploads_ends_when_it_leaves() {
         client.send(record).await;
     }
     assert!(client.all().await.is_empty());
-    assert!(told.lock().unwrap().is_empty());
+    assert!(hook_log.lock().unwrap().is_empty());
     client.leave();
     client.served.await.unwrap();
     node.host.tasks.close();
     let ended = tokio::time::timeout(Duration::from_secs(60), node.host.tasks.wait()).await;
     assert!(ended.is_ok(), "something still runs");
-    let mut told = told.lock().unwrap().clone();
-    told.sort_unstable();
-    assert_eq!(told, ["polite", "silent", "upload"]);
+    let mut hook_log = hook_log.lock().unwrap().clone();
+    hook_log.sort_unstable();
+    assert_eq!(hook_log, ["polite", "silent", "upload"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_item_without_a_form_ends_its_stream_by_an_error() {
+async fn an_item_that_cannot_be_encoded_ends_its_stream_with_an_error() {
     let mut client = client().await;
     client.send(&stream_call("NoForm", "[]", "[]")).await;
     let error = r#"{"type":3,"invocationId":"1","error":"An error occurred on the server while streaming results."}"#;
@@ -219,7 +219,7 @@ async fn an_item_without_a_form_ends_its_stream_by_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_goes_back_as_a_stream() {
+async fn an_upload_can_be_returned_as_a_stream() {
     let mut client = client().await;
     client.send(&stream_call("Back", "[]", r#"["u"]"#)).await;
     client.send(r#"{"type":2,"invocationId":"u","item":{"x":1.0}}"#).await;
@@ -229,7 +229,7 @@ async fn an_upload_goes_back_as_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_stand_among_the_arguments_and_items_must_fit() {
+async fn uploads_may_stand_between_arguments_and_their_items_are_bound() {
     let mut client = client().await;
     let call = r#"{"type":1,"invocationId":"1","target":"Total","arguments":[10],"streamIds":["a","b"]}"#;
     let item = |stream: &str, item: &str| format!(r#"{{"type":2,"invocationId":"{stream}","item":{item}}}"#);
@@ -246,17 +246,17 @@ async fn uploads_stand_among_the_arguments_and_items_must_fit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_listens_for_the_cancel_has_a_last_word() {
+async fn a_stream_that_observes_cancellation_may_finish() {
     let mut client = client().await;
     client.send(&stream_call("Polite", "[]", "[]")).await;
     assert!(client.all().await.is_empty());
     client.send(r#"{"type":5,"invocationId":"1"}"#).await;
-    let told = r#"{"type":1,"target":"Cancelled","arguments":[]}"#;
-    assert_eq!(client.all().await, [told, r#"{"type":3,"invocationId":"1"}"#]);
+    let hook_log = r#"{"type":1,"target":"Cancelled","arguments":[]}"#;
+    assert_eq!(client.all().await, [hook_log, r#"{"type":3,"invocationId":"1"}"#]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_listens_and_does_not_end_is_dropped_after_five_seconds() {
+async fn a_stream_that_ignores_its_cancellation_is_dropped_after_five_seconds() {
     let mut client = client().await;
     client.send(&stream_call("Stubborn", "[]", "[]")).await;
     client.send(r#"{"type":5,"invocationId":"1"}"#).await;
@@ -269,7 +269,7 @@ async fn who_listens_and_does_not_end_is_dropped_after_five_seconds() {
 fn flood(taken: &Arc<AtomicU32>) -> Methods {
     let items = |taken: Arc<AtomicU32>| {
         let item = RawValue::text(&"x".repeat(8000));
-        let items = std::iter::repeat_n(item, MANY as usize);
+        let items = std::iter::repeat_n(item, MAX_MESSAGES as usize);
         stream::iter(items.inspect(move |_| _ = taken.fetch_add(1, Ordering::Relaxed)).map(Ok)).chain(stream::pending())
     };
     let (plain, held) = (taken.clone(), taken.clone());
@@ -281,7 +281,7 @@ fn flood(taken: &Arc<AtomicU32>) -> Methods {
         })
 }
 
-const MANY: u32 = 100_000;
+const MAX_MESSAGES: u32 = 100_000;
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
@@ -297,12 +297,12 @@ async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
         }
         client.send(r#"{"type":5,"invocationId":"1"}"#).await;
         assert_eq!(client.all().await.pop().as_deref(), Some(r#"{"type":3,"invocationId":"1"}"#));
-        assert!(taken.load(Ordering::Relaxed) < MANY, "nobody waits for the rest");
+        assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "nobody waits for the rest");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_runs_on_and_never_waits_lets_others_have_their_turn() {
+async fn a_cancelled_stream_that_never_waits_yields_to_other_tasks() {
     let taken = Arc::new(AtomicU32::new(0));
     let (backplane, _nothing_arrives) = memory::standalone();
     let node = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n");
@@ -316,11 +316,11 @@ async fn a_stream_that_runs_on_and_never_waits_lets_others_have_their_turn() {
     }
     other.send(r#"{"type":1,"invocationId":"2","target":"Echo","arguments":[2]}"#).await;
     assert_eq!(other.next().await.as_deref(), Some(r#"{"type":3,"invocationId":"2","result":2}"#));
-    assert!(taken.load(Ordering::Relaxed) < MANY, "the answer does not wait for the end of the stream");
+    assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "the answer does not wait for the end of the stream");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_is_kept_from_its_coming_may_ask_once_it_has_come() {
+async fn a_caller_kept_from_on_connected_may_request_results_afterwards() {
     let kept: Arc<Mutex<Option<Caller>>> = Arc::default();
     let keep = kept.clone();
     let hub = Methods::new().on_connected(move |caller: Caller| {

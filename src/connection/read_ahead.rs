@@ -12,31 +12,31 @@ use crate::session::Session;
 use crate::wire::{Source, SourceEnd};
 
 /// What a client may send beyond what it leaves unacknowledged: about one read.
-const MARGIN: usize = 64 * 1024;
+const READ_AHEAD_MARGIN: usize = 64 * 1024;
 
 /// Bounds it whatever is configured.
-const MOST: usize = 1 << 20;
+const MAX_READ_AHEAD: usize = 1 << 20;
 
 /// What was read ahead. Acks have counted already; everything else has its turn later, in order.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(super) struct ReadAhead {
     messages: VecDeque<HubMessage>,
     /// How many bytes were read for it.
     bytes: usize,
     /// Beyond this nothing is read ahead.
-    most: usize,
+    max_bytes: usize,
     error: Option<ProtocolError>,
     end: Option<SourceEnd>,
     /// The number of the socket that is read.
     socket: u64,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// Clients leave about as much unacknowledged themselves as the server's streams do, so that their Acks are found
     /// within it.
     pub(super) fn new(unacknowledged: usize) -> Self {
-        let most = unacknowledged.saturating_add(MARGIN).min(MOST);
-        Self { messages: VecDeque::new(), bytes: 0, most, error: None, end: None, socket: 0 }
+        let max_bytes = unacknowledged.saturating_add(READ_AHEAD_MARGIN).min(MAX_READ_AHEAD);
+        Self { messages: VecDeque::new(), bytes: 0, max_bytes, error: None, end: None, socket: 0 }
     }
 
     /// The next message in order.
@@ -53,20 +53,20 @@ impl Ahead {
         }
     }
 
-    /// How the source ended, if that was found ahead; to be asked when [`Ahead::poll`] has nothing more.
+    /// How the source ended, if that was found ahead; to be asked when [`ReadAhead::poll`] has nothing more.
     pub(super) fn take_end(&mut self) -> Option<SourceEnd> {
         self.end.take()
     }
 
     /// The socket is gone. What was half a message comes again over the next one; messages that were read whole have
     /// their turn.
-    pub(super) fn lost(&self, session: &mut Session, outbox: &Outbox) {
+    pub(super) fn socket_lost(&self, session: &mut Session, outbox: &Outbox) {
         outbox.detach(self.socket, Instant::now());
         session.cut();
     }
 
     /// Waits for the next socket. May be dropped half-way.
-    pub(super) async fn renew<S: Source>(&mut self, source: &mut S) {
+    pub(super) async fn next_socket<S: Source>(&mut self, source: &mut S) {
         self.socket = source.renewed().await;
         self.end = None;
     }
@@ -74,10 +74,10 @@ impl Ahead {
     /// Reads and lets Acks count until nothing more may be read, which is told. When the socket is lost it goes on with
     /// the next one: that is where the Acks come then. May be dropped half-way.
     pub(super) async fn read<S: Source>(&mut self, session: &mut Session, source: &mut S, outbox: &Outbox) {
-        while self.bytes < self.most && self.error.is_none() {
+        while self.bytes < self.max_bytes && self.error.is_none() {
             match self.end {
                 None => {}
-                Some(SourceEnd::Lost) => self.renew(source).await,
+                Some(SourceEnd::Lost) => self.next_socket(source).await,
                 Some(SourceEnd::Closed | SourceEnd::Violation(_)) => return,
             }
             // What was there before is decoded first: messages stay in order.
@@ -91,7 +91,7 @@ impl Ahead {
                 Err(end) => {
                     self.end = Some(end);
                     if end == SourceEnd::Lost {
-                        self.lost(session, outbox);
+                        self.socket_lost(session, outbox);
                     }
                 }
             }

@@ -21,20 +21,20 @@ use crate::outbox::{Outbox, PushError};
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
 
 /// How long a stream that is cancelled, and listens for that, may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const CANCELLED_STREAM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers calls of one connection.
 #[derive(Clone)]
-pub(super) struct Answerer {
+pub(super) struct InvocationRunner {
     pub(super) host: Arc<HubHost>,
     pub(super) caller: Caller,
     pub(super) outbox: Arc<Outbox>,
 }
 
-impl Answerer {
+impl InvocationRunner {
     /// Runs a plain call and answers it; a call without an id is never answered, not even with an error (4.3).
     pub(super) async fn run(self, id: Option<InvocationId>, method: &dyn HubMethod, call: Call) {
-        let began = Instant::now();
+        let started = Instant::now();
         let outcome = match self.invoke(method, call).await {
             Ok(Reply::Empty) => Outcome::Value(RawValue::null()),
             Ok(Reply::Value(value)) => Outcome::Value(value),
@@ -48,15 +48,15 @@ impl Answerer {
                 self.failure(method.name(), &error)
             }
         };
-        self.count(&outcome, began);
-        self.answer(id, method.name(), outcome).await;
+        self.count(&outcome, started);
+        self.complete(id, method.name(), outcome).await;
     }
 
     /// Runs a call whose results are streamed, until it ends, fails, or is cancelled.
     pub(super) async fn run_stream(self, id: InvocationId, method: &dyn HubMethod, call: Call, canceller: Canceller) {
-        let began = Instant::now();
+        let started = Instant::now();
         let outcome = {
-            let work = self.pump(&id, method, call, &canceller);
+            let work = self.forward_items(&id, method, call, &canceller);
             tokio::pin!(work);
             tokio::select! {
                 biased;
@@ -65,17 +65,23 @@ impl Answerer {
                 // (docs/builders/signalr-protocol.md#4.5).
                 () = canceller.cancelled() => {
                     if canceller.has_listeners() {
-                        let _ = tokio::time::timeout(LAST_WORDS, work).await;
+                        let _ = tokio::time::timeout(CANCELLED_STREAM_TIMEOUT, work).await;
                     }
                     Outcome::Void
                 }
             }
         };
-        self.count(&outcome, began);
-        self.answer(Some(id), method.name(), outcome).await;
+        self.count(&outcome, started);
+        self.complete(Some(id), method.name(), outcome).await;
     }
 
-    async fn pump(&self, id: &InvocationId, method: &dyn HubMethod, call: Call, canceller: &Canceller) -> Outcome {
+    async fn forward_items(
+        &self,
+        id: &InvocationId,
+        method: &dyn HubMethod,
+        call: Call,
+        canceller: &Canceller,
+    ) -> Outcome {
         let target = method.name();
         let mut stream = match self.invoke(method, call).await {
             Ok(Reply::Stream(stream)) => stream,
@@ -91,7 +97,7 @@ impl Answerer {
             }
         };
         loop {
-            let error = match contain(self.log(), async { stream.next().await.transpose() }).await {
+            let error = match catch_panic(self.log(), async { stream.next().await.transpose() }).await {
                 Ok(None) => return Outcome::Void,
                 // Its reader has said that it wants no more. No queue holds back a stream that never waits now: it must
                 // not keep its thread for itself, and nobody would notice that its time is over.
@@ -126,17 +132,17 @@ impl Answerer {
 
     async fn invoke(&self, method: &dyn HubMethod, call: Call) -> Result<Reply, HubError> {
         // Within the block a panic before the first await is contained too.
-        contain(self.log(), async { method.invoke(self.caller.clone(), call).await }).await
+        catch_panic(self.log(), async { method.invoke(self.caller.clone(), call).await }).await
     }
 
     /// Refuses a call before it runs.
     pub(super) async fn reject(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
         self.host.metrics.invocation(InvocationOutcome::Rejected, Duration::ZERO);
-        self.answer(id, target, outcome).await;
+        self.complete(id, target, outcome).await;
     }
 
     /// Sends the one Completion of a call, waiting for room in the client's queue.
-    async fn answer(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
+    async fn complete(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
         let Some(id) = id else { return };
         let message =
             |outcome| Frame::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() });
@@ -175,16 +181,16 @@ impl Answerer {
         }
     }
 
-    fn count(&self, outcome: &Outcome, began: Instant) {
+    fn count(&self, outcome: &Outcome, started: Instant) {
         let failed = matches!(outcome, Outcome::Error(_));
         let outcome = if failed { InvocationOutcome::Failed } else { InvocationOutcome::Ok };
-        self.host.metrics.invocation(outcome, began.elapsed());
+        self.host.metrics.invocation(outcome, started.elapsed());
     }
 }
 
 // === logging ===
 
-impl Answerer {
+impl InvocationRunner {
     fn log(&self) -> &RateLimiter {
         self.host.delivery.log()
     }
@@ -245,7 +251,7 @@ impl Answerer {
 }
 
 /// Awaits application code; a panic in it becomes an error of that call alone.
-pub(super) async fn contain<T>(
+pub(super) async fn catch_panic<T>(
     log: &RateLimiter,
     work: impl Future<Output = Result<T, HubError>>,
 ) -> Result<T, HubError> {
