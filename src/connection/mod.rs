@@ -426,10 +426,10 @@ impl Connection {
             }
             HubMessage::Completion { id, outcome, .. } => {
                 if let Err(outcome) = calls.complete(&id, outcome).await {
-                    match self.host.delivery.answered(&member.id, &id, outcome) {
+                    match self.host.delivery.result_received(&member.id, &id, outcome) {
                         Ok(None) => {}
                         // The way to another node is gone beside the reader.
-                        Ok(Some(passed_on)) => drop(self.host.tasks.spawn(passed_on)),
+                        Ok(Some(forwarded)) => drop(self.host.tasks.spawn(forwarded)),
                         Err(error) => return Some(CloseReason::Protocol(error)),
                     }
                 }

@@ -5,24 +5,24 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | sends |
-//! | [`groups`] | joining and leaving, here and by command to other nodes |
-//! | `faults` | what is wrong with what arrives, told once a kind |
+//! | [`group_commands`] | joining and leaving, here and by command to other nodes |
+//! | `inbound_errors` | what is wrong with what arrives, told once a kind |
 //! | [`inbound`] | what arrives from other nodes |
-//! | [`watch`] | what is sent to a group, heard by a stream |
-//! | [`results`] | asking one client and awaiting its answer |
+//! | [`group_stream`] | what is sent to a group, heard by a stream |
+//! | [`client_results`] | asking one client and awaiting its answer |
 
-mod faults;
-pub(crate) mod groups;
+pub(crate) mod client_results;
+pub(crate) mod group_commands;
+pub(crate) mod group_stream;
 pub(crate) mod inbound;
-pub(crate) mod results;
-pub(crate) mod watch;
+mod inbound_errors;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 
-use self::faults::Fault;
+use self::inbound_errors::InboundError;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
 use crate::frame::{self, Frame};
 use crate::ids::{ConnectionId, HubName, NodeId};
@@ -40,11 +40,11 @@ pub(crate) struct Delivery {
     protocols: Vec<Protocol>,
     registry: Registry,
     backplane: Arc<dyn Backplane>,
-    commands: groups::Commands,
-    questions: results::Questions,
-    watchers: watch::Watchers,
+    pending_acks: group_commands::PendingAcks,
+    pending_results: client_results::PendingResults,
+    group_streams: group_stream::GroupStreams,
     metrics: HubMetrics,
-    faults: faults::Faults,
+    reported_errors: inbound_errors::ReportedErrors,
     log: Arc<RateLimiter>,
 }
 
@@ -75,7 +75,7 @@ pub enum SendError {
 // === making one ===
 
 impl Delivery {
-    /// The delivery of one hub on this node. [`Delivery::listen`] must follow, and an [`inbound::Router`] must be
+    /// The delivery of one hub on this node. [`Delivery::subscribe_hub_channels`] must follow, and an [`inbound::InboundDispatcher`] must be
     /// given what arrives.
     pub(crate) fn new(
         hub: HubName,
@@ -90,17 +90,17 @@ impl Delivery {
             protocols,
             registry: Registry::default(),
             backplane,
-            commands: groups::Commands::default(),
-            questions: results::Questions::default(),
-            watchers: watch::Watchers::default(),
+            pending_acks: group_commands::PendingAcks::default(),
+            pending_results: client_results::PendingResults::default(),
+            group_streams: group_stream::GroupStreams::default(),
             metrics,
-            faults: faults::Faults::default(),
+            reported_errors: inbound_errors::ReportedErrors::default(),
             log: Arc::default(),
         }
     }
 
     /// Subscribes what every node hears always (docs/builders/redis-backplane.md#B.2).
-    pub(crate) async fn listen(&self) {
+    pub(crate) async fn subscribe_hub_channels(&self) {
         let node = || self.node.clone();
         let channels = [Channel::All, Channel::GroupCommands, Channel::Acks(node()), Channel::Results(node())];
         self.backplane.subscribe(channels.into_iter().map(|channel| self.topic(channel)).collect()).await;
@@ -141,11 +141,11 @@ impl Delivery {
     /// when askers on other nodes have been told.
     pub(crate) async fn disconnect(&self, id: &ConnectionId) {
         if let Some((member, groups)) = self.registry.remove(id) {
-            let untold = self.unanswered(&member);
+            let unreported = self.fail_pending_results(&member);
             let mut topics = self.own_topics(&member);
             topics.extend(groups.into_iter().map(|group| self.topic(Channel::Group(group))));
             self.backplane.unsubscribe(topics);
-            join_all(untold).await;
+            join_all(unreported).await;
         }
     }
 
@@ -240,7 +240,7 @@ impl Delivery {
         let members = match channel {
             Channel::All => Some(self.registry.everybody()),
             Channel::Group(name) => {
-                self.watchers.tell(name, except, frame);
+                self.group_streams.forward(name, except, frame);
                 self.registry.group(name)
             }
             Channel::User(id) => self.registry.user(id),
@@ -267,7 +267,7 @@ impl Delivery {
             Pushed::Yes => {}
             Pushed::TooSlow => self.metrics.overflow(),
             // Only a message of a foreign node can get here: ours are checked before they are sent.
-            Pushed::NoForm(why) if self.faults.is_new(Fault::NoForm) => {
+            Pushed::NoForm(why) if self.reported_errors.first_report(InboundError::NotConvertible) => {
                 let why = Escaped::new(why).to_string();
                 tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
             }

@@ -20,7 +20,7 @@ use crate::outbox::Outbox;
 use crate::protocol::Outcome;
 
 /// A hub on a node that stands alone.
-struct Alone {
+struct StandaloneNode {
     delivery: Delivery,
     /// Its one member.
     member: Arc<Member>,
@@ -28,7 +28,7 @@ struct Alone {
     _inbound: InboundReceiver,
 }
 
-async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
+async fn standalone_node(protocols: &[Protocol], most_messages: usize) -> StandaloneNode {
     let metrics = Metrics::default();
     let (backplane, inbound) = memory::standalone();
     let delivery =
@@ -44,7 +44,7 @@ async fn alone(protocols: &[Protocol], most_messages: usize) -> Alone {
         received: None,
     });
     delivery.connect(member.clone()).await;
-    Alone { delivery, member, metrics, _inbound: inbound }
+    StandaloneNode { delivery, member, metrics, _inbound: inbound }
 }
 
 fn nested(depth: usize) -> RawValue {
@@ -52,22 +52,22 @@ fn nested(depth: usize) -> RawValue {
 }
 
 #[tokio::test]
-async fn what_is_too_deep_for_a_message_is_refused_by_a_hub_of_one_protocol_too() {
+async fn a_value_nested_too_deep_is_refused_even_with_one_protocol() {
     for protocols in [&[Protocol::Json][..], &[Protocol::MessagePack], &Protocol::ALL] {
-        let Alone { delivery, _inbound, .. } = alone(protocols, 9).await;
+        let StandaloneNode { delivery, _inbound, .. } = standalone_node(protocols, 9).await;
         delivery.send(&Target::all(), "M", vec![nested(62)]).await.unwrap();
         let error = delivery.send(&Target::all(), "M", vec![nested(63)]).await.unwrap_err();
         assert!(matches!(error, SendError::Value(_)), "{protocols:?}: {error}");
     }
-    let Alone { delivery, _inbound, .. } = alone(&[Protocol::MessagePack], 9).await;
+    let StandaloneNode { delivery, _inbound, .. } = standalone_node(&[Protocol::MessagePack], 9).await;
     let packed = RawValue::from_checked(Protocol::MessagePack, Bytes::from([vec![0x91; 62], vec![0x90]].concat()));
     assert!(delivery.send(&Target::all(), "M", vec![packed]).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_change_of_nobody_ends_at_once_on_a_node_that_stands_alone() {
-    let Alone { delivery, _inbound, .. } = alone(&Protocol::ALL, 9).await;
-    delivery.listen().await;
+async fn a_group_change_for_an_unknown_connection_succeeds_at_once_on_a_standalone_node() {
+    let StandaloneNode { delivery, _inbound, .. } = standalone_node(&Protocol::ALL, 9).await;
+    delivery.subscribe_hub_channels().await;
     let began = Instant::now();
     assert_eq!(delivery.join(&"gone".into(), &"room".into()).await, Ok(()));
     assert_eq!(delivery.leave(&"gone".into(), &"room".into()).await, Ok(()));
@@ -75,8 +75,8 @@ async fn a_group_change_of_nobody_ends_at_once_on_a_node_that_stands_alone() {
 }
 
 #[tokio::test]
-async fn a_slow_client_is_told_of_once_and_gets_nothing_behind_what_it_missed() {
-    let Alone { delivery, member, metrics, _inbound } = alone(&[Protocol::Json], 1).await;
+async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss() {
+    let StandaloneNode { delivery, member, metrics, _inbound } = standalone_node(&[Protocol::Json], 1).await;
     for number in ["1", "2", "3"] {
         delivery.send(&Target::all(), number, vec![]).await.unwrap();
     }
@@ -99,18 +99,18 @@ async fn a_slow_client_is_told_of_once_and_gets_nothing_behind_what_it_missed() 
 
 /// A Redis whose subscription connection is one line: confirmations come behind the messages that were sent before.
 #[derive(Debug, Default)]
-struct OneLine {
+struct OrderedBackplane {
     unconfirmed: Mutex<Vec<oneshot::Sender<()>>>,
     acks: AtomicUsize,
 }
 
-impl OneLine {
+impl OrderedBackplane {
     fn confirm(&self) {
         self.unconfirmed.lock().unwrap().drain(..).for_each(|confirm| confirm.send(()).unwrap());
     }
 }
 
-impl Backplane for OneLine {
+impl Backplane for OrderedBackplane {
     fn echoes(&self) -> bool {
         true
     }
@@ -139,14 +139,14 @@ impl Backplane for OneLine {
 
 /// How many of so many joins that come in one burst are made and acknowledged.
 async fn acknowledged_of(burst: usize) -> usize {
-    let line = Arc::new(OneLine::default());
-    let Alone { member, metrics, _inbound, .. } = alone(&Protocol::ALL, 9).await;
+    let line = Arc::new(OrderedBackplane::default());
+    let StandaloneNode { member, metrics, _inbound, .. } = standalone_node(&Protocol::ALL, 9).await;
     let hub = HubName::from("chat");
     let delivery =
         Delivery::new(hub.clone(), NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
     delivery.registry().add(member.clone());
     let (sender, arrived) = mpsc::channel(64);
-    let router = tokio::spawn(inbound::Router::new([Arc::new(delivery)]).run(arrived));
+    let dispatcher = tokio::spawn(inbound::InboundDispatcher::new([Arc::new(delivery)]).run(arrived));
     let reading = async {
         for number in 0..burst {
             let envelope = Envelope::GroupCommand {
@@ -163,26 +163,30 @@ async fn acknowledged_of(burst: usize) -> usize {
             tokio::task::yield_now().await;
         }
         line.confirm();
-        while line.acks.load(Ordering::Relaxed) < burst.min(inbound::MOST_COMMANDS) {
+        while line.acks.load(Ordering::Relaxed) < burst.min(inbound::MAX_PENDING_COMMANDS) {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), reading).await.expect("what arrives does not wait for them");
     drop(sender);
-    router.await.unwrap();
+    dispatcher.await.unwrap();
     line.acks.load(Ordering::Relaxed)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_group_commands_does_not_stop_what_confirms_them() {
+async fn a_burst_of_group_commands_does_not_block_their_confirmations() {
     assert_eq!(acknowledged_of(6000).await, 6000);
-    assert_eq!(acknowledged_of(inbound::MOST_COMMANDS + 3).await, inbound::MOST_COMMANDS, "there is a bound");
+    assert_eq!(
+        acknowledged_of(inbound::MAX_PENDING_COMMANDS + 3).await,
+        inbound::MAX_PENDING_COMMANDS,
+        "there is a bound"
+    );
 }
 
 #[tokio::test]
-async fn a_second_join_does_not_overtake_the_subscription_of_the_first() {
-    let line = Arc::new(OneLine::default());
-    let Alone { member, metrics, _inbound, .. } = alone(&Protocol::ALL, 9).await;
+async fn a_second_join_waits_for_the_subscription_of_the_first() {
+    let line = Arc::new(OrderedBackplane::default());
+    let StandaloneNode { member, metrics, _inbound, .. } = standalone_node(&Protocol::ALL, 9).await;
     let hub = HubName::from("chat");
     let delivery = Delivery::new(hub, NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
     delivery.registry().add(member.clone());
@@ -198,28 +202,34 @@ async fn a_second_join_does_not_overtake_the_subscription_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_answers_is_not_asked_without_end() {
-    let Alone { delivery, member, _inbound, .. } = alone(&Protocol::ALL, usize::MAX).await;
+async fn requests_to_a_client_that_never_answers_are_bounded() {
+    let StandaloneNode { delivery, member, _inbound, .. } = standalone_node(&Protocol::ALL, usize::MAX).await;
     let ask = |number: usize| {
         let reply_to = ReplyTo { invocation: number.to_string().into(), node: "other".into() };
-        delivery.pass_on(&member.id, &frame::send("Answer", vec![]), reply_to)
+        delivery.forward_request(&member.id, &frame::send("Answer", vec![]), reply_to)
     };
-    for number in 0..results::MOST_OPEN {
+    for number in 0..client_results::MAX_PENDING_PER_CONNECTION {
         assert!(ask(number).is_none(), "it is asked");
     }
-    assert!(ask(results::MOST_OPEN).is_some(), "the asker is told");
+    assert!(ask(client_results::MAX_PENDING_PER_CONNECTION).is_some(), "the asker is told");
     // An answer makes room.
-    assert!(delivery.answered(&member.id, &"7".into(), Outcome::Void).unwrap().is_some());
-    assert!(ask(results::MOST_OPEN).is_none());
-    assert_eq!(delivery.unanswered(&member).len(), results::MOST_OPEN);
-    assert!(delivery.answered(&member.id, &"8".into(), Outcome::Void).unwrap().is_none());
+    assert!(delivery.result_received(&member.id, &"7".into(), Outcome::Void).unwrap().is_some());
+    assert!(ask(client_results::MAX_PENDING_PER_CONNECTION).is_none());
+    assert_eq!(delivery.fail_pending_results(&member).len(), client_results::MAX_PENDING_PER_CONNECTION);
+    assert!(delivery.result_received(&member.id, &"8".into(), Outcome::Void).unwrap().is_none());
 }
 
 #[test]
-fn each_kind_of_fault_is_told_once() {
-    let faults = faults::Faults::default();
-    for fault in [Fault::NoForm, Fault::UnknownProtocol, Fault::NoCompletion, Fault::Unreadable, Fault::TooMany] {
-        assert!(faults.is_new(fault), "{fault:?}");
-        assert!(!faults.is_new(fault), "{fault:?}");
+fn each_kind_of_error_is_reported_once() {
+    let reported_errors = inbound_errors::ReportedErrors::default();
+    for error in [
+        InboundError::NotConvertible,
+        InboundError::UnknownProtocol,
+        InboundError::NotACompletion,
+        InboundError::Unreadable,
+        InboundError::TooManyCommands,
+    ] {
+        assert!(reported_errors.first_report(error), "{error:?}");
+        assert!(!reported_errors.first_report(error), "{error:?}");
     }
 }

@@ -10,7 +10,7 @@ use super::client_method::Callable;
 use super::clients::Audience;
 use super::values::Argument;
 use crate::delivery::SendError;
-use crate::delivery::results::{ANSWER_TIMEOUT, AskError};
+use crate::delivery::client_results::{ClientResultError, DEFAULT_RESULT_TIMEOUT};
 use crate::ids::ConnectionId;
 use crate::protocol::RawValue;
 
@@ -27,7 +27,7 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(audience: Audience, id: Option<ConnectionId>, asking: Asking) -> Self {
-        Self { audience, id, asking, timeout: ANSWER_TIMEOUT }
+        Self { audience, id, asking, timeout: DEFAULT_RESULT_TIMEOUT }
     }
 
     /// Calls `method` at the client and waits for no answer; see [`Audience::send`].
@@ -52,7 +52,7 @@ impl Client {
     /// - [`super::ErrorKind::NoAnswer`] when no answer comes in time;
     /// - [`super::ErrorKind::NotAllowed`] within the hub's `connected`, where no client is read yet.
     pub async fn invoke<R: Argument, A>(&self, method: impl Callable<A, R>, arguments: A) -> Result<R, HubError> {
-        let answer = self.ask(method.method_name(), method.values(arguments)?).await?;
+        let answer = self.request_result(method.method_name(), method.values(arguments)?).await?;
         R::from_value(answer).map_err(|error| {
             HubError::client(format!(
                 "Error trying to deserialize result to {}. {error}",
@@ -62,18 +62,22 @@ impl Client {
     }
 
     /// The same as bytes, with the error as it came about.
-    pub(super) async fn ask(&self, method: &str, arguments: Vec<RawValue>) -> Result<RawValue, AskError> {
+    pub(super) async fn request_result(
+        &self,
+        method: &str,
+        arguments: Vec<RawValue>,
+    ) -> Result<RawValue, ClientResultError> {
         let delivery = self.audience.delivery()?;
         match &self.asking {
             Asking::Free => {}
             Asking::Call(slot) => slot.give_up(),
             Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
-                return Err(AskError::WhileConnecting);
+                return Err(ClientResultError::WhileConnecting);
             }
             Asking::WhileConnecting(_) => {}
         }
-        let Some(id) = &self.id else { return Err(AskError::Unknown(ConnectionId::from(""))) };
-        delivery.ask(id, method, arguments, self.timeout).await
+        let Some(id) = &self.id else { return Err(ClientResultError::UnknownConnection(ConnectionId::from(""))) };
+        delivery.request_result(id, method, arguments, self.timeout).await
     }
 }
 

@@ -212,7 +212,7 @@ impl Run<'_> {
                 }
                 Effect::Ask { connection, method, arguments, timeout, name } => {
                     let client = caller.clients().client(connection).timeout(timeout);
-                    let answer = client.ask(&method, arguments).await?;
+                    let answer = client.request_result(&method, arguments).await?;
                     if let Some(name) = name {
                         values.add(&name, answer);
                     }

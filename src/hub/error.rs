@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::backplane::BackplaneError;
 use crate::delivery::SendError;
-use crate::delivery::results::AskError;
+use crate::delivery::client_results::ClientResultError;
 use crate::exception::Exception;
 use crate::protocol::{BindingError, ValueError};
 
@@ -191,14 +191,14 @@ impl From<SendError> for HubError {
     }
 }
 
-impl From<AskError> for HubError {
-    fn from(error: AskError) -> Self {
+impl From<ClientResultError> for HubError {
+    fn from(error: ClientResultError) -> Self {
         let kind = match error {
-            AskError::Client(text) => return Self::client(text),
-            AskError::Send(error) => return error.into(),
-            AskError::Unknown(_) | AskError::Disconnected(_) => ErrorKind::NotConnected,
-            AskError::TimedOut => ErrorKind::NoAnswer,
-            AskError::WhileConnecting => ErrorKind::NotAllowed,
+            ClientResultError::Client(text) => return Self::client(text),
+            ClientResultError::Send(error) => return error.into(),
+            ClientResultError::UnknownConnection(_) | ClientResultError::Disconnected(_) => ErrorKind::NotConnected,
+            ClientResultError::TimedOut => ErrorKind::NoAnswer,
+            ClientResultError::WhileConnecting => ErrorKind::NotAllowed,
         };
         Self::new(kind, error.to_string())
     }

@@ -16,7 +16,7 @@ use crate::auth::JwksCache;
 use crate::backplane::{Backplane, InboundReceiver, LinkState};
 use crate::close::CloseReason;
 use crate::connection::HubHost;
-use crate::delivery::inbound::Router;
+use crate::delivery::inbound::InboundDispatcher;
 use crate::hub::HubContext;
 use crate::hub_path::HubPath;
 use crate::metrics::{BackplaneMetrics, Metrics};
@@ -110,8 +110,8 @@ impl Background {
     pub(super) fn start(parts: BackgroundInputs<'_>) -> Self {
         let hosts: Vec<_> = parts.hubs.iter().map(|hub| hub.host.clone()).collect();
         let mut tasks = Tasks::default();
-        let router = Router::new(hosts.iter().map(|host| host.delivery.clone()));
-        tasks.spawn("the backplane reader", router.run(parts.inbound));
+        let dispatcher = InboundDispatcher::new(hosts.iter().map(|host| host.delivery.clone()));
+        tasks.spawn("the backplane reader", dispatcher.run(parts.inbound));
         tasks.spawn("the heartbeat", heartbeat(parts.transports.clone(), hosts.clone()));
         tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
         tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
@@ -166,7 +166,7 @@ impl Tasks {
 /// Subscribes to the channels that every node needs; then the server is ready.
 async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
     for host in &hosts {
-        host.delivery.listen().await;
+        host.delivery.subscribe_hub_channels().await;
     }
     phase.advance(Phase::Ready);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::kit::{Client, Node};
 use crate::backplane::memory;
 use crate::config::load::{Flags, Sources, load};
-use crate::delivery::inbound::Router;
+use crate::delivery::inbound::InboundDispatcher;
 use crate::hub::Declared;
 
 const CONFIG: &str = r#"
@@ -54,7 +54,7 @@ fn node() -> Node {
     let hub = loaded.unwrap().config.hubs.remove(0);
     let (backplane, arrived) = memory::standalone();
     let node = Node::of(hub.options.clone(), Arc::new(Declared::new(&hub)), backplane, "n");
-    tokio::spawn(Router::new([node.host.delivery.clone()]).run(arrived));
+    tokio::spawn(InboundDispatcher::new([node.host.delivery.clone()]).run(arrived));
     node
 }
 

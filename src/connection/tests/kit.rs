@@ -194,7 +194,7 @@ impl Node {
         Self { gate, hook_log, ..Self::of(options, Arc::new(hub), backplane, "n") }
     }
 
-    /// A node of several, whose hub is any. What arrives is to be given to `crate::delivery::inbound::Router`.
+    /// A node of several, whose hub is any. What arrives is to be given to `crate::delivery::inbound::InboundDispatcher`.
     pub(super) fn of(options: HubOptions, hub: Arc<dyn Hub>, backplane: Arc<dyn Backplane>, id: &str) -> Self {
         let protocols = Protocol::ALL.to_vec();
         let delivery = Delivery::new("test".into(), NodeId::from(id), protocols, backplane, HubMetrics::default());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::kit::Node;
 use crate::backplane::memory::MemoryBus;
 use crate::config::HubOptions;
-use crate::delivery::inbound::Router;
+use crate::delivery::inbound::InboundDispatcher;
 use crate::hub::{Caller, Methods};
 use crate::protocol::RawValue;
 
@@ -28,8 +28,8 @@ async fn two() -> (Node, Node) {
         let (backplane, arrived) = bus.node(id.into());
         let options = HubOptions { detailed_errors: true, ..HubOptions::default() };
         let node = Node::of(options, Arc::new(hub), backplane, id);
-        node.host.delivery.listen().await;
-        tokio::spawn(Router::new([node.host.delivery.clone()]).run(arrived));
+        node.host.delivery.subscribe_hub_channels().await;
+        tokio::spawn(InboundDispatcher::new([node.host.delivery.clone()]).run(arrived));
         node
     };
     (node("one").await, node("two").await)

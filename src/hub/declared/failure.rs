@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::delivery::results::AskError;
+use crate::delivery::client_results::ClientResultError;
 use crate::delivery::{Delivery, SendError};
 use crate::hub::{ErrorKind, HubError};
 use crate::logging::{Allowed, Escaped, Kind, reason};
@@ -42,20 +42,22 @@ impl From<SendError> for Failure {
 }
 
 /// A client's own error goes to the caller as it is; that there is no such client is the step's failure.
-impl From<AskError> for Failure {
-    fn from(error: AskError) -> Self {
+impl From<ClientResultError> for Failure {
+    fn from(error: ClientResultError) -> Self {
         let reason = match &error {
             // The id may be an argument of the call.
-            AskError::Unknown(_) => "the connection to ask does not exist".to_owned(),
-            AskError::Disconnected(_) => "the connection that was asked disconnected".to_owned(),
-            AskError::Client(_) => "the client that was asked answered with an error".to_owned(),
-            AskError::TimedOut => "the client that was asked did not answer in time".to_owned(),
-            AskError::WhileConnecting => error.to_string(),
-            AskError::Send(_) => String::new(),
+            ClientResultError::UnknownConnection(_) => "the connection to ask does not exist".to_owned(),
+            ClientResultError::Disconnected(_) => "the connection that was asked disconnected".to_owned(),
+            ClientResultError::Client(_) => "the client that was asked answered with an error".to_owned(),
+            ClientResultError::TimedOut => "the client that was asked did not answer in time".to_owned(),
+            ClientResultError::WhileConnecting => error.to_string(),
+            ClientResultError::Send(_) => String::new(),
         };
         match error {
-            AskError::Send(error) => error.into(),
-            AskError::Client(_) | AskError::TimedOut => Self { error: error.into(), reason, step: None },
+            ClientResultError::Send(error) => error.into(),
+            ClientResultError::Client(_) | ClientResultError::TimedOut => {
+                Self { error: error.into(), reason, step: None }
+            }
             other => Self { error: HubError::step(other.to_string()), reason, step: None },
         }
     }
@@ -113,7 +115,7 @@ mod tests {
             (SendError::EmptyGroup, "HubException"),
         ];
         for (error, exception) in cases {
-            for failure in [Failure::from(error.clone()), Failure::from(AskError::Send(error.clone()))] {
+            for failure in [Failure::from(error.clone()), Failure::from(ClientResultError::Send(error.clone()))] {
                 assert_eq!(failure.error.wire_text(), format!("{exception}: {error}"));
                 assert!(!failure.error.is_shown_to_clients(), "{error}");
                 assert_eq!(failure.reason, error.to_string());
@@ -126,9 +128,9 @@ mod tests {
         let secret = || "SECRET".to_owned();
         let client = || ConnectionId::from("SECRET");
         for failure in [
-            Failure::from(AskError::Unknown(client())),
-            Failure::from(AskError::Disconnected(client())),
-            Failure::from(AskError::Client(secret())),
+            Failure::from(ClientResultError::UnknownConnection(client())),
+            Failure::from(ClientResultError::Disconnected(client())),
+            Failure::from(ClientResultError::Client(secret())),
             Failure::of_upload(HubError::client(secret())),
         ] {
             assert!(failure.error.to_string().contains("SECRET"), "the caller is told: {}", failure.error);
@@ -138,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_client_that_was_asked_answers_the_caller_itself() {
-        assert_eq!(Failure::from(AskError::Client("no".to_owned())).error, HubError::client("no"));
-        assert_eq!(Failure::from(AskError::TimedOut).error, AskError::TimedOut.into());
-        let unknown = Failure::from(AskError::Unknown(ConnectionId::from("x"))).error;
+        assert_eq!(Failure::from(ClientResultError::Client("no".to_owned())).error, HubError::client("no"));
+        assert_eq!(Failure::from(ClientResultError::TimedOut).error, ClientResultError::TimedOut.into());
+        let unknown = Failure::from(ClientResultError::UnknownConnection(ConnectionId::from("x"))).error;
         assert_eq!(unknown, HubError::step("Connection 'x' does not exist."));
     }
 }

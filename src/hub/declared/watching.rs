@@ -5,7 +5,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::compose::{Kind, begin, end, put, separate};
 use super::failure::Failure;
-use crate::delivery::watch::Watch;
+use crate::delivery::group_stream::GroupStream;
 use crate::frame::Frame;
 use crate::hub::{Caller, HubError};
 use crate::ids::GroupName;
@@ -21,9 +21,9 @@ pub(super) async fn watch(
     // In the caller's own protocol nothing is converted.
     let member = delivery.registry().connection(connection);
     let protocol = member.map_or(Protocol::Json, |member| member.outbox.encoding().protocol);
-    let watch = delivery.watch(group, connection).await;
+    let watch = delivery.stream_group(group, connection).await;
     stream::unfold(Some(watch), move |watch| async move {
-        let mut watch: Watch = watch?;
+        let mut watch: GroupStream = watch?;
         loop {
             match watch.next().await {
                 Some(frame) => {

@@ -12,52 +12,52 @@ use crate::backplane::{Channel, Envelope, GroupAction};
 use crate::ids::{ConnectionId, GroupName};
 
 /// How long another node may take to acknowledge.
-const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+const GROUP_ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Commands that wait for their acks.
 #[derive(Debug, Default)]
-pub(super) struct Commands {
-    waiting: Mutex<Waiting>,
+pub(super) struct PendingAcks {
+    table: Mutex<AckTable>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct AckTable {
     /// The last id given; the first is 1 (A.4).
     last: i32,
     acks: HashMap<i32, oneshot::Sender<()>>,
 }
 
 /// Takes its command off the table however the wait ends.
-struct Pending<'a> {
-    commands: &'a Commands,
+struct PendingAck<'a> {
+    pending_acks: &'a PendingAcks,
     id: i32,
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingAck<'_> {
     fn drop(&mut self) {
-        self.commands.lock().acks.remove(&self.id);
+        self.pending_acks.lock().acks.remove(&self.id);
     }
 }
 
-impl Commands {
-    fn begin(&self) -> (Pending<'_>, oneshot::Receiver<()>) {
+impl PendingAcks {
+    fn register(&self) -> (PendingAck<'_>, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.lock();
-        waiting.last = waiting.last.wrapping_add(1);
-        let id = waiting.last;
-        waiting.acks.insert(id, sender);
-        (Pending { commands: self, id }, receiver)
+        let mut table = self.lock();
+        table.last = table.last.wrapping_add(1);
+        let id = table.last;
+        table.acks.insert(id, sender);
+        (PendingAck { pending_acks: self, id }, receiver)
     }
 
     /// An ack came; one that nobody waits for is passed over.
-    pub(super) fn acknowledged(&self, id: i32) {
+    pub(super) fn ack_received(&self, id: i32) {
         if let Some(sender) = self.lock().acks.remove(&id) {
             let _ = sender.send(());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, AckTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,22 +68,22 @@ impl Delivery {
     /// A connection of another node is asked for by command; [`SendError::AckTimeout`] after 30 s where none has it.
     /// A node that stands alone passes over connections it does not have.
     pub(crate) async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
-        if self.join_here(connection, group).await {
+        if self.join_local(connection, group).await {
             return Ok(());
         }
-        self.command(GroupAction::Join, connection, group).await
+        self.send_group_command(GroupAction::Join, connection, group).await
     }
 
     /// Takes a connection out of a group; no error where it is not in it. Elsewhere as [`Delivery::join`].
     pub(crate) async fn leave(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
-        if self.leave_here(connection, group) {
+        if self.leave_local(connection, group) {
             return Ok(());
         }
-        self.command(GroupAction::Leave, connection, group).await
+        self.send_group_command(GroupAction::Leave, connection, group).await
     }
 
     /// False: the connection is not here.
-    pub(super) async fn join_here(&self, connection: &ConnectionId, group: &GroupName) -> bool {
+    pub(super) async fn join_local(&self, connection: &ConnectionId, group: &GroupName) -> bool {
         match self.registry.join(connection, group) {
             None => false,
             Some(newly) => {
@@ -100,7 +100,7 @@ impl Delivery {
     }
 
     /// False: the connection is not here.
-    pub(super) fn leave_here(&self, connection: &ConnectionId, group: &GroupName) -> bool {
+    pub(super) fn leave_local(&self, connection: &ConnectionId, group: &GroupName) -> bool {
         match self.registry.leave(connection, group) {
             None => false,
             Some(was_in) => {
@@ -112,13 +112,13 @@ impl Delivery {
         }
     }
 
-    async fn command(
+    async fn send_group_command(
         &self,
         action: GroupAction,
         connection: &ConnectionId,
         group: &GroupName,
     ) -> Result<(), SendError> {
-        let (pending, acknowledged) = self.commands.begin();
+        let (pending, acknowledged) = self.pending_acks.register();
         let command = Envelope::GroupCommand {
             id: pending.id,
             node: self.node.clone(),
@@ -126,13 +126,13 @@ impl Delivery {
             group: group.clone(),
             connection: connection.clone(),
         };
-        let heard = self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
-        if heard == 0 && !self.backplane.echoes() {
+        let receivers = self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
+        if receivers == 0 && !self.backplane.echoes() {
             // There is no other node that could have it: unknown connections are passed over
             // (docs/builders/signalr-protocol.md#4.12).
             return Ok(());
         }
-        match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
+        match tokio::time::timeout(GROUP_ACK_TIMEOUT, acknowledged).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(SendError::AckTimeout),
         }

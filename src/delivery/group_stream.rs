@@ -11,22 +11,22 @@ use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName};
 
 /// Messages that wait for a watcher. One that falls further behind hears no more: the group does not wait.
-const BACKLOG: usize = 256;
+const MAX_WAITING_MESSAGES: usize = 256;
 
 /// Who watches which group on this node.
 #[derive(Debug, Default)]
-pub(super) struct Watchers {
-    table: Mutex<Table>,
+pub(super) struct GroupStreams {
+    table: Mutex<StreamTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct StreamTable {
     last: u64,
-    groups: HashMap<GroupName, Vec<Watcher>>,
+    groups: HashMap<GroupName, Vec<StreamSubscriber>>,
 }
 
 #[derive(Debug)]
-struct Watcher {
+struct StreamSubscriber {
     number: u64,
     /// For whom: messages that leave this connection out are not for the watcher either.
     connection: ConnectionId,
@@ -35,45 +35,45 @@ struct Watcher {
 
 /// The messages of one group, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct GroupStream {
     delivery: Arc<Delivery>,
     group: GroupName,
     number: u64,
     frames: mpsc::Receiver<Frame>,
 }
 
-impl Watch {
+impl GroupStream {
     /// The next message. None: this watcher fell behind, and some are lost.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         self.frames.recv().await
     }
 }
 
-impl Drop for Watch {
+impl Drop for GroupStream {
     fn drop(&mut self) {
-        self.delivery.watchers.lock().retain(&self.group, |watcher| watcher.number != self.number);
+        self.delivery.group_streams.lock().retain(&self.group, |subscriber| subscriber.number != self.number);
         self.delivery.backplane.unsubscribe(vec![self.delivery.topic(Channel::Group(self.group.clone()))]);
     }
 }
 
-impl Watchers {
-    fn lock(&self) -> MutexGuard<'_, Table> {
+impl GroupStreams {
+    fn lock(&self) -> MutexGuard<'_, StreamTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a message of a group to those who watch it. Never waits.
-    pub(super) fn tell(&self, group: &GroupName, except: &[ConnectionId], frame: &Frame) {
-        self.lock().retain(group, |watcher| {
-            except.contains(&watcher.connection) || watcher.frames.try_send(frame.clone()).is_ok()
+    pub(super) fn forward(&self, group: &GroupName, except: &[ConnectionId], frame: &Frame) {
+        self.lock().retain(group, |subscriber| {
+            except.contains(&subscriber.connection) || subscriber.frames.try_send(frame.clone()).is_ok()
         });
     }
 }
 
-impl Table {
-    fn retain(&mut self, group: &GroupName, keep: impl FnMut(&Watcher) -> bool) {
-        if let Some(watchers) = self.groups.get_mut(group) {
-            watchers.retain(keep);
-            if watchers.is_empty() {
+impl StreamTable {
+    fn retain(&mut self, group: &GroupName, keep: impl FnMut(&StreamSubscriber) -> bool) {
+        if let Some(subscribers) = self.groups.get_mut(group) {
+            subscribers.retain(keep);
+            if subscribers.is_empty() {
                 self.groups.remove(group);
             }
         }
@@ -83,21 +83,21 @@ impl Table {
 impl Delivery {
     /// Watches a group on behalf of a connection, which need not be in it. What is sent when this has ended is
     /// heard; while the backplane is away, it is heard from when it is back.
-    pub(crate) async fn watch(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> Watch {
-        let (sender, frames) = mpsc::channel(BACKLOG);
+    pub(crate) async fn stream_group(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> GroupStream {
+        let (sender, frames) = mpsc::channel(MAX_WAITING_MESSAGES);
         let number = {
-            let mut table = self.watchers.lock();
+            let mut table = self.group_streams.lock();
             table.last += 1;
-            let watcher = Watcher { number: table.last, connection: connection.clone(), frames: sender };
-            let number = watcher.number;
-            table.groups.entry(group.clone()).or_default().push(watcher);
+            let subscriber = StreamSubscriber { number: table.last, connection: connection.clone(), frames: sender };
+            let number = subscriber.number;
+            table.groups.entry(group.clone()).or_default().push(subscriber);
             number
         };
         let subscribed = self.backplane.subscribe(vec![self.topic(Channel::Group(group.clone()))]);
         // Made before the wait: whoever drops the future half-way takes everything back.
-        let watch = Watch { delivery: self.clone(), group, number, frames };
+        let group_stream = GroupStream { delivery: self.clone(), group, number, frames };
         subscribed.await;
-        watch
+        group_stream
     }
 }
 
@@ -110,17 +110,17 @@ mod tests {
     use crate::protocol::Protocol;
 
     #[tokio::test]
-    async fn nothing_is_kept_of_a_watch_that_has_ended() {
+    async fn a_dropped_group_stream_leaves_nothing_behind() {
         let (backplane, _nothing_arrives) = memory::standalone();
         let protocols = vec![Protocol::Json];
         let delivery = Delivery::new("chat".into(), NodeId::from("node"), protocols, backplane, HubMetrics::default());
         let delivery = Arc::new(delivery);
-        let watchers = || delivery.watchers.lock().groups.values().map(Vec::len).collect::<Vec<_>>();
-        let one = delivery.watch("room".into(), &"a".into()).await;
-        let two = delivery.watch("room".into(), &"b".into()).await;
+        let subscribers = || delivery.group_streams.lock().groups.values().map(Vec::len).collect::<Vec<_>>();
+        let one = delivery.stream_group("room".into(), &"a".into()).await;
+        let two = delivery.stream_group("room".into(), &"b".into()).await;
         drop(one);
-        assert_eq!(watchers(), [1]);
+        assert_eq!(subscribers(), [1]);
         drop(two);
-        assert!(watchers().is_empty());
+        assert!(subscribers().is_empty());
     }
 }

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::faults::Fault;
+use super::inbound_errors::InboundError;
 use super::{Delivery, SendError};
 use crate::backplane::{BackplaneError, Channel, Envelope, ReplyTo};
 use crate::frame::Frame;
@@ -22,14 +22,14 @@ use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, Protoc
 use crate::registry::{Member, Pushed};
 
 /// How long a client may take to answer, unless the asker says otherwise.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a client gave no result. The texts are the reference's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum ClientResultError {
     /// No node has this connection.
     #[error("Connection '{0}' does not exist.")]
-    Unknown(ConnectionId),
+    UnknownConnection(ConnectionId),
     /// It went away before it answered.
     #[error("Connection '{0}' disconnected.")]
     Disconnected(ConnectionId),
@@ -48,110 +48,116 @@ pub enum AskError {
 }
 
 /// What the reference says of an answer without a result (tests/probes/FINDINGS.md#2).
-const NO_RESULT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown.";
+const NO_RESULT_TEXT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown.";
 
 /// What an asker on another node is told of a client that left (B.4).
-const GONE: &str = "Connection disconnected.";
+const DISCONNECTED_TEXT: &str = "Connection disconnected.";
 
 /// How many questions may be open to a client when another node asks it one more. Those of other nodes stay open until
 /// the client answers or leaves, since nobody says when their askers gave up.
-pub(super) const MOST_OPEN: usize = 1024;
+pub(super) const MAX_PENDING_PER_CONNECTION: usize = 1024;
 
 /// What such an asker is told then.
-const SILENT: &str = "The client leaves too many questions unanswered.";
+const TOO_MANY_PENDING_TEXT: &str = "The client leaves too many questions unanswered.";
 
 #[derive(Debug, Default)]
-pub(super) struct Questions {
-    open: Mutex<Open>,
+pub(super) struct PendingResults {
+    table: Mutex<ResultTable>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct ResultTable {
     /// The number of the last question to a client of this node; the first is 1.
     last: u64,
-    waiting: HashMap<InvocationId, Question>,
+    waiting: HashMap<InvocationId, PendingResult>,
     /// Which of them each client of this node is to answer; no set is kept empty.
-    asked: HashMap<ConnectionId, HashSet<InvocationId>>,
+    by_connection: HashMap<ConnectionId, HashSet<InvocationId>>,
 }
 
-impl Open {
-    fn add(&mut self, id: InvocationId, question: Question) {
+impl ResultTable {
+    fn add(&mut self, id: InvocationId, pending: PendingResult) {
         drop(self.take(&id));
-        if let Some(connection) = &question.connection {
-            self.asked.entry(connection.clone()).or_default().insert(id.clone());
+        if let Some(connection) = &pending.connection {
+            self.by_connection.entry(connection.clone()).or_default().insert(id.clone());
         }
-        self.waiting.insert(id, question);
+        self.waiting.insert(id, pending);
     }
 
-    fn take(&mut self, id: &InvocationId) -> Option<Question> {
-        let question = self.waiting.remove(id)?;
-        if let Some(connection) = &question.connection
-            && let Some(asked) = self.asked.get_mut(connection)
+    fn take(&mut self, id: &InvocationId) -> Option<PendingResult> {
+        let pending = self.waiting.remove(id)?;
+        if let Some(connection) = &pending.connection
+            && let Some(by_connection) = self.by_connection.get_mut(connection)
         {
-            asked.remove(id);
-            if asked.is_empty() {
-                self.asked.remove(connection);
+            by_connection.remove(id);
+            if by_connection.is_empty() {
+                self.by_connection.remove(connection);
             }
         }
-        Some(question)
+        Some(pending)
     }
 
     /// All that a client was asked.
-    fn take_of(&mut self, connection: &ConnectionId) -> Vec<(InvocationId, Question)> {
-        let ids = self.asked.remove(connection).unwrap_or_default();
-        ids.into_iter().filter_map(|id| self.waiting.remove(&id).map(|question| (id, question))).collect()
+    fn take_of(&mut self, connection: &ConnectionId) -> Vec<(InvocationId, PendingResult)> {
+        let ids = self.by_connection.remove(connection).unwrap_or_default();
+        ids.into_iter().filter_map(|id| self.waiting.remove(&id).map(|pending| (id, pending))).collect()
     }
 
     fn count_of(&self, connection: &ConnectionId) -> usize {
-        self.asked.get(connection).map_or(0, HashSet::len)
+        self.by_connection.get(connection).map_or(0, HashSet::len)
     }
 }
 
 #[derive(Debug)]
-struct Question {
+struct PendingResult {
     /// Who may answer. None: a client of another node; its answer comes over the backplane.
     connection: Option<ConnectionId>,
-    asker: Asker,
+    result_receiver: ResultReceiver,
 }
 
 #[derive(Debug)]
-enum Asker {
-    Here(oneshot::Sender<Result<RawValue, AskError>>),
-    Node(NodeId, Protocol),
+enum ResultReceiver {
+    Local(oneshot::Sender<Result<RawValue, ClientResultError>>),
+    Remote(NodeId, Protocol),
 }
 
 /// Takes its question off the table however the wait ends; a late answer is passed over.
-struct Waiting<'a> {
-    questions: &'a Questions,
+struct ResultGuard<'a> {
+    pending_results: &'a PendingResults,
     id: InvocationId,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ResultGuard<'_> {
     fn drop(&mut self) {
-        self.questions.lock().take(&self.id);
+        self.pending_results.lock().take(&self.id);
     }
 }
 
-impl Questions {
+impl PendingResults {
     /// Opens a question of this node.
-    fn ask(&self, connection: Option<&ConnectionId>) -> (Waiting<'_>, oneshot::Receiver<Result<RawValue, AskError>>) {
+    fn register(
+        &self,
+        connection: Option<&ConnectionId>,
+    ) -> (ResultGuard<'_>, oneshot::Receiver<Result<RawValue, ClientResultError>>) {
         let (sender, receiver) = oneshot::channel();
-        let mut open = self.lock();
+        let mut table = self.lock();
         let id = match connection {
             // The prefix keeps it apart from ids that clients choose.
             Some(_) => {
-                open.last += 1;
-                InvocationId::new(format!("s{}", open.last))
+                table.last += 1;
+                InvocationId::new(format!("s{}", table.last))
             }
             // Unique among all nodes: the client's own node puts it on its table beside its own.
             None => InvocationId::from(ConnectionId::random().as_str()),
         };
-        open.add(id.clone(), Question { connection: connection.cloned(), asker: Asker::Here(sender) });
-        (Waiting { questions: self, id }, receiver)
+        table.add(
+            id.clone(),
+            PendingResult { connection: connection.cloned(), result_receiver: ResultReceiver::Local(sender) },
+        );
+        (ResultGuard { pending_results: self, id }, receiver)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ResultTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,42 +165,47 @@ impl Questions {
 
 impl Delivery {
     /// Asks one client and awaits its answer, at most `timeout`. Dropping the future gives the question up.
-    pub(crate) async fn ask(
+    pub(crate) async fn request_result(
         &self,
         connection: &ConnectionId,
         method: &str,
         arguments: Vec<RawValue>,
         timeout: Duration,
-    ) -> Result<RawValue, AskError> {
+    ) -> Result<RawValue, ClientResultError> {
         super::check(&arguments, &self.protocols)?;
         let member = self.registry.connection(connection);
-        let (waiting, answer) = self.questions.ask(member.is_some().then_some(connection));
-        let question = Invocation { id: Some(waiting.id.clone()), ..Invocation::send(method, arguments) };
-        let frame = Frame::new(HubMessage::Invocation(question));
+        let (waiting, answer) = self.pending_results.register(member.is_some().then_some(connection));
+        let pending = Invocation { id: Some(waiting.id.clone()), ..Invocation::send(method, arguments) };
+        let frame = Frame::new(HubMessage::Invocation(pending));
         match member {
             Some(member) => {
                 // Registered first: whoever removes the connection later fails the question, and one that is
                 // going already is told here.
                 if member.close.reason().is_some() || self.push(&member, &frame) != Pushed::Yes {
-                    return Err(AskError::Disconnected(connection.clone()));
+                    return Err(ClientResultError::Disconnected(connection.clone()));
                 }
             }
-            None => self.ask_elsewhere(connection, &waiting.id, frame).await?,
+            None => self.request_remote_result(connection, &waiting.id, frame).await?,
         }
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(AskError::TimedOut),
+            Ok(Err(_)) | Err(_) => Err(ClientResultError::TimedOut),
         }
     }
 
-    async fn ask_elsewhere(&self, connection: &ConnectionId, id: &InvocationId, frame: Frame) -> Result<(), AskError> {
+    async fn request_remote_result(
+        &self,
+        connection: &ConnectionId,
+        id: &InvocationId,
+        frame: Frame,
+    ) -> Result<(), ClientResultError> {
         let reply_to = Some(ReplyTo { invocation: id.clone(), node: self.node.clone() });
         let envelope = Envelope::Message { except: Vec::new(), frame, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
-        let heard = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
+        let receivers = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
         // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it
         // (docs/builders/redis-backplane.md#S, 6).
-        if heard == 0 { Err(AskError::Unknown(connection.clone())) } else { Ok(()) }
+        if receivers == 0 { Err(ClientResultError::UnknownConnection(connection.clone())) } else { Ok(()) }
     }
 }
 
@@ -203,89 +214,89 @@ impl Delivery {
 impl Delivery {
     /// A client of this node answered. Some: there was such a question, and this is what is left to do. An answer
     /// to somebody else's question is an error that closes the client; the question stays open.
-    pub(crate) fn answered(
+    pub(crate) fn result_received(
         &self,
         connection: &ConnectionId,
         id: &InvocationId,
         outcome: Outcome,
     ) -> Result<Option<BoxFuture<'static, ()>>, ProtocolError> {
-        let question = {
-            let mut open = self.questions.lock();
-            match open.waiting.get(id) {
+        let pending = {
+            let mut table = self.pending_results.lock();
+            match table.waiting.get(id) {
                 None => return Ok(None),
-                Some(question) if question.connection.as_ref() != Some(connection) => {
+                Some(pending) if pending.connection.as_ref() != Some(connection) => {
                     let detail = format!("Connection ID '{connection}' is not valid for invocation ID '{id}'.");
                     return Err(ProtocolError { exception: "InvalidOperationException", detail });
                 }
-                Some(_) => open.take(id),
+                Some(_) => table.take(id),
             }
         };
-        Ok(question.and_then(|question| self.resolve(id, question, outcome)))
+        Ok(pending.and_then(|pending| self.resolve(id, pending, outcome)))
     }
 
     /// An answer that came over the backplane.
-    pub(super) fn answered_elsewhere(&self, protocol: &str, message: &Bytes) {
-        let told = |fault, what: &str| {
-            if self.faults.is_new(fault) {
+    pub(super) fn remote_result_received(&self, protocol: &str, message: &Bytes) {
+        let report = |error, what: &str| {
+            if self.reported_errors.first_report(error) {
                 tracing::warn!(hub = %self.hub, "a client result of another node {what}; its asker will time out, as will others");
             }
         };
         let Some(protocol) = Protocol::from_name(protocol) else {
-            return told(Fault::UnknownProtocol, "came in a protocol that this server does not speak");
+            return report(InboundError::UnknownProtocol, "came in a protocol that this server does not speak");
         };
         match protocol.decode(&mut BytesMut::from(&message[..]), None) {
             Ok(Some(HubMessage::Completion { id, outcome, .. })) => {
-                let question = self.questions.lock().take(&id);
+                let pending = self.pending_results.lock().take(&id);
                 // Only questions of this node are asked elsewhere, so there is nothing to pass on.
-                if let Some(question) = question {
-                    let _ = self.resolve(&id, question, outcome);
+                if let Some(pending) = pending {
+                    let _ = self.resolve(&id, pending, outcome);
                 }
             }
-            Ok(_) => told(Fault::NoCompletion, "is no Completion"),
-            Err(_) => told(Fault::Unreadable, "cannot be read"),
+            Ok(_) => report(InboundError::NotACompletion, "is no Completion"),
+            Err(_) => report(InboundError::Unreadable, "cannot be read"),
         }
     }
 
     /// Another node asks a client of this one; the answer goes to that node. Some: the
     /// client is leaving already, or has left too many questions open, and this tells the asker.
-    pub(super) fn pass_on(
+    pub(super) fn forward_request(
         &self,
         connection: &ConnectionId,
         frame: &Frame,
         reply_to: ReplyTo,
     ) -> Option<BoxFuture<'static, ()>> {
         let member = self.registry.connection(connection)?;
-        let asker = Asker::Node(reply_to.node, member.outbox.encoding().protocol);
-        let question = Question { connection: Some(connection.clone()), asker };
+        let result_receiver = ResultReceiver::Remote(reply_to.node, member.outbox.encoding().protocol);
+        let pending = PendingResult { connection: Some(connection.clone()), result_receiver };
         let id = reply_to.invocation;
         {
-            let mut open = self.questions.lock();
-            if open.count_of(connection) >= MOST_OPEN {
-                drop(open);
-                return self.resolve(&id, question, Outcome::Error(SILENT.to_owned()));
+            let mut table = self.pending_results.lock();
+            if table.count_of(connection) >= MAX_PENDING_PER_CONNECTION {
+                drop(table);
+                return self.resolve(&id, pending, Outcome::Error(TOO_MANY_PENDING_TEXT.to_owned()));
             }
-            open.add(id.clone(), question);
+            table.add(id.clone(), pending);
         }
         // Looked at after the question stands on the table: a client that begins to leave later fails it there.
         if member.close.reason().is_none() && self.push(&member, frame) == Pushed::Yes {
             return None;
         }
-        let question = self.questions.lock().take(&id)?;
-        self.resolve(&id, question, Outcome::Error(GONE.to_owned()))
+        let pending = self.pending_results.lock().take(&id)?;
+        self.resolve(&id, pending, Outcome::Error(DISCONNECTED_TEXT.to_owned()))
     }
 
     /// Fails every question to a connection that has gone.
-    pub(super) fn unanswered(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
-        let questions = self.questions.lock().take_of(&member.id);
+    pub(super) fn fail_pending_results(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
+        let pending_results = self.pending_results.lock().take_of(&member.id);
         let mut left = Vec::new();
-        for (id, question) in questions {
-            match question.asker {
-                Asker::Here(sender) => {
-                    let _ = sender.send(Err(AskError::Disconnected(member.id.clone())));
+        for (id, pending) in pending_results {
+            match pending.result_receiver {
+                ResultReceiver::Local(sender) => {
+                    let _ = sender.send(Err(ClientResultError::Disconnected(member.id.clone())));
                 }
-                asker @ Asker::Node(..) => {
-                    let outcome = Outcome::Error(GONE.to_owned());
-                    left.extend(self.resolve(&id, Question { asker, connection: None }, outcome));
+                result_receiver @ ResultReceiver::Remote(..) => {
+                    let outcome = Outcome::Error(DISCONNECTED_TEXT.to_owned());
+                    left.extend(self.resolve(&id, PendingResult { result_receiver, connection: None }, outcome));
                 }
             }
         }
@@ -293,18 +304,18 @@ impl Delivery {
     }
 
     /// Gives an answer to its asker. What is returned is the way to another node, still to be gone.
-    fn resolve(&self, id: &InvocationId, question: Question, outcome: Outcome) -> Option<BoxFuture<'static, ()>> {
-        match question.asker {
-            Asker::Here(sender) => {
+    fn resolve(&self, id: &InvocationId, pending: PendingResult, outcome: Outcome) -> Option<BoxFuture<'static, ()>> {
+        match pending.result_receiver {
+            ResultReceiver::Local(sender) => {
                 let answer = match outcome {
                     Outcome::Value(value) => Ok(value),
-                    Outcome::Error(text) => Err(AskError::Client(text)),
-                    Outcome::Void => Err(AskError::Client(NO_RESULT.to_owned())),
+                    Outcome::Error(text) => Err(ClientResultError::Client(text)),
+                    Outcome::Void => Err(ClientResultError::Client(NO_RESULT_TEXT.to_owned())),
                 };
                 let _ = sender.send(answer);
                 None
             }
-            Asker::Node(node, protocol) => {
+            ResultReceiver::Remote(node, protocol) => {
                 let completion = HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() };
                 // The values are the client's own, in its own protocol: there is nothing to convert that could fail.
                 let message = protocol.encode(&completion).ok()?;
