@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::retained::Retained;
 use crate::close::CloseSignal;
-use crate::frame::{Encoding, Frame};
+use crate::outgoing::{Encoding, OutgoingMessage};
 use crate::protocol::{HubMessage, ValueError};
 
 /// Above this many waiting bytes a connection's own stream items and completions wait (reference: 64 KiB pipe,
@@ -113,10 +113,10 @@ impl Outbox {
     }
 
     /// Queues a message. Never waits.
-    pub(crate) fn push(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
-        let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
-        self.put(Waiting { bytes, trackable: frame.is_trackable() }, |_| true)
+        let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
+        self.put(Waiting { bytes, trackable: message.is_trackable() }, |_| true)
     }
 
     /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged: the
@@ -127,9 +127,9 @@ impl Outbox {
 
     /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
     /// was none for 5 s because the client does not acknowledge.
-    pub(crate) async fn push_waiting(&self, frame: &Frame) -> Result<(), PushError> {
-        let bytes = frame.framed(self.encoding()).map_err(PushError::Value)?;
-        let trackable = frame.is_trackable();
+    pub(crate) async fn push_waiting(&self, message: &OutgoingMessage) -> Result<(), PushError> {
+        let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
+        let trackable = message.is_trackable();
         let high_water = HIGH_WATER.min(self.most_bytes);
         let fits = |state: &State| state.bytes < high_water && state.queue.len() < self.most_messages;
         self.wait_to(|| match self.put(Waiting { bytes: bytes.clone(), trackable }, fits) {
@@ -141,7 +141,7 @@ impl Outbox {
 
     /// Queues an item of a stream. Beyond [`Outbox::push_waiting`] it waits until little enough is unacknowledged,
     /// and while there is no socket: what is kept then is kept for others.
-    pub(crate) async fn push_item(&self, frame: &Frame) -> Result<(), PushError> {
+    pub(crate) async fn push_item(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         let may_go = |kept: &Retained, bytes| kept.is_attached() && kept.is_acknowledged(bytes);
         self.wait_to(|| {
             let state = self.lock();
@@ -150,7 +150,7 @@ impl Outbox {
             goes.then_some(())
         })
         .await?;
-        self.push_waiting(frame).await
+        self.push_waiting(message).await
     }
 
     /// Tries again whenever something has left, come in or changed. `Full`: the client alone could have made room, by
@@ -230,8 +230,8 @@ impl Outbox {
 
     /// Takes nothing more; `last` is queued as the last message, whatever the bounds. What waits may still be
     /// written, and then [`Outbox::next`] ends.
-    pub(crate) fn finish(&self, last: Option<&Frame>) {
-        let last = last.and_then(|frame| frame.framed(self.encoding()).ok());
+    pub(crate) fn finish(&self, last: Option<&OutgoingMessage>) {
+        let last = last.and_then(|message| message.encoded(self.encoding()).ok());
         let mut state = self.lock();
         if !state.finished {
             state.finished = true;
@@ -298,8 +298,8 @@ impl Outbox {
         }
         let Some(kept) = &mut state.kept else { return false };
         kept.attach(socket);
-        let sequence = Frame::new(HubMessage::Sequence { sequence_id: kept.first() });
-        batch.extend(sequence.framed(self.encoding()));
+        let sequence = OutgoingMessage::new(HubMessage::Sequence { sequence_id: kept.first() });
+        batch.extend(sequence.encoded(self.encoding()));
         batch.extend(kept.sent());
         state.drop_untrackable();
         drop(state);

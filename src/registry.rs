@@ -8,10 +8,10 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::liveness::Liveness;
 use crate::outbox::{Outbox, PushError};
+use crate::outgoing::OutgoingMessage;
 use crate::session::received::Received;
 
 /// One connection as others see it.
@@ -49,8 +49,8 @@ impl Member {
     /// Queues a message; a member whose queue is full is closed, alone. What a full queue could not take may be followed
     /// by a smaller message that would fit: that does not arrive without the one before it, since the outbox of a member
     /// that is being closed takes nothing.
-    pub(crate) fn push(&self, frame: &Frame) -> Pushed {
-        match self.outbox.push(frame) {
+    pub(crate) fn push(&self, message: &OutgoingMessage) -> Pushed {
+        match self.outbox.push(message) {
             Ok(()) | Err(PushError::Finished) => Pushed::Yes,
             Err(PushError::Full) if self.close.try_close(CloseReason::SlowClient) => Pushed::TooSlow,
             Err(PushError::Full) => Pushed::Yes,

@@ -22,7 +22,7 @@ pub(crate) trait Source: Send {
 }
 
 /// Where bytes for a client go. One writer. What it gets is already framed for this transport
-/// ([`crate::frame::Encoding`]) and holds whole messages only.
+/// ([`crate::outgoing::Encoding`]) and holds whole messages only.
 pub(crate) trait Sink: Send {
     /// Waits until something could be sent now; a long poll is ready while a poll waits. May be dropped half-way.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId};
+use crate::outgoing::OutgoingMessage;
 
 /// Where an envelope goes (docs/builders/redis-backplane.md#A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ pub(crate) enum Envelope {
         /// Who does not get it; counts on [`Channel::All`] and [`Channel::Group`] only.
         except: Vec<ConnectionId>,
         /// The message.
-        frame: Frame,
+        message: OutgoingMessage,
         /// Set where an answer is wanted.
         reply_to: Option<ReplyTo>,
     },

@@ -10,12 +10,12 @@ use crate::backplane::Backplane;
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::delivery::Delivery;
-use crate::frame::{self, Encoding, Frame, Framing};
 use crate::hub::{Hub, HubRoute, RequestInfo};
 use crate::ids::{HubName, NodeId, UserId};
 use crate::liveness::Due;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
+use crate::outgoing::{self, Encoding, Framing, OutgoingMessage};
 use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
 
@@ -80,7 +80,7 @@ impl HubHost {
             match member.liveness.check(now, keep_alive, timeout) {
                 Due::Nothing => {}
                 Due::Ping => {
-                    self.delivery.push(member, &frame::ping());
+                    self.delivery.push(member, &outgoing::ping());
                 }
                 Due::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
             }
@@ -99,7 +99,7 @@ impl HubHost {
             Some(_) => {}
             None => {
                 if let Some(sequence_id) = received.due() {
-                    member.push(&Frame::new(HubMessage::Ack { sequence_id }));
+                    member.push(&OutgoingMessage::new(HubMessage::Ack { sequence_id }));
                 }
             }
         }

@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use futures_util::StreamExt;
 
 use super::HubHost;
-use crate::frame::Frame;
 use crate::hub::cancellation::Canceller;
 use crate::hub::{Call, Caller, ErrorKind, HubError, HubMethod, Reply};
 use crate::ids::InvocationId;
 use crate::logging::{Allowed, Escaped, Kind, RateLimiter, reason};
 use crate::metrics::InvocationOutcome;
 use crate::outbox::{Outbox, PushError};
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
 
 /// How long a stream that is cancelled, and listens for that, may take to end.
@@ -108,7 +108,7 @@ impl InvocationRunner {
                 Ok(Some(item)) => {
                     let message =
                         HubMessage::StreamItem { id: id.clone(), item: Ok(item), headers: Headers::default() };
-                    match self.outbox.push_item(&Frame::new(message)).await {
+                    match self.outbox.push_item(&OutgoingMessage::new(message)).await {
                         Ok(()) => continue,
                         Err(PushError::Value(error)) => {
                             self.log_failed(target, &error);
@@ -144,8 +144,9 @@ impl InvocationRunner {
     /// Sends the one Completion of a call, waiting for room in the client's queue.
     async fn complete(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
         let Some(id) = id else { return };
-        let message =
-            |outcome| Frame::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() });
+        let message = |outcome| {
+            OutgoingMessage::new(HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() })
+        };
         let mut pushed = self.outbox.push_waiting(&message(outcome)).await;
         if let Err(PushError::Value(error)) = pushed {
             // The result has no form in the client's protocol; the call is answered all the same.

@@ -25,13 +25,13 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span};
 
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::{Encoding, Frame, framed};
 use crate::hub::asking::Asking;
 use crate::hub::{Caller, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::liveness::Liveness;
 use crate::logging::{Allowed, Escaped, Kind, reason};
 use crate::outbox::Outbox;
+use crate::outgoing::{Encoding, OutgoingMessage, apply_framing};
 use crate::protocol::handshake::{self, HandshakeError};
 use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
@@ -107,8 +107,8 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     reason
 }
 
-fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<Frame> {
-    reason.close_message(host.options.detailed_errors).map(Frame::new)
+fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<OutgoingMessage> {
+    reason.close_message(host.options.detailed_errors).map(OutgoingMessage::new)
 }
 
 /// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone and may not come again.
@@ -257,7 +257,7 @@ impl Connection {
                     Some(resumption) => resumption.end(),
                     None => {}
                 }
-                let answer = framed(framing, handshake::success(), protocol == Protocol::MessagePack);
+                let answer = apply_framing(framing, handshake::success(), protocol == Protocol::MessagePack);
                 // An empty queue takes it; a peer that is gone by now is found out by the writer.
                 let _ = self.outbox.push_bytes(answer);
                 return Ok(());
@@ -275,7 +275,7 @@ impl Connection {
         };
         // Errors are said before the protocol is known to both sides, so always as text
         // (docs/builders/signalr-protocol.md#2.3, tests/probes/FINDINGS.md#2).
-        let _ = self.outbox.push_bytes(framed(framing, &handshake::failure(&failure.0), false));
+        let _ = self.outbox.push_bytes(apply_framing(framing, &handshake::failure(&failure.0), false));
         Err(failure.1)
     }
 

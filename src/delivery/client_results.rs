@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use super::inbound_errors::InboundError;
 use super::{Delivery, SendError};
 use crate::backplane::{BackplaneError, Channel, Envelope, ReplyTo};
-use crate::frame::Frame;
 use crate::ids::{ConnectionId, InvocationId, NodeId};
 use crate::logging::reason;
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 use crate::registry::{Member, Pushed};
 
@@ -176,16 +176,16 @@ impl Delivery {
         let member = self.registry.connection(connection);
         let (waiting, answer) = self.pending_results.register(member.is_some().then_some(connection));
         let pending = Invocation { id: Some(waiting.id.clone()), ..Invocation::send(method, arguments) };
-        let frame = Frame::new(HubMessage::Invocation(pending));
+        let message = OutgoingMessage::new(HubMessage::Invocation(pending));
         match member {
             Some(member) => {
                 // Registered first: whoever removes the connection later fails the question, and one that is
                 // going already is told here.
-                if member.close.reason().is_some() || self.push(&member, &frame) != Pushed::Yes {
+                if member.close.reason().is_some() || self.push(&member, &message) != Pushed::Yes {
                     return Err(ClientResultError::Disconnected(connection.clone()));
                 }
             }
-            None => self.request_remote_result(connection, &waiting.id, frame).await?,
+            None => self.request_remote_result(connection, &waiting.id, message).await?,
         }
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
@@ -197,10 +197,10 @@ impl Delivery {
         &self,
         connection: &ConnectionId,
         id: &InvocationId,
-        frame: Frame,
+        message: OutgoingMessage,
     ) -> Result<(), ClientResultError> {
         let reply_to = Some(ReplyTo { invocation: id.clone(), node: self.node.clone() });
-        let envelope = Envelope::Message { except: Vec::new(), frame, reply_to };
+        let envelope = Envelope::Message { except: Vec::new(), message, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
         let receivers = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
         // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it
@@ -262,7 +262,7 @@ impl Delivery {
     pub(super) fn forward_request(
         &self,
         connection: &ConnectionId,
-        frame: &Frame,
+        message: &OutgoingMessage,
         reply_to: ReplyTo,
     ) -> Option<BoxFuture<'static, ()>> {
         let member = self.registry.connection(connection)?;
@@ -278,7 +278,7 @@ impl Delivery {
             table.add(id.clone(), pending);
         }
         // Looked at after the question stands on the table: a client that begins to leave later fails it there.
-        if member.close.reason().is_none() && self.push(&member, frame) == Pushed::Yes {
+        if member.close.reason().is_none() && self.push(&member, message) == Pushed::Yes {
             return None;
         }
         let pending = self.pending_results.lock().take(&id)?;

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use super::Delivery;
 use crate::backplane::Channel;
-use crate::frame::Frame;
 use crate::ids::{ConnectionId, GroupName};
+use crate::outgoing::OutgoingMessage;
 
 /// Messages that wait for a watcher. One that falls further behind hears no more: the group does not wait.
 const MAX_WAITING_MESSAGES: usize = 256;
@@ -30,7 +30,7 @@ struct StreamSubscriber {
     number: u64,
     /// For whom: messages that leave this connection out are not for the watcher either.
     connection: ConnectionId,
-    frames: mpsc::Sender<Frame>,
+    messages: mpsc::Sender<OutgoingMessage>,
 }
 
 /// The messages of one group, until this is dropped.
@@ -39,13 +39,13 @@ pub(crate) struct GroupStream {
     delivery: Arc<Delivery>,
     group: GroupName,
     number: u64,
-    frames: mpsc::Receiver<Frame>,
+    messages: mpsc::Receiver<OutgoingMessage>,
 }
 
 impl GroupStream {
     /// The next message. None: this watcher fell behind, and some are lost.
-    pub(crate) async fn next(&mut self) -> Option<Frame> {
-        self.frames.recv().await
+    pub(crate) async fn next(&mut self) -> Option<OutgoingMessage> {
+        self.messages.recv().await
     }
 }
 
@@ -62,9 +62,9 @@ impl GroupStreams {
     }
 
     /// Hands a message of a group to those who watch it. Never waits.
-    pub(super) fn forward(&self, group: &GroupName, except: &[ConnectionId], frame: &Frame) {
+    pub(super) fn forward(&self, group: &GroupName, except: &[ConnectionId], message: &OutgoingMessage) {
         self.lock().retain(group, |subscriber| {
-            except.contains(&subscriber.connection) || subscriber.frames.try_send(frame.clone()).is_ok()
+            except.contains(&subscriber.connection) || subscriber.messages.try_send(message.clone()).is_ok()
         });
     }
 }
@@ -84,18 +84,18 @@ impl Delivery {
     /// Watches a group on behalf of a connection, which need not be in it. What is sent when this has ended is
     /// heard; while the backplane is away, it is heard from when it is back.
     pub(crate) async fn stream_group(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> GroupStream {
-        let (sender, frames) = mpsc::channel(MAX_WAITING_MESSAGES);
+        let (sender, messages) = mpsc::channel(MAX_WAITING_MESSAGES);
         let number = {
             let mut table = self.group_streams.lock();
             table.last += 1;
-            let subscriber = StreamSubscriber { number: table.last, connection: connection.clone(), frames: sender };
+            let subscriber = StreamSubscriber { number: table.last, connection: connection.clone(), messages: sender };
             let number = subscriber.number;
             table.groups.entry(group.clone()).or_default().push(subscriber);
             number
         };
         let subscribed = self.backplane.subscribe(vec![self.topic(Channel::Group(group.clone()))]);
         // Made before the wait: whoever drops the future half-way takes everything back.
-        let group_stream = GroupStream { delivery: self.clone(), group, number, frames };
+        let group_stream = GroupStream { delivery: self.clone(), group, number, messages };
         subscribed.await;
         group_stream
     }

@@ -53,13 +53,13 @@ impl InboundDispatcher {
     fn dispatch(&self, InboundEnvelope { topic, envelope }: InboundEnvelope, in_flight: usize) -> Option<PendingJob> {
         let delivery = self.hubs.get(&topic.hub)?;
         match envelope {
-            Envelope::Message { except, frame, reply_to } => {
+            Envelope::Message { except, message, reply_to } => {
                 if let (Some(reply_to), Channel::Connection(id)) = (reply_to, &topic.channel) {
-                    return delivery.forward_request(id, &frame, reply_to);
+                    return delivery.forward_request(id, &message, reply_to);
                 }
                 // Exceptions count on these two channels only (B.1).
                 let counts = matches!(topic.channel, Channel::All | Channel::Group(_));
-                delivery.deliver(&topic.channel, if counts { &except } else { &[] }, &frame);
+                delivery.deliver(&topic.channel, if counts { &except } else { &[] }, &message);
                 None
             }
             Envelope::GroupCommand { .. } if in_flight >= MAX_PENDING_COMMANDS => {

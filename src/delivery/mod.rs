@@ -24,10 +24,10 @@ use futures_util::future::{BoxFuture, join_all};
 
 use self::inbound_errors::InboundError;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
-use crate::frame::{self, Frame};
 use crate::ids::{ConnectionId, HubName, NodeId};
 use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::HubMetrics;
+use crate::outgoing::{self, OutgoingMessage};
 use crate::protocol::{Protocol, RawValue, ValueError};
 use crate::registry::{Member, Pushed, Registry};
 use crate::target::{Scope, Target};
@@ -171,16 +171,16 @@ impl Delivery {
     pub(crate) async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
         let checked = |protocols: &[Protocol]| {
             check(&arguments, protocols)?;
-            Ok::<_, SendError>(frame::send(method, arguments))
+            Ok::<_, SendError>(outgoing::invocation(method, arguments))
         };
         match &target.scope {
             Scope::All => self.publish([Channel::All], &target.except, &checked(&self.protocols)?).await,
             Scope::Groups(names) => {
-                let frame = checked(&self.protocols)?;
+                let message = checked(&self.protocols)?;
                 if names.len() > 1 && names.iter().any(|name| name.as_str().is_empty()) {
                     return Err(SendError::EmptyGroup);
                 }
-                self.publish(names.iter().cloned().map(Channel::Group), &target.except, &frame).await
+                self.publish(names.iter().cloned().map(Channel::Group), &target.except, &message).await
             }
             Scope::Users(ids) => {
                 self.publish(ids.iter().cloned().map(Channel::User), &[], &checked(&self.protocols)?).await
@@ -200,11 +200,11 @@ impl Delivery {
                 if used.is_empty() {
                     return Ok(());
                 }
-                let frame = checked(&used)?;
+                let message = checked(&used)?;
                 for member in &here {
-                    self.push(member, &frame);
+                    self.push(member, &message);
                 }
-                self.publish(elsewhere, &[], &frame).await
+                self.publish(elsewhere, &[], &message).await
             }
         }
     }
@@ -214,14 +214,14 @@ impl Delivery {
         &self,
         channels: impl IntoIterator<Item = Channel>,
         except: &[ConnectionId],
-        frame: &Frame,
+        message: &OutgoingMessage,
     ) -> Result<(), SendError> {
         let mut taken: Vec<BoxFuture<'static, Result<u64, BackplaneError>>> = Vec::new();
         for channel in channels {
             if !self.backplane.echoes() {
-                self.deliver(&channel, except, frame);
+                self.deliver(&channel, except, message);
             }
-            let envelope = Envelope::Message { except: except.to_vec(), frame: frame.clone(), reply_to: None };
+            let envelope = Envelope::Message { except: except.to_vec(), message: message.clone(), reply_to: None };
             taken.push(self.backplane.publish(self.topic(channel), envelope));
         }
         // All are on their way before the first answer is waited for.
@@ -236,17 +236,17 @@ impl Delivery {
     }
 
     /// Gives a frame to the receivers of a channel that are connected here.
-    fn deliver(&self, channel: &Channel, except: &[ConnectionId], frame: &Frame) {
+    fn deliver(&self, channel: &Channel, except: &[ConnectionId], message: &OutgoingMessage) {
         let members = match channel {
             Channel::All => Some(self.registry.everybody()),
             Channel::Group(name) => {
-                self.group_streams.forward(name, except, frame);
+                self.group_streams.forward(name, except, message);
                 self.registry.group(name)
             }
             Channel::User(id) => self.registry.user(id),
             Channel::Connection(id) => {
                 if let Some(member) = self.registry.connection(id) {
-                    self.push(&member, frame);
+                    self.push(&member, message);
                 }
                 return;
             }
@@ -255,14 +255,14 @@ impl Delivery {
         let Some(members) = members else { return };
         let left_out: HashSet<&ConnectionId> = except.iter().collect();
         for member in members.iter().filter(|member| left_out.is_empty() || !left_out.contains(&member.id)) {
-            self.push(member, frame);
+            self.push(member, message);
         }
     }
 
     /// Gives a frame to one member that is connected here. One that is too slow is closed and counted; its own task
     /// writes the log line, since this runs in the sender's.
-    pub(crate) fn push(&self, member: &Member, frame: &Frame) -> Pushed {
-        let pushed = member.push(frame);
+    pub(crate) fn push(&self, member: &Member, message: &OutgoingMessage) -> Pushed {
+        let pushed = member.push(message);
         match &pushed {
             Pushed::Yes => {}
             Pushed::TooSlow => self.metrics.overflow(),

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::*;
 use crate::backplane::{GroupAction, InboundEnvelope, InboundReceiver, LinkState, ReplyTo, memory};
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::{Encoding, Framing};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::outgoing::{Encoding, Framing};
 use crate::protocol::Outcome;
 
 /// A hub on a node that stands alone.
@@ -206,7 +206,7 @@ async fn requests_to_a_client_that_never_answers_are_bounded() {
     let StandaloneNode { delivery, member, _inbound, .. } = standalone_node(&Protocol::ALL, usize::MAX).await;
     let ask = |number: usize| {
         let reply_to = ReplyTo { invocation: number.to_string().into(), node: "other".into() };
-        delivery.forward_request(&member.id, &frame::send("Answer", vec![]), reply_to)
+        delivery.forward_request(&member.id, &outgoing::invocation("Answer", vec![]), reply_to)
     };
     for number in 0..client_results::MAX_PENDING_PER_CONNECTION {
         assert!(ask(number).is_none(), "it is asked");

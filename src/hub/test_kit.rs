@@ -13,11 +13,11 @@ use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, LinkState, 
 use crate::close::CloseSignal;
 use crate::config::steps::{Placeholder, Template, TemplatePart};
 use crate::delivery::Delivery;
-use crate::frame::{Encoding, Framing};
 use crate::ids::{ConnectionId, HubName, NodeId, UserId};
 use crate::liveness::Liveness;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
+use crate::outgoing::{Encoding, Framing};
 use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::registry::Member;
 
@@ -85,8 +85,8 @@ impl Backplane for Notes {
 
 /// Who is left out, and the message as JSON.
 fn what(envelope: &Envelope) -> String {
-    let Envelope::Message { except, frame, .. } = envelope else { return String::new() };
-    let message = frame.raw(Protocol::Json).expect("a form in JSON");
+    let Envelope::Message { except, message, .. } = envelope else { return String::new() };
+    let message = message.hub_framed(Protocol::Json).expect("a form in JSON");
     let left_out: String = except.iter().map(|id| format!(" but {id}")).collect();
     format!("{left_out}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))
 }

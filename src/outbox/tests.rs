@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::close::CloseReason;
-use crate::frame::Framing;
+use crate::outgoing::Framing;
 use crate::protocol::Protocol;
 
 fn outbox(bytes: usize, messages: usize) -> Outbox {
@@ -52,7 +52,7 @@ fn one_message_above_the_bound_passes_when_nothing_waits() {
 fn an_answer_waits_for_room_where_a_broadcast_is_refused() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcde".into()).unwrap();
-    let ping = crate::frame::ping();
+    let ping = crate::outgoing::ping();
     let mut waiting = Box::pin(outbox.push_waiting(&ping));
     assert!(waiting.as_mut().now_or_never().is_none());
     drain(&outbox);
@@ -63,7 +63,7 @@ fn an_answer_waits_for_room_where_a_broadcast_is_refused() {
 fn a_waiting_answer_ends_with_the_connection() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcde".into()).unwrap();
-    let ping = crate::frame::ping();
+    let ping = crate::outgoing::ping();
     let mut waiting = Box::pin(outbox.push_waiting(&ping));
     assert!(waiting.as_mut().now_or_never().is_none());
     outbox.finish(None);
@@ -74,7 +74,7 @@ fn a_waiting_answer_ends_with_the_connection() {
 fn the_last_message_comes_last_whatever_the_bounds() {
     let outbox = outbox(5, 1);
     outbox.push_bytes("abcde".into()).unwrap();
-    outbox.finish(Some(&crate::frame::ping()));
+    outbox.finish(Some(&crate::outgoing::ping()));
     assert_eq!(outbox.push_bytes("x".into()), Err(PushError::Finished));
     assert!(outbox.ended().now_or_never().is_none(), "something waits still");
     assert_eq!(drain(&outbox).unwrap().len(), 2);
@@ -99,16 +99,16 @@ fn keeping(allowance: usize, bytes: usize) -> Outbox {
     outbox
 }
 
-fn message(number: usize) -> Frame {
-    crate::frame::send("M", vec![crate::protocol::RawValue::new(&number).unwrap()])
+fn message(number: usize) -> OutgoingMessage {
+    crate::outgoing::invocation("M", vec![crate::protocol::RawValue::new(&number).unwrap()])
 }
 
 fn text(number: usize) -> Bytes {
-    message(number).raw(Protocol::Json).unwrap()
+    message(number).hub_framed(Protocol::Json).unwrap()
 }
 
 fn sequence(id: i64) -> Bytes {
-    Frame::new(HubMessage::Sequence { sequence_id: id }).raw(Protocol::Json).unwrap()
+    OutgoingMessage::new(HubMessage::Sequence { sequence_id: id }).hub_framed(Protocol::Json).unwrap()
 }
 
 fn resumed(outbox: &Outbox, socket: u64) -> Vec<Bytes> {
@@ -144,7 +144,7 @@ fn what_is_queued_while_nobody_is_there_follows_what_was_sent() {
     drain(&outbox);
     outbox.detach(0, Instant::now());
     outbox.push(&message(2)).unwrap();
-    outbox.push(&crate::frame::ping()).unwrap();
+    outbox.push(&crate::outgoing::ping()).unwrap();
     outbox.push_pong("pong".into());
     assert_eq!(drain(&outbox), None, "nothing is given out without a socket");
     assert_eq!(resumed(&outbox, 1), [sequence(1), text(1)]);
@@ -249,7 +249,7 @@ fn the_end_without_a_socket_is_the_end() {
     let outbox = keeping(1000, 1000);
     outbox.push(&message(1)).unwrap();
     outbox.detach(0, Instant::now());
-    outbox.finish(Some(&crate::frame::ping()));
+    outbox.finish(Some(&crate::outgoing::ping()));
     assert!(outbox.ended().now_or_never().is_some());
     assert_eq!(drain(&outbox), Some(Vec::new()));
     assert!(!outbox.resume(1, &mut Vec::new()));
@@ -260,7 +260,7 @@ async fn a_connection_that_is_asked_to_end_takes_its_close_and_nothing_else() {
     let close = CloseSignal::default();
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
     let outbox = Outbox::new(encoding, Some(10), None, close.clone());
-    let ping = crate::frame::ping();
+    let ping = crate::outgoing::ping();
     outbox.push(&ping).unwrap();
     let mut waiting = Box::pin(outbox.push_waiting(&ping));
     assert!(waiting.as_mut().now_or_never().is_none(), "there is no room");
@@ -270,7 +270,7 @@ async fn a_connection_that_is_asked_to_end_takes_its_close_and_nothing_else() {
     assert_eq!(drain(&outbox).unwrap(), ["{\"type\":6}\u{1e}"], "what was queued before");
     assert_eq!(waiting.await, Err(PushError::Finished), "room comes too late");
     outbox.push_bytes("{}\u{1e}".into()).unwrap();
-    outbox.finish(CloseReason::Aborted.close_message(false).map(Frame::new).as_ref());
+    outbox.finish(CloseReason::Aborted.close_message(false).map(OutgoingMessage::new).as_ref());
     assert_eq!(drain(&outbox).unwrap(), ["{}\u{1e}", "{\"type\":7}\u{1e}"], "the Close follows the handshake's answer");
     assert_eq!(drain(&outbox).unwrap(), [""; 0]);
 }

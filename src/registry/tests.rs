@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::frame::{Encoding, Framing};
+use crate::outgoing::{Encoding, Framing};
 use crate::protocol::Protocol;
 
 fn member(id: &str, user: Option<&str>) -> Arc<Member> {
@@ -69,9 +69,9 @@ fn a_snapshot_is_shared_until_somebody_comes() {
 #[test]
 fn a_member_whose_queue_is_full_is_closed_alone() {
     let slow = member("slow", None);
-    let frame = crate::frame::ping();
+    let message = crate::outgoing::ping();
     slow.outbox.push_bytes("x".into()).unwrap();
     slow.outbox.push_bytes("x".into()).unwrap();
-    assert_eq!(slow.push(&frame), Pushed::TooSlow);
+    assert_eq!(slow.push(&message), Pushed::TooSlow);
     assert_eq!(slow.close.reason(), Some(&CloseReason::SlowClient));
 }

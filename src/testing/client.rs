@@ -16,9 +16,9 @@ use super::inbox::{Inbox, State};
 use super::stream::TestStream;
 use crate::close::CloseSignal;
 use crate::connection::{HubHost, Peer, serve};
-use crate::frame::Framing;
 use crate::hub::{Argument, IntoArguments, IntoValue, RequestInfo};
 use crate::ids::{ConnectionId, InvocationId};
+use crate::outgoing::Framing;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, handshake};
 
 /// A client that is connected to a [`super::TestHub`]. Dropping it ends the connection without a close, as when the network

@@ -19,9 +19,9 @@ use super::{long_polling, negotiate, post, query, sse, websocket};
 use crate::close::CloseSignal;
 use crate::config::HubOptions;
 use crate::connection::HubHost;
-use crate::frame::{Encoding, Framing};
 use crate::logging::RateLimiter;
 use crate::outbox::Outbox;
+use crate::outgoing::{Encoding, Framing};
 use crate::protocol::{Protocol, TransportKind};
 
 /// What speaks with the clients of a path.

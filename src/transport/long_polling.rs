@@ -18,7 +18,7 @@ use super::link::Link;
 use super::polls::{PollSink, Polled};
 use super::serving::{request_info, required_id, run, span};
 use crate::close::CloseReason;
-use crate::frame::Framing;
+use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
 use crate::wire::{Gone, Source, SourceEnd};
 

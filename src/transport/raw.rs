@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::{Authorize, HubOptions};
-use crate::frame::framed;
 use crate::hub::RequestInfo;
 use crate::outbox::Outbox;
+use crate::outgoing::apply_framing;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 
 /// Pieces that wait for the application; each has at most some 64 KiB.
@@ -147,9 +147,9 @@ async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox
             _ = outbox.next(&mut batch) => {}
             message = from_app.recv() => {
                 let Some(message) = message else { return };
-                batch.push(framed(framing, &message, false));
+                batch.push(apply_framing(framing, &message, false));
                 while let Ok(more) = from_app.try_recv() {
-                    batch.push(framed(framing, &more, false));
+                    batch.push(apply_framing(framing, &more, false));
                 }
             }
         }

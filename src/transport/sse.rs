@@ -24,7 +24,7 @@ use super::endpoint::Endpoint;
 use super::link::Link;
 use super::serving::{Entered, request_info, required_id, run, span};
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::Framing;
+use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::channels;
 use super::envelope_msgpack::EnvelopeReader;
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo, Topic};
-use crate::frame::Frame;
 use crate::ids::{ConnectionId, HubName, InvocationId, NodeId};
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::framing::{BadMessages, check_messages};
 use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, ValueError};
@@ -37,10 +37,10 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) -> Result<(), ValueError> {
     match envelope {
-        Envelope::Message { except, frame, reply_to } => {
+        Envelope::Message { except, message: frame, reply_to } => {
             let mut parts = Vec::with_capacity(protocols.len());
             for protocol in protocols {
-                parts.push((protocol.name(), frame.raw(*protocol)?));
+                parts.push((protocol.name(), frame.hub_framed(*protocol)?));
             }
             let reply_to =
                 reply_to.as_ref().map(|reply| (&reply.invocation, channels::return_channel(hub, &reply.node)));
@@ -224,5 +224,5 @@ fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Res
             };
         }
     }
-    Ok(Envelope::Message { except, frame: Frame::encoded(parts), reply_to })
+    Ok(Envelope::Message { except, message: OutgoingMessage::from_encoded(parts), reply_to })
 }

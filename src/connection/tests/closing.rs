@@ -5,7 +5,7 @@
 use super::kit::Node;
 use crate::close::CloseReason;
 use crate::config::HubOptions;
-use crate::frame;
+use crate::outgoing;
 use crate::protocol::ProtocolError;
 
 const ABORTED: &str = r#"{"type":7}"#;
@@ -59,11 +59,11 @@ async fn only_the_close_message_follows_the_end_of_a_connection() {
         }
         assert!(client.all().await.is_empty());
         let member = node.host.delivery.registry().connection(&"a".into()).unwrap();
-        member.push(&frame::ping());
+        member.push(&outgoing::ping());
         client.close.close(reason.clone());
         // An item, two completions, and what others send: all of it is ready when the connection looks again.
         node.gate.0.add_permits(10);
-        member.push(&frame::ping());
+        member.push(&outgoing::ping());
         let sent = client.all().await;
         assert_eq!(sent.len(), 2, "{reason}: {sent:?}");
         assert_eq!(sent[0], r#"{"type":6}"#, "{reason}: what was queued before");

@@ -15,10 +15,10 @@ use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
 use crate::delivery::Delivery;
-use crate::frame::Framing;
 use crate::hub::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply, RequestInfo};
 use crate::ids::{ConnectionId, NodeId};
 use crate::metrics::HubMetrics;
+use crate::outgoing::Framing;
 use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 

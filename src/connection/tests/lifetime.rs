@@ -11,8 +11,8 @@ use super::kit::{ChannelSource, Node, ScriptedHub};
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
-use crate::frame::{self, Framing};
 use crate::hub::RequestInfo;
+use crate::outgoing::{self, Framing};
 use crate::protocol::TransportKind;
 use crate::wire::{Gone, Sink};
 
@@ -251,7 +251,7 @@ impl Sink for BusySink {
         }
         if self.sent < MAX_MESSAGES {
             for member in self.node.delivery.registry().everybody().iter() {
-                member.push(&frame::ping());
+                member.push(&outgoing::ping());
             }
         } else {
             self.node.delivery.registry().everybody()[0].close.close(CloseReason::SlowClient);

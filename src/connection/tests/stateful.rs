@@ -12,9 +12,9 @@ use super::kit::Node;
 use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{Peer, serve};
-use crate::frame::{self, Framing};
 use crate::hub::RequestInfo;
 use crate::ids::ConnectionId;
+use crate::outgoing::{self, Framing};
 use crate::protocol::{RawValue, TransportKind};
 use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
@@ -168,7 +168,7 @@ fn sequence(id: u32) -> String {
 }
 
 fn broadcast(node: &Node, text: &str) {
-    let message = frame::send("M", vec![RawValue::text(text)]);
+    let message = outgoing::invocation("M", vec![RawValue::text(text)]);
     for member in node.host.delivery.registry().everybody().iter() {
         member.push(&message);
     }
@@ -397,7 +397,7 @@ async fn pings_are_neither_buffered_nor_counted() {
     let mut client = join(&node, 2).await;
     for _ in 0..100 {
         for member in node.host.delivery.registry().everybody().iter() {
-            member.push(&frame::ping());
+            member.push(&outgoing::ping());
         }
     }
     assert_eq!(client.all().await.len(), 100);

@@ -6,9 +6,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use super::compose::{Kind, begin, end, put, separate};
 use super::failure::Failure;
 use crate::delivery::group_stream::GroupStream;
-use crate::frame::Frame;
 use crate::hub::{Caller, HubError};
 use crate::ids::GroupName;
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::{HubMessage, Protocol, RawValue};
 
 /// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
@@ -26,8 +26,8 @@ pub(super) async fn watch(
         let mut watch: GroupStream = watch?;
         loop {
             match watch.next().await {
-                Some(frame) => {
-                    if let Some(item) = item(&frame, protocol) {
+                Some(message) => {
+                    if let Some(item) = item(&message, protocol) {
                         return Some((item, Some(watch)));
                     }
                 }
@@ -50,8 +50,8 @@ pub(super) async fn watch(
 
 /// None: no call of a client's method, or one that this protocol cannot carry so. It is left out: what somebody sends
 /// to the group ends nobody's stream.
-fn item(frame: &Frame, protocol: Protocol) -> Option<Result<RawValue, HubError>> {
-    let bytes = frame.raw(protocol).ok()?;
+fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<Result<RawValue, HubError>> {
+    let bytes = message.hub_framed(protocol).ok()?;
     let Ok(Some(HubMessage::Invocation(invocation))) = protocol.decode(&mut BytesMut::from(&bytes[..]), None) else {
         return None;
     };

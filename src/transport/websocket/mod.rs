@@ -39,9 +39,9 @@ use super::limits::Place;
 use super::link::Link;
 use super::query;
 use super::serving::{Entered, remote, request_info, run, span};
-use crate::frame::Framing;
 use crate::hub::RequestInfo;
 use crate::ids::{ConnectionId, ConnectionToken};
+use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
 
 /// Whether a GET asks for a WebSocket. Anything not quite right is a poll for the reference, never a 426.

@@ -16,8 +16,8 @@ use super::io::any;
 use super::sink::WebSocketSink;
 use super::source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
-use crate::frame::{Encoding, Framing};
 use crate::outbox::Outbox;
+use crate::outgoing::{Encoding, Framing};
 use crate::protocol::Protocol;
 use crate::wire::{Gone, Sink, Source, SourceEnd};
 

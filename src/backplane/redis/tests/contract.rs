@@ -141,8 +141,8 @@ async fn every_envelope_arrives_whole(mut farm: Farm) {
     let completion = Envelope::Completion { protocol: "blazorpack".to_owned(), message: message.clone() };
     farm.a.publish(Channel::Results(node()), completion).await.unwrap();
     let reply_to = ReplyTo { invocation: "i".into(), node: "a".into() };
-    let Envelope::Message { except, frame, .. } = text_envelope("ask") else { unreachable!() };
-    let ask = Envelope::Message { except, frame, reply_to: Some(reply_to.clone()) };
+    let Envelope::Message { except, message: frame, .. } = text_envelope("ask") else { unreachable!() };
+    let ask = Envelope::Message { except, message: frame, reply_to: Some(reply_to.clone()) };
     farm.a.publish(Channel::Connection("c".into()), ask).await.unwrap();
 
     assert!(
@@ -237,11 +237,11 @@ async fn an_echo_yields_the_published_message_itself() {
     let mut farm = Farm::redis().await;
     farm.both_hear_all().await;
     let envelope = text_envelope("same");
-    let Envelope::Message { frame, .. } = &envelope else { unreachable!() };
-    let bytes = frame.raw(Protocol::Json).unwrap();
+    let Envelope::Message { message: frame, .. } = &envelope else { unreachable!() };
+    let bytes = frame.hub_framed(Protocol::Json).unwrap();
     farm.a.publish(Channel::All, envelope).await.unwrap();
-    let Envelope::Message { frame: own, .. } = farm.a.next().await.envelope else { panic!() };
-    let Envelope::Message { frame: other, .. } = farm.b.next().await.envelope else { panic!() };
-    assert_eq!(own.raw(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr(), "not parsed again");
-    assert_ne!(other.raw(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr());
+    let Envelope::Message { message: own, .. } = farm.a.next().await.envelope else { panic!() };
+    let Envelope::Message { message: other, .. } = farm.b.next().await.envelope else { panic!() };
+    assert_eq!(own.hub_framed(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr(), "not parsed again");
+    assert_ne!(other.hub_framed(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr());
 }

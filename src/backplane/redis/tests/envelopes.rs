@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::backplane::redis::channels;
 use crate::backplane::redis::envelope_codec::{decode, encode, origin};
 use crate::backplane::{Channel, Envelope, GroupAction, ReplyTo, Topic};
-use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::Protocol;
 
 const VECTORS: &str = include_str!("../../../../tests/vectors/redis.json");
@@ -77,8 +77,8 @@ fn invocations_match_the_vectors() {
         let hex = text(&case["hex"]).replace("a27031", "a46a736f6e").replace("a27032", "ab6d6573736167657061636b");
         let two = Bytes::from_static(b"*");
         let except: Vec<_> = case["excludedIds"].as_array().unwrap().iter().map(|id| text(id).into()).collect();
-        let frame = Frame::encoded([(Protocol::Json, two.clone()), (Protocol::MessagePack, two)]);
-        let envelope = Envelope::Message { except: except.clone(), frame, reply_to: None };
+        let frame = OutgoingMessage::from_encoded([(Protocol::Json, two.clone()), (Protocol::MessagePack, two)]);
+        let envelope = Envelope::Message { except: except.clone(), message: frame, reply_to: None };
         assert_eq!(encoded(&envelope), bytes(&hex));
         let Envelope::Message { except: came, .. } = decode(&topic(Channel::All), &bytes(text(&case["hex"]))).unwrap()
         else {
@@ -105,8 +105,8 @@ fn our_own_item_is_appended() {
     let (node, part) = (NodeId::from("n1"), Bytes::from_static(b"{}\x1e"));
     let reply = ReplyTo { invocation: "i".into(), node: "n".into() };
     for reply_to in [None, Some(reply)] {
-        let frame = Frame::encoded([(Protocol::Json, part.clone())]);
-        let envelope = Envelope::Message { except: Vec::new(), frame, reply_to: reply_to.clone() };
+        let frame = OutgoingMessage::from_encoded([(Protocol::Json, part.clone())]);
+        let envelope = Envelope::Message { except: Vec::new(), message: frame, reply_to: reply_to.clone() };
         let mut out = Vec::new();
         encode(&HUB.into(), &envelope, &[Protocol::Json], Some((&node, 300)), &mut out).unwrap();
         let out = Bytes::from(out);

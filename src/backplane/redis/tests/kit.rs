@@ -11,8 +11,8 @@ use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{
     Backplane, BackplaneError, Channel, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic,
 };
-use crate::frame::Frame;
 use crate::ids::{HubName, NodeId};
+use crate::outgoing::OutgoingMessage;
 use crate::protocol::Protocol;
 use crate::protocol::framing::write_prefix;
 use crate::protocol::msgpack::write;
@@ -113,12 +113,12 @@ pub(super) fn topic(channel: Channel) -> Topic {
 }
 
 pub(super) fn text_envelope(text: &str) -> Envelope {
-    Envelope::Message { except: vec!["not me".into()], frame: frame(text), reply_to: None }
+    Envelope::Message { except: vec!["not me".into()], message: text_message(text), reply_to: None }
 }
 
 /// A message that consists of the text, framed as the hub protocols frame one.
-pub(super) fn frame(text: &str) -> Frame {
-    Frame::encoded(Protocol::ALL.map(|protocol| (protocol, framed(protocol, text))))
+pub(super) fn text_message(text: &str) -> OutgoingMessage {
+    OutgoingMessage::from_encoded(Protocol::ALL.map(|protocol| (protocol, framed(protocol, text))))
 }
 
 fn framed(protocol: Protocol, text: &str) -> Bytes {
@@ -134,11 +134,11 @@ fn framed(protocol: Protocol, text: &str) -> Bytes {
 }
 
 pub(super) fn text_of(inbound: &InboundEnvelope) -> String {
-    let Envelope::Message { frame, except, .. } = &inbound.envelope else { panic!("no message: {inbound:?}") };
+    let Envelope::Message { message: frame, except, .. } = &inbound.envelope else { panic!("no message: {inbound:?}") };
     assert_eq!(except.len(), 1);
-    let json = frame.raw(Protocol::Json).unwrap();
+    let json = frame.hub_framed(Protocol::Json).unwrap();
     let text = std::str::from_utf8(&json).unwrap();
     let text = text.strip_prefix('{').and_then(|text| text.strip_suffix("}\u{1e}")).unwrap().to_owned();
-    assert_eq!(frame.raw(Protocol::MessagePack).unwrap(), framed(Protocol::MessagePack, &text));
+    assert_eq!(frame.hub_framed(Protocol::MessagePack).unwrap(), framed(Protocol::MessagePack, &text));
     text
 }

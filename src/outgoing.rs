@@ -29,10 +29,10 @@ pub(crate) struct Encoding {
 
 /// One message on its way out. Cloning shares the encoded bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Frame(Arc<Inner>);
+pub(crate) struct OutgoingMessage(Arc<EncodedForms>);
 
 #[derive(Debug)]
-struct Inner {
+struct EncodedForms {
     /// None for a message that came encoded from another node.
     message: Option<HubMessage>,
     raw: [OnceLock<Result<Bytes, ValueError>>; 2],
@@ -42,25 +42,25 @@ struct Inner {
 
 // === making one ===
 
-impl Frame {
+impl OutgoingMessage {
     /// A message of this node. Nothing is encoded yet.
     pub(crate) fn new(message: HubMessage) -> Self {
-        Self::with(Some(message))
+        Self::from_parts(Some(message))
     }
 
     /// An invocation that came from another node, already framed by the hub protocol, in one protocol or both
     /// (docs/builders/redis-backplane.md#A.3). One that is missing is made from the other when a client needs it.
-    pub(crate) fn encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
-        let frame = Self::with(None);
+    pub(crate) fn from_encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
+        let frame = Self::from_parts(None);
         for (protocol, bytes) in parts {
             // A protocol named twice: the first counts.
-            let _ = frame.0.raw[slot(protocol)].set(Ok(bytes));
+            let _ = frame.0.raw[index_of(protocol)].set(Ok(bytes));
         }
         frame
     }
 
-    fn with(message: Option<HubMessage>) -> Self {
-        Self(Arc::new(Inner {
+    fn from_parts(message: Option<HubMessage>) -> Self {
+        Self(Arc::new(EncodedForms {
             message,
             raw: Default::default(),
             websocket: Default::default(),
@@ -71,7 +71,7 @@ impl Frame {
 
 // === reading it ===
 
-impl Frame {
+impl OutgoingMessage {
     /// Whether stateful reconnect counts it ([`HubMessage::is_trackable`]). What comes from other nodes is always an
     /// invocation.
     pub(crate) fn is_trackable(&self) -> bool {
@@ -79,23 +79,23 @@ impl Frame {
     }
 
     /// The message with its hub framing (0x1E or length), as the backplane carries it.
-    pub(crate) fn raw(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
-        self.0.raw[slot(protocol)].get_or_init(|| self.encode(protocol)).clone()
+    pub(crate) fn hub_framed(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
+        self.0.raw[index_of(protocol)].get_or_init(|| self.encode(protocol)).clone()
     }
 
     /// The bytes that go to a client of that encoding.
-    pub(crate) fn framed(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
+    pub(crate) fn encoded(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
         let made = match encoding.framing {
-            Framing::Raw => return self.raw(encoding.protocol),
-            Framing::WebSocket => &self.0.websocket[slot(encoding.protocol)],
+            Framing::Raw => return self.hub_framed(encoding.protocol),
+            Framing::WebSocket => &self.0.websocket[index_of(encoding.protocol)],
             Framing::ServerSentEvents => &self.0.event,
         };
         if let Some(bytes) = made.get() {
             return Ok(bytes.clone());
         }
-        let raw = self.raw(encoding.protocol)?;
+        let raw = self.hub_framed(encoding.protocol)?;
         let binary = encoding.protocol == Protocol::MessagePack;
-        Ok(made.get_or_init(|| framed(encoding.framing, &raw, binary)).clone())
+        Ok(made.get_or_init(|| apply_framing(encoding.framing, &raw, binary)).clone())
     }
 
     fn encode(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
@@ -108,13 +108,13 @@ impl Frame {
             Protocol::Json => Protocol::MessagePack,
             Protocol::MessagePack => Protocol::Json,
         };
-        let bytes = self.0.raw[slot(other)].get().and_then(|known| known.as_ref().ok()).ok_or_else(missing)?;
+        let bytes = self.0.raw[index_of(other)].get().and_then(|known| known.as_ref().ok()).ok_or_else(missing)?;
         let message = other.decode(&mut BytesMut::from(&bytes[..]), None).ok().flatten().ok_or_else(missing)?;
         protocol.encode(&message)
     }
 }
 
-fn slot(protocol: Protocol) -> usize {
+fn index_of(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Json => 0,
         Protocol::MessagePack => 1,
@@ -123,8 +123,8 @@ fn slot(protocol: Protocol) -> usize {
 
 // === framing ===
 
-/// Bytes that are no [`Frame`], such as a handshake answer, as one message of a transport.
-pub(crate) fn framed(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
+/// Bytes that are no [`OutgoingMessage`], such as a handshake answer, as one message of a transport.
+pub(crate) fn apply_framing(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
     match framing {
         Framing::Raw => Bytes::copy_from_slice(payload),
         Framing::WebSocket => websocket_frame(payload, binary),
@@ -168,14 +168,14 @@ pub(crate) fn server_sent_event(payload: &[u8]) -> Bytes {
 }
 
 /// The frame of a keep-alive ping; made once and shared.
-pub(crate) fn ping() -> Frame {
-    static PING: OnceLock<Frame> = OnceLock::new();
-    PING.get_or_init(|| Frame::new(HubMessage::Ping)).clone()
+pub(crate) fn ping() -> OutgoingMessage {
+    static PING: OnceLock<OutgoingMessage> = OnceLock::new();
+    PING.get_or_init(|| OutgoingMessage::new(HubMessage::Ping)).clone()
 }
 
 /// A call that nobody waits for, to any number of clients.
-pub(crate) fn send(target: &str, arguments: Vec<RawValue>) -> Frame {
-    Frame::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
+pub(crate) fn invocation(target: &str, arguments: Vec<RawValue>) -> OutgoingMessage {
+    OutgoingMessage::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
 }
 
 #[cfg(test)]
