@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::close::{CloseReason, CloseSignal};
 use crate::ids::{ConnectionId, GroupName, UserId};
-use crate::liveness::Liveness;
+use crate::keep_alive::KeepAlive;
 use crate::outbox::{Outbox, PushError};
 use crate::outgoing::OutgoingMessage;
 use crate::session::received::Received;
@@ -26,7 +26,7 @@ pub(crate) struct Member {
     /// Ends it.
     pub close: CloseSignal,
     /// Its clocks.
-    pub liveness: Liveness,
+    pub keep_alive: KeepAlive,
     /// What came from it, where it acknowledges and is acknowledged (stateful reconnect).
     pub received: Option<Received>,
 }

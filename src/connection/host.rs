@@ -12,7 +12,7 @@ use crate::config::HubOptions;
 use crate::delivery::Delivery;
 use crate::hub::{Hub, HubRoute, RequestInfo};
 use crate::ids::{HubName, NodeId, UserId};
-use crate::liveness::Due;
+use crate::keep_alive::KeepAliveAction;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
 use crate::outgoing::{self, Encoding, Framing, OutgoingMessage};
@@ -77,12 +77,12 @@ impl HubHost {
         let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
         for member in self.delivery.registry().everybody().iter() {
             self.acknowledge(member, now);
-            match member.liveness.check(now, keep_alive, timeout) {
-                Due::Nothing => {}
-                Due::Ping => {
+            match member.keep_alive.check(now, keep_alive, timeout) {
+                KeepAliveAction::Nothing => {}
+                KeepAliveAction::Ping => {
                     self.delivery.push(member, &outgoing::ping());
                 }
-                Due::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
+                KeepAliveAction::ClientTimeout => member.close.close(CloseReason::ClientTimeout),
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::close::{CloseReason, CloseSignal};
 use crate::hub::asking::Asking;
 use crate::hub::{Caller, RequestInfo};
 use crate::ids::ConnectionId;
-use crate::liveness::Liveness;
+use crate::keep_alive::KeepAlive;
 use crate::logging::{Allowed, Escaped, Kind, reason};
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, OutgoingMessage, apply_framing};
@@ -320,7 +320,7 @@ impl Connection {
             user: (self.host.user_id)(&self.peer.request),
             outbox: self.outbox.clone(),
             close: self.peer.close.clone(),
-            liveness: Liveness::new(Instant::now(), pings),
+            keep_alive: KeepAlive::new(Instant::now(), pings),
             received: self.outbox.keeps().then(Received::default),
         })
     }
@@ -342,7 +342,7 @@ impl Connection {
             if let Some(reason) = self.peer.close.reason() {
                 return reason.clone();
             }
-            member.liveness.busy();
+            member.keep_alive.busy();
             loop {
                 // A client that sends without a pause must not keep its thread for itself.
                 tokio::task::coop::consume_budget().await;
@@ -371,7 +371,7 @@ impl Connection {
                     return reason;
                 }
             }
-            member.liveness.idle(Instant::now());
+            member.keep_alive.idle(Instant::now());
             let received = match read_ahead.take_end() {
                 Some(end) => Err(end),
                 None => loop {
@@ -391,7 +391,7 @@ impl Connection {
                 Err(SourceEnd::Lost) if member.received.is_some() => {
                     read_ahead.socket_lost(session, &self.outbox);
                     // Nobody is there to be heard: what ends it now is the time without a socket.
-                    member.liveness.busy();
+                    member.keep_alive.busy();
                     loop {
                         tokio::select! {
                             () = read_ahead.next_socket(source) => break,
@@ -434,7 +434,7 @@ impl Connection {
                     }
                 }
             }
-            HubMessage::Ping => member.liveness.pinged(),
+            HubMessage::Ping => member.keep_alive.ping_received(),
             HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
             // Of a connection without stateful reconnect these two mean nothing (4.13).
             HubMessage::Ack { sequence_id } => self.outbox.acknowledge(sequence_id),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::backplane::{GroupAction, InboundEnvelope, InboundReceiver, LinkState, ReplyTo, memory};
 use crate::close::{CloseReason, CloseSignal};
-use crate::liveness::Liveness;
+use crate::keep_alive::KeepAlive;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
@@ -40,7 +40,7 @@ async fn standalone_node(protocols: &[Protocol], most_messages: usize) -> Standa
         user: None,
         outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages), close.clone())),
         close,
-        liveness: Liveness::new(Instant::now(), false),
+        keep_alive: KeepAlive::new(Instant::now(), false),
         received: None,
     });
     delivery.connect(member.clone()).await;

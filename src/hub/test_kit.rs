@@ -14,7 +14,7 @@ use crate::close::CloseSignal;
 use crate::config::steps::{Placeholder, Template, TemplatePart};
 use crate::delivery::Delivery;
 use crate::ids::{ConnectionId, HubName, NodeId, UserId};
-use crate::liveness::Liveness;
+use crate::keep_alive::KeepAlive;
 use crate::metrics::HubMetrics;
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
@@ -112,7 +112,7 @@ pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) 
         user: user.clone(),
         outbox: Arc::new(Outbox::new(encoding, None, None, close.clone())),
         close: close.clone(),
-        liveness: Liveness::new(tokio::time::Instant::now(), true),
+        keep_alive: KeepAlive::new(tokio::time::Instant::now(), true),
         received: None,
     };
     delivery.connect(Arc::new(member)).await;

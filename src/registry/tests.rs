@@ -14,7 +14,7 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
         user: user.map(UserId::from),
         outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2), close.clone())),
         close,
-        liveness: Liveness::new(Instant::now(), false),
+        keep_alive: KeepAlive::new(Instant::now(), false),
         received: None,
     })
 }
