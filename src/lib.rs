@@ -104,7 +104,7 @@ pub use delivery::SendError;
 pub use hub::{Caller, Clients, Groups, Hub, HubContext, HubError, HubRoute, Methods};
 pub use ids::{ConnectionId, GroupName, UserId};
 #[cfg(feature = "metrics")]
-pub use metrics::{Format as MetricsFormat, Metrics};
+pub use metrics::{Metrics, TextFormat as MetricsFormat};
 pub use protocol::{BindingError, Protocol, RawValue, TransportKind, ValueError};
 pub use server::{Server, ServerHandle};
 

@@ -19,9 +19,9 @@ use http::{HeaderValue, Method, StatusCode};
 pub(crate) use health::Readiness;
 
 use crate::hub_path::{HEALTHZ, METRICS, READYZ};
-#[cfg(feature = "metrics")]
-use crate::metrics::Format;
 use crate::metrics::Metrics;
+#[cfg(feature = "metrics")]
+use crate::metrics::TextFormat;
 
 /// The paths of health and readiness.
 const HEALTH: [&str; 2] = [HEALTHZ, READYZ];
@@ -73,7 +73,7 @@ impl Api {
     #[cfg(feature = "metrics")]
     fn scrape(&self, request: &Request) -> Response {
         let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
-        let format = Format::accepted(accept);
+        let format = TextFormat::accepted(accept);
         text(StatusCode::OK, format.content_type(), self.metrics.page(format))
     }
 }

@@ -89,7 +89,7 @@ async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss(
     assert!(member.outbox.is_empty());
     #[cfg(feature = "metrics")]
     {
-        let text = metrics.page(crate::metrics::Format::Prometheus);
+        let text = metrics.page(crate::metrics::TextFormat::Prometheus);
         let counted = |line: &str| line.starts_with("signalr_outbox_overflows") && line.ends_with(" 1");
         assert!(text.lines().any(counted), "{text}");
     }

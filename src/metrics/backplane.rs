@@ -10,10 +10,10 @@ use prometheus_client::registry::Registry;
 
 /// The instruments of the link to other nodes. Cheap to clone; clones share them. The default counts, but on no page.
 #[derive(Clone, Debug)]
-pub struct BackplaneMetrics(Arc<Instruments>);
+pub struct BackplaneMetrics(Arc<BackplaneInstruments>);
 
 #[derive(Debug)]
-struct Instruments {
+struct BackplaneInstruments {
     /// Failed and succeeded, in this order.
     published: [Counter; 2],
     received: [Counter; 2],
@@ -21,14 +21,14 @@ struct Instruments {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Labels {
+struct BackplaneLabels {
     direction: &'static str,
     result: &'static str,
 }
 
 impl Default for BackplaneMetrics {
     fn default() -> Self {
-        Self::made_of(&Family::default(), Gauge::default())
+        Self::from_families(&Family::default(), Gauge::default())
     }
 }
 
@@ -42,13 +42,14 @@ impl BackplaneMetrics {
             messages.clone(),
         );
         registry.register("signalr_backplane_up", "Whether other nodes can be reached", up.clone());
-        Self::made_of(&messages, up)
+        Self::from_families(&messages, up)
     }
 
-    fn made_of(messages: &Family<Labels, Counter>, up: Gauge) -> Self {
-        let pair =
-            |direction| ["failed", "ok"].map(|result| messages.get_or_create_owned(&Labels { direction, result }));
-        Self(Arc::new(Instruments { published: pair("published"), received: pair("received"), up }))
+    fn from_families(messages: &Family<BackplaneLabels, Counter>, up: Gauge) -> Self {
+        let pair = |direction| {
+            ["failed", "ok"].map(|result| messages.get_or_create_owned(&BackplaneLabels { direction, result }))
+        };
+        Self(Arc::new(BackplaneInstruments { published: pair("published"), received: pair("received"), up }))
     }
 
     /// One message was published, or could not be.

@@ -15,17 +15,17 @@ use crate::protocol::{HubMessage, TransportKind};
 
 /// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
 /// (docs/builders/signalr-protocol.md#7), with three finer ones, since most calls take microseconds.
-const SECONDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+const DURATION_BOUNDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// The instruments of one hub. Cheap to clone; clones share them. The default counts, but on no page.
 #[derive(Clone, Debug)]
-pub struct HubMetrics(Arc<Instruments>);
+pub struct HubMetrics(Arc<HubInstruments>);
 
 #[derive(Debug)]
-struct Instruments {
+struct HubInstruments {
     hub: Arc<str>,
     connections: [Gauge; 3],
-    closed: Family<Closed, Counter>,
+    closed: Family<CloseLabels, Counter>,
     received: [Counter; 9],
     sent: Counter,
     sent_bytes: Counter,
@@ -52,7 +52,7 @@ impl HubMetrics {
     /// one of a closed set.
     pub fn closed(&self, transport: TransportKind, reason: &'static str) {
         self.0.connections[transport_slot(transport)].dec();
-        self.0.closed.get_or_create(&Closed { hub: self.0.hub.clone(), reason }).inc();
+        self.0.closed.get_or_create(&CloseLabels { hub: self.0.hub.clone(), reason }).inc();
     }
 
     /// A whole message came from a client.
@@ -95,54 +95,54 @@ fn transport_slot(transport: TransportKind) -> usize {
 // === names and labels ===
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Hub {
+struct HubLabels {
     hub: Arc<str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Transport {
+struct TransportLabels {
     hub: Arc<str>,
     transport: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Closed {
+struct CloseLabels {
     hub: Arc<str>,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Kind {
+struct KindLabels {
     hub: Arc<str>,
     kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     hub: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug)]
-struct Durations;
+struct DurationBuckets;
 
-impl MetricConstructor<Histogram> for Durations {
+impl MetricConstructor<Histogram> for DurationBuckets {
     fn new_metric(&self) -> Histogram {
-        Histogram::new(SECONDS)
+        Histogram::new(DURATION_BOUNDS)
     }
 }
 
 /// The same instruments for every hub, told apart by the label `hub`.
 #[derive(Debug)]
 pub(super) struct Families {
-    connections: Family<Transport, Gauge>,
-    closed: Family<Closed, Counter>,
-    received: Family<Kind, Counter>,
-    sent: Family<Hub, Counter>,
-    sent_bytes: Family<Hub, Counter>,
-    invocations: Family<Outcome, Histogram, Durations>,
-    overflows: Family<Hub, Counter>,
-    resumes: Family<Hub, Counter>,
+    connections: Family<TransportLabels, Gauge>,
+    closed: Family<CloseLabels, Counter>,
+    received: Family<KindLabels, Counter>,
+    sent: Family<HubLabels, Counter>,
+    sent_bytes: Family<HubLabels, Counter>,
+    invocations: Family<OutcomeLabels, Histogram, DurationBuckets>,
+    overflows: Family<HubLabels, Counter>,
+    resumes: Family<HubLabels, Counter>,
 }
 
 impl Default for Families {
@@ -153,7 +153,7 @@ impl Default for Families {
             received: Family::default(),
             sent: Family::default(),
             sent_bytes: Family::default(),
-            invocations: Family::new_with_constructor(Durations),
+            invocations: Family::new_with_constructor(DurationBuckets),
             overflows: Family::default(),
             resumes: Family::default(),
         }
@@ -198,18 +198,18 @@ impl Families {
 impl HubMetrics {
     pub(super) fn labelled(all: &Families, name: &str) -> Self {
         let hub: Arc<str> = name.into();
-        let one = Hub { hub: hub.clone() };
-        Self(Arc::new(Instruments {
+        let one = HubLabels { hub: hub.clone() };
+        Self(Arc::new(HubInstruments {
             connections: TransportKind::ALL.map(|kind| {
-                all.connections.get_or_create_owned(&Transport { hub: hub.clone(), transport: kind.label() })
+                all.connections.get_or_create_owned(&TransportLabels { hub: hub.clone(), transport: kind.label() })
             }),
             closed: all.closed.clone(),
             received: MessageKind::ALL
-                .map(|kind| all.received.get_or_create_owned(&Kind { hub: hub.clone(), kind: kind.label() })),
+                .map(|kind| all.received.get_or_create_owned(&KindLabels { hub: hub.clone(), kind: kind.label() })),
             sent: all.sent.get_or_create_owned(&one),
             sent_bytes: all.sent_bytes.get_or_create_owned(&one),
             invocations: InvocationOutcome::ALL.map(|outcome| {
-                all.invocations.get_or_create_owned(&Outcome { hub: hub.clone(), outcome: outcome.label() })
+                all.invocations.get_or_create_owned(&OutcomeLabels { hub: hub.clone(), outcome: outcome.label() })
             }),
             overflows: all.overflows.get_or_create_owned(&one),
             resumes: all.resumes.get_or_create_owned(&one),

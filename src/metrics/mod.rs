@@ -2,12 +2,12 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `registry` | [`Metrics`]: all instruments of a process |
+//! | `instruments` | [`Metrics`]: all instruments of a process |
 //! | `hub` | [`HubMetrics`]: what one hub counts |
 //! | `backplane` | [`BackplaneMetrics`]: what the link to other nodes counts |
 //! | `kinds` | the closed sets that label them |
 //! | `process` | version, start time, memory |
-//! | `text` | the page in the two text formats that Prometheus reads |
+//! | `text_format` | the page in the two text formats that Prometheus reads |
 //! | `disabled` | the same instruments without the feature `metrics`: they count nothing |
 
 #[cfg(feature = "metrics")]
@@ -16,13 +16,13 @@ mod backplane;
 mod disabled;
 #[cfg(feature = "metrics")]
 mod hub;
+#[cfg(feature = "metrics")]
+mod instruments;
 mod kinds;
 #[cfg(feature = "metrics")]
 mod process;
 #[cfg(feature = "metrics")]
-mod registry;
-#[cfg(feature = "metrics")]
-mod text;
+mod text_format;
 
 #[cfg(feature = "metrics")]
 pub(crate) use backplane::BackplaneMetrics;
@@ -30,11 +30,11 @@ pub(crate) use backplane::BackplaneMetrics;
 pub use disabled::{BackplaneMetrics, HubMetrics, Metrics};
 #[cfg(feature = "metrics")]
 pub(crate) use hub::HubMetrics;
+#[cfg(feature = "metrics")]
+pub use instruments::Metrics;
 pub(crate) use kinds::InvocationOutcome;
 #[cfg(feature = "metrics")]
-pub use registry::Metrics;
-#[cfg(feature = "metrics")]
-pub use text::Format;
+pub use text_format::TextFormat;
 
 #[cfg(all(test, feature = "metrics"))]
 mod tests;

@@ -15,14 +15,14 @@ pub(super) fn register(registry: &mut Registry) {
     let start = Gauge::<f64, AtomicU64>::default();
     start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     registry.register_with_unit("process_start_time", "When the process began, in Unix time", Unit::Seconds, start);
-    registry.register_collector(Box::new(Memory));
+    registry.register_collector(Box::new(MemoryCollector));
 }
 
 /// Read when the page is asked for; where the system does not tell, the line is left out.
 #[derive(Debug)]
-struct Memory;
+struct MemoryCollector;
 
-impl Collector for Memory {
+impl Collector for MemoryCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(bytes) = resident_bytes() else { return Ok(()) };
         let gauge = ConstGauge::new(bytes);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::protocol::{HubMessage, TransportKind};
 
-fn used() -> Metrics {
+fn metrics_in_use() -> Metrics {
     let metrics = Metrics::default();
     let chat = metrics.hub("chat");
     chat.opened(TransportKind::WebSockets);
@@ -48,9 +48,9 @@ fn parse(page: &str) -> HashMap<String, f64> {
 }
 
 #[test]
-fn every_number_has_its_name_in_both_formats() {
-    let metrics = used();
-    for format in [Format::OpenMetrics, Format::Prometheus] {
+fn every_metric_has_its_name_in_both_formats() {
+    let metrics = metrics_in_use();
+    for format in [TextFormat::OpenMetrics, TextFormat::Prometheus] {
         let page = metrics.page(format);
         let samples = parse(&page);
         let expected = [
@@ -76,39 +76,39 @@ fn every_number_has_its_name_in_both_formats() {
 }
 
 #[test]
-fn the_newer_format_ends_with_its_mark_and_the_older_has_none() {
-    let metrics = used();
-    assert!(metrics.page(Format::OpenMetrics).ends_with("# EOF\n"));
-    let older = metrics.page(Format::Prometheus);
+fn only_openmetrics_ends_with_an_eof_mark() {
+    let metrics = metrics_in_use();
+    assert!(metrics.page(TextFormat::OpenMetrics).ends_with("# EOF\n"));
+    let older = metrics.page(TextFormat::Prometheus);
     assert!(!older.contains("# EOF") && !older.contains("# UNIT"));
     assert!(older.contains("# TYPE signalr_messages_sent_total counter\n"), "{older}");
     assert!(older.contains("# TYPE hubplane_build_info gauge\n"), "{older}");
 }
 
 #[test]
-fn the_format_is_the_one_the_scraper_names() {
-    assert_eq!(Format::accepted(None), Format::Prometheus);
-    assert_eq!(Format::accepted(Some("*/*")), Format::Prometheus);
+fn the_format_follows_the_accept_header() {
+    assert_eq!(TextFormat::accepted(None), TextFormat::Prometheus);
+    assert_eq!(TextFormat::accepted(Some("*/*")), TextFormat::Prometheus);
     let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
-    assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);
+    assert_eq!(TextFormat::accepted(Some(prometheus)), TextFormat::OpenMetrics);
 }
 
 #[test]
-fn a_hub_asked_for_twice_is_one_and_the_default_is_on_no_page() {
+fn instruments_are_shared_by_name_and_default_ones_are_not_exposed() {
     let metrics = Metrics::default();
     metrics.hub("a").sent(1, 1);
     metrics.hub("a").sent(1, 1);
     HubMetrics::default().sent(5, 5);
     BackplaneMetrics::default().up(true);
-    let samples = parse(&metrics.page(Format::Prometheus));
+    let samples = parse(&metrics.page(TextFormat::Prometheus));
     assert_eq!(samples[r#"signalr_messages_sent_total{hub="a"}"#], 2.0);
     assert_eq!(samples["signalr_backplane_up"], 0.0);
 }
 
 #[test]
-fn a_hubs_name_cannot_break_the_page() {
+fn a_hub_name_is_escaped_on_the_page() {
     let metrics = Metrics::default();
     metrics.hub("a\"} 1\nevil 2").overflow();
-    let page = metrics.page(Format::Prometheus);
+    let page = metrics.page(TextFormat::Prometheus);
     assert!(!page.lines().any(|line| line.starts_with("evil")), "{page}");
 }

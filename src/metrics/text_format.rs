@@ -7,14 +7,14 @@ use prometheus_client::registry::Registry;
 
 /// A text format, by what the scraper accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum TextFormat {
     /// OpenMetrics 1.0: what Prometheus asks for.
     OpenMetrics,
     /// Prometheus 0.0.4: what everything else reads.
     Prometheus,
 }
 
-impl Format {
+impl TextFormat {
     /// The format for an Accept header: OpenMetrics for those who name it, else the older one.
     pub fn accepted(accept: Option<&str>) -> Self {
         match accept {
@@ -32,19 +32,19 @@ impl Format {
     }
 }
 
-pub(super) fn page(registry: &Registry, format: Format) -> String {
+pub(super) fn page(registry: &Registry, format: TextFormat) -> String {
     let mut page = String::new();
     // Writing to a String does not fail, and none of our instruments fails to encode.
     let _ = encode(&mut page, registry);
     match format {
-        Format::OpenMetrics => page,
-        Format::Prometheus => older(&page),
+        TextFormat::OpenMetrics => page,
+        TextFormat::Prometheus => to_prometheus_text(&page),
     }
 }
 
 /// The older format names a counter's family as its sample (with `_total`), an info's with `_info`, knows neither
 /// the type `info` nor units, and has no end mark.
-fn older(page: &str) -> String {
+fn to_prometheus_text(page: &str) -> String {
     let mut out = String::with_capacity(page.len());
     let mut pending_help: Option<(&str, &str)> = None;
     for line in page.lines() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
 
-use super::text::{self, Format};
+use super::text_format::{self, TextFormat};
 use super::{BackplaneMetrics, HubMetrics, hub, process};
 
 /// All instruments of a process. Cheap to clone; clones share them.
@@ -46,7 +46,7 @@ impl Metrics {
     }
 
     /// The page for a scraper.
-    pub fn page(&self, format: Format) -> String {
-        text::page(&self.0.registry.lock().unwrap_or_else(PoisonError::into_inner), format)
+    pub fn page(&self, format: TextFormat) -> String {
+        text_format::page(&self.0.registry.lock().unwrap_or_else(PoisonError::into_inner), format)
     }
 }
