@@ -9,7 +9,7 @@
 //!
 //! With stateful reconnect (`retained`) what was written is kept until the client has acknowledged it.
 
-mod retained;
+mod replay_buffer;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,48 +19,48 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use self::retained::Retained;
+use self::replay_buffer::ReplayBuffer;
 use crate::close::CloseSignal;
 use crate::outgoing::{Encoding, OutgoingMessage};
 use crate::protocol::{HubMessage, ValueError};
 
 /// Above this many waiting bytes a connection's own stream items and completions wait (reference: 64 KiB pipe,
 /// docs/builders/signalr-protocol.md#1.9).
-const HIGH_WATER: usize = 64 * 1024;
+const HIGH_WATER_MARK: usize = 64 * 1024;
 
 /// How long a connection's own messages wait for a client that does not acknowledge (docs/design.md#7).
-const ACK_PATIENCE: Duration = Duration::from_secs(5);
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queue of one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
     /// How messages are framed until the handshake, and from then on.
     first_encoding: Encoding,
     encoding: OnceLock<Encoding>,
     /// The connection's: once it is given, no message is queued any more.
     close: CloseSignal,
     /// Tells the writer that something waits, or that no more will come.
-    filled: Notify,
+    not_empty: Notify,
     /// Tells a waiting answer that there is room.
-    drained: Notify,
-    most_bytes: usize,
-    most_messages: usize,
+    changed: Notify,
+    max_bytes: usize,
+    max_messages: usize,
 }
 
 #[derive(Debug)]
-struct State {
-    queue: VecDeque<Waiting>,
+struct OutboxState {
+    queue: VecDeque<QueuedMessage>,
     bytes: usize,
     /// What is not acknowledged, where the client acknowledges.
-    kept: Option<Box<Retained>>,
+    replay: Option<Box<ReplayBuffer>>,
     /// The latest pong that is owed; it overtakes the queue, and a newer one replaces it (RFC 6455, 5.5.3).
     pong: Option<Bytes>,
     finished: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     bytes: Bytes,
     /// Whether stateful reconnect counts it.
     trackable: bool,
@@ -85,20 +85,20 @@ impl Outbox {
     /// after the handshake only: see [`Outbox::set_encoding`].
     pub(crate) fn new(
         encoding: Encoding,
-        most_bytes: Option<usize>,
-        most_messages: Option<usize>,
+        max_bytes: Option<usize>,
+        max_messages: Option<usize>,
         close: CloseSignal,
     ) -> Self {
-        let state = State { queue: VecDeque::new(), bytes: 0, kept: None, pong: None, finished: false };
+        let state = OutboxState { queue: VecDeque::new(), bytes: 0, replay: None, pong: None, finished: false };
         Self {
             state: Mutex::new(state),
             first_encoding: encoding,
             encoding: OnceLock::new(),
             close,
-            filled: Notify::new(),
-            drained: Notify::new(),
-            most_bytes: most_bytes.unwrap_or(usize::MAX),
-            most_messages: most_messages.unwrap_or(usize::MAX),
+            not_empty: Notify::new(),
+            changed: Notify::new(),
+            max_bytes: max_bytes.unwrap_or(usize::MAX),
+            max_messages: max_messages.unwrap_or(usize::MAX),
         }
     }
 
@@ -116,13 +116,13 @@ impl Outbox {
     pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
-        self.put(Waiting { bytes, trackable: message.is_trackable() }, |_| true)
+        self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, |_| true)
     }
 
     /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged: the
     /// answer to a handshake. It is taken while the connection is closing too, since the Close message must follow it.
     pub(crate) fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
-        self.put_always(Waiting { bytes, trackable: false }, |_| true)
+        self.put_always(QueuedMessage { bytes, trackable: false }, |_| true)
     }
 
     /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
@@ -130,9 +130,9 @@ impl Outbox {
     pub(crate) async fn push_waiting(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
         let trackable = message.is_trackable();
-        let high_water = HIGH_WATER.min(self.most_bytes);
-        let fits = |state: &State| state.bytes < high_water && state.queue.len() < self.most_messages;
-        self.wait_to(|| match self.put(Waiting { bytes: bytes.clone(), trackable }, fits) {
+        let high_water = HIGH_WATER_MARK.min(self.max_bytes);
+        let fits = |state: &OutboxState| state.bytes < high_water && state.queue.len() < self.max_messages;
+        self.retry_until(|| match self.try_enqueue(QueuedMessage { bytes: bytes.clone(), trackable }, fits) {
             Err(PushError::Full) => None,
             done => Some(done),
         })
@@ -142,12 +142,13 @@ impl Outbox {
     /// Queues an item of a stream. Beyond [`Outbox::push_waiting`] it waits until little enough is unacknowledged,
     /// and while there is no socket: what is kept then is kept for others.
     pub(crate) async fn push_item(&self, message: &OutgoingMessage) -> Result<(), PushError> {
-        let may_go = |kept: &Retained, bytes| kept.is_attached() && kept.is_acknowledged(bytes);
-        self.wait_to(|| {
+        let may_send_item = |replay: &ReplayBuffer, bytes| replay.is_attached() && replay.is_acknowledged(bytes);
+        self.retry_until(|| {
             let state = self.lock();
-            let goes =
-                state.finished || self.is_closing() || state.kept.as_ref().is_none_or(|kept| may_go(kept, state.bytes));
-            goes.then_some(())
+            let ready = state.finished
+                || self.is_closing()
+                || state.replay.as_ref().is_none_or(|replay| may_send_item(replay, state.bytes));
+            ready.then_some(())
         })
         .await?;
         self.push_waiting(message).await
@@ -155,21 +156,21 @@ impl Outbox {
 
     /// Tries again whenever something has left, come in or changed. `Full`: the client alone could have made room, by
     /// acknowledging, and had its time.
-    async fn wait_to<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, PushError> {
+    async fn retry_until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, PushError> {
         let mut deadline = None;
         loop {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            drained.as_mut().enable();
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             if let Some(done) = attempt() {
                 return Ok(done);
             }
             if self.waits_for_acks() {
-                let deadline = *deadline.get_or_insert_with(|| Instant::now() + ACK_PATIENCE);
-                timeout_at(deadline, drained).await.map_err(|_| PushError::Full)?;
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + ACK_TIMEOUT);
+                timeout_at(deadline, changed).await.map_err(|_| PushError::Full)?;
             } else {
                 deadline = None;
-                drained.await;
+                changed.await;
             }
         }
     }
@@ -177,34 +178,34 @@ impl Outbox {
     /// Whether nothing waits to be written, so that only Acks can make room.
     fn waits_for_acks(&self) -> bool {
         let state = self.lock();
-        state.queue.is_empty() && state.kept.as_ref().is_some_and(|kept| kept.is_attached())
+        state.queue.is_empty() && state.replay.as_ref().is_some_and(|replay| replay.is_attached())
     }
 
     /// Queues what is within the bounds and `fits`, unless the connection has been asked to end.
-    fn put(&self, message: Waiting, fits: impl FnOnce(&State) -> bool) -> Result<(), PushError> {
+    fn try_enqueue(&self, message: QueuedMessage, fits: impl FnOnce(&OutboxState) -> bool) -> Result<(), PushError> {
         if self.is_closing() {
             return Err(PushError::Finished);
         }
         self.put_always(message, fits)
     }
 
-    fn put_always(&self, message: Waiting, fits: impl FnOnce(&State) -> bool) -> Result<(), PushError> {
+    fn put_always(&self, message: QueuedMessage, fits: impl FnOnce(&OutboxState) -> bool) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.finished {
             return Err(PushError::Finished);
         }
-        let within = match &state.kept {
+        let within = match &state.replay {
             // Pings and Acks are worth nothing to a client that is not there.
-            Some(kept) if !message.trackable && !kept.is_attached() => return Ok(()),
-            Some(kept) => {
-                let few = state.queue.len() < self.most_messages || state.queue.is_empty();
-                few && kept.has_room(state.bytes, message.bytes.len())
+            Some(replay) if !message.trackable && !replay.is_attached() => return Ok(()),
+            Some(replay) => {
+                let has_slot = state.queue.len() < self.max_messages || state.queue.is_empty();
+                has_slot && replay.has_room(state.bytes, message.bytes.len())
             }
             // One message larger than the bound passes when nothing waits: it is no sign of a slow client.
             None if state.queue.is_empty() => true,
             None => {
-                state.queue.len() < self.most_messages
-                    && state.bytes.saturating_add(message.bytes.len()) <= self.most_bytes
+                state.queue.len() < self.max_messages
+                    && state.bytes.saturating_add(message.bytes.len()) <= self.max_bytes
             }
         };
         if !within || !fits(&state) {
@@ -213,7 +214,7 @@ impl Outbox {
         state.bytes += message.bytes.len();
         state.queue.push_back(message);
         drop(state);
-        self.filled.notify_one();
+        self.not_empty.notify_one();
         Ok(())
     }
 
@@ -225,7 +226,7 @@ impl Outbox {
         }
         state.pong = Some(framed);
         drop(state);
-        self.filled.notify_one();
+        self.not_empty.notify_one();
     }
 
     /// Takes nothing more; `last` is queued as the last message, whatever the bounds. What waits may still be
@@ -237,12 +238,12 @@ impl Outbox {
             state.finished = true;
             if let Some(bytes) = last {
                 state.bytes += bytes.len();
-                state.queue.push_back(Waiting { bytes, trackable: false });
+                state.queue.push_back(QueuedMessage { bytes, trackable: false });
             }
         }
         drop(state);
-        self.filled.notify_one();
-        self.drained.notify_waiters();
+        self.not_empty.notify_one();
+        self.changed.notify_waiters();
     }
 }
 
@@ -251,24 +252,24 @@ impl Outbox {
 impl Outbox {
     /// From now on what is written is kept until it is acknowledged. `allowance` is how many bytes may be added while
     /// no socket is attached, and how many of a stream's may be unacknowledged.
-    pub(crate) fn keep_unacknowledged(&self, allowance: usize) {
-        let most = self.most_bytes;
-        self.lock().kept.get_or_insert_with(|| Box::new(Retained::new(allowance, most)));
+    pub(crate) fn enable_replay(&self, allowance: usize) {
+        let most = self.max_bytes;
+        self.lock().replay.get_or_insert_with(|| Box::new(ReplayBuffer::new(allowance, most)));
     }
 
     /// Whether what is written is kept.
-    pub(crate) fn keeps(&self) -> bool {
-        self.lock().kept.is_some()
+    pub(crate) fn has_replay_buffer(&self) -> bool {
+        self.lock().replay.is_some()
     }
 
     /// The client has everything up to this id. Of a client that does not acknowledge it means nothing.
     pub(crate) fn acknowledge(&self, id: i64) {
         let mut state = self.lock();
         let waiting = state.bytes;
-        let Some(kept) = &mut state.kept else { return };
-        kept.ack(id, waiting);
+        let Some(replay) = &mut state.replay else { return };
+        replay.acknowledge(id, waiting);
         drop(state);
-        self.drained.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// A socket is gone. Until [`Outbox::resume`] with a later one nothing is given out. Sockets that have been
@@ -276,17 +277,17 @@ impl Outbox {
     pub(crate) fn detach(&self, socket: u64, now: Instant) {
         let mut state = self.lock();
         let waiting = state.bytes;
-        if state.kept.as_mut().is_some_and(|kept| kept.detach(socket, now, waiting)) {
+        if state.replay.as_mut().is_some_and(|replay| replay.detach(socket, now, waiting)) {
             state.drop_untrackable();
             drop(state);
             // Whoever waits for Acks waits for a socket now, and that has its own time.
-            self.drained.notify_waiters();
+            self.changed.notify_waiters();
         }
     }
 
     /// Since when no socket is attached.
     pub(crate) fn detached_since(&self) -> Option<Instant> {
-        self.lock().kept.as_ref().and_then(|kept| kept.detached_since())
+        self.lock().replay.as_ref().and_then(|replay| replay.detached_since())
     }
 
     /// Begins with another socket: `batch` gets what that one must be sent first, the Sequence and everything that is
@@ -296,20 +297,20 @@ impl Outbox {
         if state.finished || self.is_closing() {
             return false;
         }
-        let Some(kept) = &mut state.kept else { return false };
-        kept.attach(socket);
-        let sequence = OutgoingMessage::new(HubMessage::Sequence { sequence_id: kept.first() });
+        let Some(replay) = &mut state.replay else { return false };
+        replay.attach(socket);
+        let sequence = OutgoingMessage::new(HubMessage::Sequence { sequence_id: replay.first_id() });
         batch.extend(sequence.encoded(self.encoding()));
-        batch.extend(kept.sent());
+        batch.extend(replay.messages());
         state.drop_untrackable();
         drop(state);
-        self.filled.notify_one();
-        self.drained.notify_waiters();
+        self.not_empty.notify_one();
+        self.changed.notify_waiters();
         true
     }
 }
 
-impl State {
+impl OutboxState {
     /// What was meant for a socket that is gone.
     fn drop_untrackable(&mut self) {
         self.pong = None;
@@ -318,7 +319,7 @@ impl State {
     }
 
     fn is_detached(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| !kept.is_attached())
+        self.replay.as_ref().is_some_and(|replay| !replay.is_attached())
     }
 }
 
@@ -338,9 +339,9 @@ impl Outbox {
                     batch.extend(state.pong.take());
                 }
                 if !is_detached && !state.queue.is_empty() {
-                    for Waiting { bytes, trackable } in state.queue.drain(..) {
-                        if trackable && let Some(kept) = &mut state.kept {
-                            kept.keep(bytes.clone());
+                    for QueuedMessage { bytes, trackable } in state.queue.drain(..) {
+                        if trackable && let Some(replay) = &mut state.replay {
+                            replay.push(bytes.clone());
                         }
                         batch.push(bytes);
                     }
@@ -352,27 +353,27 @@ impl Outbox {
                 }
                 if !batch.is_empty() {
                     drop(guard);
-                    self.drained.notify_waiters();
+                    self.changed.notify_waiters();
                     return true;
                 }
                 if state.finished {
                     return false;
                 }
             }
-            self.filled.notified().await;
+            self.not_empty.notified().await;
         }
     }
 
     /// Ends when it is finished and nothing can be written any more, whether the wire is ready or not.
     pub(crate) async fn ended(&self) {
         loop {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            drained.as_mut().enable();
-            if self.has_ended() {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_ended() {
                 return;
             }
-            drained.await;
+            changed.await;
         }
     }
 
@@ -387,12 +388,12 @@ impl Outbox {
         self.close.reason().is_some()
     }
 
-    fn has_ended(&self) -> bool {
+    fn is_ended(&self) -> bool {
         let state = self.lock();
         state.finished && (state.is_detached() || state.queue.is_empty() && state.pong.is_none())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
         // Nothing panics under this lock but an allocation failure; the state is whole either way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -137,7 +137,7 @@ async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Go
         }
         host.metrics.sent(batch.len() as u64, batch.iter().map(|bytes| bytes.len() as u64).sum());
         if sink.send(&mut batch).await.is_err() {
-            if !outbox.keeps() {
+            if !outbox.has_replay_buffer() {
                 return Gone;
             }
             // What was in the batch is kept; the reader finds the end by itself.
@@ -251,7 +251,7 @@ impl Connection {
                 self.outbox.set_encoding(Encoding { protocol, framing });
                 match &self.peer.resumption {
                     Some(resumption) if version >= STATEFUL_VERSION => {
-                        self.outbox.keep_unacknowledged(self.host.options.stateful_reconnect_buffer_size);
+                        self.outbox.enable_replay(self.host.options.stateful_reconnect_buffer_size);
                         resumption.open();
                     }
                     Some(resumption) => resumption.end(),
@@ -321,7 +321,7 @@ impl Connection {
             outbox: self.outbox.clone(),
             close: self.peer.close.clone(),
             keep_alive: KeepAlive::new(Instant::now(), pings),
-            received: self.outbox.keeps().then(Received::default),
+            received: self.outbox.has_replay_buffer().then(Received::default),
         })
     }
 

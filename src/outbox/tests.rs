@@ -19,7 +19,7 @@ fn drain(outbox: &Outbox) -> Option<Vec<Bytes>> {
 }
 
 #[test]
-fn what_waits_leaves_in_order_and_at_once() {
+fn queued_messages_leave_in_order_in_one_batch() {
     let outbox = outbox(100, 100);
     assert_eq!(drain(&outbox), None, "an empty queue waits");
     outbox.push_bytes("a".into()).unwrap();
@@ -29,27 +29,27 @@ fn what_waits_leaves_in_order_and_at_once() {
 }
 
 #[test]
-fn the_bounds_are_in_bytes_and_in_messages() {
+fn the_queue_is_bounded_in_bytes_and_messages() {
     let small = outbox(5, 100);
     small.push_bytes("abc".into()).unwrap();
     assert_eq!(small.push_bytes("def".into()), Err(PushError::Full));
-    let few = outbox(100, 2);
-    few.push_bytes("a".into()).unwrap();
-    few.push_bytes("b".into()).unwrap();
-    assert_eq!(few.push_bytes("c".into()), Err(PushError::Full));
-    drain(&few);
-    few.push_bytes("c".into()).unwrap();
+    let has_slot = outbox(100, 2);
+    has_slot.push_bytes("a".into()).unwrap();
+    has_slot.push_bytes("b".into()).unwrap();
+    assert_eq!(has_slot.push_bytes("c".into()), Err(PushError::Full));
+    drain(&has_slot);
+    has_slot.push_bytes("c".into()).unwrap();
 }
 
 #[test]
-fn one_message_above_the_bound_passes_when_nothing_waits() {
+fn one_oversized_message_is_accepted_by_an_empty_queue() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcdefgh".into()).unwrap();
     assert_eq!(outbox.push_bytes("i".into()), Err(PushError::Full));
 }
 
 #[test]
-fn an_answer_waits_for_room_where_a_broadcast_is_refused() {
+fn an_own_message_waits_for_room_where_a_broadcast_is_refused() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcde".into()).unwrap();
     let ping = crate::outgoing::ping();
@@ -60,7 +60,7 @@ fn an_answer_waits_for_room_where_a_broadcast_is_refused() {
 }
 
 #[test]
-fn a_waiting_answer_ends_with_the_connection() {
+fn a_waiting_push_ends_with_the_connection() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcde".into()).unwrap();
     let ping = crate::outgoing::ping();
@@ -71,7 +71,7 @@ fn a_waiting_answer_ends_with_the_connection() {
 }
 
 #[test]
-fn the_last_message_comes_last_whatever_the_bounds() {
+fn the_final_message_ignores_the_bounds_and_comes_last() {
     let outbox = outbox(5, 1);
     outbox.push_bytes("abcde".into()).unwrap();
     outbox.finish(Some(&crate::outgoing::ping()));
@@ -83,7 +83,7 @@ fn the_last_message_comes_last_whatever_the_bounds() {
 }
 
 #[test]
-fn only_the_latest_pong_is_owed_and_it_goes_first() {
+fn only_the_latest_pong_is_sent_and_it_goes_first() {
     let outbox = outbox(100, 100);
     outbox.push_bytes("a".into()).unwrap();
     outbox.push_pong("old".into());
@@ -93,9 +93,9 @@ fn only_the_latest_pong_is_owed_and_it_goes_first() {
 
 // === stateful reconnect ===
 
-fn keeping(allowance: usize, bytes: usize) -> Outbox {
+fn with_replay(allowance: usize, bytes: usize) -> Outbox {
     let outbox = outbox(bytes, 10_000);
-    outbox.keep_unacknowledged(allowance);
+    outbox.enable_replay(allowance);
     outbox
 }
 
@@ -118,8 +118,8 @@ fn resumed(outbox: &Outbox, socket: u64) -> Vec<Bytes> {
 }
 
 #[test]
-fn of_a_thousand_messages_those_not_acknowledged_come_again() {
-    let outbox = keeping(1 << 20, 1 << 20);
+fn only_unacknowledged_messages_are_resent() {
+    let outbox = with_replay(1 << 20, 1 << 20);
     for number in 1..=1000 {
         outbox.push(&message(number)).unwrap();
     }
@@ -138,8 +138,8 @@ fn of_a_thousand_messages_those_not_acknowledged_come_again() {
 }
 
 #[test]
-fn what_is_queued_while_nobody_is_there_follows_what_was_sent() {
-    let outbox = keeping(1000, 1000);
+fn messages_queued_without_a_socket_follow_the_resent_ones() {
+    let outbox = with_replay(1000, 1000);
     outbox.push(&message(1)).unwrap();
     drain(&outbox);
     outbox.detach(0, Instant::now());
@@ -153,8 +153,8 @@ fn what_is_queued_while_nobody_is_there_follows_what_was_sent() {
 }
 
 #[test]
-fn only_the_last_socket_that_is_lost_counts() {
-    let outbox = keeping(1000, 1000);
+fn losing_a_replaced_socket_changes_nothing() {
+    let outbox = with_replay(1000, 1000);
     resumed(&outbox, 1);
     outbox.detach(0, Instant::now());
     assert!(outbox.detached_since().is_none(), "a later one is there");
@@ -168,9 +168,9 @@ fn only_the_last_socket_that_is_lost_counts() {
 }
 
 #[test]
-fn the_bound_holds_for_what_waits_and_what_is_kept_together() {
+fn the_bound_covers_the_queue_and_the_replay_buffer() {
     let size = text(1).len();
-    let outbox = keeping(size, 2 * size);
+    let outbox = with_replay(size, 2 * size);
     for number in 1..=2 {
         outbox.push(&message(number)).unwrap();
         drain(&outbox);
@@ -192,8 +192,8 @@ fn the_bound_holds_for_what_waits_and_what_is_kept_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_wait_for_acks_and_not_for_ever() {
-    let outbox = keeping(text(1).len(), 1 << 20);
+async fn stream_items_wait_for_acks_up_to_a_timeout() {
+    let outbox = with_replay(text(1).len(), 1 << 20);
     for number in 1..=2 {
         outbox.push_item(&message(number)).await.unwrap();
     }
@@ -207,7 +207,7 @@ async fn items_wait_for_acks_and_not_for_ever() {
     drain(&outbox);
     let start = Instant::now();
     assert_eq!(outbox.push_item(&third).await, Err(PushError::Full));
-    assert_eq!(start.elapsed(), ACK_PATIENCE);
+    assert_eq!(start.elapsed(), ACK_TIMEOUT);
     // What was given up was not numbered: the next message is the fourth.
     outbox.push_waiting(&message(4)).await.unwrap();
     assert_eq!(resumed(&outbox, 1), [sequence(2), text(2), text(3)]);
@@ -217,36 +217,36 @@ async fn items_wait_for_acks_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_wait_for_a_socket_as_long_as_it_takes() {
-    let outbox = keeping(1000, 1000);
+async fn stream_items_wait_for_a_socket_without_a_timeout() {
+    let outbox = with_replay(1000, 1000);
     outbox.detach(0, Instant::now());
     let first = message(1);
     let mut waiting = Box::pin(outbox.push_item(&first));
-    assert!(tokio::time::timeout(ACK_PATIENCE * 2, waiting.as_mut()).await.is_err());
+    assert!(tokio::time::timeout(ACK_TIMEOUT * 2, waiting.as_mut()).await.is_err());
     resumed(&outbox, 1);
     assert_eq!(waiting.await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_socket_breaks_is_not_held_to_its_acks() {
-    let outbox = keeping(0, 1000);
+async fn the_ack_timeout_is_suspended_without_a_socket() {
+    let outbox = with_replay(0, 1000);
     outbox.push_item(&message(1)).await.unwrap();
     drain(&outbox);
     let second = message(2);
     let mut waiting = Box::pin(outbox.push_item(&second));
-    assert!(tokio::time::timeout(ACK_PATIENCE / 2, waiting.as_mut()).await.is_err());
+    assert!(tokio::time::timeout(ACK_TIMEOUT / 2, waiting.as_mut()).await.is_err());
     outbox.detach(0, Instant::now());
-    assert!(tokio::time::timeout(ACK_PATIENCE * 2, waiting.as_mut()).await.is_err(), "nobody could acknowledge");
+    assert!(tokio::time::timeout(ACK_TIMEOUT * 2, waiting.as_mut()).await.is_err(), "nobody could acknowledge");
     // With the next socket its time begins anew.
     resumed(&outbox, 1);
-    assert!(tokio::time::timeout(ACK_PATIENCE / 2, waiting.as_mut()).await.is_err());
+    assert!(tokio::time::timeout(ACK_TIMEOUT / 2, waiting.as_mut()).await.is_err());
     outbox.acknowledge(1);
     assert_eq!(waiting.await, Ok(()));
 }
 
 #[test]
-fn the_end_without_a_socket_is_the_end() {
-    let outbox = keeping(1000, 1000);
+fn finishing_without_a_socket_ends_at_once() {
+    let outbox = with_replay(1000, 1000);
     outbox.push(&message(1)).unwrap();
     outbox.detach(0, Instant::now());
     outbox.finish(Some(&crate::outgoing::ping()));
@@ -280,7 +280,7 @@ fn a_connection_that_is_asked_to_end_does_not_go_on_over_another_socket() {
     let close = CloseSignal::default();
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
     let outbox = Outbox::new(encoding, None, None, close.clone());
-    outbox.keep_unacknowledged(1000);
+    outbox.enable_replay(1000);
     outbox.detach(0, Instant::now());
     close.close(CloseReason::Aborted);
     let mut batch = Vec::new();
