@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_only_moves_forward() {
+    async fn a_phase_only_advances() {
         let phase = PhaseWatch::default();
         assert_eq!(phase.get(), Phase::Starting);
         phase.advance(Phase::Draining);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clones_hear_of_it() {
+    async fn clones_share_the_phase() {
         let phase = PhaseWatch::default();
         let waiting = tokio::spawn({
             let phase = phase.clone();
