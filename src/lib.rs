@@ -119,5 +119,5 @@ pub mod fuzzing {
     pub use crate::protocol::framing::check_messages;
     pub use crate::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
     pub use crate::protocol::transcode::{check, transcode};
-    pub use crate::protocol::{Decoder, HubMessage, Invocation, Outcome, ProtocolError};
+    pub use crate::protocol::{HubMessage, Invocation, MessageDecoder, Outcome, ProtocolError};
 }

@@ -5,7 +5,7 @@ pub(crate) mod received;
 use bytes::BytesMut;
 
 use crate::protocol::handshake::{self, HandshakeError};
-use crate::protocol::{Decoder, HubMessage, Protocol, ProtocolError};
+use crate::protocol::{HubMessage, MessageDecoder, Protocol, ProtocolError};
 
 /// One client's incoming bytes, from its handshake on.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Session {
     /// How far the buffer was searched for the end of the handshake.
     scanned: usize,
     /// For JSON until the handshake says otherwise.
-    decoder: Decoder,
+    decoder: MessageDecoder,
 }
 
 /// What a handshake is checked against.
@@ -48,7 +48,7 @@ const HIGHEST_VERSION: i32 = 2;
 impl Session {
     /// A client from which nothing has come.
     pub(crate) fn new(limit: Option<usize>) -> Self {
-        Self { buffer: BytesMut::new(), limit, scanned: 0, decoder: Decoder::new(Protocol::Json, limit) }
+        Self { buffer: BytesMut::new(), limit, scanned: 0, decoder: MessageDecoder::new(Protocol::Json, limit) }
     }
 
     /// Where what comes is appended.
@@ -71,7 +71,7 @@ impl Session {
         if request.version > HIGHEST_VERSION {
             return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
-        self.decoder = Decoder::new(protocol, self.limit);
+        self.decoder = MessageDecoder::new(protocol, self.limit);
         Ok(Some(Handshaken { protocol, version: request.version }))
     }
 
@@ -88,7 +88,7 @@ impl Session {
     /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
     pub(crate) fn cut(&mut self) {
         self.buffer = BytesMut::new();
-        self.decoder.restart();
+        self.decoder.reset();
     }
 
     /// The transport ended in good order: an error if it ended within a message

@@ -3,7 +3,7 @@
 mod text;
 
 use bytes::BytesMut;
-use hubplane::fuzzing::{Decoder, HubMessage, Invocation, Outcome, ProtocolError, check, check_messages, transcode};
+use hubplane::fuzzing::{MessageDecoder, HubMessage, Invocation, Outcome, ProtocolError, check, check_messages, transcode};
 use hubplane::{Protocol, RawValue};
 
 use self::text::assert_text;
@@ -28,7 +28,7 @@ pub fn messages(protocol: Protocol, data: &[u8]) {
 }
 
 fn read(protocol: Protocol, limit: Option<usize>, pieces: &[&[u8]]) -> (Vec<HubMessage>, Option<ProtocolError>) {
-    let mut decoder = Decoder::new(protocol, limit);
+    let mut decoder = MessageDecoder::new(protocol, limit);
     let (mut buffer, mut messages) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);

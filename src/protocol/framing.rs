@@ -6,14 +6,14 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::msgpack::token::Reader;
+use super::msgpack::token_reader::TokenReader;
 use super::{Protocol, ProtocolError, json};
 
 /// Ends each JSON message, and both handshake messages (docs/builders/signalr-protocol.md#2.1).
 pub(crate) const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// The most bytes a length prefix may have: 31 bits, seven a byte (docs/builders/signalr-protocol.md#3.2).
-pub(crate) const MAX_PREFIX: usize = 5;
+pub(crate) const MAX_PREFIX_BYTES: usize = 5;
 
 /// Takes the first record off `buffer`, without its separator. None: it is not whole yet.
 ///
@@ -77,7 +77,7 @@ pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessage
             if bytes.first() != Some(&b'{') || bytes.last() != Some(&RECORD_SEPARATOR) {
                 return Err(BadMessages::Framing);
             }
-            json::text::check(bytes).map_err(|_| BadMessages::Text)
+            json::strings::check(bytes).map_err(|_| BadMessages::Text)
         }
         Protocol::MessagePack => {
             let mut rest = bytes;
@@ -86,7 +86,7 @@ pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessage
                 if !matches!(body, [0x90..=0x9f | 0xdc | 0xdd, ..]) {
                     return Err(BadMessages::Framing);
                 }
-                match Reader::new(body).skip_any_depth_text() {
+                match TokenReader::new(body).skip_any_depth_text() {
                     Ok(true) => rest = &rest[prefix + length..],
                     Ok(false) => return Err(BadMessages::Text),
                     Err(_) => return Err(BadMessages::Framing),
@@ -100,8 +100,8 @@ pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessage
 /// The length of the prefix and the length it says. None: the prefix is not whole.
 fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     let mut length = 0usize;
-    for (index, byte) in bytes.iter().take(MAX_PREFIX).enumerate() {
-        if index == MAX_PREFIX - 1 && *byte > 7 {
+    for (index, byte) in bytes.iter().take(MAX_PREFIX_BYTES).enumerate() {
+        if index == MAX_PREFIX_BYTES - 1 && *byte > 7 {
             return Err(ProtocolError {
                 exception: "FormatException",
                 detail: "Messages over 2GB in size are not supported.".to_owned(),
@@ -116,11 +116,11 @@ fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
 }
 
 /// The prefix of a body, and how many of its bytes count.
-pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX], usize) {
-    let mut prefix = [0; MAX_PREFIX];
+pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX_BYTES], usize) {
+    let mut prefix = [0; MAX_PREFIX_BYTES];
     let mut used = 0;
     loop {
-        let more = length > 0x7f && used < MAX_PREFIX - 1;
+        let more = length > 0x7f && used < MAX_PREFIX_BYTES - 1;
         prefix[used] = (length & 0x7f) as u8 | if more { 0x80 } else { 0 };
         used += 1;
         length >>= 7;

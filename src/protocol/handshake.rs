@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::framing::{self, RECORD_SEPARATOR};
 use super::json::read::{int32, line_and_column, object_start, string};
-use super::json::scan::{Kind, Next, Scanner, Syntax};
-use super::json::text::{self, write_string};
+use super::json::scanner::{Delimiter, Scanner, SyntaxError, ValueKind};
+use super::json::strings::{self, write_string};
 use super::{Protocol, ProtocolError};
 use crate::logging::Escaped;
 
@@ -170,18 +170,18 @@ pub fn read_response(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
 // === both ===
 
 /// Why a member could not be read: syntax errors say where here, unlike in hub messages.
-enum Bad {
-    Syntax(Syntax),
+enum MemberError {
+    Syntax(SyntaxError),
     Content(HandshakeError),
 }
 
-impl From<Syntax> for Bad {
-    fn from(syntax: Syntax) -> Self {
+impl From<SyntaxError> for MemberError {
+    fn from(syntax: SyntaxError) -> Self {
         Self::Syntax(syntax)
     }
 }
 
-impl From<ProtocolError> for Bad {
+impl From<ProtocolError> for MemberError {
     fn from(error: ProtocolError) -> Self {
         Self::Content(error.into())
     }
@@ -190,10 +190,10 @@ impl From<ProtocolError> for Bad {
 /// Reads the members of the record's object. `member` reads the value of those it knows and says whether it did.
 fn members<F>(record: &Bytes, mut member: F) -> Result<(), HandshakeError>
 where
-    F: FnMut(&mut Scanner<'_>, &[u8]) -> Result<bool, Bad>,
+    F: FnMut(&mut Scanner<'_>, &[u8]) -> Result<bool, MemberError>,
 {
     let mut scanner = Scanner::new(record);
-    let mut walk = || -> Result<(), Bad> {
+    let mut walk = || -> Result<(), MemberError> {
         well_formed(&scanner)?;
         object_start(&mut scanner)?;
         if scanner.peek() == Some(b'}') {
@@ -201,33 +201,33 @@ where
         }
         loop {
             let name = scanner.name()?;
-            let plain = if name.contains(&b'\\') { text::unescape(name).ok() } else { None };
+            let plain = if name.contains(&b'\\') { strings::unescape(name).ok() } else { None };
             well_formed(&scanner)?;
             if !member(&mut scanner, plain.as_deref().map_or(name, str::as_bytes))? {
                 scanner.value(1)?;
             }
-            if scanner.next(b'}')? == Next::End {
+            if scanner.next(b'}')? == Delimiter::End {
                 return Ok(());
             }
         }
     };
     walk().map_err(|bad| match bad {
-        Bad::Syntax(bad) => bad_token(record, bad),
-        Bad::Content(error) => error,
+        MemberError::Syntax(bad) => bad_token(record, bad),
+        MemberError::Content(error) => error,
     })
 }
 
 /// Looks ahead at one token: what is no JSON is told apart from what is of the wrong kind, since it says where.
-fn well_formed(scanner: &Scanner<'_>) -> Result<(), Syntax> {
+fn well_formed(scanner: &Scanner<'_>) -> Result<(), SyntaxError> {
     let mut ahead = scanner.clone();
     match ahead.kind()? {
-        Kind::Object | Kind::Array => Ok(()),
+        ValueKind::Object | ValueKind::Array => Ok(()),
         scalar => ahead.scalar(scalar),
     }
 }
 
 /// The reference's JSON reader's words, where they are known.
-fn bad_token(record: &[u8], bad: Syntax) -> HandshakeError {
+fn bad_token(record: &[u8], bad: SyntaxError) -> HandshakeError {
     let (line, column) = line_and_column(record, bad.at);
     let what = match record.get(bad.at) {
         _ if record.iter().all(u8::is_ascii_whitespace) => "The input does not contain any JSON tokens. \

@@ -3,10 +3,10 @@
 //! Reading is one pass over the bytes of a record. Arguments, results and items become slices of those bytes; text
 //! is copied only where a message holds it as text.
 
-mod escaped;
+mod escape_table;
 pub(crate) mod read;
-pub(crate) mod scan;
-pub(crate) mod text;
+pub(crate) mod scanner;
+pub(crate) mod strings;
 mod write;
 
 use bytes::BytesMut;

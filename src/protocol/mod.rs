@@ -8,9 +8,9 @@
 //! | [`framing`] | 0x1E records and varint lengths, with the size limit |
 //! | [`handshake`] | the first message each way, always JSON |
 //! | [`transcode`] | one value from one encoding to the other |
-//! | [`transfer`] | the three transports by name |
+//! | [`transport_kind`] | the three transports by name |
 //!
-//! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`Decoder`] is the same for one long-lived buffer.
+//! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`MessageDecoder`] is the same for one long-lived buffer.
 
 pub(crate) mod framing;
 pub(crate) mod handshake;
@@ -18,14 +18,14 @@ pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod msgpack;
 pub(crate) mod transcode;
-pub(crate) mod transfer;
+pub(crate) mod transport_kind;
 pub(crate) mod value;
 
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use message::Headers;
 pub use message::{HubMessage, Invocation, Outcome};
-pub use transfer::TransportKind;
+pub use transport_kind::TransportKind;
 pub use value::{RawValue, ValueError};
 
 /// The deepest nesting either codec reads, the message object or array and the arguments array counted
@@ -82,20 +82,20 @@ impl Protocol {
 /// Decodes the messages of one connection, and remembers how far its buffer was searched: a JSON record that comes in
 /// many pieces is searched once, however long it is. [`Protocol::decode`] begins anew each time.
 #[derive(Clone, Debug)]
-pub struct Decoder {
+pub struct MessageDecoder {
     protocol: Protocol,
     limit: Option<usize>,
     scanned: usize,
 }
 
-impl Decoder {
+impl MessageDecoder {
     /// A decoder for one buffer; `limit` as in [`Protocol::decode`].
     pub fn new(protocol: Protocol, limit: Option<usize>) -> Self {
         Self { protocol, limit, scanned: 0 }
     }
 
     /// The buffer has been emptied by somebody else: what comes next begins a message.
-    pub fn restart(&mut self) {
+    pub fn reset(&mut self) {
         self.scanned = 0;
     }
 

@@ -5,7 +5,7 @@
 
 mod read;
 mod repair;
-pub(crate) mod token;
+pub(crate) mod token_reader;
 pub(crate) mod write;
 
 use bytes::BytesMut;

@@ -97,20 +97,20 @@ impl Random {
     }
 }
 
-fn drain(decoder: &mut Decoder, buffer: &mut BytesMut, into: &mut Vec<HubMessage>) {
+fn drain(decoder: &mut MessageDecoder, buffer: &mut BytesMut, into: &mut Vec<HubMessage>) {
     while let Some(message) = decoder.decode(buffer).unwrap() {
         into.push(message);
     }
 }
 
 #[test]
-fn what_is_written_is_read_back_however_it_is_split() {
+fn messages_round_trip_for_any_split() {
     let mut random = Random(0x5eed);
     for protocol in Protocol::ALL {
         for _ in 0..200 {
             let sent: Vec<_> = (0..random.below(6)).map(|_| random.message(protocol)).collect();
             let bytes: Vec<u8> = sent.iter().flat_map(|message| protocol.encode(message).unwrap()).collect();
-            let mut decoder = Decoder::new(protocol, None);
+            let mut decoder = MessageDecoder::new(protocol, None);
             let (mut buffer, mut got, mut rest) = (BytesMut::new(), Vec::new(), &bytes[..]);
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(1 + random.below(rest.len().min(200)));
@@ -125,7 +125,7 @@ fn what_is_written_is_read_back_however_it_is_split() {
 }
 
 #[test]
-fn a_message_passes_from_one_protocol_to_the_other_and_back() {
+fn a_message_converts_to_the_other_protocol_and_back() {
     let mut random = Random(0xc0de);
     for _ in 0..300 {
         let message = random.message(Protocol::Json);
@@ -137,7 +137,7 @@ fn a_message_passes_from_one_protocol_to_the_other_and_back() {
 }
 
 #[test]
-fn the_check_agrees_with_the_conversion_on_damaged_values() {
+fn check_and_conversion_agree_on_damaged_values() {
     let mut random = Random(0xbad);
     let mut refused = 0;
     for round in 0..4000 {
@@ -167,7 +167,7 @@ fn the_check_agrees_with_the_conversion_on_damaged_values() {
 }
 
 #[test]
-fn damaged_messages_are_read_or_refused() {
+fn damaged_messages_are_read_or_refused_without_a_panic() {
     let mut random = Random(0xdead);
     for round in 0..4000 {
         let protocol = Protocol::ALL[round % 2];
@@ -199,7 +199,7 @@ fn damaged_messages_are_read_or_refused() {
 #[test]
 fn a_long_record_in_small_pieces_is_searched_once() {
     // Ten megabytes in kilobyte pieces: searched from the start each time this would be 50 GB.
-    let mut decoder = Decoder::new(Protocol::Json, None);
+    let mut decoder = MessageDecoder::new(Protocol::Json, None);
     let mut buffer = BytesMut::from("{\"type\":6,\"x\":\"");
     for _ in 0..10_000 {
         buffer.extend_from_slice(&[b'a'; 1000]);

@@ -19,7 +19,7 @@
 mod from_json;
 mod from_msgpack;
 mod number;
-mod time;
+mod timestamp;
 
 use super::{MAX_DEPTH, Protocol, ValueError};
 
@@ -40,10 +40,10 @@ pub(super) fn append(value: &[u8], from: Protocol, out: &mut Vec<u8>) -> Result<
 
 /// Whether [`transcode`] would succeed; allocates nothing.
 pub fn check(value: &[u8], from: Protocol) -> Result<(), ValueError> {
-    convert(value, from, &mut Nothing)
+    convert(value, from, &mut Discard)
 }
 
-fn convert(value: &[u8], from: Protocol, out: &mut impl Out) -> Result<(), ValueError> {
+fn convert(value: &[u8], from: Protocol, out: &mut impl Output) -> Result<(), ValueError> {
     match from {
         Protocol::Json => from_json::convert(value, out),
         Protocol::MessagePack => from_msgpack::convert(value, out),
@@ -51,7 +51,7 @@ fn convert(value: &[u8], from: Protocol, out: &mut impl Out) -> Result<(), Value
 }
 
 /// Where a converted value goes. That [`check`] and [`transcode`] run the same code is what keeps them of one mind.
-trait Out {
+trait Output {
     /// Whether anything is kept.
     const KEEPS: bool;
 
@@ -59,7 +59,7 @@ trait Out {
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>));
 }
 
-impl Out for Vec<u8> {
+impl Output for Vec<u8> {
     const KEEPS: bool = true;
 
     fn write(&mut self, write: impl FnOnce(&mut Self)) {
@@ -67,9 +67,9 @@ impl Out for Vec<u8> {
     }
 }
 
-struct Nothing;
+struct Discard;
 
-impl Out for Nothing {
+impl Output for Discard {
     const KEEPS: bool = false;
 
     fn write(&mut self, _: impl FnOnce(&mut Vec<u8>)) {}

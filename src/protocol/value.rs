@@ -14,9 +14,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::json::scan::{Kind, Scanner};
-use super::json::text;
-use super::msgpack::token::{Reader, Token};
+use super::json::scanner::{Scanner, ValueKind};
+use super::json::strings;
+use super::msgpack::token_reader::{Token, TokenReader};
 use super::transcode::MAX_VALUE_DEPTH;
 use super::{MAX_DEPTH, Protocol, transcode};
 
@@ -56,7 +56,7 @@ impl RawValue {
     /// A text, as JSON with the reference's escapes.
     pub fn text(text: &str) -> Self {
         let mut bytes = Vec::new();
-        text::write_string(&mut bytes, text);
+        strings::write_string(&mut bytes, text);
         Self { protocol: Protocol::Json, bytes: bytes.into() }
     }
 
@@ -69,7 +69,7 @@ impl RawValue {
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
         // Text is text: serde takes a `str`. But counts are what the type's own code says.
-        let mut reader = Reader::new(&bytes);
+        let mut reader = TokenReader::new(&bytes);
         if reader.skip_any_depth().is_err() || reader.at != bytes.len() {
             return Err(ValueError("the type writes another number of elements than it says".to_owned()));
         }
@@ -111,12 +111,12 @@ impl RawValue {
         match self.protocol {
             Protocol::Json => {
                 let mut scanner = Scanner::new(&self.bytes);
-                if scanner.kind().ok()? != Kind::String {
+                if scanner.kind().ok()? != ValueKind::String {
                     return None;
                 }
-                text::unescape(scanner.string().ok()?).ok()
+                strings::unescape(scanner.string().ok()?).ok()
             }
-            Protocol::MessagePack => match Reader::new(&self.bytes).token().ok()? {
+            Protocol::MessagePack => match TokenReader::new(&self.bytes).token().ok()? {
                 Token::Str(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
                 _ => None,
             },
@@ -134,10 +134,10 @@ impl RawValue {
         }
         let json = self.encoded(Protocol::Json)?;
         let mut scanner = Scanner::new(&json);
-        if scanner.kind()? == Kind::String {
-            return Ok(text::unescape(scanner.string()?)?.into_owned());
+        if scanner.kind()? == ValueKind::String {
+            return Ok(strings::unescape(scanner.string()?)?.into_owned());
         }
-        String::from_utf8(json.into()).map_err(|_| text::BadText::Utf8.into())
+        String::from_utf8(json.into()).map_err(|_| strings::TextError::Utf8.into())
     }
 
     /// The bytes in `protocol`: as they are, or converted by the rules of docs/design.md#7, "Values".
@@ -169,7 +169,7 @@ impl RawValue {
     pub fn check_depth(&self) -> Result<(), ValueError> {
         let fits = match self.protocol {
             Protocol::Json => Scanner::new(&self.bytes).value(MAX_DEPTH - MAX_VALUE_DEPTH).is_ok(),
-            Protocol::MessagePack => Reader::new(&self.bytes).skip(MAX_VALUE_DEPTH).is_ok(),
+            Protocol::MessagePack => TokenReader::new(&self.bytes).skip(MAX_VALUE_DEPTH).is_ok(),
         };
         if fits { Ok(()) } else { Err(transcode::too_deep()) }
     }
@@ -178,8 +178,8 @@ impl RawValue {
 /// Whether every string is Unicode text.
 fn is_text(protocol: Protocol, bytes: &[u8]) -> bool {
     match protocol {
-        Protocol::Json => text::check(bytes).is_ok(),
-        Protocol::MessagePack => Reader::new(bytes).skip_any_depth_text() == Ok(true),
+        Protocol::Json => strings::check(bytes).is_ok(),
+        Protocol::MessagePack => TokenReader::new(bytes).skip_any_depth_text() == Ok(true),
     }
 }
 

@@ -4,18 +4,18 @@
 use bytes::Bytes;
 
 use crate::protocol::MAX_DEPTH;
-use crate::protocol::msgpack::token::{self, Token};
+use crate::protocol::msgpack::token_reader::{self, Token};
 
 /// Walks over one payload. Every answer of `None` means: not that, or not enough bytes.
 #[derive(Clone, Debug)]
 pub(super) struct EnvelopeReader<'a> {
     source: &'a Bytes,
-    tokens: token::Reader<'a>,
+    tokens: token_reader::TokenReader<'a>,
 }
 
 impl<'a> EnvelopeReader<'a> {
     pub(super) fn new(source: &'a Bytes) -> Self {
-        Self { source, tokens: token::Reader::new(source) }
+        Self { source, tokens: token_reader::TokenReader::new(source) }
     }
 
     fn token(&mut self) -> Option<Token<'a>> {

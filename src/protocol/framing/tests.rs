@@ -28,14 +28,14 @@ fn the_limit_counts_the_separator() {
 }
 
 #[test]
-fn a_record_without_end_is_refused_one_byte_over_the_limit() {
+fn an_unterminated_record_is_refused_one_byte_over_the_limit() {
     assert_eq!(record(b"abcd", Some(4)).unwrap(), None);
     assert!(record(b"abcde", Some(4)).is_err());
     assert_eq!(record(&[b'a'; 100_000], None).unwrap(), None);
 }
 
 #[test]
-fn whole_messages_in_front_of_one_too_long_are_handed_out_first() {
+fn whole_messages_before_one_that_is_too_long_are_returned_first() {
     let mut buffer = BytesMut::from(&b"a\x1eb\x1eccccccccc\x1e"[..]);
     assert_eq!(take_record(&mut buffer, Some(4), &mut 0).unwrap().unwrap(), "a");
     assert_eq!(take_record(&mut buffer, Some(4), &mut 0).unwrap().unwrap(), "b");
@@ -43,7 +43,7 @@ fn whole_messages_in_front_of_one_too_long_are_handed_out_first() {
 }
 
 #[test]
-fn what_was_searched_is_not_searched_again() {
+fn searched_bytes_are_not_searched_again() {
     let mut buffer = BytesMut::from(&b"abc"[..]);
     let mut scanned = 0;
     assert_eq!(take_record(&mut buffer, None, &mut scanned).unwrap(), None);
@@ -82,25 +82,25 @@ fn lengths_over_31_bits_are_refused() {
 }
 
 #[test]
-fn a_prefixed_body_counts_with_its_prefix() {
+fn the_limit_counts_the_prefix() {
     let take = |limit| take_prefixed(&mut BytesMut::from(&b"\x03abc"[..]), limit);
     assert_eq!(take(Some(4)).unwrap().unwrap(), "abc");
     assert!(take(Some(3)).is_err());
 }
 
 #[test]
-fn a_body_that_will_be_too_long_is_not_waited_for() {
+fn a_body_announced_as_too_long_is_refused_at_once() {
     assert!(take_prefixed(&mut BytesMut::from(&b"\x80\x80\x04"[..]), Some(32_768)).is_err());
     assert_eq!(take_prefixed(&mut BytesMut::from(&b"\x80\x80\x04"[..]), None).unwrap(), None);
 }
 
 #[test]
-fn a_longer_prefix_than_needed_is_read() {
+fn an_overlong_prefix_is_accepted() {
     assert_eq!(take_prefixed(&mut BytesMut::from(&b"\x83\x00abc"[..]), None).unwrap().unwrap(), "abc");
 }
 
 #[test]
-fn only_whole_messages_of_unicode_text_may_go_to_clients() {
+fn only_whole_messages_of_valid_unicode_pass_the_check() {
     use BadMessages::{Framing, Text};
     use Protocol::{Json, MessagePack};
     for (protocol, bytes, verdict) in [

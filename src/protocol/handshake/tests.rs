@@ -21,7 +21,7 @@ fn refused(bytes: &[u8]) -> HandshakeError {
 }
 
 #[test]
-fn every_request_of_the_reference_is_read() {
+fn every_recorded_handshake_request_is_read() {
     for vector in list("handshakeRequests") {
         let request = read_request(&mut buffer(&vector), None, &mut 0).unwrap().unwrap();
         assert_eq!(request.protocol, vector["protocol"].as_str().unwrap());
@@ -30,7 +30,7 @@ fn every_request_of_the_reference_is_read() {
 }
 
 #[test]
-fn every_invalid_request_is_refused_with_the_references_text() {
+fn every_invalid_handshake_request_is_refused_with_the_text_of_the_reference() {
     for vector in list("handshakeRequestsInvalid") {
         let error = read_request(&mut buffer(&vector), None, &mut 0).unwrap_err();
         let base = "An unexpected error occurred during connection handshake.";
@@ -40,7 +40,7 @@ fn every_invalid_request_is_refused_with_the_references_text() {
 }
 
 #[test]
-fn responses_of_the_reference_are_read_or_refused() {
+fn recorded_handshake_responses_are_read_or_refused() {
     for vector in list("handshakeResponses") {
         let response = read_response(&mut buffer(&vector), None).unwrap().unwrap();
         assert_eq!(response.error.as_deref(), vector["error"].as_str());
@@ -55,7 +55,7 @@ fn responses_of_the_reference_are_read_or_refused() {
 }
 
 #[test]
-fn details_are_the_recorded_ones() {
+fn detailed_handshake_errors_are_the_recorded_ones() {
     let number =
         "FormatException: Either the JSON value is not in a supported format, or is out of bounds for an Int32.";
     for (bytes, detail) in [
@@ -91,7 +91,7 @@ fn details_are_the_recorded_ones() {
 }
 
 #[test]
-fn any_int32_is_a_version_here() {
+fn any_int32_is_a_valid_version() {
     for version in [0, -1, 2, i32::MIN, i32::MAX] {
         let mut buffer = BytesMut::from(&request("json", version)[..]);
         assert_eq!(read_request(&mut buffer, None, &mut 0).unwrap().unwrap().version, version);
@@ -99,7 +99,7 @@ fn any_int32_is_a_version_here() {
 }
 
 #[test]
-fn a_request_may_come_in_pieces_and_with_company() {
+fn a_handshake_request_may_be_split_and_followed_by_messages() {
     let (mut buffer, mut scanned) = (BytesMut::new(), 0);
     for byte in request("messagepack", 1) {
         assert_eq!(read_request(&mut buffer, None, &mut scanned).unwrap(), None);
@@ -112,7 +112,7 @@ fn a_request_may_come_in_pieces_and_with_company() {
 }
 
 #[test]
-fn a_request_over_the_limit_is_canceled_with_or_without_its_end() {
+fn a_handshake_request_over_the_limit_is_refused_whole_or_partial() {
     let sized = |filler: usize, end: &str| {
         BytesMut::from(
             format!("{{\"protocol\":\"json\",\"version\":1,\"x\":\"{}\"}}{end}", "a".repeat(filler)).as_str(),
@@ -128,7 +128,7 @@ fn a_request_over_the_limit_is_canceled_with_or_without_its_end() {
 }
 
 #[test]
-fn texts_of_what_the_session_refuses() {
+fn texts_of_handshake_errors_found_by_the_session() {
     assert_eq!(HandshakeError::Timeout.text(true), "Handshake was canceled.");
     assert_eq!(HandshakeError::UnknownProtocol("nope".into()).text(true), "The protocol 'nope' is not supported.");
     assert_eq!(
@@ -143,7 +143,7 @@ fn texts_of_what_the_session_refuses() {
 }
 
 #[test]
-fn answers_are_written_to_the_byte() {
+fn handshake_responses_match_byte_for_byte() {
     assert_eq!(success(), [0x7b, 0x7d, 0x1e]);
     assert_eq!(failure("a \"b\" é😀"), "{\"error\":\"a \\\"b\\\" é\\uD83D\\uDE00\"}\x1e".as_bytes());
 }

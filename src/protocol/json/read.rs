@@ -5,26 +5,26 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::scan::{Kind, Next, Scanner, Syntax};
-use super::text::{self, BadText};
+use super::scanner::{Delimiter, Scanner, SyntaxError, ValueKind};
+use super::strings::{self, TextError};
 use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
-impl From<Syntax> for ProtocolError {
+impl From<SyntaxError> for ProtocolError {
     /// A hub message does not say where (docs/builders/signalr-protocol.md#3.1); the handshake does.
-    fn from(_: Syntax) -> Self {
+    fn from(_: SyntaxError) -> Self {
         Self::invalid_data("Error reading JSON.")
     }
 }
 
-impl From<BadText> for ProtocolError {
-    fn from(bad: BadText) -> Self {
+impl From<TextError> for ProtocolError {
+    fn from(bad: TextError) -> Self {
         Self { exception: "InvalidOperationException", detail: bad.detail().to_owned() }
     }
 }
 
 /// The bytes of one message.
-struct Record<'a> {
+struct RecordText<'a> {
     bytes: &'a Bytes,
     /// Whether all of them are UTF-8: checked once here, instead of in each value.
     is_utf8: bool,
@@ -32,14 +32,14 @@ struct Record<'a> {
 
 /// The members of one message, each as far as it was read. A member that comes twice is overwritten.
 #[derive(Default)]
-struct Members {
+struct MessageMembers {
     kind: Option<i32>,
     id: Option<InvocationId>,
     target: Option<String>,
     arguments: Option<Result<Vec<RawValue>, BindingError>>,
     stream_ids: Vec<InvocationId>,
-    item: Option<Result<RawValue, BadText>>,
-    result: Option<Result<RawValue, BadText>>,
+    item: Option<Result<RawValue, TextError>>,
+    result: Option<Result<RawValue, TextError>>,
     error: Option<String>,
     allow_reconnect: bool,
     sequence_id: Option<i64>,
@@ -56,15 +56,15 @@ const BAD_RESULT: &str =
 pub(super) fn message(record: &Bytes) -> Result<Option<HubMessage>, ProtocolError> {
     let mut scanner = Scanner::new(record);
     object_start(&mut scanner)?;
-    let record = Record { bytes: record, is_utf8: std::str::from_utf8(record).is_ok() };
-    let mut members = Members::default();
+    let record = RecordText { bytes: record, is_utf8: std::str::from_utf8(record).is_ok() };
+    let mut members = MessageMembers::default();
     if scanner.peek() == Some(b'}') {
         return members.finish();
     }
     loop {
         let name = scanner.name()?;
         members.read(&mut scanner, name, &record)?;
-        if scanner.next(b'}')? == Next::End {
+        if scanner.next(b'}')? == Delimiter::End {
             return members.finish();
         }
     }
@@ -73,9 +73,9 @@ pub(super) fn message(record: &Bytes) -> Result<Option<HubMessage>, ProtocolErro
 /// Goes over the `{` of a message, or says what stands there instead.
 pub(crate) fn object_start(scanner: &mut Scanner<'_>) -> Result<(), ProtocolError> {
     match scanner.kind()? {
-        Kind::Object => scanner.at += 1,
+        ValueKind::Object => scanner.at += 1,
         kind => {
-            if kind != Kind::Array {
+            if kind != ValueKind::Array {
                 scanner.scalar(kind)?;
             }
             return Err(ProtocolError::invalid_data(format!(
@@ -87,10 +87,10 @@ pub(crate) fn object_start(scanner: &mut Scanner<'_>) -> Result<(), ProtocolErro
     Ok(())
 }
 
-impl Members {
-    fn read(&mut self, scanner: &mut Scanner<'_>, name: &[u8], record: &Record<'_>) -> Result<(), ProtocolError> {
+impl MessageMembers {
+    fn read(&mut self, scanner: &mut Scanner<'_>, name: &[u8], record: &RecordText<'_>) -> Result<(), ProtocolError> {
         // A name that is no text matches nothing, and is skipped like any unknown one.
-        let plain = if name.contains(&b'\\') { text::unescape(name).ok() } else { None };
+        let plain = if name.contains(&b'\\') { strings::unescape(name).ok() } else { None };
         match plain.as_deref().map_or(name, str::as_bytes) {
             b"type" => self.kind = Some(int32(scanner, "type")?),
             b"invocationId" => self.id = Some(InvocationId::from(&*string(scanner, "invocationId")?)),
@@ -177,12 +177,12 @@ fn expected(name: &str, kind: &str) -> ProtocolError {
 }
 
 /// Whether the next token is of that kind; if not it must at least be a token, before its kind is complained of.
-fn is_kind(scanner: &mut Scanner<'_>, wanted: Kind) -> Result<bool, Syntax> {
+fn is_kind(scanner: &mut Scanner<'_>, wanted: ValueKind) -> Result<bool, SyntaxError> {
     let kind = scanner.kind()?;
     if kind == wanted {
         return Ok(true);
     }
-    if !matches!(kind, Kind::Object | Kind::Array) {
+    if !matches!(kind, ValueKind::Object | ValueKind::Array) {
         scanner.scalar(kind)?;
     }
     Ok(false)
@@ -190,26 +190,26 @@ fn is_kind(scanner: &mut Scanner<'_>, wanted: Kind) -> Result<bool, Syntax> {
 
 /// The string that is the value of the member `name`.
 pub(crate) fn string<'a>(scanner: &mut Scanner<'a>, name: &str) -> Result<Cow<'a, str>, ProtocolError> {
-    if !is_kind(scanner, Kind::String)? {
+    if !is_kind(scanner, ValueKind::String)? {
         return Err(expected(name, "String"));
     }
-    Ok(text::unescape(scanner.string()?)?)
+    Ok(strings::unescape(scanner.string()?)?)
 }
 
 /// The 32 bit number that is the value of the member `name`; no fraction, no exponent.
 pub(crate) fn int32(scanner: &mut Scanner<'_>, name: &str) -> Result<i32, ProtocolError> {
-    if !is_kind(scanner, Kind::Number)? {
+    if !is_kind(scanner, ValueKind::Number)? {
         return Err(expected(name, "Number"));
     }
     integer(scanner.number()?).ok_or_else(|| out_of_bounds("Int32"))
 }
 
 fn int64_or_null(scanner: &mut Scanner<'_>, name: &str) -> Result<Option<i64>, ProtocolError> {
-    if scanner.kind()? == Kind::Null {
-        scanner.scalar(Kind::Null)?;
+    if scanner.kind()? == ValueKind::Null {
+        scanner.scalar(ValueKind::Null)?;
         return Ok(None);
     }
-    if !is_kind(scanner, Kind::Number)? {
+    if !is_kind(scanner, ValueKind::Number)? {
         return Err(expected(name, "Number"));
     }
     integer(scanner.number()?).map(Some).ok_or_else(|| out_of_bounds("Int64"))
@@ -228,24 +228,28 @@ fn out_of_bounds(kind: &str) -> ProtocolError {
 
 fn boolean(scanner: &mut Scanner<'_>, name: &str) -> Result<bool, ProtocolError> {
     let kind = scanner.kind()?;
-    if !matches!(kind, Kind::Object | Kind::Array) {
+    if !matches!(kind, ValueKind::Object | ValueKind::Array) {
         scanner.scalar(kind)?;
     }
     match kind {
-        Kind::True => Ok(true),
-        Kind::False => Ok(false),
+        ValueKind::True => Ok(true),
+        ValueKind::False => Ok(false),
         _ => Err(ProtocolError::invalid_data(format!("Expected '{name}' to be true or false."))),
     }
 }
 
 /// One value as it came, or why one of its strings is not Unicode text.
-fn raw(scanner: &mut Scanner<'_>, record: &Record<'_>, depth: usize) -> Result<Result<RawValue, BadText>, Syntax> {
+fn raw(
+    scanner: &mut Scanner<'_>,
+    record: &RecordText<'_>,
+    depth: usize,
+) -> Result<Result<RawValue, TextError>, SyntaxError> {
     scanner.lone_surrogate = false;
     let value = scanner.value(depth)?;
     Ok(if !record.is_utf8 && std::str::from_utf8(value).is_err() {
-        Err(BadText::Utf8)
+        Err(TextError::Utf8)
     } else if scanner.lone_surrogate {
-        Err(BadText::Surrogate)
+        Err(TextError::Surrogate)
     } else {
         Ok(RawValue::from_checked(Protocol::Json, record.bytes.slice_ref(value)))
     })
@@ -253,9 +257,9 @@ fn raw(scanner: &mut Scanner<'_>, record: &Record<'_>, depth: usize) -> Result<R
 
 fn arguments(
     scanner: &mut Scanner<'_>,
-    record: &Record<'_>,
+    record: &RecordText<'_>,
 ) -> Result<Result<Vec<RawValue>, BindingError>, ProtocolError> {
-    if !is_kind(scanner, Kind::Array)? {
+    if !is_kind(scanner, ValueKind::Array)? {
         return Err(expected("arguments", "Array"));
     }
     scanner.at += 1;
@@ -270,7 +274,7 @@ fn arguments(
             Ok(value) => values.push(value),
             Err(_) => drop(bad.get_or_insert_with(BindingError::argument_type)),
         }
-        if scanner.next(b']')? == Next::End {
+        if scanner.next(b']')? == Delimiter::End {
             break;
         }
         if scanner.peek() == Some(b']') {
@@ -306,7 +310,7 @@ pub(crate) fn line_and_column(bytes: &[u8], at: usize) -> (usize, usize) {
 }
 
 fn stream_ids(scanner: &mut Scanner<'_>) -> Result<Vec<InvocationId>, ProtocolError> {
-    if !is_kind(scanner, Kind::Array)? {
+    if !is_kind(scanner, ValueKind::Array)? {
         return Err(expected("streamIds", "Array"));
     }
     scanner.at += 1;
@@ -318,18 +322,18 @@ fn stream_ids(scanner: &mut Scanner<'_>) -> Result<Vec<InvocationId>, ProtocolEr
     loop {
         let kind = scanner.kind()?;
         match kind {
-            Kind::String => ids.push(InvocationId::from(&*text::unescape(scanner.string()?)?)),
-            Kind::Null => {
+            ValueKind::String => ids.push(InvocationId::from(&*strings::unescape(scanner.string()?)?)),
+            ValueKind::Null => {
                 scanner.scalar(kind)?;
                 return Err(ProtocolError::invalid_data("Null value for 'streamIds' is not valid."));
             }
-            Kind::Object | Kind::Array => return Err(not_a_string(&format!("Start{}", kind.name()))),
+            ValueKind::Object | ValueKind::Array => return Err(not_a_string(&format!("Start{}", kind.name()))),
             _ => {
                 scanner.scalar(kind)?;
                 return Err(not_a_string(kind.name()));
             }
         }
-        if scanner.next(b']')? == Next::End {
+        if scanner.next(b']')? == Delimiter::End {
             return Ok(ids);
         }
     }
@@ -343,7 +347,7 @@ fn not_a_string(token: &str) -> ProtocolError {
 }
 
 fn headers(scanner: &mut Scanner<'_>) -> Result<Headers, ProtocolError> {
-    if !is_kind(scanner, Kind::Object)? {
+    if !is_kind(scanner, ValueKind::Object)? {
         return Err(expected("headers", "StartObject"));
     }
     scanner.at += 1;
@@ -353,12 +357,12 @@ fn headers(scanner: &mut Scanner<'_>) -> Result<Headers, ProtocolError> {
         return Ok(Headers(headers));
     }
     loop {
-        let name = text::unescape(scanner.name()?)?.into_owned();
-        if !is_kind(scanner, Kind::String)? {
+        let name = strings::unescape(scanner.name()?)?.into_owned();
+        if !is_kind(scanner, ValueKind::String)? {
             return Err(ProtocolError::invalid_data(format!("Expected header '{name}' to be of type String.")));
         }
-        headers.push((name, text::unescape(scanner.string()?)?.into_owned()));
-        if scanner.next(b'}')? == Next::End {
+        headers.push((name, strings::unescape(scanner.string()?)?.into_owned()));
+        if scanner.next(b'}')? == Delimiter::End {
             return Ok(Headers(headers));
         }
     }

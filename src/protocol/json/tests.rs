@@ -11,7 +11,7 @@ use super::*;
 use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, Invocation, Outcome, Protocol, RawValue};
 
-mod strings;
+mod string_tests;
 
 static VECTORS: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/json.json"))).unwrap()
@@ -57,7 +57,7 @@ fn argument(json: &str) -> RawValue {
 }
 
 #[test]
-fn every_message_of_the_reference_is_read_and_written_back_to_the_byte() {
+fn every_recorded_message_round_trips_byte_for_byte() {
     for vector in list("protocol").iter().chain(list("custom")) {
         let json = text(vector, "json");
         assert_eq!(written(&one(json)), format!("{json}\x1e"), "{}", vector["name"]);
@@ -78,7 +78,7 @@ fn members_may_come_in_any_order() {
 }
 
 #[test]
-fn every_invalid_message_is_refused_with_the_references_text() {
+fn every_invalid_message_is_refused_with_the_text_of_the_reference() {
     for vector in list("invalid").iter().chain(list("invalidSystemTextJson")).chain(list("invalidNesting")) {
         let json = text(vector, "json");
         assert_eq!(refused(json), format!("InvalidDataException: {}", text(vector, "error")), "{json}");
@@ -86,7 +86,7 @@ fn every_invalid_message_is_refused_with_the_references_text() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_a_method_are_read_all_the_same() {
+fn arguments_that_do_not_match_a_method_are_still_read() {
     // Counts and types are the business of whoever knows the method.
     for vector in list("bindingErrors") {
         assert!(call(text(vector, "json")).arguments.is_ok());
@@ -97,7 +97,7 @@ fn arguments_that_do_not_fit_a_method_are_read_all_the_same() {
 }
 
 #[test]
-fn results_of_clients_are_read() {
+fn client_results_are_read() {
     for vector in
         list("clientResults").iter().chain(list("unexpectedClientResult")).chain(list("wrongTypeForClientResult"))
     {
@@ -109,7 +109,7 @@ fn results_of_clients_are_read() {
 }
 
 #[test]
-fn sizes_are_the_references() {
+fn encoded_sizes_match_the_reference() {
     let id = || InvocationId::from("1");
     let headers = Headers::default;
     let invoke = |id: Option<InvocationId>, streams: &[&str]| Invocation {
@@ -144,7 +144,7 @@ fn sizes_are_the_references() {
 }
 
 #[test]
-fn refusals_beyond_the_vectors_have_the_recorded_texts() {
+fn further_invalid_messages_have_the_recorded_texts() {
     let bounds = "Either the JSON value is not in a supported format, or is out of bounds for an";
     for (json, error) in [
         (r#"{"type":1,"streamIds":null}"#, "InvalidDataException: Expected 'streamIds' to be of type Array."),
@@ -209,40 +209,40 @@ fn refusals_beyond_the_vectors_have_the_recorded_texts() {
 }
 
 #[test]
-fn json_takes_the_empty_target_and_headers_of_any_content() {
+fn an_empty_target_and_any_headers_are_accepted() {
     assert_eq!(call(r#"{"type":1,"target":"","arguments":[]}"#).target, "");
     let call = call(r#"{"type":1,"headers":{"":"","a":"b"},"target":"T","arguments":[]}"#);
     assert_eq!(call.headers.0, [(String::new(), String::new()), ("a".into(), "b".into())]);
 }
 
 #[test]
-fn an_empty_invocation_id_means_that_nobody_waits() {
+fn an_empty_invocation_id_means_no_completion() {
     assert_eq!(call(r#"{"type":1,"invocationId":"","target":"T","arguments":[]}"#).id, None);
 }
 
 #[test]
-fn what_stands_behind_the_closing_brace_is_not_read() {
+fn bytes_after_the_closing_brace_are_ignored() {
     for json in [r#"{"type":6}}"#, r#"{"type":6} x"#, r#"{"type":6}["#, r#"{"type":6}{"type":7}"#] {
         assert_eq!(one(json), HubMessage::Ping, "{json}");
     }
 }
 
 #[test]
-fn a_member_that_comes_twice_counts_as_it_came_last() {
+fn the_last_of_duplicate_members_wins() {
     let call = call(r#"{"type":4,"type":1,"target":"a","arguments":[1],"arguments":["b"],"target":"c"}"#);
     assert_eq!(call.target, "c");
     assert_eq!(call.arguments.unwrap(), [argument("\"b\"")]);
 }
 
 #[test]
-fn blanks_and_escapes_are_allowed_anywhere() {
+fn whitespace_and_escapes_are_allowed_anywhere() {
     let call = call(" {\n\"\\u0074ype\" : 1 ,\t\"target\":\"\\u0045cho\", \"arguments\" : [ \"x\" , 2 ] }\r\n");
     assert_eq!(call.target, "Echo");
     assert_eq!(call.arguments.unwrap(), [argument("\"x\""), argument("2")]);
 }
 
 #[test]
-fn arguments_are_slices_of_what_came() {
+fn arguments_are_slices_of_the_input() {
     let mut buffer = framed(r#"{"type":1,"target":"T","arguments":[{"a":[1,2]}]}"#);
     let range = buffer.as_ptr_range();
     let Some(HubMessage::Invocation(call)) = decode(&mut buffer, None).unwrap() else { panic!() };
@@ -250,7 +250,7 @@ fn arguments_are_slices_of_what_came() {
 }
 
 #[test]
-fn a_trailing_comma_in_arguments_is_the_callers_error_only() {
+fn a_trailing_comma_in_arguments_is_a_binding_error() {
     let error = call(r#"{"type":1,"invocationId":"1","target":"T","arguments":[1,]}"#).arguments.unwrap_err();
     assert_eq!(error.exception, "JsonReaderException");
     assert!(error.detail.contains("trailing comma"), "{}", error.detail);
@@ -269,7 +269,7 @@ const NO_TEXT: [(&[u8], &str); 8] = [
 ];
 
 #[test]
-fn no_value_holds_text_that_is_not_unicode() {
+fn decoded_values_never_contain_invalid_unicode() {
     for (bad, detail) in NO_TEXT {
         let read = |before: &str, after: &str| {
             let bytes = [before.as_bytes(), bad, after.as_bytes(), b"\x1e"].concat();
@@ -323,7 +323,7 @@ fn no_value_holds_text_that_is_not_unicode() {
 }
 
 #[test]
-fn pairs_of_surrogates_are_text_and_stay_as_they_came() {
+fn surrogate_pairs_are_kept_as_received() {
     for good in [r"\ud83d\ude00", r"\uDBFF\uDFFFx\uD800\uDC00", r"\\ud83d", r"\ud7ff\ue000", "\u{10ffff}\u{7f}"] {
         let text = format!("\"{good}\"");
         let got = call(&format!(r#"{{"type":1,"target":"T","arguments":[{text},[{text}]]}}"#));
@@ -335,7 +335,7 @@ fn pairs_of_surrogates_are_text_and_stay_as_they_came() {
 }
 
 #[test]
-fn nesting_is_bounded_at_64_with_the_message_and_its_arguments() {
+fn nesting_is_limited_to_64_including_message_and_arguments() {
     let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let with = |depth| format!(r#"{{"type":1,"target":"T","arguments":[{}]}}"#, nested(depth));
     assert!(call(&with(62)).arguments.is_ok());
@@ -354,14 +354,14 @@ fn unknown_types_are_skipped_and_the_next_message_is_read() {
 }
 
 #[test]
-fn a_megabyte_of_separators_is_one_cheap_error() {
+fn a_megabyte_of_separators_fails_at_once() {
     let mut buffer = BytesMut::from(&[0x1e; 1 << 20][..]);
     assert_eq!(decode(&mut buffer, Some(32_768)).unwrap_err().detail, "Error reading JSON.");
     assert_eq!(buffer.len(), (1 << 20) - 1);
 }
 
 #[test]
-fn arguments_that_could_not_be_read_are_not_written() {
+fn unreadable_arguments_are_not_encoded() {
     let call = call(r#"{"type":1,"target":"T","arguments":[1,]}"#);
     assert!(encode(&HubMessage::Invocation(call)).is_err());
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 
-use super::text::write_string;
+use super::strings::write_string;
 use crate::protocol::framing::RECORD_SEPARATOR;
 use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};

@@ -6,33 +6,33 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::repair;
-use super::token::{Bad, Reader, Token};
+use super::token_reader::{Token, TokenError, TokenReader};
 use crate::ids::InvocationId;
 use crate::protocol::{
     BindingError, Headers, HubMessage, Invocation, MAX_DEPTH, Outcome, Protocol, ProtocolError, RawValue,
 };
 
 /// How many containers a value may open that stands directly in the message's array.
-const ROOM: usize = MAX_DEPTH - 1;
+const MAX_VALUE_NESTING: usize = MAX_DEPTH - 1;
 
 /// Reads one body, without its prefix. None: a message of unknown type.
 pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError> {
-    let mut reader = Reader::new(body);
+    let mut reader = TokenReader::new(body);
     let count = match reader.code() {
         Some(0x90..=0x9f | 0xdc | 0xdd) => match reader.token() {
             Ok(Token::Array(count)) => count,
-            _ => return Err(malformed(Bad::End)),
+            _ => return Err(malformed(TokenError::End)),
         },
-        Some(code) => return Err(malformed(Bad::Code(code))),
-        None => return Err(malformed(Bad::End)),
+        Some(code) => return Err(malformed(TokenError::Code(code))),
+        None => return Err(malformed(TokenError::End)),
     };
-    let mut fields = Fields { body, reader };
+    let mut fields = MessageFields { body, reader };
     Ok(Some(match fields.int32("messageType")? {
         1 => HubMessage::Invocation(fields.invocation("Invocation", count)?),
         2 => {
             let headers = fields.headers()?;
             let id = fields.filled_id("StreamItem")?;
-            let item = Ok(fields.raw(ROOM).map_err(malformed)?);
+            let item = Ok(fields.raw(MAX_VALUE_NESTING).map_err(malformed)?);
             HubMessage::StreamItem { id, item, headers }
         }
         3 => {
@@ -59,12 +59,12 @@ pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError>
 }
 
 /// The elements that are left of one message.
-struct Fields<'a> {
+struct MessageFields<'a> {
     body: &'a Bytes,
-    reader: Reader<'a>,
+    reader: TokenReader<'a>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> MessageFields<'a> {
     fn invocation(&mut self, message: &str, count: usize) -> Result<Invocation, ProtocolError> {
         let headers = self.headers()?;
         let id = if message == "Invocation" {
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         // The count is at most the number of bytes that are left; still, room is made as elements really come.
         let mut values = Vec::with_capacity(count.min(16));
         for _ in 0..count {
-            values.push(self.raw(ROOM - 1).map_err(|_| BindingError::argument_type())?);
+            values.push(self.raw(MAX_VALUE_NESTING - 1).map_err(|_| BindingError::argument_type())?);
         }
         Ok(values)
     }
@@ -131,13 +131,13 @@ impl<'a> Fields<'a> {
             // A null error is none.
             1 => self.text("error")?.map_or(Outcome::Void, |error| Outcome::Error(error.into_owned())),
             2 => Outcome::Void,
-            3 => Outcome::Value(self.raw(ROOM).map_err(malformed)?),
+            3 => Outcome::Value(self.raw(MAX_VALUE_NESTING).map_err(malformed)?),
             _ => return Err(ProtocolError::invalid_data("Invalid invocation result kind.")),
         })
     }
 
     /// One value as it came. Only one with strings that are not UTF-8 is written anew: see [`super::repair`].
-    fn raw(&mut self, room: usize) -> Result<RawValue, Bad> {
+    fn raw(&mut self, room: usize) -> Result<RawValue, TokenError> {
         let start = self.reader.at;
         let is_text = self.reader.skip_text(room)?;
         let value = self.body.slice(start..self.reader.at);
@@ -196,17 +196,17 @@ fn null_or_empty(what: &str) -> ProtocolError {
 }
 
 /// What the reference's MessagePack reader says (tests/probes/FINDINGS.md#1, row 3.1, 2.3).
-fn malformed(bad: Bad) -> ProtocolError {
-    match bad {
-        Bad::End => ProtocolError {
+fn malformed(error: TokenError) -> ProtocolError {
+    match error {
+        TokenError::End => ProtocolError {
             exception: "EndOfStreamException",
             detail: "Attempted to read past the end of the stream.".to_owned(),
         },
-        Bad::Code(code) => ProtocolError {
+        TokenError::Code(code) => ProtocolError {
             exception: "MessagePackSerializationException",
             detail: format!("Unexpected msgpack code {code} ({}) encountered.", code_name(code)),
         },
-        Bad::Depth => ProtocolError {
+        TokenError::Depth => ProtocolError {
             exception: "InsufficientExecutionStackException",
             detail: format!("The message is nested deeper than the {MAX_DEPTH} levels allowed."),
         },

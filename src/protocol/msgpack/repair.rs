@@ -4,14 +4,14 @@
 //! on it: when a text was cut in the middle of an emoji, the JavaScript client writes the lone surrogate as three bytes
 //! that are not UTF-8.
 
-use super::token::{Reader, Token};
+use super::token_reader::{Token, TokenReader};
 use super::write;
 
 /// A well-formed value with all its strings made UTF-8. Everything else stays as it is, since the heads of containers
 /// count elements, not bytes.
 pub(super) fn with_replacements(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + value.len() / 4);
-    let mut reader = Reader::new(value);
+    let mut reader = TokenReader::new(value);
     while reader.at < value.len() {
         let start = reader.at;
         match reader.token() {

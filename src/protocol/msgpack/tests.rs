@@ -57,7 +57,7 @@ fn value(bytes: &[u8]) -> RawValue {
 }
 
 #[test]
-fn every_message_of_the_reference_is_read_and_written_back_to_the_byte() {
+fn every_recorded_message_round_trips_byte_for_byte() {
     for vector in list("base").iter().chain(list("objects")).chain(list("clientResults")) {
         let body = body(vector);
         assert_eq!(encode(&one(&body)).unwrap(), framed(&body).freeze(), "{}", vector["name"]);
@@ -65,7 +65,7 @@ fn every_message_of_the_reference_is_read_and_written_back_to_the_byte() {
 }
 
 #[test]
-fn every_invalid_message_is_refused_with_the_references_text() {
+fn every_invalid_message_is_refused_with_the_text_of_the_reference() {
     // An empty stream id is refused where the method is known: see `Invocations::refuses`.
     for vector in list("invalid").iter().filter(|vector| vector["name"] != "InvocationEmptyStringStreamId") {
         let error = read(&body(vector)).expect_err(vector["name"].as_str().unwrap());
@@ -74,7 +74,7 @@ fn every_invalid_message_is_refused_with_the_references_text() {
 }
 
 #[test]
-fn arguments_that_are_no_array_are_the_callers_error_only() {
+fn arguments_that_are_not_an_array_are_a_binding_error() {
     for vector in list("bindingErrors") {
         let expected = vector["error"].as_str().unwrap();
         match call(&body(vector)).arguments {
@@ -86,7 +86,7 @@ fn arguments_that_are_no_array_are_the_callers_error_only() {
 }
 
 #[test]
-fn partial_messages_are_waited_for_and_extra_elements_ignored() {
+fn partial_messages_wait_and_extra_elements_are_ignored() {
     for vector in list("partial") {
         let bytes = body(vector);
         let mut buffer = BytesMut::from(&bytes[..]);
@@ -98,7 +98,7 @@ fn partial_messages_are_waited_for_and_extra_elements_ignored() {
 }
 
 #[test]
-fn sizes_are_the_references() {
+fn encoded_sizes_match_the_reference() {
     let id = || InvocationId::from("1");
     let headers = Headers::default;
     let invoke = |id: Option<InvocationId>, streams: &[&str]| Invocation {
@@ -134,7 +134,7 @@ fn sizes_are_the_references() {
 }
 
 #[test]
-fn refusals_beyond_the_vectors_have_the_recorded_texts() {
+fn further_invalid_messages_have_the_recorded_texts() {
     let end = "EndOfStreamException: Attempted to read past the end of the stream.";
     let code = |code: &str| format!("MessagePackSerializationException: Unexpected msgpack code {code} encountered.");
     for (body, error) in [
@@ -166,20 +166,20 @@ fn refusals_beyond_the_vectors_have_the_recorded_texts() {
 }
 
 #[test]
-fn a_call_without_id_is_one_that_nobody_waits_for() {
+fn an_invocation_without_id_expects_no_completion() {
     assert_eq!(call(&hex("960180c0a1549090")).id, None);
     assert_eq!(call(&hex("960180a0a1549090")).id, None);
 }
 
 #[test]
-fn five_elements_are_a_call_without_streams() {
+fn five_elements_are_an_invocation_without_streams() {
     let call = call(&hex("950180a131a44563686f91a178"));
     assert_eq!(call.arguments.unwrap(), [value(b"\xa1x")]);
     assert!(call.stream_ids.is_empty());
 }
 
 #[test]
-fn a_target_that_is_no_text_is_read_with_replacement_characters() {
+fn a_target_with_invalid_utf8_is_read_with_replacement_characters() {
     assert_eq!(call(&hex("960180a131a2c32891a17890")).target, "\u{fffd}(");
 }
 
@@ -194,10 +194,10 @@ const REPLACED: [(&[u8], &str); 5] = [
 ];
 
 #[test]
-fn values_with_strings_that_are_no_utf8_are_read_with_replacement_characters() {
-    for (bad, read) in REPLACED {
-        let (mut wrong, mut right) = (vec![0xd9, bad.len() as u8], Vec::new());
-        wrong.extend(bad);
+fn strings_with_invalid_utf8_are_read_with_replacement_characters() {
+    for (error, read) in REPLACED {
+        let (mut wrong, mut right) = (vec![0xd9, error.len() as u8], Vec::new());
+        wrong.extend(error);
         write::text(&mut right, read);
         // A string, one among others in a list, a key: and nothing else changes, neither widths nor binary.
         for (before, after) in [
@@ -258,7 +258,7 @@ fn a_close_of_the_javascript_client_has_two_elements() {
 }
 
 #[test]
-fn arguments_nested_too_deep_are_the_callers_error_only() {
+fn arguments_nested_too_deep_are_a_binding_error() {
     let with = |depth: usize| {
         let mut body = hex("950180a131a15491");
         body.extend(std::iter::repeat_n(0x91, depth));
@@ -271,7 +271,7 @@ fn arguments_nested_too_deep_are_the_callers_error_only() {
 }
 
 #[test]
-fn arguments_are_slices_of_what_came() {
+fn arguments_are_slices_of_the_input() {
     let mut buffer = framed(&hex("960180c0a1549181a1610190"));
     let range = buffer.as_ptr_range();
     let Some(HubMessage::Invocation(call)) = decode(&mut buffer, None).unwrap() else { panic!() };
@@ -310,7 +310,7 @@ fn integers_are_written_in_their_shortest_form_and_read_back() {
     }) {
         let mut out = Vec::new();
         write::integer(&mut out, number);
-        assert_eq!(token::Reader::new(&out).token(), Ok(token::Token::Int(number)));
+        assert_eq!(token_reader::TokenReader::new(&out).token(), Ok(token_reader::Token::Int(number)));
         assert_eq!(out, rmp_serde::to_vec(&number).unwrap(), "{number}");
     }
 }

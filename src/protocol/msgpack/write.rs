@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::protocol::framing::{MAX_PREFIX, write_prefix};
+use crate::protocol::framing::{MAX_PREFIX_BYTES, write_prefix};
 use crate::protocol::message::unsendable;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, ValueError};
 
@@ -10,7 +10,7 @@ use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawVal
 pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
     let mut out = Vec::with_capacity(128);
     // Room for the longest prefix; what it does not need is cut off in the end, so that nothing is moved.
-    out.extend_from_slice(&[0; MAX_PREFIX]);
+    out.extend_from_slice(&[0; MAX_PREFIX_BYTES]);
     match message {
         HubMessage::Invocation(call) => invocation(&mut out, 1, call)?,
         HubMessage::StreamInvocation(call) => invocation(&mut out, 4, call)?,
@@ -51,13 +51,13 @@ pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
         HubMessage::Ack { sequence_id } => sequence(&mut out, 8, *sequence_id),
         HubMessage::Sequence { sequence_id } => sequence(&mut out, 9, *sequence_id),
     }
-    let length = out.len() - MAX_PREFIX;
+    let length = out.len() - MAX_PREFIX_BYTES;
     if i32::try_from(length).is_err() {
         return Err(ValueError("the message is longer than 2 GiB".to_owned()));
     }
     let (prefix, used) = write_prefix(length);
-    let start = MAX_PREFIX - used;
-    out[start..MAX_PREFIX].copy_from_slice(&prefix[..used]);
+    let start = MAX_PREFIX_BYTES - used;
+    out[start..MAX_PREFIX_BYTES].copy_from_slice(&prefix[..used]);
     Ok(Bytes::from(out).slice(start..))
 }
 

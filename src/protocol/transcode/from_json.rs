@@ -1,51 +1,51 @@
 //! JSON to MessagePack.
 
-use super::{MAX_VALUE_DEPTH, Out, too_deep};
+use super::{MAX_VALUE_DEPTH, Output, too_deep};
 use crate::protocol::ValueError;
-use crate::protocol::json::scan::{Kind, Next, Scanner, Syntax};
-use crate::protocol::json::text::{self, BadText};
+use crate::protocol::json::scanner::{Delimiter, Scanner, SyntaxError, ValueKind};
+use crate::protocol::json::strings::{self, TextError};
 use crate::protocol::msgpack::write;
 
-impl From<Syntax> for ValueError {
-    fn from(bad: Syntax) -> Self {
-        Self(format!("the value is not well-formed JSON at byte {}", bad.at))
+impl From<SyntaxError> for ValueError {
+    fn from(error: SyntaxError) -> Self {
+        Self(format!("the value is not well-formed JSON at byte {}", error.at))
     }
 }
 
-impl From<BadText> for ValueError {
-    fn from(bad: BadText) -> Self {
+impl From<TextError> for ValueError {
+    fn from(error: TextError) -> Self {
         Self(
-            match bad {
-                BadText::Utf8 => "a string in the value is not UTF-8",
-                BadText::Surrogate => "a string in the value holds a lone surrogate, which is no Unicode text",
+            match error {
+                TextError::Utf8 => "a string in the value is not UTF-8",
+                TextError::Surrogate => "a string in the value holds a lone surrogate, which is no Unicode text",
             }
             .to_owned(),
         )
     }
 }
 
-pub(super) fn convert(value: &[u8], out: &mut impl Out) -> Result<(), ValueError> {
+pub(super) fn convert(value: &[u8], out: &mut impl Output) -> Result<(), ValueError> {
     let mut scanner = Scanner::new(value);
     any(&mut scanner, MAX_VALUE_DEPTH, out)?;
     match scanner.peek() {
         None => Ok(()),
-        Some(_) => Err(Syntax { at: scanner.at }.into()),
+        Some(_) => Err(SyntaxError { at: scanner.at }.into()),
     }
 }
 
-fn any(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn any(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     let kind = scanner.kind()?;
     match kind {
-        Kind::Object => object(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
-        Kind::Array => array(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
-        Kind::String => string(scanner.string()?, out),
-        Kind::Number => number(scanner.number()?, out),
-        Kind::Null | Kind::True | Kind::False => {
+        ValueKind::Object => object(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
+        ValueKind::Array => array(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
+        ValueKind::String => string(scanner.string()?, out),
+        ValueKind::Number => number(scanner.number()?, out),
+        ValueKind::Null | ValueKind::True | ValueKind::False => {
             scanner.scalar(kind)?;
             out.write(|out| {
                 out.push(match kind {
-                    Kind::True => 0xc3,
-                    Kind::False => 0xc2,
+                    ValueKind::True => 0xc3,
+                    ValueKind::False => 0xc2,
                     _ => write::NIL,
                 });
             });
@@ -54,7 +54,7 @@ fn any(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(),
     }
 }
 
-fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     scanner.at += 1;
     let mark = begin(out);
     let mut count = 0;
@@ -64,7 +64,7 @@ fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(
         loop {
             any(scanner, room, out)?;
             count += 1;
-            if scanner.next(b']')? == Next::End {
+            if scanner.next(b']')? == Delimiter::End {
                 break;
             }
         }
@@ -73,7 +73,7 @@ fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(
     Ok(())
 }
 
-fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     scanner.at += 1;
     let mark = begin(out);
     let mut count = 0;
@@ -84,7 +84,7 @@ fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<
             string(scanner.name()?, out)?;
             any(scanner, room, out)?;
             count += 1;
-            if scanner.next(b'}')? == Next::End {
+            if scanner.next(b'}')? == Delimiter::End {
                 break;
             }
         }
@@ -94,7 +94,7 @@ fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Out) -> Result<
 }
 
 /// Leaves one byte for the head of a container, whose count is not known yet.
-fn begin(out: &mut impl Out) -> usize {
+fn begin(out: &mut impl Output) -> usize {
     let mut mark = 0;
     out.write(|out| {
         mark = out.len();
@@ -104,7 +104,7 @@ fn begin(out: &mut impl Out) -> usize {
 }
 
 /// Writes the head. One longer than a byte moves the content: rarer and cheaper than to count before.
-fn end(out: &mut impl Out, mark: usize, count: usize, head: impl FnOnce(&mut Vec<u8>, usize)) {
+fn end(out: &mut impl Output, mark: usize, count: usize, head: impl FnOnce(&mut Vec<u8>, usize)) {
     out.write(|out| {
         if count < 16 {
             let content = out.len();
@@ -119,17 +119,17 @@ fn end(out: &mut impl Out, mark: usize, count: usize, head: impl FnOnce(&mut Vec
     });
 }
 
-fn string<O: Out>(raw: &[u8], out: &mut O) -> Result<(), ValueError> {
+fn string<O: Output>(raw: &[u8], out: &mut O) -> Result<(), ValueError> {
     if O::KEEPS {
-        let text = text::unescape(raw)?;
+        let text = strings::unescape(raw)?;
         out.write(|out| write::text(out, &text));
     } else {
-        text::check(raw)?;
+        strings::check(raw)?;
     }
     Ok(())
 }
 
-fn number(raw: &[u8], out: &mut impl Out) -> Result<(), ValueError> {
+fn number(raw: &[u8], out: &mut impl Output) -> Result<(), ValueError> {
     // A scanned number is ASCII.
     let text = std::str::from_utf8(raw).unwrap_or_default();
     if let Ok(number) = text.parse() {

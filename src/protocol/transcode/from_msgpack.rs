@@ -5,27 +5,27 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{MAX_VALUE_DEPTH, Out, number, time, too_deep};
+use super::{MAX_VALUE_DEPTH, Output, number, timestamp, too_deep};
 use crate::protocol::ValueError;
-use crate::protocol::json::text::write_string;
-use crate::protocol::msgpack::token::{Bad, Reader, Token};
+use crate::protocol::json::strings::write_string;
+use crate::protocol::msgpack::token_reader::{Token, TokenError, TokenReader};
 
 /// The extension type of timestamps (MessagePack specification, "Timestamp extension type").
 const TIMESTAMP: i8 = -1;
 
-impl From<Bad> for ValueError {
-    fn from(_: Bad) -> Self {
+impl From<TokenError> for ValueError {
+    fn from(_: TokenError) -> Self {
         Self("the value is not well-formed MessagePack".to_owned())
     }
 }
 
-pub(super) fn convert(value: &[u8], out: &mut impl Out) -> Result<(), ValueError> {
-    let mut reader = Reader::new(value);
+pub(super) fn convert(value: &[u8], out: &mut impl Output) -> Result<(), ValueError> {
+    let mut reader = TokenReader::new(value);
     any(&mut reader, MAX_VALUE_DEPTH, out)?;
-    if reader.at == value.len() { Ok(()) } else { Err(Bad::End.into()) }
+    if reader.at == value.len() { Ok(()) } else { Err(TokenError::End.into()) }
 }
 
-fn any(reader: &mut Reader<'_>, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn any(reader: &mut TokenReader<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     match reader.token()? {
         Token::Nil => put(out, b"null"),
         Token::Bool(true) => put(out, b"true"),
@@ -48,7 +48,7 @@ fn any(reader: &mut Reader<'_>, room: usize, out: &mut impl Out) -> Result<(), V
             quoted(out, text.as_bytes());
         }),
         Token::Ext(TIMESTAMP, bytes) => {
-            let moment = time::Moment::read(bytes)?;
+            let moment = timestamp::Timestamp::read(bytes)?;
             out.write(|out| quoted(out, moment.to_string().as_bytes()));
         }
         Token::Ext(kind, _) => {
@@ -62,7 +62,7 @@ fn any(reader: &mut Reader<'_>, room: usize, out: &mut impl Out) -> Result<(), V
     Ok(())
 }
 
-fn array(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn array(reader: &mut TokenReader<'_>, count: usize, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     put(out, b"[");
     for index in 0..count {
         if index > 0 {
@@ -74,7 +74,7 @@ fn array(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out)
     Ok(())
 }
 
-fn map(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out) -> Result<(), ValueError> {
+fn map(reader: &mut TokenReader<'_>, count: usize, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
     put(out, b"{");
     for index in 0..count {
         if index > 0 {
@@ -98,7 +98,7 @@ fn map(reader: &mut Reader<'_>, count: usize, room: usize, out: &mut impl Out) -
     Ok(())
 }
 
-fn put(out: &mut impl Out, bytes: &[u8]) {
+fn put(out: &mut impl Output, bytes: &[u8]) {
     out.write(|out| out.extend_from_slice(bytes));
 }
 
@@ -108,16 +108,16 @@ fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-fn integer(out: &mut impl Out, number: impl std::fmt::Display) {
+fn integer(out: &mut impl Output, number: impl std::fmt::Display) {
     // Writing to a Vec does not fail.
     out.write(|out| drop(write!(out, "{number}")));
 }
 
-fn key(out: &mut impl Out, number: impl std::fmt::Display) {
+fn key(out: &mut impl Output, number: impl std::fmt::Display) {
     out.write(|out| drop(write!(out, "\"{number}\"")));
 }
 
-fn string(out: &mut impl Out, bytes: &[u8]) -> Result<(), ValueError> {
+fn string(out: &mut impl Output, bytes: &[u8]) -> Result<(), ValueError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ValueError("a string in the value is not UTF-8".to_owned()))?;
     out.write(|out| write_string(out, text));
     Ok(())

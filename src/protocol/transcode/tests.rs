@@ -17,7 +17,7 @@ fn to_msgpack(json: &str) -> Result<Vec<u8>, ValueError> {
 }
 
 #[test]
-fn messagepack_becomes_json() {
+fn messagepack_is_converted_to_json() {
     for (value, json) in [
         (&b"\xc0"[..], "null"),
         (b"\xc3", "true"),
@@ -41,7 +41,7 @@ fn messagepack_becomes_json() {
 }
 
 #[test]
-fn json_becomes_messagepack() {
+fn json_is_converted_to_messagepack() {
     for (json, value) in [
         ("null", &b"\xc0"[..]),
         (" true ", b"\xc3"),
@@ -61,7 +61,7 @@ fn json_becomes_messagepack() {
 }
 
 #[test]
-fn containers_of_every_size_have_the_right_head() {
+fn containers_of_every_size_have_the_right_header() {
     for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
         let array = format!("[[{}]]", vec!["7"; count].join(","));
         let value: Vec<Vec<u8>> = rmp_serde::from_slice(&to_msgpack(&array).unwrap()).unwrap();
@@ -74,7 +74,7 @@ fn containers_of_every_size_have_the_right_head() {
 }
 
 #[test]
-fn floats_are_written_as_dotnet_writes_them() {
+fn floats_are_formatted_as_in_dotnet() {
     for (float, text) in [
         (0.0, "0"),
         (-0.0, "-0"),
@@ -110,7 +110,7 @@ fn floats_are_written_as_dotnet_writes_them() {
 }
 
 #[test]
-fn timestamps_become_iso_dates() {
+fn timestamps_are_converted_to_iso_8601() {
     for (value, text) in [
         (&b"\xd6\xff\x00\x00\x00\x00"[..], "\"1970-01-01T00:00:00Z\""),
         (b"\xd6\xff\x58\xec\x1c\x80", "\"2017-04-11T00:00:00Z\""),
@@ -126,7 +126,7 @@ fn timestamps_become_iso_dates() {
 }
 
 #[test]
-fn what_has_no_form_is_refused() {
+fn values_that_cannot_be_converted_are_refused() {
     for value in [
         &b"\xca\x7f\x80\x00\x00"[..],
         b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00",
@@ -156,7 +156,7 @@ fn what_has_no_form_is_refused() {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn nesting_is_limited() {
     let json = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let value = |depth: usize| [vec![0x91; depth - 1], vec![0x90]].concat();
     assert_eq!(to_msgpack(&json(MAX_VALUE_DEPTH)).unwrap(), value(MAX_VALUE_DEPTH));

@@ -34,7 +34,7 @@ enum Shape {
 }
 
 #[test]
-fn rust_values_come_out_sensible_in_json() {
+fn rust_values_are_encoded_as_expected_json() {
     assert_eq!(in_json(&None::<u8>), "null");
     assert_eq!(in_json(&Some(1)), "1");
     assert_eq!(in_json(&()), "null");
@@ -56,7 +56,7 @@ fn rust_values_come_out_sensible_in_json() {
 }
 
 #[test]
-fn bytes_stay_bytes() {
+fn bytes_are_encoded_as_binary() {
     struct Blob;
     impl Serialize for Blob {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -95,7 +95,7 @@ fn only_strings_are_text() {
 }
 
 #[test]
-fn values_in_text_are_shown_as_designed() {
+fn values_are_inserted_in_text_as_documented() {
     for (value, text) in [
         (RawValue::null(), ""),
         (msgpack(b"\xc0"), ""),
@@ -117,7 +117,7 @@ fn values_in_text_are_shown_as_designed() {
 
 /// What the constructors are trusted with: whatever serde writes as text is text, and bytes stay binary.
 #[test]
-fn values_of_rust_hold_unicode_text_only() {
+fn rust_values_contain_valid_unicode_only() {
     let odd = [
         RawValue::text("a\u{fffd}\u{10ffff}\0\"\\"),
         RawValue::new("a\u{fffd}\u{10ffff}\0\"\\").unwrap(),
@@ -134,7 +134,7 @@ fn values_of_rust_hold_unicode_text_only() {
 }
 
 #[test]
-fn a_type_that_miscounts_its_elements_makes_no_value() {
+fn a_type_that_miscounts_its_elements_is_an_error() {
     use serde::ser::{SerializeSeq, Serializer};
     struct Miscounted(usize);
     impl Serialize for Miscounted {
@@ -151,6 +151,6 @@ fn a_type_that_miscounts_its_elements_makes_no_value() {
 }
 
 #[test]
-fn nothing_of_a_value_is_shown_in_a_log() {
+fn debug_output_of_a_value_hides_its_content() {
     assert_eq!(format!("{:?}", RawValue::text("secret")), "json value of 8 bytes");
 }

@@ -6,17 +6,17 @@ use crate::calendar::civil_date;
 use crate::protocol::ValueError;
 
 /// Seconds of 0001-01-01 and of the end of 9999 relative to 1970: what a .NET DateTime holds.
-const FIRST: i64 = -62_135_596_800;
-const END: i64 = 253_402_300_800;
+const MIN_SECONDS: i64 = -62_135_596_800;
+const MAX_SECONDS: i64 = 253_402_300_800;
 
 /// A moment that a .NET DateTime can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct Timestamp {
     seconds: i64,
     nanoseconds: u32,
 }
 
-impl Moment {
+impl Timestamp {
     /// Reads the content of an extension of type -1, in any of its three forms (MessagePack specification).
     /// Nanoseconds beyond a second are carried, as the reference does.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, ValueError> {
@@ -36,14 +36,14 @@ impl Moment {
             )));
         };
         let seconds = seconds.saturating_add(i64::from(nanoseconds / 1_000_000_000));
-        if !(FIRST..END).contains(&seconds) {
+        if !(MIN_SECONDS..MAX_SECONDS).contains(&seconds) {
             return Err(ValueError("a timestamp in the value is outside the years 1 to 9999".to_owned()));
         }
         Ok(Self { seconds, nanoseconds: nanoseconds % 1_000_000_000 })
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
         let (year, month, day) = civil_date(days);

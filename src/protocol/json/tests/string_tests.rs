@@ -1,6 +1,6 @@
 //! Tests of strings in JSON.
 
-use super::super::text::{BadText, check, unescape, write_string};
+use super::super::strings::{TextError, check, unescape, write_string};
 
 fn written(text: &str) -> String {
     let mut out = Vec::new();
@@ -24,7 +24,7 @@ fn strings_are_escaped_as_recorded() {
 }
 
 #[test]
-fn every_character_is_read_back() {
+fn every_character_round_trips() {
     for character in '\0'..=char::MAX {
         let text = character.to_string();
         let json = written(&text);
@@ -35,14 +35,14 @@ fn every_character_is_read_back() {
 }
 
 #[test]
-fn lone_surrogates_and_bad_bytes_are_told_apart() {
+fn lone_surrogates_and_invalid_utf8_are_distinguished() {
     for raw in [r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\n", r"\ud83d\ud83d", r"\ude00\ud83d"] {
-        assert_eq!(unescape(raw.as_bytes()), Err(BadText::Surrogate), "{raw}");
-        assert_eq!(check(raw.as_bytes()), Err(BadText::Surrogate), "{raw}");
+        assert_eq!(unescape(raw.as_bytes()), Err(TextError::Surrogate), "{raw}");
+        assert_eq!(check(raw.as_bytes()), Err(TextError::Surrogate), "{raw}");
     }
     for raw in [&b"\xff"[..], b"a\\n\xc3", b"\xc3\\n"] {
-        assert_eq!(unescape(raw), Err(BadText::Utf8));
-        assert_eq!(check(raw), Err(BadText::Utf8));
+        assert_eq!(unescape(raw), Err(TextError::Utf8));
+        assert_eq!(check(raw), Err(TextError::Utf8));
     }
     // Of two faults both name the first (found by fuzzing).
     for raw in [&b"\\ud83d\xff"[..], b"\xff\\ud83d"] {

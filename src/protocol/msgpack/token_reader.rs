@@ -23,7 +23,7 @@ pub(crate) enum Token<'a> {
 
 /// Why bytes are no MessagePack, or not what was wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bad {
+pub(crate) enum TokenError {
     /// They end too early, or a length says more than there is.
     End,
     /// A code that never occurs, or one of another kind than wanted.
@@ -34,12 +34,12 @@ pub(crate) enum Bad {
 
 /// A place in MessagePack bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct TokenReader<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TokenReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -48,20 +48,20 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Bad> {
-        let end = self.at.checked_add(length).ok_or(Bad::End)?;
-        let part = self.bytes.get(self.at..end).ok_or(Bad::End)?;
+    fn take(&mut self, length: usize) -> Result<&'a [u8], TokenError> {
+        let end = self.at.checked_add(length).ok_or(TokenError::End)?;
+        let part = self.bytes.get(self.at..end).ok_or(TokenError::End)?;
         self.at = end;
         Ok(part)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], TokenError> {
         let mut fixed = [0; N];
         fixed.copy_from_slice(self.take(N)?);
         Ok(fixed)
     }
 
-    fn length(&mut self, width: u8) -> Result<usize, Bad> {
+    fn length(&mut self, width: u8) -> Result<usize, TokenError> {
         Ok(match width {
             0 => usize::from(u8::from_be_bytes(self.fixed()?)),
             1 => usize::from(u16::from_be_bytes(self.fixed()?)),
@@ -69,22 +69,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn ext(&mut self, length: usize) -> Result<Token<'a>, Bad> {
+    fn ext(&mut self, length: usize) -> Result<Token<'a>, TokenError> {
         let kind = i8::from_be_bytes(self.fixed()?);
         Ok(Token::Ext(kind, self.take(length)?))
     }
 
     /// Each element takes a byte at least: a head that promises more than there is, is refused at once.
-    fn array(&self, count: usize) -> Result<Token<'a>, Bad> {
-        if count > self.remaining() { Err(Bad::End) } else { Ok(Token::Array(count)) }
+    fn array(&self, count: usize) -> Result<Token<'a>, TokenError> {
+        if count > self.remaining() { Err(TokenError::End) } else { Ok(Token::Array(count)) }
     }
 
-    fn map(&self, count: usize) -> Result<Token<'a>, Bad> {
-        if count > self.remaining() / 2 { Err(Bad::End) } else { Ok(Token::Map(count)) }
+    fn map(&self, count: usize) -> Result<Token<'a>, TokenError> {
+        if count > self.remaining() / 2 { Err(TokenError::End) } else { Ok(Token::Map(count)) }
     }
 
     /// The next token. After an error the position is undefined.
-    pub(crate) fn token(&mut self) -> Result<Token<'a>, Bad> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, TokenError> {
         let [code] = self.fixed()?;
         Ok(match code {
             0x00..=0x7f => Token::Int(i64::from(code)),
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
             0x90..=0x9f => self.array(usize::from(code & 0x0f))?,
             0xa0..=0xbf => Token::Str(self.take(usize::from(code & 0x1f))?),
             0xc0 => Token::Nil,
-            0xc1 => return Err(Bad::Code(code)),
+            0xc1 => return Err(TokenError::Code(code)),
             0xc2 => Token::Bool(false),
             0xc3 => Token::Bool(true),
             0xc4..=0xc6 => {
@@ -139,18 +139,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes over one whole value that may open `room` containers inside each other.
-    pub(crate) fn skip(&mut self, room: usize) -> Result<(), Bad> {
+    pub(crate) fn skip(&mut self, room: usize) -> Result<(), TokenError> {
         self.walk(room, &mut |_| {})
     }
 
     /// The same; tells whether all its strings are UTF-8.
-    pub(crate) fn skip_text(&mut self, room: usize) -> Result<bool, Bad> {
+    pub(crate) fn skip_text(&mut self, room: usize) -> Result<bool, TokenError> {
         let mut is_text = true;
         self.walk(room, &mut |bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
         Ok(is_text)
     }
 
-    fn walk(&mut self, room: usize, string: &mut impl FnMut(&[u8])) -> Result<(), Bad> {
+    fn walk(&mut self, room: usize, string: &mut impl FnMut(&[u8])) -> Result<(), TokenError> {
         let count = match self.token()? {
             Token::Array(count) => count,
             Token::Map(count) => count * 2,
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
             }
             _ => return Ok(()),
         };
-        let room = room.checked_sub(1).ok_or(Bad::Depth)?;
+        let room = room.checked_sub(1).ok_or(TokenError::Depth)?;
         for _ in 0..count {
             self.walk(room, string)?;
         }
@@ -168,18 +168,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes over one whole value of any depth, without recursion; tells whether all its strings are UTF-8.
-    pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, Bad> {
+    pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, TokenError> {
         let mut is_text = true;
         self.walk_any_depth(|bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
         Ok(is_text)
     }
 
     /// Goes over one whole value of any depth, without recursion.
-    pub(crate) fn skip_any_depth(&mut self) -> Result<(), Bad> {
+    pub(crate) fn skip_any_depth(&mut self) -> Result<(), TokenError> {
         self.walk_any_depth(|_| {})
     }
 
-    fn walk_any_depth(&mut self, mut string: impl FnMut(&[u8])) -> Result<(), Bad> {
+    fn walk_any_depth(&mut self, mut string: impl FnMut(&[u8])) -> Result<(), TokenError> {
         let mut left = 1usize;
         while left > 0 {
             left -= 1;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::escaped::is_escaped;
+use super::escape_table::is_escaped;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -69,14 +69,14 @@ fn write_escape(out: &mut Vec<u8>, unit: u16) {
 
 /// What is wrong with the content of a string that is well-formed JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadText {
+pub(crate) enum TextError {
     /// Its bytes are not UTF-8.
     Utf8,
     /// A surrogate stands alone, as an escape.
     Surrogate,
 }
 
-impl BadText {
+impl TextError {
     /// What the reference says when it has to read such a string.
     pub(crate) fn detail(self) -> &'static str {
         match self {
@@ -87,35 +87,35 @@ impl BadText {
 }
 
 /// The text of a scanned string; `raw` is what stood between the quotes. Borrows unless there are escapes.
-pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, BadText> {
+pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, TextError> {
     let Some(first) = memchr(b'\\', raw) else {
-        return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| BadText::Utf8);
+        return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| TextError::Utf8);
     };
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
     let mut escape = Some(first);
     while let Some(found) = escape {
-        text.push_str(std::str::from_utf8(&rest[..found]).map_err(|_| BadText::Utf8)?);
-        let (character, used) = read_escape(&rest[found..]).ok_or(BadText::Surrogate)?;
+        text.push_str(std::str::from_utf8(&rest[..found]).map_err(|_| TextError::Utf8)?);
+        let (character, used) = read_escape(&rest[found..]).ok_or(TextError::Surrogate)?;
         text.push(character);
         rest = &rest[found + used..];
         escape = memchr(b'\\', rest);
     }
-    text.push_str(std::str::from_utf8(rest).map_err(|_| BadText::Utf8)?);
+    text.push_str(std::str::from_utf8(rest).map_err(|_| TextError::Utf8)?);
     Ok(Cow::Owned(text))
 }
 
 /// Whether [`unescape`] would succeed; allocates nothing. Of a whole value or message it checks all strings at once,
 /// since escapes occur in strings only and the rest is ASCII. Bytes that pass are UTF-8, whether they are JSON or not.
-pub(crate) fn check(raw: &[u8]) -> Result<(), BadText> {
+pub(crate) fn check(raw: &[u8]) -> Result<(), TextError> {
     // In the same order as `unescape`, so that both name the same of two faults.
     let mut rest = raw;
     while let Some(found) = memchr(b'\\', rest) {
-        std::str::from_utf8(&rest[..found]).map_err(|_| BadText::Utf8)?;
-        let (_, used) = read_escape(&rest[found..]).ok_or(BadText::Surrogate)?;
+        std::str::from_utf8(&rest[..found]).map_err(|_| TextError::Utf8)?;
+        let (_, used) = read_escape(&rest[found..]).ok_or(TextError::Surrogate)?;
         rest = &rest[found + used..];
     }
-    std::str::from_utf8(rest).map(drop).map_err(|_| BadText::Utf8)
+    std::str::from_utf8(rest).map(drop).map_err(|_| TextError::Utf8)
 }
 
 /// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate, or in bytes

@@ -5,12 +5,12 @@
 
 use memchr::memchr2;
 
-use super::text;
+use super::strings;
 use crate::protocol::MAX_DEPTH;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     Object,
     Array,
     String,
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Null,
 }
 
-impl Kind {
+impl ValueKind {
     /// The name the reference's texts use for a token of this kind.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Kind {
 
 /// Where the bytes stop being JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Syntax {
+pub(crate) struct SyntaxError {
     /// Offset of the offending byte; the length when the text ends too early.
     pub(crate) at: usize,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Scanner<'a> {
 
 /// What follows an element of an array or a member of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum Delimiter {
     Comma,
     End,
 }
@@ -63,8 +63,8 @@ impl<'a> Scanner<'a> {
         Self { bytes, at: 0, lone_surrogate: false }
     }
 
-    fn fail<T>(&self) -> Result<T, Syntax> {
-        Err(Syntax { at: self.at })
+    fn fail<T>(&self) -> Result<T, SyntaxError> {
+        Err(SyntaxError { at: self.at })
     }
 
     fn blanks(&mut self) {
@@ -80,7 +80,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over `byte`, blanks before it allowed.
-    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Syntax> {
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), SyntaxError> {
         if self.peek() != Some(byte) {
             return self.fail();
         }
@@ -89,36 +89,36 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over the separator or the end of a container that ends with `close`.
-    pub(crate) fn next(&mut self, close: u8) -> Result<Next, Syntax> {
+    pub(crate) fn next(&mut self, close: u8) -> Result<Delimiter, SyntaxError> {
         match self.peek() {
             Some(b',') => {
                 self.at += 1;
-                Ok(Next::Comma)
+                Ok(Delimiter::Comma)
             }
             Some(byte) if byte == close => {
                 self.at += 1;
-                Ok(Next::End)
+                Ok(Delimiter::End)
             }
             _ => self.fail(),
         }
     }
 
     /// What the value here is; only its first byte is looked at.
-    pub(crate) fn kind(&mut self) -> Result<Kind, Syntax> {
+    pub(crate) fn kind(&mut self) -> Result<ValueKind, SyntaxError> {
         match self.peek() {
-            Some(b'{') => Ok(Kind::Object),
-            Some(b'[') => Ok(Kind::Array),
-            Some(b'"') => Ok(Kind::String),
-            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(b't') => Ok(Kind::True),
-            Some(b'f') => Ok(Kind::False),
-            Some(b'n') => Ok(Kind::Null),
+            Some(b'{') => Ok(ValueKind::Object),
+            Some(b'[') => Ok(ValueKind::Array),
+            Some(b'"') => Ok(ValueKind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(ValueKind::Number),
+            Some(b't') => Ok(ValueKind::True),
+            Some(b'f') => Ok(ValueKind::False),
+            Some(b'n') => Ok(ValueKind::Null),
             _ => self.fail(),
         }
     }
 
     /// Goes over a string; gives what is between its quotes, as it stands.
-    pub(crate) fn string(&mut self) -> Result<&'a [u8], Syntax> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], SyntaxError> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
@@ -140,17 +140,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result<(), Syntax> {
+    fn escape(&mut self) -> Result<(), SyntaxError> {
         self.at += 1;
         match self.bytes.get(self.at) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
             Some(b'u') => {
                 self.at += 1;
                 let unit = self.unit()?;
-                if text::is_surrogate(unit) {
+                if strings::is_surrogate(unit) {
                     // The other half of a pair follows directly.
-                    match text::unit(&self.bytes[self.at..]) {
-                        Some(low) if text::is_pair(unit, low) => self.at += 6,
+                    match strings::unit(&self.bytes[self.at..]) {
+                        Some(low) if strings::is_pair(unit, low) => self.at += 6,
                         _ => self.lone_surrogate = true,
                     }
                 }
@@ -161,7 +161,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over the four digits of an escape; gives the UTF-16 unit.
-    fn unit(&mut self) -> Result<u32, Syntax> {
+    fn unit(&mut self) -> Result<u32, SyntaxError> {
         let mut unit = 0;
         for _ in 0..4 {
             let Some(digit) = self.bytes.get(self.at).and_then(|byte| char::from(*byte).to_digit(16)) else {
@@ -174,7 +174,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over a number; gives it as it stands.
-    pub(crate) fn number(&mut self) -> Result<&'a [u8], Syntax> {
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], SyntaxError> {
         self.blanks();
         let start = self.at;
         if self.bytes.get(self.at) == Some(&b'-') {
@@ -202,7 +202,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn digits(&mut self) -> Result<(), Syntax> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let start = self.at;
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
@@ -210,7 +210,7 @@ impl<'a> Scanner<'a> {
         if self.at == start { self.fail() } else { Ok(()) }
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), Syntax> {
+    fn word(&mut self, word: &[u8]) -> Result<(), SyntaxError> {
         for byte in word {
             if self.bytes.get(self.at) != Some(byte) {
                 return self.fail();
@@ -224,46 +224,46 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over a value that is no container.
-    pub(crate) fn scalar(&mut self, kind: Kind) -> Result<(), Syntax> {
+    pub(crate) fn scalar(&mut self, kind: ValueKind) -> Result<(), SyntaxError> {
         match kind {
-            Kind::String => self.string().map(drop),
-            Kind::Number => self.number().map(drop),
-            Kind::True => self.word(b"true"),
-            Kind::False => self.word(b"false"),
-            Kind::Null => self.word(b"null"),
-            Kind::Object | Kind::Array => self.fail(),
+            ValueKind::String => self.string().map(drop),
+            ValueKind::Number => self.number().map(drop),
+            ValueKind::True => self.word(b"true"),
+            ValueKind::False => self.word(b"false"),
+            ValueKind::Null => self.word(b"null"),
+            ValueKind::Object | ValueKind::Array => self.fail(),
         }
     }
 
     /// Goes over one whole value inside `depth` open containers; gives it as it stands.
-    pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], Syntax> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], SyntaxError> {
         let kind = self.kind()?;
         let start = self.at;
         match kind {
-            Kind::Object | Kind::Array => self.container(depth)?,
+            ValueKind::Object | ValueKind::Array => self.container(depth)?,
             scalar => self.scalar(scalar)?,
         }
         Ok(&self.bytes[start..self.at])
     }
 
     /// Goes over a container without recursion: `objects` remembers of each open one whether it is an object.
-    fn container(&mut self, depth: usize) -> Result<(), Syntax> {
+    fn container(&mut self, depth: usize) -> Result<(), SyntaxError> {
         let room = MAX_DEPTH.saturating_sub(depth);
         let mut objects = 0u64;
         let mut open = 0usize;
         loop {
             // A value begins here.
             let kind = self.kind()?;
-            if let Kind::Object | Kind::Array = kind {
+            if let ValueKind::Object | ValueKind::Array = kind {
                 if open >= room {
                     return self.fail();
                 }
                 self.at += 1;
                 open += 1;
-                objects = objects << 1 | u64::from(kind == Kind::Object);
-                let close = if kind == Kind::Object { b'}' } else { b']' };
+                objects = objects << 1 | u64::from(kind == ValueKind::Object);
+                let close = if kind == ValueKind::Object { b'}' } else { b']' };
                 if self.peek() != Some(close) {
-                    if kind == Kind::Object {
+                    if kind == ValueKind::Object {
                         self.name()?;
                     }
                     continue;
@@ -281,13 +281,13 @@ impl<'a> Scanner<'a> {
                 }
                 let object = objects & 1 == 1;
                 match self.next(if object { b'}' } else { b']' })? {
-                    Next::Comma => {
+                    Delimiter::Comma => {
                         if object {
                             self.name()?;
                         }
                         break;
                     }
-                    Next::End => {
+                    Delimiter::End => {
                         open -= 1;
                         objects >>= 1;
                     }
@@ -297,7 +297,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes over a member's name and its colon; gives the name as it stands.
-    pub(crate) fn name(&mut self) -> Result<&'a [u8], Syntax> {
+    pub(crate) fn name(&mut self) -> Result<&'a [u8], SyntaxError> {
         let name = self.string()?;
         self.expect(b':')?;
         Ok(name)
