@@ -32,29 +32,29 @@ pub(crate) struct Member {
 }
 
 /// Receivers at one moment.
-pub(crate) type Snapshot = Arc<[Arc<Member>]>;
+pub(crate) type MemberSnapshot = Arc<[Arc<Member>]>;
 
 /// How a push to a member went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
+pub(crate) enum PushOutcome {
     /// It is queued, or the connection is ending and wants nothing more.
-    Yes,
+    Queued,
     /// The member was too slow and is being closed; told once.
     TooSlow,
     /// The message has no form in the member's protocol; the text says why.
-    NoForm(String),
+    NotConvertible(String),
 }
 
 impl Member {
     /// Queues a message; a member whose queue is full is closed, alone. What a full queue could not take may be followed
     /// by a smaller message that would fit: that does not arrive without the one before it, since the outbox of a member
     /// that is being closed takes nothing.
-    pub(crate) fn push(&self, message: &OutgoingMessage) -> Pushed {
+    pub(crate) fn push(&self, message: &OutgoingMessage) -> PushOutcome {
         match self.outbox.push(message) {
-            Ok(()) | Err(PushError::Finished) => Pushed::Yes,
-            Err(PushError::Full) if self.close.try_close(CloseReason::SlowClient) => Pushed::TooSlow,
-            Err(PushError::Full) => Pushed::Yes,
-            Err(PushError::Value(error)) => Pushed::NoForm(error.to_string()),
+            Ok(()) | Err(PushError::Finished) => PushOutcome::Queued,
+            Err(PushError::Full) if self.close.try_close(CloseReason::SlowClient) => PushOutcome::TooSlow,
+            Err(PushError::Full) => PushOutcome::Queued,
+            Err(PushError::Value(error)) => PushOutcome::NotConvertible(error.to_string()),
         }
     }
 }
@@ -62,29 +62,29 @@ impl Member {
 /// The connections of one hub on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    state: Mutex<RegistryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    connections: HashMap<ConnectionId, Entry>,
+struct RegistryState {
+    connections: HashMap<ConnectionId, MemberEntry>,
     /// None after a change, until somebody asks.
-    everybody: Option<Snapshot>,
-    groups: HashMap<GroupName, Circle>,
-    users: HashMap<UserId, Circle>,
+    all: Option<MemberSnapshot>,
+    groups: HashMap<GroupName, MemberSet>,
+    users: HashMap<UserId, MemberSet>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct MemberEntry {
     member: Arc<Member>,
     groups: HashSet<GroupName>,
 }
 
 /// Connections that share a group or a user; never kept empty.
 #[derive(Debug, Default)]
-struct Circle {
+struct MemberSet {
     members: HashMap<ConnectionId, Arc<Member>>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<MemberSnapshot>,
 }
 
 // === coming and going ===
@@ -93,23 +93,23 @@ impl Registry {
     /// Makes a connection known: from now on broadcasts reach it.
     pub(crate) fn add(&self, member: Arc<Member>) {
         let mut state = self.lock();
-        state.everybody = None;
+        state.all = None;
         if let Some(user) = &member.user {
             state.users.entry(user.clone()).or_default().add(&member);
         }
-        state.connections.insert(member.id.clone(), Entry { member, groups: HashSet::new() });
+        state.connections.insert(member.id.clone(), MemberEntry { member, groups: HashSet::new() });
     }
 
     /// Forgets a connection and tells which groups it was in. None: it was not known.
     pub(crate) fn remove(&self, id: &ConnectionId) -> Option<(Arc<Member>, Vec<GroupName>)> {
         let mut state = self.lock();
-        let Entry { member, groups } = state.connections.remove(id)?;
-        state.everybody = None;
+        let MemberEntry { member, groups } = state.connections.remove(id)?;
+        state.all = None;
         for group in &groups {
-            leave(&mut state.groups, group, id);
+            leave_set(&mut state.groups, group, id);
         }
         if let Some(user) = &member.user {
-            leave(&mut state.users, user, id);
+            leave_set(&mut state.users, user, id);
         }
         Some((member, groups.into_iter().collect()))
     }
@@ -132,7 +132,7 @@ impl Registry {
         if !state.connections.get_mut(id)?.groups.remove(group) {
             return Some(false);
         }
-        leave(&mut state.groups, group, id);
+        leave_set(&mut state.groups, group, id);
         Some(true)
     }
 }
@@ -141,24 +141,24 @@ impl Registry {
 
 impl Registry {
     /// Everybody.
-    pub(crate) fn everybody(&self) -> Snapshot {
+    pub(crate) fn all(&self) -> MemberSnapshot {
         let mut state = self.lock();
-        if let Some(snapshot) = &state.everybody {
+        if let Some(snapshot) = &state.all {
             return snapshot.clone();
         }
-        let snapshot: Snapshot = state.connections.values().map(|entry| entry.member.clone()).collect();
-        state.everybody = Some(snapshot.clone());
+        let snapshot: MemberSnapshot = state.connections.values().map(|entry| entry.member.clone()).collect();
+        state.all = Some(snapshot.clone());
         snapshot
     }
 
     /// The members of a group; None where it has none here.
-    pub(crate) fn group(&self, name: &GroupName) -> Option<Snapshot> {
-        self.lock().groups.get_mut(name).map(Circle::snapshot)
+    pub(crate) fn group(&self, name: &GroupName) -> Option<MemberSnapshot> {
+        self.lock().groups.get_mut(name).map(MemberSet::snapshot)
     }
 
     /// The connections of a user; None where it has none here.
-    pub(crate) fn user(&self, id: &UserId) -> Option<Snapshot> {
-        self.lock().users.get_mut(id).map(Circle::snapshot)
+    pub(crate) fn user(&self, id: &UserId) -> Option<MemberSnapshot> {
+        self.lock().users.get_mut(id).map(MemberSet::snapshot)
     }
 
     /// One connection.
@@ -166,29 +166,29 @@ impl Registry {
         self.lock().connections.get(id).map(|entry| entry.member.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RegistryState> {
         // Nothing panics under this lock but an allocation failure; the tables are whole either way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Circle {
+impl MemberSet {
     fn add(&mut self, member: &Arc<Member>) {
         self.members.insert(member.id.clone(), member.clone());
         self.snapshot = None;
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    fn snapshot(&mut self) -> MemberSnapshot {
         self.snapshot.get_or_insert_with(|| self.members.values().cloned().collect()).clone()
     }
 }
 
-fn leave<K: Eq + Hash + Clone>(circles: &mut HashMap<K, Circle>, key: &K, id: &ConnectionId) {
-    if let Some(circle) = circles.get_mut(key) {
-        circle.members.remove(id);
-        circle.snapshot = None;
-        if circle.members.is_empty() {
-            circles.remove(key);
+fn leave_set<K: Eq + Hash + Clone>(sets: &mut HashMap<K, MemberSet>, key: &K, id: &ConnectionId) {
+    if let Some(set) = sets.get_mut(key) {
+        set.members.remove(id);
+        set.snapshot = None;
+        if set.members.is_empty() {
+            sets.remove(key);
         }
     }
 }

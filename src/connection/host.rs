@@ -75,7 +75,7 @@ impl HubHost {
     /// has been silent, or without a socket, for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
-        for member in self.delivery.registry().everybody().iter() {
+        for member in self.delivery.registry().all().iter() {
             self.acknowledge(member, now);
             match member.keep_alive.check(now, keep_alive, timeout) {
                 KeepAliveAction::Nothing => {}

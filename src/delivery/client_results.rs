@@ -19,7 +19,7 @@ use crate::ids::{ConnectionId, InvocationId, NodeId};
 use crate::logging::reason;
 use crate::outgoing::OutgoingMessage;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
-use crate::registry::{Member, Pushed};
+use crate::registry::{Member, PushOutcome};
 
 /// How long a client may take to answer, unless the asker says otherwise.
 pub(crate) const DEFAULT_RESULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -181,7 +181,7 @@ impl Delivery {
             Some(member) => {
                 // Registered first: whoever removes the connection later fails the question, and one that is
                 // going already is told here.
-                if member.close.reason().is_some() || self.push(&member, &message) != Pushed::Yes {
+                if member.close.reason().is_some() || self.push(&member, &message) != PushOutcome::Queued {
                     return Err(ClientResultError::Disconnected(connection.clone()));
                 }
             }
@@ -278,7 +278,7 @@ impl Delivery {
             table.add(id.clone(), pending);
         }
         // Looked at after the question stands on the table: a client that begins to leave later fails it there.
-        if member.close.reason().is_none() && self.push(&member, message) == Pushed::Yes {
+        if member.close.reason().is_none() && self.push(&member, message) == PushOutcome::Queued {
             return None;
         }
         let pending = self.pending_results.lock().take(&id)?;

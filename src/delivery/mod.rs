@@ -29,7 +29,7 @@ use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::HubMetrics;
 use crate::outgoing::{self, OutgoingMessage};
 use crate::protocol::{Protocol, RawValue, ValueError};
-use crate::registry::{Member, Pushed, Registry};
+use crate::registry::{Member, PushOutcome, Registry};
 use crate::target::{Scope, Target};
 
 /// Everything that is sent to clients of one hub goes through its delivery.
@@ -238,7 +238,7 @@ impl Delivery {
     /// Gives a frame to the receivers of a channel that are connected here.
     fn deliver(&self, channel: &Channel, except: &[ConnectionId], message: &OutgoingMessage) {
         let members = match channel {
-            Channel::All => Some(self.registry.everybody()),
+            Channel::All => Some(self.registry.all()),
             Channel::Group(name) => {
                 self.group_streams.forward(name, except, message);
                 self.registry.group(name)
@@ -261,19 +261,19 @@ impl Delivery {
 
     /// Gives a frame to one member that is connected here. One that is too slow is closed and counted; its own task
     /// writes the log line, since this runs in the sender's.
-    pub(crate) fn push(&self, member: &Member, message: &OutgoingMessage) -> Pushed {
-        let pushed = member.push(message);
-        match &pushed {
-            Pushed::Yes => {}
-            Pushed::TooSlow => self.metrics.overflow(),
+    pub(crate) fn push(&self, member: &Member, message: &OutgoingMessage) -> PushOutcome {
+        let outcome = member.push(message);
+        match &outcome {
+            PushOutcome::Queued => {}
+            PushOutcome::TooSlow => self.metrics.overflow(),
             // Only a message of a foreign node can get here: ours are checked before they are sent.
-            Pushed::NoForm(why) if self.reported_errors.first_report(InboundError::NotConvertible) => {
+            PushOutcome::NotConvertible(why) if self.reported_errors.first_report(InboundError::NotConvertible) => {
                 let why = Escaped::new(why).to_string();
                 tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
             }
-            Pushed::NoForm(_) => {}
+            PushOutcome::NotConvertible(_) => {}
         }
-        pushed
+        outcome
     }
 }
 

@@ -20,14 +20,14 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "takes what the registry gives")]
-fn names(snapshot: Option<Snapshot>) -> Vec<String> {
+fn names(snapshot: Option<MemberSnapshot>) -> Vec<String> {
     let mut names: Vec<String> = snapshot.iter().flat_map(|s| s.iter()).map(|m| m.id.to_string()).collect();
     names.sort();
     names
 }
 
 #[test]
-fn groups_are_ordinal_and_joining_twice_is_one_membership() {
+fn groups_are_case_sensitive_and_joining_twice_is_one_membership() {
     let registry = Registry::default();
     registry.add(member("a", None));
     assert_eq!(registry.join(&"a".into(), &"Room".into()), Some(true));
@@ -51,27 +51,27 @@ fn removing_a_connection_leaves_its_groups_and_its_user() {
     assert_eq!(groups, [GroupName::from("g")]);
     assert_eq!(names(registry.group(&"g".into())), ["b"]);
     assert_eq!(names(registry.user(&"u".into())), ["b"]);
-    assert_eq!(names(Some(registry.everybody())), ["b"]);
+    assert_eq!(names(Some(registry.all())), ["b"]);
     assert!(registry.remove(&"a".into()).is_none());
 }
 
 #[test]
-fn a_snapshot_is_shared_until_somebody_comes() {
+fn a_snapshot_is_shared_until_membership_changes() {
     let registry = Registry::default();
     registry.add(member("a", None));
-    let (first, second) = (registry.everybody(), registry.everybody());
+    let (first, second) = (registry.all(), registry.all());
     assert!(Arc::ptr_eq(&first, &second));
     registry.add(member("b", None));
-    assert_eq!(registry.everybody().len(), 2);
+    assert_eq!(registry.all().len(), 2);
     assert_eq!(first.len(), 1);
 }
 
 #[test]
-fn a_member_whose_queue_is_full_is_closed_alone() {
+fn only_the_member_with_a_full_queue_is_closed() {
     let slow = member("slow", None);
     let message = crate::outgoing::ping();
     slow.outbox.push_bytes("x".into()).unwrap();
     slow.outbox.push_bytes("x".into()).unwrap();
-    assert_eq!(slow.push(&message), Pushed::TooSlow);
+    assert_eq!(slow.push(&message), PushOutcome::TooSlow);
     assert_eq!(slow.close.reason(), Some(&CloseReason::SlowClient));
 }

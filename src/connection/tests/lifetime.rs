@@ -66,7 +66,7 @@ async fn hooks_run_once_and_running_calls_finish() {
     let mut hook_log = node.hook_log();
     hook_log.sort();
     assert_eq!(hook_log, ["connected a", "disconnected a None", "waited"]);
-    assert!(node.host.delivery.registry().everybody().is_empty());
+    assert!(node.host.delivery.registry().all().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn a_connection_whose_task_panics_is_unregistered() {
     assert!(client.served.await.unwrap_err().is_panic());
     node.host.tasks.close();
     node.host.tasks.wait().await;
-    assert!(node.host.delivery.registry().everybody().is_empty());
+    assert!(node.host.delivery.registry().all().is_empty());
     assert_eq!(node.hook_log(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
 }
 
@@ -250,11 +250,11 @@ impl Sink for BusySink {
             self.to_server.try_send("{\"type\":7}\u{1e}".into()).unwrap();
         }
         if self.sent < MAX_MESSAGES {
-            for member in self.node.delivery.registry().everybody().iter() {
+            for member in self.node.delivery.registry().all().iter() {
                 member.push(&outgoing::ping());
             }
         } else {
-            self.node.delivery.registry().everybody()[0].close.close(CloseReason::SlowClient);
+            self.node.delivery.registry().all()[0].close.close(CloseReason::SlowClient);
         }
         Ok(())
     }

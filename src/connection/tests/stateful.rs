@@ -169,7 +169,7 @@ fn sequence(id: u32) -> String {
 
 fn broadcast(node: &Node, text: &str) {
     let message = outgoing::invocation("M", vec![RawValue::text(text)]);
-    for member in node.host.delivery.registry().everybody().iter() {
+    for member in node.host.delivery.registry().all().iter() {
         member.push(&message);
     }
 }
@@ -396,7 +396,7 @@ async fn pings_are_neither_buffered_nor_counted() {
     let node = Node::new(HubOptions { stateful_reconnect_buffer_size: 1, ..options() });
     let mut client = join(&node, 2).await;
     for _ in 0..100 {
-        for member in node.host.delivery.registry().everybody().iter() {
+        for member in node.host.delivery.registry().all().iter() {
             member.push(&outgoing::ping());
         }
     }
