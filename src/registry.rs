@@ -12,7 +12,7 @@ use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::keep_alive::KeepAlive;
 use crate::outbox::{Outbox, PushError};
 use crate::outgoing::OutgoingMessage;
-use crate::session::received::Received;
+use crate::session::receive_tracker::ReceiveTracker;
 
 /// One connection as others see it.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Member {
     /// Its clocks.
     pub keep_alive: KeepAlive,
     /// What came from it, where it acknowledges and is acknowledged (stateful reconnect).
-    pub received: Option<Received>,
+    pub receive_tracker: Option<ReceiveTracker>,
 }
 
 /// Receivers at one moment.

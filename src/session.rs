@@ -1,6 +1,6 @@
 //! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
 
-pub(crate) mod received;
+pub(crate) mod receive_tracker;
 
 use bytes::BytesMut;
 
@@ -31,7 +31,7 @@ pub(crate) struct HandshakeRules<'a> {
 
 /// What a handshake has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handshaken {
+pub(crate) struct HandshakeOutcome {
     /// The hub protocol.
     pub protocol: Protocol,
     /// Its version. From [`STATEFUL_VERSION`] on the client acknowledges what it gets, if it was granted that.
@@ -43,7 +43,7 @@ pub(crate) const STATEFUL_VERSION: i32 = 2;
 
 /// The highest version of either hub protocol that the server speaks; there is no lowest
 /// (docs/builders/signalr-protocol.md#2.2).
-const HIGHEST_VERSION: i32 = 2;
+const MAX_PROTOCOL_VERSION: i32 = 2;
 
 impl Session {
     /// A client from which nothing has come.
@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
-    pub(crate) fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<Handshaken>, HandshakeError> {
+    pub(crate) fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<HandshakeOutcome>, HandshakeError> {
         let Some(request) = handshake::read_request(&mut self.buffer, self.limit, &mut self.scanned)? else {
             return Ok(None);
         };
@@ -68,11 +68,11 @@ impl Session {
         if protocol == Protocol::MessagePack && !rules.carries_binary {
             return Err(HandshakeError::BinaryOnTextTransport(protocol));
         }
-        if request.version > HIGHEST_VERSION {
+        if request.version > MAX_PROTOCOL_VERSION {
             return Err(HandshakeError::UnsupportedVersion { protocol, version: request.version });
         }
         self.decoder = MessageDecoder::new(protocol, self.limit);
-        Ok(Some(Handshaken { protocol, version: request.version }))
+        Ok(Some(HandshakeOutcome { protocol, version: request.version }))
     }
 
     /// The next whole message. None: more bytes are needed. After an error the connection must end.
@@ -86,7 +86,7 @@ impl Session {
     }
 
     /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn discard_partial(&mut self) {
         self.buffer = BytesMut::new();
         self.decoder.reset();
     }
@@ -107,14 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_cut_the_next_bytes_begin_a_message() {
+    fn after_discarding_a_partial_message_the_next_bytes_start_a_new_one() {
         let mut session = Session::new(None);
         session.buffer().extend_from_slice(b"{\"protocol\":\"json\",\"version\":2}\x1e");
         let rules = HandshakeRules { protocols: &Protocol::ALL, carries_binary: true };
         assert!(session.handshake(rules).unwrap().is_some());
         session.buffer().extend_from_slice(b"{\"type\":1,\"target\":\"half of a long mess");
         assert_eq!(session.poll(), Ok(None));
-        session.cut();
+        session.discard_partial();
         session.buffer().extend_from_slice(b"{\"type\":6}\x1e");
         assert_eq!(session.poll(), Ok(Some(HubMessage::Ping)));
     }

@@ -91,14 +91,14 @@ impl HubHost {
 impl HubHost {
     /// The timers of stateful reconnect; nothing for others.
     fn acknowledge(&self, member: &Member, now: Instant) {
-        let Some(received) = &member.received else { return };
+        let Some(receive_tracker) = &member.receive_tracker else { return };
         match member.outbox.detached_since() {
             Some(since) if now.saturating_duration_since(since) >= self.options.disconnect_timeout => {
                 member.close.close(CloseReason::Abandoned);
             }
             Some(_) => {}
             None => {
-                if let Some(sequence_id) = received.due() {
+                if let Some(sequence_id) = receive_tracker.take_due_ack() {
                     member.push(&OutgoingMessage::new(HubMessage::Ack { sequence_id }));
                 }
             }

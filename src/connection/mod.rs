@@ -35,8 +35,8 @@ use crate::outgoing::{Encoding, OutgoingMessage, apply_framing};
 use crate::protocol::handshake::{self, HandshakeError};
 use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
-use crate::session::received::Received;
-use crate::session::{HandshakeRules, Handshaken, STATEFUL_VERSION, Session};
+use crate::session::receive_tracker::ReceiveTracker;
+use crate::session::{HandshakeOutcome, HandshakeRules, STATEFUL_VERSION, Session};
 use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
 
 pub(crate) use host::{HubHost, UserIdProvider};
@@ -247,7 +247,7 @@ impl Connection {
         let framing = self.outbox.encoding().framing;
         let outcome = timeout(self.host.options.handshake_timeout, self.read_handshake(session, source)).await;
         let failure = match outcome {
-            Ok(Ok(Handshaken { protocol, version })) => {
+            Ok(Ok(HandshakeOutcome { protocol, version })) => {
                 self.outbox.set_encoding(Encoding { protocol, framing });
                 match &self.peer.resumption {
                     Some(resumption) if version >= STATEFUL_VERSION => {
@@ -292,7 +292,7 @@ impl Connection {
         &self,
         session: &mut Session,
         source: &mut S,
-    ) -> Result<Handshaken, HandshakeFailure> {
+    ) -> Result<HandshakeOutcome, HandshakeFailure> {
         let rules = HandshakeRules {
             protocols: &self.host.options.protocols,
             carries_binary: self.peer.request.transport.carries_binary(),
@@ -302,7 +302,7 @@ impl Connection {
                 return Ok(handshaken);
             }
             tokio::select! {
-                received = source.recv(session.buffer()) => match received {
+                receive_tracker = source.recv(session.buffer()) => match receive_tracker {
                     Ok(()) => {}
                     Err(SourceEnd::Violation(code)) => return Err(HandshakeFailure::Ended(CloseReason::Violation(code))),
                     Err(SourceEnd::Closed | SourceEnd::Lost) => return Err(HandshakeFailure::Ended(CloseReason::HandshakeMissing)),
@@ -321,7 +321,7 @@ impl Connection {
             outbox: self.outbox.clone(),
             close: self.peer.close.clone(),
             keep_alive: KeepAlive::new(Instant::now(), pings),
-            received: self.outbox.has_replay_buffer().then(Received::default),
+            receive_tracker: self.outbox.has_replay_buffer().then(ReceiveTracker::default),
         })
     }
 
@@ -352,8 +352,8 @@ impl Connection {
                     Ok(Some(message)) => message,
                 };
                 self.host.metrics.received(&message);
-                let counted = member.received.as_ref().filter(|_| message.is_trackable());
-                if counted.is_some_and(|received| !received.count()) {
+                let counted = member.receive_tracker.as_ref().filter(|_| message.is_trackable());
+                if counted.is_some_and(|receive_tracker| !receive_tracker.is_new()) {
                     continue;
                 }
                 let dispatched = self.dispatch(message, member, calls);
@@ -362,7 +362,7 @@ impl Connection {
                     biased;
                     ended = &mut dispatched => ended,
                     reason = self.peer.close.closed() => return reason,
-                    () = read_ahead.read(session, source, &self.outbox), if member.received.is_some() => tokio::select! {
+                    () = read_ahead.read(session, source, &self.outbox), if member.receive_tracker.is_some() => tokio::select! {
                         ended = dispatched => ended,
                         reason = self.peer.close.closed() => return reason,
                     },
@@ -372,23 +372,23 @@ impl Connection {
                 }
             }
             member.keep_alive.idle(Instant::now());
-            let received = match read_ahead.take_end() {
+            let receive_tracker = match read_ahead.take_end() {
                 Some(end) => Err(end),
                 None => loop {
                     tokio::select! {
-                        received = source.recv(session.buffer()) => break received,
+                        receive_tracker = source.recv(session.buffer()) => break receive_tracker,
                         reason = self.peer.close.closed() => return reason,
                         () = calls.progress() => {}
                     }
                 },
             };
-            match received {
+            match receive_tracker {
                 Ok(()) => {}
                 Err(SourceEnd::Closed) => {
                     return session.end().map_or_else(CloseReason::Protocol, |()| CloseReason::ClientClosed);
                 }
                 // No end yet: the client may come again.
-                Err(SourceEnd::Lost) if member.received.is_some() => {
+                Err(SourceEnd::Lost) if member.receive_tracker.is_some() => {
                     read_ahead.socket_lost(session, &self.outbox);
                     // Nobody is there to be heard: what ends it now is the time without a socket.
                     member.keep_alive.busy();
@@ -439,7 +439,7 @@ impl Connection {
             // Of a connection without stateful reconnect these two mean nothing (4.13).
             HubMessage::Ack { sequence_id } => self.outbox.acknowledge(sequence_id),
             HubMessage::Sequence { sequence_id } => {
-                return member.received.as_ref()?.sequence(sequence_id).err().map(CloseReason::Protocol);
+                return member.receive_tracker.as_ref()?.sequence(sequence_id).err().map(CloseReason::Protocol);
             }
         }
         None

@@ -62,7 +62,7 @@ impl ReadAhead {
     /// their turn.
     pub(super) fn socket_lost(&self, session: &mut Session, outbox: &Outbox) {
         outbox.detach(self.socket, Instant::now());
-        session.cut();
+        session.discard_partial();
     }
 
     /// Waits for the next socket. May be dropped half-way.

@@ -41,7 +41,7 @@ async fn standalone_node(protocols: &[Protocol], most_messages: usize) -> Standa
         outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages), close.clone())),
         close,
         keep_alive: KeepAlive::new(Instant::now(), false),
-        received: None,
+        receive_tracker: None,
     });
     delivery.connect(member.clone()).await;
     StandaloneNode { delivery, member, metrics, _inbound: inbound }

@@ -113,7 +113,7 @@ pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) 
         outbox: Arc::new(Outbox::new(encoding, None, None, close.clone())),
         close: close.clone(),
         keep_alive: KeepAlive::new(tokio::time::Instant::now(), true),
-        received: None,
+        receive_tracker: None,
     };
     delivery.connect(Arc::new(member)).await;
     notes.take();

@@ -15,7 +15,7 @@ fn member(id: &str, user: Option<&str>) -> Arc<Member> {
         outbox: Arc::new(Outbox::new(encoding, Some(100), Some(2), close.clone())),
         close,
         keep_alive: KeepAlive::new(Instant::now(), false),
-        received: None,
+        receive_tracker: None,
     })
 }
 

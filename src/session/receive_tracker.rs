@@ -13,14 +13,14 @@ use crate::protocol::ProtocolError;
 /// count it too. The reference forgets items of unknown streams, and is off by one from then on
 /// (tests/probes/FINDINGS.md#1, row 4.13).
 #[derive(Debug)]
-pub(crate) struct Received(Mutex<State>);
+pub(crate) struct ReceiveTracker(Mutex<TrackerState>);
 
 #[derive(Debug)]
-struct State {
+struct TrackerState {
     /// The id of the next message.
     next: i64,
     /// The highest id seen.
-    latest: i64,
+    highest: i64,
     /// What the client was told last.
     acked: i64,
     /// Something came twice: the client may have lost the Ack for it.
@@ -30,21 +30,21 @@ struct State {
 /// The id of a connection's first message.
 const FIRST: i64 = 1;
 
-impl Default for Received {
+impl Default for ReceiveTracker {
     fn default() -> Self {
-        Self(Mutex::new(State { next: FIRST, latest: 0, acked: 0, repeated: false }))
+        Self(Mutex::new(TrackerState { next: FIRST, highest: 0, acked: 0, repeated: false }))
     }
 }
 
-impl Received {
+impl ReceiveTracker {
     /// A trackable message has come. False: it has come before and must not be dispatched again.
-    pub(crate) fn count(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         let mut state = self.lock();
         let id = state.next;
         state.next = id.saturating_add(1);
-        let new = id > state.latest;
+        let new = id > state.highest;
         if new {
-            state.latest = id;
+            state.highest = id;
         } else {
             state.repeated = true;
         }
@@ -69,15 +69,15 @@ impl Received {
     }
 
     /// The id to acknowledge, if there is something to acknowledge; it counts as told.
-    pub(crate) fn due(&self) -> Option<i64> {
+    pub(crate) fn take_due_ack(&self) -> Option<i64> {
         let mut state = self.lock();
-        let due = state.latest > state.acked || state.repeated;
-        state.acked = state.latest;
+        let due = state.highest > state.acked || state.repeated;
+        state.acked = state.highest;
         state.repeated = false;
-        due.then_some(state.latest)
+        due.then_some(state.highest)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TrackerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,58 +88,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_is_acknowledged_once() {
-        let received = Received::default();
-        assert_eq!(received.due(), None);
-        assert!(received.count() && received.count());
-        assert_eq!((received.due(), received.due()), (Some(2), None));
-        assert!(received.count());
-        assert_eq!(received.due(), Some(3));
+    fn received_messages_are_acknowledged_once() {
+        let received = ReceiveTracker::default();
+        assert_eq!(received.take_due_ack(), None);
+        assert!(received.is_new() && received.is_new());
+        assert_eq!((received.take_due_ack(), received.take_due_ack()), (Some(2), None));
+        assert!(received.is_new());
+        assert_eq!(received.take_due_ack(), Some(3));
     }
 
     #[test]
-    fn what_is_sent_again_is_new_only_behind_what_was_seen() {
-        let received = Received::default();
-        assert!(received.count() && received.count());
+    fn resent_messages_are_new_only_beyond_the_highest_seen() {
+        let received = ReceiveTracker::default();
+        assert!(received.is_new() && received.is_new());
         received.sequence(2).unwrap();
-        assert!(!received.count());
-        assert!(received.count());
-        assert_eq!(received.due(), Some(3));
+        assert!(!received.is_new());
+        assert!(received.is_new());
+        assert_eq!(received.take_due_ack(), Some(3));
     }
 
     #[test]
-    fn an_ack_that_may_be_lost_is_repeated() {
-        let received = Received::default();
-        received.count();
-        assert_eq!(received.due(), Some(1));
+    fn an_ack_that_may_have_been_lost_is_repeated() {
+        let received = ReceiveTracker::default();
+        received.is_new();
+        assert_eq!(received.take_due_ack(), Some(1));
         received.sequence(1).unwrap();
-        assert!(!received.count());
-        assert_eq!((received.due(), received.due()), (Some(1), None));
+        assert!(!received.is_new());
+        assert_eq!((received.take_due_ack(), received.take_due_ack()), (Some(1), None));
     }
 
     #[test]
-    fn a_sequence_beyond_what_came_is_an_error() {
-        let received = Received::default();
+    fn a_sequence_beyond_the_received_messages_is_an_error() {
+        let received = ReceiveTracker::default();
         let error = received.sequence(2).unwrap_err();
         assert_eq!(
             error.to_string(),
             "InvalidOperationException: Sequence ID greater than amount of messages we've received."
         );
         received.sequence(1).unwrap();
-        received.count();
+        received.is_new();
         received.sequence(2).unwrap();
     }
 
     #[test]
     fn a_sequence_below_the_first_message_is_an_error() {
-        let received = Received::default();
-        assert!(received.count());
+        let received = ReceiveTracker::default();
+        assert!(received.is_new());
         for id in [0, -1, i64::MIN] {
             assert_eq!(
                 received.sequence(id).unwrap_err().to_string(),
                 "InvalidOperationException: Sequence ID less than that of the first message."
             );
         }
-        assert!(received.count());
+        assert!(received.is_new());
     }
 }
