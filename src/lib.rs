@@ -21,7 +21,7 @@
 //! | 4 | `registry`, `backplane` | who is here; what moves envelopes between nodes |
 //! | 3 | `session`, `keep_alive`, `outbox`, [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
 //! | 2 | [`config`], `outgoing`, `wire`, `close`, `metrics`, `phase` | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
-//! | 1 | `protocol`, `target`, `hub_path` | the hub protocol's bytes; whom a message is for; where clients find a hub |
+//! | 1 | `protocol`, `recipients`, `hub_path` | the hub protocol's bytes; whom a message is for; where clients find a hub |
 //! | 0 | `ids`, `exception`, `logging`, `calendar`, `tls` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines; dates; TLS as a client |
 //!
 //! # As a library
@@ -61,7 +61,7 @@ mod tls;
 
 mod hub_path;
 mod protocol;
-mod target;
+mod recipients;
 
 mod close;
 pub mod config;

@@ -29,8 +29,8 @@ use crate::logging::{Escaped, RateLimiter};
 use crate::metrics::HubMetrics;
 use crate::outgoing::{self, OutgoingMessage};
 use crate::protocol::{Protocol, RawValue, ValueError};
+use crate::recipients::{RecipientScope, Recipients};
 use crate::registry::{Member, PushOutcome, Registry};
-use crate::target::{Scope, Target};
 
 /// Everything that is sent to clients of one hub goes through its delivery.
 #[derive(Debug)]
@@ -168,24 +168,29 @@ impl Delivery {
     /// in one of the hub's protocols fails the send, whoever listens. Of a send to connections of this node alone
     /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
     /// of this node does not need it.
-    pub(crate) async fn send(&self, target: &Target, method: &str, arguments: Vec<RawValue>) -> Result<(), SendError> {
+    pub(crate) async fn send(
+        &self,
+        recipients: &Recipients,
+        method: &str,
+        arguments: Vec<RawValue>,
+    ) -> Result<(), SendError> {
         let checked = |protocols: &[Protocol]| {
             check(&arguments, protocols)?;
             Ok::<_, SendError>(outgoing::invocation(method, arguments))
         };
-        match &target.scope {
-            Scope::All => self.publish([Channel::All], &target.except, &checked(&self.protocols)?).await,
-            Scope::Groups(names) => {
+        match &recipients.scope {
+            RecipientScope::All => self.publish([Channel::All], &recipients.except, &checked(&self.protocols)?).await,
+            RecipientScope::Groups(names) => {
                 let message = checked(&self.protocols)?;
                 if names.len() > 1 && names.iter().any(|name| name.as_str().is_empty()) {
                     return Err(SendError::EmptyGroup);
                 }
-                self.publish(names.iter().cloned().map(Channel::Group), &target.except, &message).await
+                self.publish(names.iter().cloned().map(Channel::Group), &recipients.except, &message).await
             }
-            Scope::Users(ids) => {
+            RecipientScope::Users(ids) => {
                 self.publish(ids.iter().cloned().map(Channel::User), &[], &checked(&self.protocols)?).await
             }
-            Scope::Connections(ids) => {
+            RecipientScope::Connections(ids) => {
                 let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
                 for id in ids {
                     match self.registry.connection(id) {

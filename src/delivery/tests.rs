@@ -55,13 +55,13 @@ fn nested(depth: usize) -> RawValue {
 async fn a_value_nested_too_deep_is_refused_even_with_one_protocol() {
     for protocols in [&[Protocol::Json][..], &[Protocol::MessagePack], &Protocol::ALL] {
         let StandaloneNode { delivery, _inbound, .. } = standalone_node(protocols, 9).await;
-        delivery.send(&Target::all(), "M", vec![nested(62)]).await.unwrap();
-        let error = delivery.send(&Target::all(), "M", vec![nested(63)]).await.unwrap_err();
+        delivery.send(&Recipients::all(), "M", vec![nested(62)]).await.unwrap();
+        let error = delivery.send(&Recipients::all(), "M", vec![nested(63)]).await.unwrap_err();
         assert!(matches!(error, SendError::Value(_)), "{protocols:?}: {error}");
     }
     let StandaloneNode { delivery, _inbound, .. } = standalone_node(&[Protocol::MessagePack], 9).await;
     let packed = RawValue::from_checked(Protocol::MessagePack, Bytes::from([vec![0x91; 62], vec![0x90]].concat()));
-    assert!(delivery.send(&Target::all(), "M", vec![packed]).await.is_err());
+    assert!(delivery.send(&Recipients::all(), "M", vec![packed]).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,14 +78,14 @@ async fn a_group_change_for_an_unknown_connection_succeeds_at_once_on_a_standalo
 async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss() {
     let StandaloneNode { delivery, member, metrics, _inbound } = standalone_node(&[Protocol::Json], 1).await;
     for number in ["1", "2", "3"] {
-        delivery.send(&Target::all(), number, vec![]).await.unwrap();
+        delivery.send(&Recipients::all(), number, vec![]).await.unwrap();
     }
     assert_eq!(member.close.reason(), Some(&CloseReason::SlowClient));
     let mut batch = Vec::new();
     member.outbox.next(&mut batch).await;
     assert_eq!(batch.len(), 1);
     // Room again, but number two is missing.
-    delivery.send(&Target::all(), "4", vec![]).await.unwrap();
+    delivery.send(&Recipients::all(), "4", vec![]).await.unwrap();
     assert!(member.outbox.is_empty());
     #[cfg(feature = "metrics")]
     {

@@ -9,7 +9,7 @@ use super::context::HubContext;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::ValueError;
-use crate::target::{Scope, Target};
+use crate::recipients::{RecipientScope, Recipients};
 
 /// Whom messages can be sent to, from a hub method or from outside.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Clients {
 #[must_use = "nothing is sent before `send`"]
 pub struct Audience {
     delivery: DeliveryRef,
-    target: Target,
+    recipients: Recipients,
 }
 
 /// Who is in which group.
@@ -61,23 +61,23 @@ impl Clients {
     }
 
     /// Any target.
-    pub fn target(&self, target: Target) -> Audience {
-        Audience { delivery: self.delivery.clone(), target }
+    pub fn recipients(&self, recipients: Recipients) -> Audience {
+        Audience { delivery: self.delivery.clone(), recipients }
     }
 
     /// Everybody.
     pub fn all(&self) -> Audience {
-        self.target(Target::all())
+        self.recipients(Recipients::all())
     }
 
     /// Everybody but these.
     pub fn all_except(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
-        self.target(Target::all().except(ids.into_iter().map(Into::into)))
+        self.recipients(Recipients::all().except(ids.into_iter().map(Into::into)))
     }
 
     /// The connection that calls. Outside of a call there is none, and nothing is sent.
     pub fn caller(&self) -> Client {
-        let audience = self.target(Scope::Connections(self.caller.iter().cloned().collect()).into());
+        let audience = self.recipients(RecipientScope::Connections(self.caller.iter().cloned().collect()).into());
         Client::new(audience, self.caller.clone(), self.asking.clone())
     }
 
@@ -89,22 +89,22 @@ impl Clients {
     /// One connection.
     pub fn client(&self, id: impl Into<ConnectionId>) -> Client {
         let id = id.into();
-        Client::new(self.target(Target::connection(id.clone())), Some(id), self.asking.clone())
+        Client::new(self.recipients(Recipients::connection(id.clone())), Some(id), self.asking.clone())
     }
 
     /// Several connections.
     pub fn clients(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
-        self.target(Scope::Connections(ids.into_iter().map(Into::into).collect()).into())
+        self.recipients(RecipientScope::Connections(ids.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group.
     pub fn group(&self, name: impl Into<GroupName>) -> Audience {
-        self.target(Target::group(name))
+        self.recipients(Recipients::group(name))
     }
 
     /// The members of several groups; a member of two gets two copies.
     pub fn groups(&self, names: impl IntoIterator<Item = impl Into<GroupName>>) -> Audience {
-        self.target(Scope::Groups(names.into_iter().map(Into::into).collect()).into())
+        self.recipients(RecipientScope::Groups(names.into_iter().map(Into::into).collect()).into())
     }
 
     /// The members of a group but these.
@@ -113,7 +113,7 @@ impl Clients {
         name: impl Into<GroupName>,
         ids: impl IntoIterator<Item = impl Into<ConnectionId>>,
     ) -> Audience {
-        self.target(Target::group(name).except(ids.into_iter().map(Into::into)))
+        self.recipients(Recipients::group(name).except(ids.into_iter().map(Into::into)))
     }
 
     /// The members of a group but the caller.
@@ -123,12 +123,12 @@ impl Clients {
 
     /// All connections of a user.
     pub fn user(&self, id: impl Into<UserId>) -> Audience {
-        self.target(Target::user(id))
+        self.recipients(Recipients::user(id))
     }
 
     /// All connections of several users.
     pub fn users(&self, ids: impl IntoIterator<Item = impl Into<UserId>>) -> Audience {
-        self.target(Scope::Users(ids.into_iter().map(Into::into).collect()).into())
+        self.recipients(RecipientScope::Users(ids.into_iter().map(Into::into).collect()).into())
     }
 }
 
@@ -147,7 +147,7 @@ impl Audience {
             return Err(SendError::Value(ValueError("the method to call has an empty name".to_owned())));
         }
         let arguments = method.values(arguments).map_err(SendError::Value)?;
-        self.delivery()?.send(&self.target, name, arguments).await
+        self.delivery()?.send(&self.recipients, name, arguments).await
     }
 
     pub(super) fn delivery(&self) -> Result<&Delivery, SendError> {
@@ -191,29 +191,29 @@ mod tests {
         let (me, one) = (|| [ConnectionId::from("me")], ConnectionId::from("a"));
         let ids = || ["a", "b"].map(ConnectionId::from);
         let cases = [
-            (clients.all(), Target::all()),
-            (clients.all_except(["a", "b"]), Target::all().except(ids())),
-            (clients.caller().audience, Target::connection("me")),
-            (clients.others(), Target::all().except(me())),
-            (clients.client(&one).audience, Target::connection("a")),
-            (clients.clients(vec!["a".to_owned(), "b".to_owned()]), Scope::Connections(ids().into()).into()),
-            (clients.group("g"), Target::group("g")),
-            (clients.groups(["g", "h"]), Scope::Groups(vec!["g".into(), "h".into()]).into()),
-            (clients.group_except("g", ids()), Target::group("g").except(ids())),
-            (clients.others_in_group("g"), Target::group("g").except(me())),
-            (clients.user("u"), Target::user("u")),
-            (clients.users(["u", "v"]), Scope::Users(vec!["u".into(), "v".into()]).into()),
+            (clients.all(), Recipients::all()),
+            (clients.all_except(["a", "b"]), Recipients::all().except(ids())),
+            (clients.caller().audience, Recipients::connection("me")),
+            (clients.others(), Recipients::all().except(me())),
+            (clients.client(&one).audience, Recipients::connection("a")),
+            (clients.clients(vec!["a".to_owned(), "b".to_owned()]), RecipientScope::Connections(ids().into()).into()),
+            (clients.group("g"), Recipients::group("g")),
+            (clients.groups(["g", "h"]), RecipientScope::Groups(vec!["g".into(), "h".into()]).into()),
+            (clients.group_except("g", ids()), Recipients::group("g").except(ids())),
+            (clients.others_in_group("g"), Recipients::group("g").except(me())),
+            (clients.user("u"), Recipients::user("u")),
+            (clients.users(["u", "v"]), RecipientScope::Users(vec!["u".into(), "v".into()]).into()),
         ];
-        for (audience, target) in cases {
-            assert_eq!(audience.target, target);
+        for (audience, recipients) in cases {
+            assert_eq!(audience.recipients, recipients);
         }
     }
 
     #[tokio::test]
     async fn outside_of_a_call_there_is_no_caller() {
         let outside = HubContext::of(caller("me", None).await.delivery().clone()).clients();
-        assert_eq!(outside.caller().audience.target, Scope::Connections(vec![]).into());
-        assert_eq!(outside.others().target, Target::all());
+        assert_eq!(outside.caller().audience.recipients, RecipientScope::Connections(vec![]).into());
+        assert_eq!(outside.others().recipients, Recipients::all());
     }
 
     #[tokio::test]

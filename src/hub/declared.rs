@@ -76,8 +76,8 @@ impl Declared {
 }
 
 impl Hub for Declared {
-    fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>> {
-        Some(self.methods.get(target)?.clone())
+    fn resolve(&self, recipients: &str) -> Option<Arc<dyn HubMethod>> {
+        Some(self.methods.get(recipients)?.clone())
     }
 
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
@@ -207,8 +207,8 @@ impl Run<'_> {
         let caller = self.caller;
         for effect in self.scene(values).plan(step)? {
             let done = match effect {
-                Effect::Send { target, method, arguments } => {
-                    caller.clients().target(target).send(&method, arguments).await
+                Effect::Send { recipients, method, arguments } => {
+                    caller.clients().recipients(recipients).send(&method, arguments).await
                 }
                 Effect::Ask { connection, method, arguments, timeout, name } => {
                     let client = caller.clients().client(connection).timeout(timeout);

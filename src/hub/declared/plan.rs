@@ -9,7 +9,7 @@ use crate::config::steps::{Expression, Placeholder, Recipient, Step, Template, T
 use crate::hub::HubError;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::RawValue;
-use crate::target::{Scope, Target};
+use crate::recipients::{RecipientScope, Recipients};
 
 /// What the placeholders of a step stand for.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub(super) enum Given<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Effect {
     /// One send; a step with several entries in `to` has one for each.
-    Send { target: Target, method: String, arguments: Vec<RawValue> },
+    Send { recipients: Recipients, method: String, arguments: Vec<RawValue> },
     /// One client is asked; the answer is kept if it has a name.
     Ask { connection: ConnectionId, method: String, arguments: Vec<RawValue>, timeout: Duration, name: Option<String> },
     /// The caller joins.
@@ -62,8 +62,8 @@ impl<'a> Scene<'a> {
                 let arguments = self.values(args)?;
                 to.iter()
                     .map(|recipient| {
-                        let target = self.target(recipient, &except)?;
-                        Ok(Effect::Send { target, method: method.clone(), arguments: arguments.clone() })
+                        let recipients = self.recipients(recipient, &except)?;
+                        Ok(Effect::Send { recipients, method: method.clone(), arguments: arguments.clone() })
                     })
                     .collect()
             }
@@ -178,15 +178,15 @@ impl<'a> Scene<'a> {
         except.iter().map(|template| self.connection(template)).collect()
     }
 
-    fn target(&self, recipient: &Recipient, except: &[ConnectionId]) -> Result<Target, HubError> {
+    fn recipients(&self, recipient: &Recipient, except: &[ConnectionId]) -> Result<Recipients, HubError> {
         Ok(match recipient {
-            Recipient::All => Target::all().except(except.iter().cloned()),
-            Recipient::Others => Target::all().except([self.connection.clone()]),
-            Recipient::Caller => Target::connection(self.connection.clone()),
-            Recipient::Group(group) => Target::group(self.group(group)?).except(except.iter().cloned()),
-            Recipient::OthersInGroup(group) => Target::group(self.group(group)?).except([self.connection.clone()]),
-            Recipient::User(user) => Scope::Users(vec![self.name(user, "a user's id")?.into()]).into(),
-            Recipient::Connection(connection) => Target::connection(self.connection(connection)?),
+            Recipient::All => Recipients::all().except(except.iter().cloned()),
+            Recipient::Others => Recipients::all().except([self.connection.clone()]),
+            Recipient::Caller => Recipients::connection(self.connection.clone()),
+            Recipient::Group(group) => Recipients::group(self.group(group)?).except(except.iter().cloned()),
+            Recipient::OthersInGroup(group) => Recipients::group(self.group(group)?).except([self.connection.clone()]),
+            Recipient::User(user) => RecipientScope::Users(vec![self.name(user, "a user's id")?.into()]).into(),
+            Recipient::Connection(connection) => Recipients::connection(self.connection(connection)?),
         })
     }
 

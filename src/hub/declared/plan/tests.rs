@@ -35,11 +35,11 @@ fn send(to: Vec<Recipient>, except: &[&str]) -> Step {
     Step::Send { method: t("Told"), to, except, args: vec![Expression::Text(t("{b}"))] }
 }
 
-fn targets(effects: Vec<Effect>) -> Vec<Target> {
+fn targets(effects: Vec<Effect>) -> Vec<Recipients> {
     effects
         .into_iter()
         .map(|effect| match effect {
-            Effect::Send { target, .. } => target,
+            Effect::Send { recipients, .. } => recipients,
             other => panic!("{other:?}"),
         })
         .collect()
@@ -53,20 +53,20 @@ fn reason(result: Result<Vec<Effect>, HubError>) -> String {
 fn every_recipient_has_its_target() {
     let a = json(r#""x""#);
     let cases = [
-        (Recipient::All, Target::all()),
-        (Recipient::Others, Target::all().except(["me".into()])),
-        (Recipient::Caller, Target::connection("me")),
-        (Recipient::Group(t("{a}")), Target::group("x")),
-        (Recipient::Group(t("room-{a}-{hub}")), Target::group("room-x-chat")),
-        (Recipient::OthersInGroup(t("{a}")), Target::group("x").except(["me".into()])),
-        (Recipient::User(t("{a}")), Target::user("x")),
-        (Recipient::User(t("{user_id}")), Target::user("ann")),
-        (Recipient::Connection(t("{a}")), Target::connection("x")),
-        (Recipient::Connection(t("{connection_id}")), Target::connection("me")),
+        (Recipient::All, Recipients::all()),
+        (Recipient::Others, Recipients::all().except(["me".into()])),
+        (Recipient::Caller, Recipients::connection("me")),
+        (Recipient::Group(t("{a}")), Recipients::group("x")),
+        (Recipient::Group(t("room-{a}-{hub}")), Recipients::group("room-x-chat")),
+        (Recipient::OthersInGroup(t("{a}")), Recipients::group("x").except(["me".into()])),
+        (Recipient::User(t("{a}")), Recipients::user("x")),
+        (Recipient::User(t("{user_id}")), Recipients::user("ann")),
+        (Recipient::Connection(t("{a}")), Recipients::connection("x")),
+        (Recipient::Connection(t("{connection_id}")), Recipients::connection("me")),
     ];
-    for (recipient, target) in cases {
+    for (recipient, recipients) in cases {
         let step = send(vec![recipient.clone()], &[]);
-        let expected = Effect::Send { target, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
+        let expected = Effect::Send { recipients, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
         assert_eq!(plan(&[a.clone(), json(r#"{"k":1.0}"#)], &step), Ok(vec![expected]), "{recipient:?}");
     }
 }
@@ -75,7 +75,7 @@ fn every_recipient_has_its_target() {
 fn a_list_delivers_once_per_entry() {
     let step = send(vec![Recipient::All, Recipient::Group(t("{a}")), Recipient::Group(t("{a}"))], &[]);
     let effects = plan(&[json(r#""x""#), json("1")], &step).unwrap();
-    assert_eq!(targets(effects), [Target::all(), Target::group("x"), Target::group("x")]);
+    assert_eq!(targets(effects), [Recipients::all(), Recipients::group("x"), Recipients::group("x")]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn except_leaves_out_of_all_and_of_groups() {
     let except = ["me", "x", "c-2"].map(ConnectionId::from);
     let step = send(vec![Recipient::All, Recipient::Group(t("g"))], &ids);
     let effects = plan(&[json(r#""x""#), json("2")], &step).unwrap();
-    assert_eq!(targets(effects), [Target::all().except(except.clone()), Target::group("g").except(except)]);
+    assert_eq!(targets(effects), [Recipients::all().except(except.clone()), Recipients::group("g").except(except)]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
 #[test]
 fn the_method_to_call_can_be_chosen_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
-    let expected = Effect::Send { target: Target::all(), method: "Told".to_owned(), arguments: vec![] };
+    let expected = Effect::Send { recipients: Recipients::all(), method: "Told".to_owned(), arguments: vec![] };
     assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(vec![expected]));
     assert_eq!(reason(plan(&[json(r#""""#)], &step)), "the method to call has an empty name");
     let text = reason(plan(&[json("{}")], &step));

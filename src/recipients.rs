@@ -5,17 +5,17 @@ use crate::ids::{ConnectionId, GroupName, UserId};
 
 /// The receivers of one send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Recipients {
     /// Among whom.
-    pub scope: Scope,
-    /// Who of them is left out. Counts for [`Scope::All`] and [`Scope::Groups`] only, as in the reference
+    pub scope: RecipientScope,
+    /// Who of them is left out. Counts for [`RecipientScope::All`] and [`RecipientScope::Groups`] only, as in the reference
     /// (docs/builders/redis-backplane.md#B.1).
     pub except: Vec<ConnectionId>,
 }
 
 /// Among whom a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum RecipientScope {
     /// Every connection of the hub, on all nodes.
     All,
     /// These connections; unknown ones are passed over.
@@ -26,25 +26,25 @@ pub enum Scope {
     Users(Vec<UserId>),
 }
 
-impl Target {
+impl Recipients {
     /// Everybody.
     pub fn all() -> Self {
-        Scope::All.into()
+        RecipientScope::All.into()
     }
 
     /// One connection.
     pub fn connection(id: impl Into<ConnectionId>) -> Self {
-        Scope::Connections(vec![id.into()]).into()
+        RecipientScope::Connections(vec![id.into()]).into()
     }
 
     /// One group.
     pub fn group(name: impl Into<GroupName>) -> Self {
-        Scope::Groups(vec![name.into()]).into()
+        RecipientScope::Groups(vec![name.into()]).into()
     }
 
     /// One user.
     pub fn user(id: impl Into<UserId>) -> Self {
-        Scope::Users(vec![id.into()]).into()
+        RecipientScope::Users(vec![id.into()]).into()
     }
 
     /// The same without these connections.
@@ -54,8 +54,8 @@ impl Target {
     }
 }
 
-impl From<Scope> for Target {
-    fn from(scope: Scope) -> Self {
+impl From<RecipientScope> for Recipients {
+    fn from(scope: RecipientScope) -> Self {
         Self { scope, except: Vec::new() }
     }
 }
