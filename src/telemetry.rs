@@ -49,7 +49,7 @@ mod tests {
     use crate::logging::Escaped;
 
     #[test]
-    fn a_bad_filter_and_a_second_start_are_errors() {
+    fn an_invalid_filter_and_a_second_init_are_errors() {
         let error = init("info,=,x=loud", LogFormat::Text).unwrap_err();
         assert!(error.contains("is no log filter"), "{error}");
         // The first start fails too where another test of this process was before it; the second always does.
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_has_its_span_once() {
+    fn a_json_line_contains_its_span_once() {
         let text = written(LogFormat::Json, || {
             let span = tracing::error_span!("connection", id = "c1", hub = "chat", user = tracing::field::Empty);
             let _inside = span.enter();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_texts_stay_on_their_line_of_text() {
+    fn escaped_names_cannot_forge_text_lines() {
         let text = written(LogFormat::Text, log_forged);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_texts_stay_in_their_line_of_json() {
+    fn escaped_names_cannot_forge_json_lines() {
         let text = written(LogFormat::Json, log_forged);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
