@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 pub(crate) trait Source: Send {
     /// Waits for bytes and appends them to `into`: any split, any number of messages at a time. At most some
     /// 64 KiB a call, so that what is buffered stays bounded. After an `Err` it is not called again, unless
-    /// [`Source::renewed`] has given another socket.
+    /// [`Source::next_socket`] has given another socket.
     fn recv(&mut self, into: &mut BytesMut) -> impl Future<Output = Result<(), SourceEnd>> + Send;
 
     /// Waits for another socket of the same client and reads that one from now on; gives its number. While one waits,
     /// `recv` says [`SourceEnd::Lost`] of the old one. Where there is no such thing it waits for ever. May be dropped
     /// half-way.
-    fn renewed(&mut self) -> impl Future<Output = u64> + Send {
+    fn next_socket(&mut self) -> impl Future<Output = u64> + Send {
         std::future::pending()
     }
 }
@@ -29,10 +29,10 @@ pub(crate) trait Sink: Send {
 
     /// Sends a batch, in order, in one write where it can. Returns when it is out of our hands; `Err` when the
     /// peer is gone. May not be dropped half-way, but when the connection is given up.
-    fn send(&mut self, batch: &mut Vec<Bytes>) -> impl Future<Output = Result<(), Gone>> + Send;
+    fn send(&mut self, batch: &mut Vec<Bytes>) -> impl Future<Output = Result<(), Disconnected>> + Send;
 
-    /// As [`Source::renewed`], for what is written. A `send` to the old socket ends with `Gone` when another waits.
-    fn renewed(&mut self) -> impl Future<Output = u64> + Send {
+    /// As [`Source::next_socket`], for what is written. A `send` to the old socket ends with `Disconnected` when another waits.
+    fn next_socket(&mut self) -> impl Future<Output = u64> + Send {
         std::future::pending()
     }
 }
@@ -41,21 +41,21 @@ pub(crate) trait Sink: Send {
 /// has taken it up, and may still use it. Sockets are numbered from 0, the one the connection began with. Cheap to
 /// clone; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Resumption(Arc<AtomicU8>);
+pub(crate) struct ReconnectState(Arc<AtomicU8>);
 
-const GRANTED: u8 = 0;
+const ALLOWED: u8 = 0;
 const OPEN: u8 = 1;
-const OVER: u8 = 2;
+const ENDED: u8 = 2;
 
-impl Resumption {
+impl ReconnectState {
     /// The handshake has taken it up.
     pub(crate) fn open(&self) {
-        let _ = self.0.compare_exchange(GRANTED, OPEN, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.0.compare_exchange(ALLOWED, OPEN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The connection ends, or its handshake did without.
     pub(crate) fn end(&self) {
-        self.0.store(OVER, Ordering::Release);
+        self.0.store(ENDED, Ordering::Release);
     }
 
     /// Whether another socket may take the connection over now.
@@ -66,7 +66,7 @@ impl Resumption {
 
 /// The peer does not take bytes any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct Disconnected;
 
 /// Why no more bytes will come from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

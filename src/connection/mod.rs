@@ -37,7 +37,7 @@ use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
 use crate::session::receive_tracker::ReceiveTracker;
 use crate::session::{HandshakeOutcome, HandshakeRules, STATEFUL_VERSION, Session};
-use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, ReconnectState, Sink, Source, SourceEnd};
 
 pub(crate) use host::{HubHost, UserIdProvider};
 use invocations::Invocations;
@@ -53,7 +53,7 @@ pub(crate) struct Peer {
     /// Ends it from outside; the transport closes it on expiry, DELETE and drain.
     pub close: CloseSignal,
     /// Its leave to go on over another socket, if the client was granted that.
-    pub resumption: Option<Resumption>,
+    pub reconnect_state: Option<ReconnectState>,
 }
 
 /// How long a client may take for its Close message while the server stops.
@@ -72,7 +72,7 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     source: S,
     sink: K,
 ) -> CloseReason {
-    let (close, resumption) = (peer.close.clone(), peer.resumption.clone());
+    let (close, reconnect_state) = (peer.close.clone(), peer.reconnect_state.clone());
     let writer = write_loop(host, &outbox, sink);
     tokio::pin!(writer);
     let mut writing = true;
@@ -82,7 +82,7 @@ pub(crate) async fn serve<S: Source, K: Sink>(
         loop {
             tokio::select! {
                 reason = &mut reader => break reason,
-                Gone = &mut writer, if writing => {
+                Disconnected = &mut writer, if writing => {
                     writing = false;
                     close.close(CloseReason::TransportLost);
                 }
@@ -93,8 +93,8 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     let reason = close.reason().cloned().unwrap_or(reason);
     close.close(reason.clone());
     reason.log(host.delivery.log());
-    if let Some(resumption) = resumption {
-        resumption.end();
+    if let Some(reconnect_state) = reconnect_state {
+        reconnect_state.end();
     }
     outbox.finish(close_frame(host, &reason).as_ref());
     if writing {
@@ -112,7 +112,7 @@ fn close_frame(host: &HubHost, reason: &CloseReason) -> Option<OutgoingMessage> 
 }
 
 /// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone and may not come again.
-async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Gone {
+async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Disconnected {
     let mut batch: Vec<Bytes> = Vec::new();
     let mut socket = 0;
     loop {
@@ -121,11 +121,11 @@ async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Go
         tokio::task::coop::consume_budget().await;
         tokio::select! {
             () = sink.ready() => {}
-            () = outbox.ended() => return Gone,
+            () = outbox.ended() => return Disconnected,
         }
         tokio::select! {
             biased;
-            next_socket = sink.renewed() => {
+            next_socket = sink.next_socket() => {
                 socket = next_socket;
                 if !outbox.resume(socket, &mut batch) {
                     continue;
@@ -133,12 +133,12 @@ async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Go
                 host.metrics.resumed();
                 tracing::debug!(socket, sent_again = batch.len() - 1, "connection goes on over another socket");
             }
-            more = outbox.next(&mut batch) => if !more { return Gone },
+            more = outbox.next(&mut batch) => if !more { return Disconnected },
         }
         host.metrics.sent(batch.len() as u64, batch.iter().map(|bytes| bytes.len() as u64).sum());
         if sink.send(&mut batch).await.is_err() {
             if !outbox.has_replay_buffer() {
-                return Gone;
+                return Disconnected;
             }
             // What was in the batch is kept; the reader finds the end by itself.
             outbox.detach(socket, Instant::now());
@@ -249,12 +249,12 @@ impl Connection {
         let failure = match outcome {
             Ok(Ok(HandshakeOutcome { protocol, version })) => {
                 self.outbox.set_encoding(Encoding { protocol, framing });
-                match &self.peer.resumption {
-                    Some(resumption) if version >= STATEFUL_VERSION => {
+                match &self.peer.reconnect_state {
+                    Some(reconnect_state) if version >= STATEFUL_VERSION => {
                         self.outbox.enable_replay(self.host.options.stateful_reconnect_buffer_size);
-                        resumption.open();
+                        reconnect_state.open();
                     }
-                    Some(resumption) => resumption.end(),
+                    Some(reconnect_state) => reconnect_state.end(),
                     None => {}
                 }
                 let answer = apply_framing(framing, handshake::success(), protocol == Protocol::MessagePack);

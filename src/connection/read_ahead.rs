@@ -67,7 +67,7 @@ impl ReadAhead {
 
     /// Waits for the next socket. May be dropped half-way.
     pub(super) async fn next_socket<S: Source>(&mut self, source: &mut S) {
-        self.socket = source.renewed().await;
+        self.socket = source.next_socket().await;
         self.end = None;
     }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// The outgoing half of stateful reconnect. Sockets are numbered as in [`crate::wire::Resumption`].
+/// The outgoing half of stateful reconnect. Sockets are numbered as in [`crate::wire::ReconnectState`].
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
     /// Messages that were written at least once, from id `acked + 1` on.

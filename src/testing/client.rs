@@ -94,7 +94,8 @@ impl TestClient {
         let ((to_server, from_server), source, sink) = duplex::wire();
         let wire = ClientWire { to_server, inbox: Inbox::new(patience) };
         let tasks = host.tasks.clone();
-        let peer = Peer { id: id.clone(), request: Arc::new(request), close: CloseSignal::default(), resumption: None };
+        let peer =
+            Peer { id: id.clone(), request: Arc::new(request), close: CloseSignal::default(), reconnect_state: None };
         let reading = tokio::spawn(wire.inbox.clone().read(from_server));
         let inbox = wire.inbox.clone();
         tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// Most chunks that are buffered in one direction.
 const CAPACITY: usize = 16;
@@ -48,9 +48,9 @@ pub(super) struct InMemorySink(mpsc::Sender<Bytes>);
 impl Sink for InMemorySink {
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         for bytes in batch.drain(..) {
-            self.0.send(bytes).await.map_err(|_| Gone)?;
+            self.0.send(bytes).await.map_err(|_| Disconnected)?;
         }
         Ok(())
     }

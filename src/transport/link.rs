@@ -50,7 +50,7 @@ impl Link {
 
     /// Whether another socket may take it over.
     pub(super) fn may_resume(&self) -> bool {
-        self.handover.as_ref().is_some_and(|handover| handover.resumption.is_open())
+        self.handover.as_ref().is_some_and(|handover| handover.reconnect_state.is_open())
     }
 
     /// Ends a connection whose client may not come again: it has expired, or asked for its end.

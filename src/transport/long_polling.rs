@@ -20,7 +20,7 @@ use super::serving::{request_info, required_id, run, span};
 use crate::close::CloseReason;
 use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
-use crate::wire::{Gone, Source, SourceEnd};
+use crate::wire::{Disconnected, Source, SourceEnd};
 
 const BINARY: &str = "application/octet-stream";
 
@@ -114,6 +114,6 @@ struct PostSource<'a>(&'a Link);
 
 impl Source for PostSource<'_> {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
-        self.0.inbound.read(into).await.map_err(|Gone| SourceEnd::Closed)
+        self.0.inbound.read(into).await.map_err(|Disconnected| SourceEnd::Closed)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use crate::wire::Gone;
+use crate::wire::Disconnected;
 
 /// Most bytes one `read` hands over.
 const PIECE: usize = 64 * 1024;
@@ -73,7 +73,7 @@ impl Pipe {
     }
 
     /// Waits for bytes and moves some to `into`. `Err`: the pipe is closed and empty. Loses nothing when dropped.
-    pub(super) async fn read(&self, into: &mut BytesMut) -> Result<(), Gone> {
+    pub(super) async fn read(&self, into: &mut BytesMut) -> Result<(), Disconnected> {
         loop {
             {
                 let mut state = self.lock();
@@ -88,7 +88,7 @@ impl Pipe {
                     return Ok(());
                 }
                 if state.closed {
-                    return Err(Gone);
+                    return Err(Disconnected);
                 }
             }
             self.filled.notified().await;
@@ -142,7 +142,7 @@ mod tests {
         assert!(write.as_mut().now_or_never().is_none());
         assert_eq!(&pipe.close()[..], b"ab");
         assert_eq!(write.await, Err(Closed::Meanwhile));
-        assert_eq!(pipe.read(&mut BytesMut::new()).await, Err(Gone));
+        assert_eq!(pipe.read(&mut BytesMut::new()).await, Err(Disconnected));
         assert_eq!(pipe.write(Bytes::new()).await, Err(Closed::Before));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::wire::{Gone, Sink};
+use crate::wire::{Disconnected, Sink};
 
 /// The meeting point of one connection's polls and its writer.
 #[derive(Debug, Default)]
@@ -169,11 +169,11 @@ impl Sink for PollSink<'_> {
         }
     }
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         let mut state = self.0.lock();
         if state.last && !state.waiting {
             batch.clear();
-            return Err(Gone);
+            return Err(Disconnected);
         }
         state.data.append(batch);
         drop(state);
@@ -248,7 +248,7 @@ mod tests {
         sink.send(&mut batch("close")).await.unwrap();
         assert_eq!(poll.await, Polled::Data(batch("close")));
         sink.ready().await;
-        assert_eq!(sink.send(&mut batch("more")).await, Err(Gone));
+        assert_eq!(sink.send(&mut batch("more")).await, Err(Disconnected));
     }
 
     #[tokio::test]

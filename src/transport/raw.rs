@@ -13,7 +13,7 @@ use crate::config::{Authorize, HubOptions};
 use crate::hub::RequestInfo;
 use crate::outbox::Outbox;
 use crate::outgoing::apply_framing;
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// Pieces that wait for the application; each has at most some 64 KiB.
 const INBOUND: usize = 4;
@@ -87,8 +87,8 @@ impl RawStream {
     }
 
     /// Sends bytes as one WebSocket text message, as one event, or in a poll's body. Waits while the client is slow.
-    pub async fn send(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.outbound.send(bytes).await.map_err(|_| Gone)
+    pub async fn send(&self, bytes: Bytes) -> Result<(), Disconnected> {
+        self.outbound.send(bytes).await.map_err(|_| Disconnected)
     }
 }
 

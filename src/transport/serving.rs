@@ -91,8 +91,8 @@ pub(super) async fn run<S: Source, K: Sink>(
     let reason = match &endpoint.app {
         App::Hub(host) => {
             let handover = link.handover.as_ref().filter(|_| request.transport == TransportKind::WebSockets);
-            let resumption = handover.map(|handover| handover.resumption.clone());
-            let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), resumption };
+            let reconnect_state = handover.map(|handover| handover.reconnect_state.clone());
+            let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), reconnect_state };
             serve(host, peer, outbox, source, sink).await
         }
         App::Raw(app) => {

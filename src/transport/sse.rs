@@ -26,7 +26,7 @@ use super::serving::{Entered, request_info, required_id, run, span};
 use crate::close::{CloseReason, CloseSignal};
 use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// What the stream begins with: a comment, so that browsers see it open at once.
 const OPENING: Bytes = Bytes::from_static(b":\r\n");
@@ -110,7 +110,7 @@ impl Source for EventSource<'_> {
         tokio::select! {
             // A POST that was accepted counts, whenever the stream is dropped.
             biased;
-            read = self.link.inbound.read(into) => read.map_err(|Gone| SourceEnd::Closed),
+            read = self.link.inbound.read(into) => read.map_err(|Disconnected| SourceEnd::Closed),
             () = self.batches.closed() => Err(SourceEnd::Closed),
         }
     }
@@ -127,16 +127,16 @@ impl Sink for &mut EventSink {
     /// Always: what the body does not take waits in [`Sink::send`], under its timeout.
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         match self.batches.try_send(std::mem::take(batch)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(Gone),
+            Err(TrySendError::Closed(_)) => Err(Disconnected),
             Err(TrySendError::Full(batch)) => {
                 match tokio::time::timeout(self.timeout, self.batches.send(batch)).await {
-                    Ok(sent) => sent.map_err(|_| Gone),
+                    Ok(sent) => sent.map_err(|_| Disconnected),
                     Err(_) => {
                         self.close.close(CloseReason::SendTimeout);
-                        Err(Gone)
+                        Err(Disconnected)
                     }
                 }
             }

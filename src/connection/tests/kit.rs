@@ -20,7 +20,7 @@ use crate::ids::{ConnectionId, NodeId};
 use crate::metrics::HubMetrics;
 use crate::outgoing::Framing;
 use crate::protocol::{Protocol, RawValue, TransportKind};
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// `Echo`, `Fail`, `FailHub`, `Panic`, `Wait` (for a permit of `gate`), `Count` (a stream of 0, 1, 2), `Forever` (a
 /// stream that ends only when it is cancelled), `All` (broadcasts `M`), `Ask` (a client's `Question`), `Concat` (of an
@@ -226,8 +226,12 @@ impl Node {
             remote: None,
             principal: None,
         };
-        let peer =
-            Peer { id: ConnectionId::from(id), request: Arc::new(request), close: close.clone(), resumption: None };
+        let peer = Peer {
+            id: ConnectionId::from(id),
+            request: Arc::new(request),
+            close: close.clone(),
+            reconnect_state: None,
+        };
         let host = self.host.clone();
         let outbox = host.outbox(Framing::Raw, &close);
         let served =
@@ -316,9 +320,9 @@ struct ChannelSink(mpsc::Sender<Bytes>);
 impl Sink for ChannelSink {
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         for bytes in batch.drain(..) {
-            self.0.send(bytes).await.map_err(|_| Gone)?;
+            self.0.send(bytes).await.map_err(|_| Disconnected)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::connection::{HubHost, Peer, serve};
 use crate::hub::RequestInfo;
 use crate::outgoing::{self, Framing};
 use crate::protocol::TransportKind;
-use crate::wire::{Gone, Sink};
+use crate::wire::{Disconnected, Sink};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_without_a_handshake_is_closed_with_an_error() {
@@ -243,7 +243,7 @@ const MAX_MESSAGES: u32 = 100_000;
 impl Sink for BusySink {
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         batch.clear();
         self.sent += 1;
         if self.sent == 10 {
@@ -273,7 +273,7 @@ async fn a_client_is_read_while_there_is_always_more_to_write() {
     };
     let (id, close) = ("a".into(), CloseSignal::default());
     let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
-    let peer = Peer { id, request: Arc::new(request), close, resumption: None };
+    let peer = Peer { id, request: Arc::new(request), close, reconnect_state: None };
     let sink = BusySink { node: host.clone(), to_server: to_server.clone(), sent: 0 };
     let served = tokio::spawn(async move { serve(&host, peer, outbox, ChannelSource(incoming), sink).await });
     to_server.send("{\"protocol\":\"json\",\"version\":1}\u{1e}".into()).await.unwrap();

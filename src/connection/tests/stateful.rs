@@ -16,7 +16,7 @@ use crate::hub::RequestInfo;
 use crate::ids::ConnectionId;
 use crate::outgoing::{self, Framing};
 use crate::protocol::{RawValue, TransportKind};
-use crate::wire::{Gone, Resumption, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, ReconnectState, Sink, Source, SourceEnd};
 
 /// A client whose wire can be cut and replaced.
 struct Client {
@@ -25,7 +25,7 @@ struct Client {
     sources: mpsc::Sender<mpsc::Receiver<Bytes>>,
     sinks: mpsc::Sender<mpsc::Sender<Bytes>>,
     close: CloseSignal,
-    resumption: Resumption,
+    reconnect_state: ReconnectState,
     served: JoinHandle<CloseReason>,
 }
 
@@ -57,7 +57,7 @@ impl Source for ChannelSource {
         }
     }
 
-    async fn renewed(&mut self) -> u64 {
+    async fn next_socket(&mut self) -> u64 {
         if self.waiting.is_none() {
             self.waiting = self.next.recv().await;
         }
@@ -73,14 +73,14 @@ impl Source for ChannelSource {
 impl Sink for ChannelSink {
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         for bytes in batch.drain(..) {
-            self.now.send(bytes).await.map_err(|_| Gone)?;
+            self.now.send(bytes).await.map_err(|_| Disconnected)?;
         }
         Ok(())
     }
 
-    async fn renewed(&mut self) -> u64 {
+    async fn next_socket(&mut self) -> u64 {
         match self.next.recv().await {
             Some(next) => self.now = next,
             None => std::future::pending().await,
@@ -100,7 +100,7 @@ async fn join(node: &Node, version: i32) -> Client {
     let (out, from_server) = mpsc::channel(64);
     let (sources, next_source) = mpsc::channel(2);
     let (sinks, next_sink) = mpsc::channel(2);
-    let (close, resumption) = (CloseSignal::default(), Resumption::default());
+    let (close, reconnect_state) = (CloseSignal::default(), ReconnectState::default());
     let request = RequestInfo {
         transport: TransportKind::WebSockets,
         uri: "/test".parse().unwrap(),
@@ -112,13 +112,13 @@ async fn join(node: &Node, version: i32) -> Client {
         id: ConnectionId::from("a"),
         request: Arc::new(request),
         close: close.clone(),
-        resumption: Some(resumption.clone()),
+        reconnect_state: Some(reconnect_state.clone()),
     };
     let (host, outbox) = (node.host.clone(), node.host.outbox(Framing::Raw, &close));
     let source = ChannelSource { now, next: next_source, waiting: None, number: 0 };
     let sink = ChannelSink { now: out, next: next_sink, number: 0 };
     let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });
-    let mut client = Client { to_server: Some(to_server), from_server, sources, sinks, close, resumption, served };
+    let mut client = Client { to_server: Some(to_server), from_server, sources, sinks, close, reconnect_state, served };
     client.send(&format!(r#"{{"protocol":"json","version":{version}}}"#)).await;
     assert_eq!(client.all().await, ["{}"]);
     client
@@ -256,7 +256,7 @@ async fn an_impossible_sequence_closes_the_connection() {
             r#"{{"type":7,"error":"Connection closed with an error. InvalidOperationException: Sequence ID {detail}","allowReconnect":true}}"#
         );
         assert_eq!(client.all().await, [answer(1), close], "{id}");
-        assert!(!client.resumption.is_open());
+        assert!(!client.reconnect_state.is_open());
     }
 }
 
@@ -288,7 +288,7 @@ async fn protocol_version_1_has_no_stateful_reconnect() {
     assert_eq!(client.all().await, [answer(1)]);
     node.host.sweep(Instant::now());
     assert!(client.all().await.is_empty(), "no Ack");
-    assert!(!client.resumption.is_open());
+    assert!(!client.reconnect_state.is_open());
     client.lose_socket().await;
     assert_eq!(client.served.await.unwrap(), CloseReason::TransportLost);
 }
@@ -341,10 +341,10 @@ async fn a_client_without_a_socket_is_closed_after_disconnect_timeout() {
     let start = Instant::now();
     node.host.sweep(start + Duration::from_secs(14));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(client.resumption.is_open());
+    assert!(client.reconnect_state.is_open());
     node.host.sweep(start + Duration::from_secs(16));
     assert_eq!(client.served.await.unwrap(), CloseReason::Abandoned);
-    assert!(!client.resumption.is_open());
+    assert!(!client.reconnect_state.is_open());
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert_eq!(node.hook_log(), ["connected a", "disconnected a None"]);
@@ -516,5 +516,5 @@ async fn a_close_message_ends_a_resumable_connection() {
     client.send(r#"{"type":7}"#).await;
     assert_eq!(client.all().await, [r#"{"type":7}"#]);
     assert_eq!(client.served.await.unwrap(), CloseReason::ClientSentClose(None));
-    assert!(!client.resumption.is_open(), "a later socket finds nobody");
+    assert!(!client.reconnect_state.is_open(), "a later socket finds nobody");
 }

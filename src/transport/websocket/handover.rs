@@ -9,13 +9,13 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use super::io::{SocketReader, SocketWriter};
-use crate::wire::Resumption;
+use crate::wire::ReconnectState;
 
 /// Room for one socket. A newer one drops what was not taken of an older one: the client has given that up.
 #[derive(Debug, Default)]
 pub(in crate::transport) struct Handover {
     /// Whether there may be another socket.
-    pub(in crate::transport) resumption: Resumption,
+    pub(in crate::transport) reconnect_state: ReconnectState,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -56,7 +56,7 @@ impl Handover {
     ) -> Result<(), (SocketReader, SocketWriter)> {
         let mut state = self.lock();
         // Under the lock: who has ended the connection and looks here afterwards finds what was laid down before.
-        if !self.resumption.is_open() {
+        if !self.reconnect_state.is_open() {
             return Err((reader, writer));
         }
         state.newest += 1;

@@ -13,7 +13,7 @@ use super::handover::{NewWriter, Next};
 use super::io::{SocketWriter, write_all};
 use super::source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
-use crate::wire::{Gone, Sink};
+use crate::wire::{Disconnected, Sink};
 
 /// The half that writes frames.
 #[derive(Debug)]
@@ -64,10 +64,10 @@ impl Sink for &mut WebSocketSink {
     /// Always: what the socket does not take waits in [`Sink::send`], under its timeout.
     async fn ready(&mut self) {}
 
-    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Gone> {
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         if self.broken || self.parted.load(Ordering::Relaxed) {
             batch.clear();
-            return Err(Gone);
+            return Err(Disconnected);
         }
         let (timeout, next) = (self.send_timeout, self.next.clone());
         // Until all of it is out: nothing may follow a frame that is cut short, also when this is given up half-way.
@@ -84,11 +84,11 @@ impl Sink for &mut WebSocketSink {
             if error.kind() == ErrorKind::TimedOut && !may_come {
                 self.close.close(CloseReason::SendTimeout);
             }
-            Gone
+            Disconnected
         })
     }
 
-    async fn renewed(&mut self) -> u64 {
+    async fn next_socket(&mut self) -> u64 {
         self.next.waits().await;
         self.catch_up();
         self.next.socket

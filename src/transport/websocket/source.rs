@@ -137,7 +137,7 @@ impl Source for &mut WebSocketSource {
         }
     }
 
-    async fn renewed(&mut self) -> u64 {
+    async fn next_socket(&mut self) -> u64 {
         self.next.waits().await;
         self.catch_up();
         self.next.socket

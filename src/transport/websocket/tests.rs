@@ -19,7 +19,7 @@ use crate::close::{CloseReason, CloseSignal};
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
 use crate::protocol::Protocol;
-use crate::wire::{Gone, Sink, Source, SourceEnd};
+use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 fn outbox() -> Arc<Outbox> {
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::WebSocket };
@@ -60,7 +60,7 @@ async fn any_stream_will_do() {
 
     theirs.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
     assert_eq!((&mut source).recv(&mut into).await, Err(SourceEnd::Closed));
-    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(b"late")]).await, Err(Gone));
+    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(b"late")]).await, Err(Disconnected));
     let mut rest = Vec::new();
     tokio::join!(part(source, sink, LONG), async { theirs.read_to_end(&mut rest).await.unwrap() });
     assert_eq!(rest, [0x88, 2, 0x03, 0xe8]);
@@ -73,7 +73,7 @@ async fn a_write_that_takes_too_long_gives_the_peer_up() {
     let close = CloseSignal::default();
     let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
     let mut sink = WebSocketSink::new(writer, &source, TIMEOUT, close.clone());
-    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(&[0; 100])]).await, Err(Gone));
+    assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(&[0; 100])]).await, Err(Disconnected));
     assert_eq!(close.reason(), Some(&CloseReason::SendTimeout));
 }
 
