@@ -11,7 +11,7 @@ use tracing::field::display;
 
 use super::cors::Cors;
 use crate::logging::{Allowed, Escaped, Kind, RateLimiter};
-use crate::transport::{Transports, is_own_origin};
+use crate::transport::{Endpoints, is_own_origin};
 
 /// A request that a page of another origin has sent, as far as its headers tell.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ impl FromPage {
     }
 
     /// Logs it if the page may not have the answer. `own`: limits the lines of paths that are no hub's.
-    pub(super) fn log(&self, answer: &HeaderMap, transports: &Transports, own: &RateLimiter) {
+    pub(super) fn log(&self, answer: &HeaderMap, endpoints: &Endpoints, own: &RateLimiter) {
         if answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return;
         }
-        let endpoint = transports.logged_as(&self.path);
+        let endpoint = endpoints.logged_as(&self.path);
         let limiter = endpoint.map_or(own, |(_, limiter)| limiter);
         if let Some(Allowed { suppressed }) = limiter.allow(Kind::OriginBlocked, Instant::now()) {
             let hub = endpoint.map(|(name, _)| display(name));

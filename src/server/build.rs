@@ -27,7 +27,7 @@ use crate::ids::{HubName, NodeId};
 use crate::logging::RateLimiter;
 use crate::metrics::Metrics;
 use crate::phase::PhaseWatch;
-use crate::transport::{DuplicatePath, Transports};
+use crate::transport::{DuplicatePath, Endpoints};
 
 impl Builder {
     /// Checks everything, begins to connect to the backplane, and starts the background tasks. Nothing is bound yet.
@@ -59,11 +59,11 @@ impl Builder {
         let (backplane, inbound) = joined.await?;
 
         let hosts = self.hosts(&hubs, hub_paths, &node, &backplane);
-        let transports = Arc::new(self.transports(&hosts, raw_paths, authenticator, rules)?);
+        let endpoints = Arc::new(self.endpoints(&hosts, raw_paths, authenticator, rules)?);
         attach_contexts(&hubs, &hosts)?;
         let phase = PhaseWatch::default();
         let background = Background::start(BackgroundInputs {
-            transports: &transports,
+            endpoints: &endpoints,
             hubs: &hosts,
             backplane: &backplane,
             inbound,
@@ -72,7 +72,7 @@ impl Builder {
             jwks: self.config.auth.jwks_url.clone().zip(jwks_cache.clone()),
         });
         let core = Arc::new(Core {
-            transports,
+            endpoints,
             hubs: hosts,
             paths,
             readiness: Readiness::new(phase.clone(), backplane.link()).with_keys(jwks_cache),
@@ -209,33 +209,33 @@ impl Builder {
         hubs.iter().zip(paths).map(named).collect()
     }
 
-    fn transports(
+    fn endpoints(
         &mut self,
         hosts: &[NamedHub],
         raw_paths: &[HubPath],
         authenticator: Option<Arc<dyn Authenticate>>,
         rules: Vec<(String, Arc<Authorize>)>,
-    ) -> Result<Transports, ServeError> {
-        let mut transports = Transports::new(self.config.max_connections);
+    ) -> Result<Endpoints, ServeError> {
+        let mut endpoints = Endpoints::new(self.config.max_connections);
         if let Some(authenticator) = authenticator {
-            transports.authenticate(authenticator);
+            endpoints.authenticate(authenticator);
         }
         if self.config.websocket_origins == WebSocketOrigins::Cors {
-            transports.socket_origins(self.cors().socket_origins());
+            endpoints.socket_origins(self.cors().socket_origins());
         }
         for hub in hosts {
-            transports.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
+            endpoints.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
         }
         for (raw, path) in std::mem::take(&mut self.raw).into_iter().zip(raw_paths) {
             let options = raw.options.unwrap_or_else(|| self.config.hub_defaults.clone());
-            transports.add_raw(path, raw.connection, options).map_err(|taken| clash(&taken))?;
+            endpoints.add_raw(path, raw.connection, options).map_err(|taken| clash(&taken))?;
         }
         for (path, rule) in rules {
-            if !HubPath::parse(&path).is_ok_and(|path| transports.authorize(&path, rule)) {
+            if !HubPath::parse(&path).is_ok_and(|path| endpoints.authorize(&path, rule)) {
                 return Err(ServeError::Auth(format!("there is no hub and no raw connection at {path} to guard")));
             }
         }
-        Ok(transports)
+        Ok(endpoints)
     }
 
     fn cors(&self) -> Cors {

@@ -21,7 +21,7 @@ use crate::hub::HubContext;
 use crate::hub_path::HubPath;
 use crate::metrics::{BackplaneMetrics, Metrics};
 use crate::phase::{Phase, PhaseWatch};
-use crate::transport::Transports;
+use crate::transport::Endpoints;
 
 /// How often connections are checked for pings that are due, timeouts and expiries.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) transports: Arc<Transports>,
+    pub(super) endpoints: Arc<Endpoints>,
     pub(super) hubs: Vec<NamedHub>,
     /// Those of hubs and raw connections.
     pub(super) paths: Vec<HubPath>,
@@ -71,8 +71,8 @@ impl Drop for Core {
         if self.stopped.initialized() {
             return;
         }
-        self.transports.drain();
-        self.transports.close_now(&CloseReason::Draining);
+        self.endpoints.drain();
+        self.endpoints.close_now(&CloseReason::Draining);
         let (served, background) = (self.served(), self.background.clone());
         let deadline = Instant::now() + self.shutdown_timeout;
         // On a runtime that has been shut down this does nothing, and nothing is left to do.
@@ -95,7 +95,7 @@ pub(super) struct Background {
 
 /// What the background tasks work on.
 pub(super) struct BackgroundInputs<'a> {
-    pub(super) transports: &'a Arc<Transports>,
+    pub(super) endpoints: &'a Arc<Endpoints>,
     pub(super) hubs: &'a [NamedHub],
     pub(super) backplane: &'a Arc<dyn Backplane>,
     pub(super) inbound: InboundReceiver,
@@ -112,7 +112,7 @@ impl Background {
         let mut tasks = Tasks::default();
         let dispatcher = InboundDispatcher::new(hosts.iter().map(|host| host.delivery.clone()));
         tasks.spawn("the backplane reader", dispatcher.run(parts.inbound));
-        tasks.spawn("the heartbeat", heartbeat(parts.transports.clone(), hosts.clone()));
+        tasks.spawn("the heartbeat", heartbeat(parts.endpoints.clone(), hosts.clone()));
         tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
         tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
         if let Some((url, jwks_cache)) = parts.jwks {
@@ -171,13 +171,13 @@ async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
     phase.advance(Phase::Ready);
 }
 
-async fn heartbeat(transports: Arc<Transports>, hosts: Vec<Arc<HubHost>>) {
+async fn heartbeat(endpoints: Arc<Endpoints>, hosts: Vec<Arc<HubHost>>) {
     let mut ticks = tokio::time::interval(HEARTBEAT);
     // After a stall there is one sweep, not one for each second that was missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now: Instant = ticks.tick().await;
-        transports.sweep(now);
+        endpoints.sweep(now);
         for host in &hosts {
             host.sweep(now);
         }

@@ -11,7 +11,7 @@ use crate::backplane::Backplane;
 use crate::close::CloseReason;
 use crate::connection::HubHost;
 use crate::phase::Phase;
-use crate::transport::Transports;
+use crate::transport::Endpoints;
 
 /// The pause between two batches of connections that are closed, since all of these clients reconnect to other nodes.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ impl Core {
 
     async fn drain(&self, deadline: Instant) {
         self.phase.advance(Phase::Draining);
-        tracing::info!(clients = self.transports.connections(), "stopping");
+        tracing::info!(clients = self.endpoints.connections(), "stopping");
         sleep_until((Instant::now() + self.drain_delay).min(deadline)).await;
 
         self.phase.advance(Phase::Closing);
@@ -36,7 +36,7 @@ impl Core {
 
     pub(super) fn served(&self) -> Served {
         Served {
-            transports: self.transports.clone(),
+            endpoints: self.endpoints.clone(),
             hubs: self.hubs.iter().map(|hub| hub.host.clone()).collect(),
             backplane: self.backplane.clone(),
         }
@@ -45,7 +45,7 @@ impl Core {
 
 /// What has to end when a server stops.
 pub(super) struct Served {
-    transports: Arc<Transports>,
+    endpoints: Arc<Endpoints>,
     hubs: Vec<Arc<HubHost>>,
     backplane: Arc<dyn Backplane>,
 }
@@ -61,7 +61,7 @@ impl Served {
             }
         };
         if timeout_at(deadline, gone).await.is_err() {
-            tracing::warn!(clients = self.transports.connections(), "clients did not end within shutdown_timeout");
+            tracing::warn!(clients = self.endpoints.connections(), "clients did not end within shutdown_timeout");
         }
         if timeout_at(deadline, self.backplane.close()).await.is_err() {
             tracing::warn!("the backplane did not close within shutdown_timeout");
@@ -70,18 +70,18 @@ impl Served {
 
     /// Closes all connections, in batches, and waits until they have ended.
     async fn close_connections(&self, deadline: Instant) {
-        self.transports.drain();
+        self.endpoints.drain();
         // A hundred batches at most, so that however many there are, closing them takes 5 s at most.
-        let batch = (self.transports.connections() / 100).max(100);
+        let batch = (self.endpoints.connections() / 100).max(100);
         let left = deadline.saturating_duration_since(Instant::now());
-        self.transports.close_all(CloseReason::Draining, batch, BATCH_INTERVAL.min(left / 200)).await;
-        let closed = self.transports.closed();
+        self.endpoints.close_all(CloseReason::Draining, batch, BATCH_INTERVAL.min(left / 200)).await;
+        let closed = self.endpoints.closed();
         tokio::pin!(closed);
         loop {
             tokio::select! {
                 () = &mut closed => return,
                 // Connections that were being accepted when draining began were not in any batch.
-                () = sleep(HEARTBEAT) => self.transports.close_now(&CloseReason::Draining),
+                () = sleep(HEARTBEAT) => self.endpoints.close_now(&CloseReason::Draining),
             }
         }
     }

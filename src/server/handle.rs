@@ -65,7 +65,7 @@ impl ServerHandle {
 
     /// The number of connected clients, without those that have only negotiated.
     pub fn connections(&self) -> usize {
-        self.0.transports.connections()
+        self.0.endpoints.connections()
     }
 
     /// The metrics that `/metrics` shows.

@@ -67,10 +67,10 @@ impl Site {
             Body::new(body)
         });
         let from_page = FromPage::of(&request, &self.cors);
-        let transports = &self.core.transports;
+        let endpoints = &self.core.endpoints;
         if let Some(preflight) = self.cors.preflight(&request) {
             if let Some(page) = from_page {
-                page.log(preflight.headers(), transports, &self.log);
+                page.log(preflight.headers(), endpoints, &self.log);
             }
             return preflight;
         }
@@ -87,7 +87,7 @@ impl Site {
             self.cors.grant(&origin, response.headers_mut());
         }
         if let Some(page) = from_page {
-            page.log(response.headers(), transports, &self.log);
+            page.log(response.headers(), endpoints, &self.log);
         }
         response
     }
@@ -96,9 +96,9 @@ impl Site {
         if let Some(response) = self.api.handle(&request) {
             return response;
         }
-        let transports = &self.core.transports;
-        if transports.serves(request.uri().path()) {
-            return transports.handle(request).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
+        let endpoints = &self.core.endpoints;
+        if endpoints.serves(request.uri().path()) {
+            return endpoints.handle(request).await.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
         }
         if let Some(response) = self.api.demo(&request) {
             return response;

@@ -10,11 +10,11 @@ use http::Method;
 use http::header::ACCEPT;
 use tokio_util::task::TaskTracker;
 
-use super::answers::Refusal;
-use super::guard::{self, Denied, Guard};
-use super::limits::Limits;
-use super::raw::RawConnection;
-use super::table::Table;
+use super::access_control::{self, AccessControl, AccessDenied};
+use super::connection_limit::ConnectionLimit;
+use super::connection_table::ConnectionTable;
+use super::raw_connection::RawConnection;
+use super::rejection::Rejection;
 use super::{long_polling, negotiate, post, query, sse, websocket};
 use crate::close::CloseSignal;
 use crate::config::HubOptions;
@@ -49,12 +49,12 @@ pub(super) struct Endpoint {
     pub(super) name: String,
     pub(super) app: App,
     pub(super) options: HubOptions,
-    pub(super) guard: Guard,
+    pub(super) access_control: AccessControl,
     /// Limits the log lines about it; a hub's own one.
     pub(super) log: Arc<RateLimiter>,
-    pub(super) table: Table,
+    pub(super) table: ConnectionTable,
     /// Shared by all endpoints.
-    pub(super) limits: Arc<Limits>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
     /// Owns the tasks of all connections; shared by all endpoints.
     pub(super) tasks: TaskTracker,
 }
@@ -86,12 +86,12 @@ impl Endpoint {
     pub(super) async fn transport(self: &Arc<Self>, mut request: Request) -> Response {
         // Before anybody is asked who they are: a page of another origin sends the cookies of its visitor along.
         let opens_socket = *request.method() == Method::GET && websocket::asks_for(&request);
-        if opens_socket && !self.guard.origins.admit(request.headers()) {
-            self.log_denied(&request, &Denied::Origin);
+        if opens_socket && !self.access_control.origins.admit(request.headers()) {
+            self.log_denied(&request, &AccessDenied::Origin);
             post::discard(self, request).await;
-            return Denied::Origin.answer();
+            return AccessDenied::Origin.response();
         }
-        if let Err(answer) = self.admit(&mut request).await {
+        if let Err(answer) = self.authorize(&mut request).await {
             post::discard(self, request).await;
             return answer;
         }
@@ -101,29 +101,29 @@ impl Endpoint {
             Method::GET => long_polling::poll(self, request).await,
             Method::POST => post::post(self, request).await,
             Method::DELETE => post::delete(self, request).await,
-            _ => post::refuse(self, request, Refusal::Method).await,
+            _ => post::reject(self, request, Rejection::MethodNotAllowed).await,
         }
     }
 
     /// Who sends a request, and whether it is the user whose connection it names: another one's token is answered 403,
     /// and the connection lives.
-    async fn admit(&self, request: &mut Request) -> Result<(), Response> {
+    async fn authorize(&self, request: &mut Request) -> Result<(), Response> {
         self.admitted(request).await.map_err(|denied| {
             self.log_denied(request, &denied);
-            denied.answer()
+            denied.response()
         })
     }
 
-    async fn admitted(&self, request: &mut Request) -> Result<(), Denied> {
-        self.guard.admit(request).await?;
-        if self.guard.authenticator.is_some()
+    async fn admitted(&self, request: &mut Request) -> Result<(), AccessDenied> {
+        self.access_control.authorize(request).await?;
+        if self.access_control.authenticator.is_some()
             && let Some(token) = query::value(request.uri(), "id")
         {
-            let principal = guard::principal(request.extensions());
+            let principal = access_control::principal(request.extensions());
             // A poll brings the time its token ends; a POST does not.
-            let attaches = request.method() == Method::GET;
-            if !self.table.claim(&token, principal.as_deref(), attaches) {
-                return Err(Denied::NotTheirs);
+            let is_transport_request = request.method() == Method::GET;
+            if !self.table.is_allowed(&token, principal.as_deref(), is_transport_request) {
+                return Err(AccessDenied::OtherUser);
             }
         }
         Ok(())
@@ -131,13 +131,13 @@ impl Endpoint {
 
     /// Answers a request to `PATH/negotiate`.
     pub(super) async fn negotiate(self: &Arc<Self>, mut request: Request) -> Response {
-        if let Err(denied) = self.guard.admit(&mut request).await {
+        if let Err(denied) = self.access_control.authorize(&mut request).await {
             self.log_denied(&request, &denied);
             post::discard(self, request).await;
-            return denied.answer();
+            return denied.response();
         }
         if request.method() != Method::POST {
-            return post::refuse(self, request, Refusal::Method).await;
+            return post::reject(self, request, Rejection::MethodNotAllowed).await;
         }
         let answer = negotiate::answer(self, &request);
         post::discard(self, request).await;

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_the_target_is_kept_and_others_are_left_alone() {
+    fn a_hash_in_the_target_is_escaped_and_nothing_else() {
         for (head, kept) in [
             ("GET /a#b?c#d HTTP/1.1\r\nReferer: /x#y\r\n\r\n#", "GET /a%23b?c%23d HTTP/1.1\r\nReferer: /x#y\r\n\r\n#"),
             ("\r\nPOST /a?# HTTP/1.1\r\n", "\r\nPOST /a?%23 HTTP/1.1\r\n"),

@@ -11,12 +11,12 @@ use http::StatusCode;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::answers::{Refusal, never_cache, plain, typed};
+use super::connection_lifecycle::{request_info, required_id, run, span};
+use super::connection_limit::ConnectionPermit;
 use super::endpoint::Endpoint;
-use super::limits::Place;
-use super::link::Link;
-use super::polls::{PollSink, Polled};
-use super::serving::{request_info, required_id, run, span};
+use super::poll_channel::{PollOutcome, PollSink};
+use super::rejection::{Rejection, never_cache, plain, typed};
+use super::transport_connection::TransportConnection;
 use crate::close::CloseReason;
 use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
@@ -25,55 +25,55 @@ use crate::wire::{Disconnected, Source, SourceEnd};
 const BINARY: &str = "application/octet-stream";
 
 /// How long a server that stops waits for a client's poll after the Close message, to answer it with 204.
-const LAST_POLL: Duration = Duration::from_secs(1);
+const LAST_POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers a poll. Not more than one of a connection waits: a new one sends the old one home.
 pub(super) async fn poll(endpoint: &Arc<Endpoint>, request: Request) -> Response {
-    never_cache(answer(endpoint, request).await.unwrap_or_else(Refusal::answer))
+    never_cache(answer(endpoint, request).await.unwrap_or_else(Rejection::response))
 }
 
-async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, Refusal> {
+async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, Rejection> {
     let kind = TransportKind::LongPolling;
     let token = required_id(&request)?;
-    let attached = endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.limits.admit());
-    let attached = attached.map_err(|refusal| endpoint.logged(refusal, &request))?;
-    let link = attached.link;
+    let attached = endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.connection_limit.acquire());
+    let attached = attached.map_err(|rejection| endpoint.logged(rejection, &request))?;
+    let connection = attached.connection;
     // Whatever ends this poll, also a client that drops it: from then on its time to come again runs.
-    let _parking = Parking { endpoint, link: &link, poll: attached.poll };
-    if let Some(place) = attached.first {
-        start(endpoint, link.clone(), place, request);
+    let _poll_guard = PollGuard { endpoint, connection: &connection, poll: attached.poll };
+    if let Some(permit) = attached.permit {
+        start(endpoint, connection.clone(), permit, request);
         return Ok(typed(StatusCode::OK, BINARY, Body::empty()));
     }
-    Ok(match link.polls.wait(attached.poll, endpoint.options.long_polling_poll_timeout).await {
-        Polled::Data(batch) => typed(StatusCode::OK, BINARY, Body::from(joined(batch))),
-        Polled::TimedOut => plain(StatusCode::OK, ""),
-        Polled::Replaced => plain(StatusCode::NO_CONTENT, ""),
-        Polled::Finished => {
-            endpoint.table.remove(&link.token);
+    Ok(match connection.polls.wait(attached.poll, endpoint.options.long_polling_poll_timeout).await {
+        PollOutcome::Data(batch) => typed(StatusCode::OK, BINARY, Body::from(concatenated(batch))),
+        PollOutcome::TimedOut => plain(StatusCode::OK, ""),
+        PollOutcome::Replaced => plain(StatusCode::NO_CONTENT, ""),
+        PollOutcome::Finished => {
+            endpoint.table.remove(&connection.token);
             plain(StatusCode::NO_CONTENT, "")
         }
     })
 }
 
 /// Starts the connection with its first poll, whose request is the one the hub sees.
-fn start(endpoint: &Arc<Endpoint>, link: Arc<Link>, place: Place, request: Request) {
+fn start(endpoint: &Arc<Endpoint>, connection: Arc<TransportConnection>, permit: ConnectionPermit, request: Request) {
     let info = Arc::new(request_info(request, TransportKind::LongPolling));
-    let span = span(endpoint, &link, TransportKind::LongPolling, info.remote);
-    let polling = Polling { endpoint: endpoint.clone(), link, _place: place };
+    let span = span(endpoint, &connection, TransportKind::LongPolling, info.remote);
+    let polling = PollingConnection { endpoint: endpoint.clone(), connection, _permit: permit };
     let served = async move {
-        let (endpoint, link) = (&polling.endpoint, &polling.link);
-        let outbox = endpoint.outbox(Framing::Raw, &link.close);
-        let reason = run(endpoint, link, info, outbox, PostSource(link), PollSink(&link.polls)).await;
+        let (endpoint, connection) = (&polling.endpoint, &polling.connection);
+        let outbox = endpoint.outbox(Framing::Raw, &connection.close);
+        let reason = run(endpoint, connection, info, outbox, PostSource(connection), PollSink(&connection.polls)).await;
         if reason == CloseReason::Draining {
             // The listener closes when all have been served: the poll after the Close message is to find it open.
-            link.polls.finish();
-            let _ = timeout(LAST_POLL, link.polls.parted()).await;
+            connection.polls.finish();
+            let _ = timeout(LAST_POLL_TIMEOUT, connection.polls.end_delivered()).await;
         }
     };
     endpoint.tasks.spawn(served.instrument(span));
 }
 
-fn joined(mut batch: Vec<Bytes>) -> Bytes {
+fn concatenated(mut batch: Vec<Bytes>) -> Bytes {
     if batch.len() == 1 {
         return batch.pop().unwrap_or_default();
     }
@@ -83,34 +83,34 @@ fn joined(mut batch: Vec<Bytes>) -> Bytes {
 }
 
 /// A poll; when it ends, its connection waits for the next one, but not for ever.
-struct Parking<'a> {
+struct PollGuard<'a> {
     endpoint: &'a Endpoint,
-    link: &'a Link,
+    connection: &'a TransportConnection,
     poll: u32,
 }
 
-impl Drop for Parking<'_> {
+impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
-        self.endpoint.table.park(&self.link.token, self.poll, Instant::now());
+        self.endpoint.table.park(&self.connection.token, self.poll, Instant::now());
     }
 }
 
 /// A connection that is served. When that has ended, polls get what is left, then 204.
-struct Polling {
+struct PollingConnection {
     endpoint: Arc<Endpoint>,
-    link: Arc<Link>,
-    _place: Place,
+    connection: Arc<TransportConnection>,
+    _permit: ConnectionPermit,
 }
 
-impl Drop for Polling {
+impl Drop for PollingConnection {
     fn drop(&mut self) {
-        self.link.inbound.close();
-        self.link.polls.finish();
+        self.connection.inbound.close();
+        self.connection.polls.finish();
     }
 }
 
 /// What was posted.
-struct PostSource<'a>(&'a Link);
+struct PostSource<'a>(&'a TransportConnection);
 
 impl Source for PostSource<'_> {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {

@@ -4,34 +4,34 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | [`endpoint`] | a path, its application, and what a request to it means |
-//! | `guard`, [`origin`] | who sends a request, and whether they may; which pages may open WebSockets |
-//! | `answers`, `query` | refusals word for word; how ASP.NET Core reads URLs |
-//! | `refused_log` | what the log says of them |
-//! | `table`, `limits` | which token is whose, who expires; how many there may be |
-//! | `link`, `pipe`, `polls` | what the requests of one connection share |
-//! | `serving` | what all transports do around a connection |
+//! | `access_control`, [`origin`] | who sends a request, and whether they may; which pages may open WebSockets |
+//! | `rejection`, `query` | refusals word for word; how ASP.NET Core reads URLs |
+//! | `rejection_log` | what the log says of them |
+//! | `connection_table`, `connection_limit` | which token is whose, who expires; how many there may be |
+//! | `transport_connection`, `pipe`, `poll_channel` | what the requests of one connection share |
+//! | `connection_lifecycle` | what all transports do around a connection |
 //! | `negotiate`, [`websocket`], `sse`, `long_polling`, `post` | one file for each kind of request |
-//! | [`raw`] | connections without a hub |
+//! | [`raw_connection`] | connections without a hub |
 //! | `http_socket` | the TCP socket under HTTP, where the listener is ours |
 
-mod answers;
+mod access_control;
+mod connection_lifecycle;
+mod connection_limit;
+mod connection_table;
 pub(crate) mod endpoint;
-mod guard;
 pub(crate) mod http_socket;
-mod limits;
-mod link;
 mod long_polling;
 mod negotiate;
 pub(crate) mod origin;
 mod pipe;
-mod polls;
+mod poll_channel;
 mod post;
 mod query;
-pub(crate) mod raw;
-mod refused_log;
-mod serving;
+pub(crate) mod raw_connection;
+mod rejection;
+mod rejection_log;
 mod sse;
-mod table;
+mod transport_connection;
 #[doc(hidden)]
 pub(crate) mod websocket;
 
@@ -48,13 +48,13 @@ use tokio_util::task::TaskTracker;
 pub(crate) use endpoint::App;
 pub(crate) use origin::SocketOrigins;
 pub(crate) use origin::is_own as is_own_origin;
-pub use raw::{RawConnection, RawRoute, RawStream};
+pub use raw_connection::{RawConnection, RawRoute, RawStream};
 
+use self::access_control::AccessControl;
+use self::connection_limit::ConnectionLimit;
+use self::connection_table::ConnectionTable;
 use self::endpoint::Endpoint;
-use self::guard::Guard;
-use self::limits::Limits;
-use self::link::Link;
-use self::table::Table;
+use self::transport_connection::TransportConnection;
 use crate::auth::Authenticate;
 use crate::close::CloseReason;
 use crate::config::{Authorize, HubOptions};
@@ -63,12 +63,12 @@ use crate::logging::RateLimiter;
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
-pub(crate) struct Transports {
+pub(crate) struct Endpoints {
     endpoints: HashMap<HubPath, Arc<Endpoint>>,
-    limits: Arc<Limits>,
+    connection_limit: Arc<ConnectionLimit>,
     tasks: TaskTracker,
     /// How all endpoints know their users.
-    guard: Guard,
+    access_control: AccessControl,
 }
 
 /// Two endpoints may not have one path.
@@ -78,32 +78,32 @@ pub(crate) struct DuplicatePath(pub HubPath);
 
 // === setting up ===
 
-impl Transports {
+impl Endpoints {
     /// No endpoints yet. `None` is no limit to the number of connections.
     pub(crate) fn new(max_connections: Option<usize>) -> Self {
         Self {
             endpoints: HashMap::new(),
-            limits: Arc::new(Limits::new(max_connections)),
+            connection_limit: Arc::new(ConnectionLimit::new(max_connections)),
             tasks: TaskTracker::new(),
-            guard: Guard::default(),
+            access_control: AccessControl::default(),
         }
     }
 
     /// How the users of all endpoints that are added from now on are known; without it nobody is asked.
     pub(crate) fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
-        self.guard.authenticator = Some(authenticator);
+        self.access_control.authenticator = Some(authenticator);
     }
 
     /// Which pages may open WebSockets at all endpoints that are added from now on; without it all may.
     pub(crate) fn socket_origins(&mut self, origins: SocketOrigins) {
-        self.guard.origins = Arc::new(origins);
+        self.access_control.origins = Arc::new(origins);
     }
 
     /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such
     /// path.
     pub(crate) fn authorize(&mut self, path: &HubPath, rule: Arc<Authorize>) -> bool {
         let endpoint = self.endpoints.get_mut(path).and_then(Arc::get_mut);
-        endpoint.map(|endpoint| endpoint.guard.policy = Some(rule)).is_some()
+        endpoint.map(|endpoint| endpoint.access_control.policy = Some(rule)).is_some()
     }
 
     /// Serves a hub at a path, with the hub's own options.
@@ -130,20 +130,21 @@ impl Transports {
         let Entry::Vacant(slot) = self.endpoints.entry(path.clone()) else {
             return Err(DuplicatePath(path.clone()));
         };
-        let table = Table::new(options.disconnect_timeout, options.incoming_buffer_size);
-        let (limits, tasks, guard) = (self.limits.clone(), self.tasks.clone(), self.guard.clone());
+        let table = ConnectionTable::new(options.disconnect_timeout, options.incoming_buffer_size);
+        let (connection_limit, tasks, access_control) =
+            (self.connection_limit.clone(), self.tasks.clone(), self.access_control.clone());
         let log = match &app {
             App::Hub(host) => host.delivery.log().clone(),
             App::Raw(_) => Arc::default(),
         };
-        slot.insert(Arc::new(Endpoint { name, app, options, guard, log, table, limits, tasks }));
+        slot.insert(Arc::new(Endpoint { name, app, options, access_control, log, table, connection_limit, tasks }));
         Ok(())
     }
 }
 
 // === serving ===
 
-impl Transports {
+impl Endpoints {
     /// Answers a request, `None` if its path is no endpoint's. For a WebSocket the request must come from hyper with
     /// upgrades; the peer's address is taken from an extension of type `ConnectInfo<SocketAddr>`.
     ///
@@ -159,7 +160,7 @@ impl Transports {
         Some((&endpoint.name, &endpoint.log))
     }
 
-    /// Whether [`Transports::handle`] answers requests for this path.
+    /// Whether [`Endpoints::handle`] answers requests for this path.
     pub(crate) fn serves(&self, path: &str) -> bool {
         self.endpoint(path).is_some()
     }
@@ -176,13 +177,13 @@ impl Transports {
     /// Ends what has expired. To be called about once a second.
     pub(crate) fn sweep(&self, now: Instant) {
         for endpoint in self.endpoints.values() {
-            for link in endpoint.table.sweep(now) {
-                tracing::debug!(id = %link.id, hub = %endpoint.name, "connection expired");
-                link.give_up(CloseReason::Abandoned);
+            for connection in endpoint.table.sweep(now) {
+                tracing::debug!(id = %connection.id, hub = %endpoint.name, "connection expired");
+                connection.abandon(CloseReason::Abandoned);
             }
             if endpoint.options.close_on_authentication_expiration {
-                for link in endpoint.table.lapsed(SystemTime::now()) {
-                    link.close.close(CloseReason::AuthenticationExpired);
+                for connection in endpoint.table.expired_tokens(SystemTime::now()) {
+                    connection.close.close(CloseReason::AuthenticationExpired);
                 }
             }
         }
@@ -190,46 +191,46 @@ impl Transports {
 
     /// How many connections there are; those that have only negotiated do not count.
     pub(crate) fn connections(&self) -> usize {
-        self.limits.live()
+        self.connection_limit.active()
     }
 }
 
 // === stopping ===
 
-impl Transports {
+impl Endpoints {
     /// From now on negotiate and new connections get 503; those that are there go on.
     pub(crate) fn drain(&self) {
-        self.limits.drain();
+        self.connection_limit.drain();
     }
 
-    /// Asks every connection to end, `batch` at a time with `pace` between two batches, so that not all clients come
+    /// Asks every connection to end, `batch` at a time with `interval` between two batches, so that not all clients come
     /// back at once. Each gets its Close message and its transport's farewell; polls get theirs as they come.
-    pub(crate) async fn close_all(&self, reason: CloseReason, batch: usize, pace: Duration) {
-        let links = self.links();
-        let mut batches = links.chunks(batch.max(1)).peekable();
+    pub(crate) async fn close_all(&self, reason: CloseReason, batch: usize, interval: Duration) {
+        let started_connections = self.started_connections();
+        let mut batches = started_connections.chunks(batch.max(1)).peekable();
         while let Some(batch) = batches.next() {
-            for link in batch {
-                link.close.close(reason.clone());
+            for connection in batch {
+                connection.close.close(reason.clone());
             }
             if batches.peek().is_some() {
-                tokio::time::sleep(pace).await;
+                tokio::time::sleep(interval).await;
             }
         }
     }
 
-    /// As [`Transports::close_all`], all of them now.
+    /// As [`Endpoints::close_all`], all of them now.
     pub(crate) fn close_now(&self, reason: &CloseReason) {
-        for link in self.links() {
-            link.close.close(reason.clone());
+        for connection in self.started_connections() {
+            connection.close.close(reason.clone());
         }
     }
 
-    fn links(&self) -> Vec<Arc<Link>> {
-        self.endpoints.values().flat_map(|endpoint| endpoint.table.links()).collect()
+    fn started_connections(&self) -> Vec<Arc<TransportConnection>> {
+        self.endpoints.values().flat_map(|endpoint| endpoint.table.started_connections()).collect()
     }
 
-    /// Waits until every connection has said farewell. To be called after [`Transports::drain`] and
-    /// [`Transports::close_all`], under a timeout of the caller's.
+    /// Waits until every connection has said farewell. To be called after [`Endpoints::drain`] and
+    /// [`Endpoints::close_all`], under a timeout of the caller's.
     pub(crate) async fn closed(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -9,19 +9,19 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::answers::typed;
 use super::endpoint::Endpoint;
-use super::{guard, query};
+use super::rejection::typed;
+use super::{access_control, query};
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::protocol::TransportKind;
 
 /// The newest version of negotiate there is.
-const NEWEST: i32 = 1;
+const MAX_NEGOTIATE_VERSION: i32 = 1;
 
 /// Answers, and enters the client into the table.
 pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
-    if let Err(refusal) = endpoint.limits.check() {
-        return endpoint.logged(refusal, request).answer();
+    if let Err(rejection) = endpoint.connection_limit.check() {
+        return endpoint.logged(rejection, request).response();
     }
     let uri = request.uri();
     let version = match version(uri, endpoint.options.minimum_protocol_version) {
@@ -33,9 +33,9 @@ pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
     let stateful = version > 0 && endpoint.grants_stateful_reconnect() && query::flag(uri, "useStatefulReconnect");
     let id = ConnectionId::random();
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
-    let body = accepted(stateful, version, &id, &token, &endpoint.options.transports);
-    endpoint.table.negotiated(token.clone(), id, stateful, Instant::now());
-    endpoint.table.own(&token, guard::principal(request.extensions()).as_deref());
+    let body = response_body(stateful, version, &id, &token, &endpoint.options.transports);
+    endpoint.table.insert_negotiated(token.clone(), id, stateful, Instant::now());
+    endpoint.table.set_owner(&token, access_control::principal(request.extensions()).as_deref());
     json(body)
 }
 
@@ -50,11 +50,11 @@ fn version(uri: &Uri, minimum: i32) -> Result<i32, String> {
     if asked < minimum {
         return Err(format!("The client requested version '{asked}', but the server does not support this version."));
     }
-    Ok(asked.min(NEWEST))
+    Ok(asked.min(MAX_NEGOTIATE_VERSION))
 }
 
 /// The answer's fields in the order the reference writes them. Nothing in it needs an escape.
-fn accepted(
+fn response_body(
     stateful: bool,
     version: i32,
     id: &ConnectionId,
@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_the_references() {
+    fn the_response_body_matches_the_reference() {
         let (id, token) = (ConnectionId::from("I"), ConnectionToken::from("T"));
         assert_eq!(
-            accepted(false, 1, &id, &token, &TransportKind::ALL),
+            response_body(false, 1, &id, &token, &TransportKind::ALL),
             concat!(
                 r#"{"negotiateVersion":1,"connectionId":"I","connectionToken":"T","availableTransports":["#,
                 r#"{"transport":"WebSockets","transferFormats":["Text","Binary"]},"#,
@@ -100,7 +100,7 @@ mod tests {
             )
         );
         assert_eq!(
-            accepted(false, 0, &id, &token, &[TransportKind::LongPolling, TransportKind::ServerSentEvents]),
+            response_body(false, 0, &id, &token, &[TransportKind::LongPolling, TransportKind::ServerSentEvents]),
             concat!(
                 r#"{"negotiateVersion":0,"connectionId":"I","availableTransports":["#,
                 r#"{"transport":"ServerSentEvents","transferFormats":["Text"]},"#,

@@ -43,10 +43,10 @@ pub(crate) fn is_own(origin: &str, headers: &HeaderMap) -> bool {
         // Such as an app's, whose host has nothing to do with ours.
         _ => return false,
     };
-    let place =
+    let permit =
         |authority: &Authority| (authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(default));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
-    uri.authority().map(place).is_some_and(|own| host.as_ref().map(place) == Some(own))
+    uri.authority().map(permit).is_some_and(|own| host.as_ref().map(permit) == Some(own))
 }
 
 #[cfg(test)]

@@ -9,22 +9,22 @@ use tokio::sync::Notify;
 use crate::wire::Disconnected;
 
 /// Most bytes one `read` hands over.
-const PIECE: usize = 64 * 1024;
+const MAX_READ: usize = 64 * 1024;
 
 /// A bounded buffer between POSTs and one reader.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    state: Mutex<State>,
+    state: Mutex<PipeState>,
     /// Tells the reader that something has come, or nothing more will.
-    filled: Notify,
+    not_empty: Notify,
     /// Tells whoever posts that there is room, or that nobody reads any more.
-    drained: Notify,
-    most: usize,
+    not_full: Notify,
+    max_bytes: usize,
 }
 
 /// Nobody reads the pipe any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closed {
+pub(super) enum PipeClosed {
     /// Already when the bytes came.
     Before,
     /// Since they were held back.
@@ -32,43 +32,43 @@ pub(super) enum Closed {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PipeState {
     buffer: BytesMut,
     closed: bool,
 }
 
 impl Pipe {
     /// An empty pipe, which takes no memory before the first byte. `None` is no limit.
-    pub(super) fn new(most: Option<usize>) -> Self {
+    pub(super) fn new(max_bytes: Option<usize>) -> Self {
         Self {
             state: Mutex::default(),
-            filled: Notify::new(),
-            drained: Notify::new(),
-            most: most.unwrap_or(usize::MAX).max(1),
+            not_empty: Notify::new(),
+            not_full: Notify::new(),
+            max_bytes: max_bytes.unwrap_or(usize::MAX).max(1),
         }
     }
 
     /// Appends bytes, waiting while the buffer is full. What has been appended stays when this is dropped half-way.
-    pub(super) async fn write(&self, mut bytes: Bytes) -> Result<(), Closed> {
-        let mut closed = Closed::Before;
+    pub(super) async fn write(&self, mut bytes: Bytes) -> Result<(), PipeClosed> {
+        let mut closed = PipeClosed::Before;
         loop {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            drained.as_mut().enable();
+            let not_full = self.not_full.notified();
+            tokio::pin!(not_full);
+            not_full.as_mut().enable();
             {
                 let mut state = self.lock();
                 if state.closed {
                     return Err(closed);
                 }
-                let room = self.most.saturating_sub(state.buffer.len()).min(bytes.len());
+                let room = self.max_bytes.saturating_sub(state.buffer.len()).min(bytes.len());
                 state.buffer.extend_from_slice(&bytes.split_to(room));
             }
-            self.filled.notify_one();
+            self.not_empty.notify_one();
             if bytes.is_empty() {
                 return Ok(());
             }
-            closed = Closed::Meanwhile;
-            drained.await;
+            closed = PipeClosed::Meanwhile;
+            not_full.await;
         }
     }
 
@@ -78,20 +78,20 @@ impl Pipe {
             {
                 let mut state = self.lock();
                 if !state.buffer.is_empty() {
-                    let size = state.buffer.len().min(PIECE);
+                    let size = state.buffer.len().min(MAX_READ);
                     into.extend_from_slice(&state.buffer.split_to(size));
                     if state.buffer.is_empty() {
                         state.buffer = BytesMut::new();
                     }
                     drop(state);
-                    self.drained.notify_waiters();
+                    self.not_full.notify_waiters();
                     return Ok(());
                 }
                 if state.closed {
                     return Err(Disconnected);
                 }
             }
-            self.filled.notified().await;
+            self.not_empty.notified().await;
         }
     }
 
@@ -101,8 +101,8 @@ impl Pipe {
         state.closed = true;
         let rest = std::mem::take(&mut state.buffer);
         drop(state);
-        self.filled.notify_one();
-        self.drained.notify_waiters();
+        self.not_empty.notify_one();
+        self.not_full.notify_waiters();
         rest
     }
 
@@ -111,7 +111,7 @@ impl Pipe {
         self.lock().closed
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     #[tokio::test]
-    async fn a_full_pipe_holds_the_writer_back_and_keeps_the_order() {
+    async fn a_full_pipe_blocks_the_writer_and_keeps_the_order() {
         let pipe = Pipe::new(Some(4));
         let mut write = Box::pin(pipe.write(Bytes::from_static(b"abcdefgh")));
         assert!(write.as_mut().now_or_never().is_none());
@@ -136,13 +136,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_frees_both_sides() {
+    async fn closing_wakes_both_sides() {
         let pipe = Pipe::new(Some(2));
         let mut write = Box::pin(pipe.write(Bytes::from_static(b"abcd")));
         assert!(write.as_mut().now_or_never().is_none());
         assert_eq!(&pipe.close()[..], b"ab");
-        assert_eq!(write.await, Err(Closed::Meanwhile));
+        assert_eq!(write.await, Err(PipeClosed::Meanwhile));
         assert_eq!(pipe.read(&mut BytesMut::new()).await, Err(Disconnected));
-        assert_eq!(pipe.write(Bytes::new()).await, Err(Closed::Before));
+        assert_eq!(pipe.write(Bytes::new()).await, Err(PipeClosed::Before));
     }
 }

@@ -41,22 +41,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn of(uri: &str, key: &str) -> Option<String> {
+    fn value_of(uri: &str, key: &str) -> Option<String> {
         value(&uri.parse().unwrap(), key)
     }
 
     #[test]
-    fn keys_are_found_in_any_case_and_repeats_are_joined() {
-        assert_eq!(of("/chat?ID=a", "id"), Some("a".to_owned()));
-        assert_eq!(of("/chat?id=a&Id=b", "id"), Some("a,b".to_owned()));
-        assert_eq!(of("/chat?i%64=a", "id"), Some("a".to_owned()));
-        assert_eq!(of("/chat?id", "id"), Some(String::new()));
-        assert_eq!(of("/chat?x=1;id=2", "id"), None);
-        assert_eq!(of("/chat", "id"), None);
+    fn query_keys_are_case_insensitive_and_repeats_are_joined() {
+        assert_eq!(value_of("/chat?ID=a", "id"), Some("a".to_owned()));
+        assert_eq!(value_of("/chat?id=a&Id=b", "id"), Some("a,b".to_owned()));
+        assert_eq!(value_of("/chat?i%64=a", "id"), Some("a".to_owned()));
+        assert_eq!(value_of("/chat?id", "id"), Some(String::new()));
+        assert_eq!(value_of("/chat?x=1;id=2", "id"), None);
+        assert_eq!(value_of("/chat", "id"), None);
     }
 
     #[test]
-    fn integers_are_dotnets() {
+    fn integers_are_parsed_as_in_dotnet() {
         for (text, number) in [("1", 1), (" 1", 1), ("1 ", 1), ("+1", 1), ("01", 1), ("-0", 0), ("-1", -1)] {
             assert_eq!(integer(text), Some(number), "{text:?}");
         }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_dotnets() {
+    fn booleans_are_parsed_as_in_dotnet() {
         let is_set = |query: &str| flag(&format!("/chat?{query}").parse().unwrap(), "on");
         assert!(is_set("on=true") && is_set("ON=True") && is_set("on=%20TRUE%20"));
         assert!(!is_set("on=1") && !is_set("on") && !is_set("off=true") && !is_set("on=true&on=true"));

@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::Instrument as _;
 
-use super::answers::typed;
+use super::connection_lifecycle::{StartedConnection, request_info, required_id, run, span};
 use super::endpoint::Endpoint;
-use super::link::Link;
-use super::serving::{Entered, request_info, required_id, run, span};
+use super::rejection::typed;
+use super::transport_connection::TransportConnection;
 use crate::close::{CloseReason, CloseSignal};
 use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
@@ -34,33 +34,34 @@ const OPENING: Bytes = Bytes::from_static(b":\r\n");
 /// Answers a GET that asks for an event stream, and starts its connection.
 pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     let kind = TransportKind::ServerSentEvents;
-    let attached = required_id(&request)
-        .and_then(|token| endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.limits.admit()));
-    let (link, place) = match attached {
-        Ok(attached) => match attached.first {
-            Some(place) => (attached.link, place),
-            None => return super::answers::Refusal::Active.answer(),
+    let attached = required_id(&request).and_then(|token| {
+        endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.connection_limit.acquire())
+    });
+    let (connection, permit) = match attached {
+        Ok(attached) => match attached.permit {
+            Some(permit) => (attached.connection, permit),
+            None => return super::rejection::Rejection::AlreadyActive.response(),
         },
-        Err(refusal) => return endpoint.logged(refusal, &request).answer(),
+        Err(rejection) => return endpoint.logged(rejection, &request).response(),
     };
     let info = Arc::new(request_info(request, kind));
-    let span = span(endpoint, &link, kind, info.remote);
+    let span = span(endpoint, &connection, kind, info.remote);
     let (batches, body) = mpsc::channel(1);
-    let entered = Entered::new(endpoint.clone(), link, place);
+    let started = StartedConnection::new(endpoint.clone(), connection, permit);
     let served = async move {
-        let (endpoint, link) = (&entered.endpoint, &entered.link);
-        let outbox = endpoint.outbox(Framing::ServerSentEvents, &link.close);
+        let (endpoint, connection) = (&started.endpoint, &started.connection);
+        let outbox = endpoint.outbox(Framing::ServerSentEvents, &connection.close);
         let timeout = endpoint.options.transport_send_timeout;
-        let mut sink = EventSink { batches: batches.clone(), timeout, close: link.close.clone() };
-        let source = EventSource { link, batches };
-        run(endpoint, link, info, outbox, source, &mut sink).await;
+        let mut sink = EventSink { batches: batches.clone(), timeout, close: connection.close.clone() };
+        let source = EventSource { connection, batches };
+        run(endpoint, connection, info, outbox, source, &mut sink).await;
         // Whoever sees the end of the stream finds the connection gone.
-        drop(entered);
+        drop(started);
         drop(sink);
     };
     endpoint.tasks.spawn(served.instrument(span));
 
-    let events = Events { opening: Some(OPENING), batches: body, batch: Vec::new().into_iter() };
+    let events = EventStreamBody { opening: Some(OPENING), batches: body, batch: Vec::new().into_iter() };
     let mut answer = typed(StatusCode::OK, "text/event-stream", Body::new(events));
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache,no-store"));
@@ -72,13 +73,13 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
 }
 
 /// The response's body: every event a piece of its own, since clients lose one that comes in two reads.
-struct Events {
+struct EventStreamBody {
     opening: Option<Bytes>,
     batches: mpsc::Receiver<Vec<Bytes>>,
     batch: vec::IntoIter<Bytes>,
 }
 
-impl HttpBody for Events {
+impl HttpBody for EventStreamBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -101,7 +102,7 @@ impl HttpBody for Events {
 
 /// What was posted, until the stream is dropped.
 struct EventSource<'a> {
-    link: &'a Link,
+    connection: &'a TransportConnection,
     batches: mpsc::Sender<Vec<Bytes>>,
 }
 
@@ -110,7 +111,7 @@ impl Source for EventSource<'_> {
         tokio::select! {
             // A POST that was accepted counts, whenever the stream is dropped.
             biased;
-            read = self.link.inbound.read(into) => read.map_err(|Disconnected| SourceEnd::Closed),
+            read = self.connection.inbound.read(into) => read.map_err(|Disconnected| SourceEnd::Closed),
             () = self.batches.closed() => Err(SourceEnd::Closed),
         }
     }
@@ -151,13 +152,13 @@ mod tests {
     use crate::ids::ConnectionId;
 
     #[tokio::test]
-    async fn what_was_posted_is_read_before_the_end_of_the_stream() {
+    async fn posted_bytes_are_read_before_the_end_of_the_stream() {
         let id = ConnectionId::from("c");
         for _ in 0..64 {
-            let link = Link::new(id.clone(), (&id).into(), None, false);
+            let connection = TransportConnection::new(id.clone(), (&id).into(), None, false);
             let (batches, body) = mpsc::channel(1);
-            let mut source = EventSource { link: &link, batches };
-            link.inbound.write(Bytes::from_static(b"accepted")).await.unwrap();
+            let mut source = EventSource { connection: &connection, batches };
+            connection.inbound.write(Bytes::from_static(b"accepted")).await.unwrap();
             drop(body);
             let mut into = BytesMut::new();
             assert_eq!(source.recv(&mut into).await, Ok(()));

@@ -6,7 +6,7 @@ use super::kit::*;
 use crate::close::CloseReason;
 
 #[tokio::test]
-async fn everybody_is_sent_home_and_nobody_comes() {
+async fn draining_closes_every_connection_and_accepts_none() {
     let mut server = serve_default().await;
     let waiting = server.negotiate().await;
     let mut socket = server.client().await;

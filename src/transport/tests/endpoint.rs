@@ -8,7 +8,7 @@ use crate::protocol::TransportKind;
 const TEXT: Option<&str> = Some("text/plain");
 
 #[tokio::test]
-async fn paths_are_matched_as_asp_net_core_matches_them() {
+async fn paths_are_matched_as_in_aspnet_core() {
     let server = serve_default().await;
     for path in ["/echo/negotiate", "/ECHO/Negotiate", "/ech%6f/negotiate", "/echo/negotiate/"] {
         assert_eq!(server.ask("POST", path, "").await.status, 200, "{path}");
@@ -23,7 +23,7 @@ async fn paths_are_matched_as_asp_net_core_matches_them() {
 }
 
 #[tokio::test]
-async fn ids_that_are_missing_or_unknown() {
+async fn missing_and_unknown_ids_are_rejected() {
     let server = serve_default().await;
     for method in ["GET", "POST", "DELETE"] {
         for target in ["/echo", "/echo?id="] {
@@ -41,7 +41,7 @@ async fn ids_that_are_missing_or_unknown() {
 }
 
 #[tokio::test]
-async fn polls_are_not_to_be_cached_and_nothing_else_says_so() {
+async fn only_poll_responses_forbid_caching() {
     let server = serve_default().await;
     let poll = server.ask("GET", "/echo?id=nope", "").await;
     assert_eq!(poll.header("cache-control"), Some("no-cache, no-store"));
@@ -51,7 +51,7 @@ async fn polls_are_not_to_be_cached_and_nothing_else_says_so() {
 }
 
 #[tokio::test]
-async fn other_methods_are_refused() {
+async fn other_methods_are_rejected() {
     let server = serve_default().await;
     for method in ["PUT", "PATCH", "OPTIONS"] {
         assert_eq!(server.ask(method, "/echo?id=nope", "abc").await.short(), (405, TEXT, ""), "{method}");
@@ -64,7 +64,7 @@ async fn other_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn a_transport_that_is_not_offered_is_refused_after_the_id() {
+async fn a_disabled_transport_is_rejected_after_the_id_is_checked() {
     let transports = vec![TransportKind::LongPolling];
     let server = serve(HubOptions { transports, ..HubOptions::default() }, None).await;
     let token = server.negotiate().await;
@@ -81,7 +81,7 @@ async fn a_transport_that_is_not_offered_is_refused_after_the_id() {
 }
 
 #[tokio::test]
-async fn nobody_changes_transports() {
+async fn a_connection_cannot_change_its_transport() {
     let server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -100,14 +100,14 @@ async fn nobody_changes_transports() {
     let post = server.ask("POST", &target, "x").await;
     assert_eq!(post.short(), (405, TEXT, "POST requests are not allowed for WebSocket connections."));
     let delete = server.ask("DELETE", &target, "").await;
-    let told = "Cannot terminate this connection using the DELETE endpoint.";
-    assert_eq!(delete.short(), (400, TEXT, told));
+    let events = "Cannot terminate this connection using the DELETE endpoint.";
+    assert_eq!(delete.short(), (400, TEXT, events));
     let unbound = format!("/echo?id={}", server.negotiate().await);
-    assert_eq!(server.ask("DELETE", &unbound, "").await.short(), (400, TEXT, told));
+    assert_eq!(server.ask("DELETE", &unbound, "").await.short(), (400, TEXT, events));
 }
 
 #[tokio::test]
-async fn what_is_not_quite_a_websocket_is_a_poll() {
+async fn an_incomplete_websocket_request_is_a_poll() {
     let server = serve_default().await;
     let changes: [(&str, &str); 9] = [
         ("Sec-WebSocket-Version", "8"),
@@ -135,7 +135,7 @@ async fn what_is_not_quite_a_websocket_is_a_poll() {
 }
 
 #[tokio::test]
-async fn one_tcp_connection_serves_many_refusals() {
+async fn one_tcp_connection_serves_many_rejections() {
     let server = serve_default().await;
     let mut client = server.client().await;
     for _ in 0..3 {
@@ -155,7 +155,7 @@ async fn one_tcp_connection_serves_many_refusals() {
 }
 
 #[tokio::test]
-async fn a_full_server_takes_nobody_more() {
+async fn a_full_server_rejects_new_connections() {
     let mut server = serve(HubOptions::default(), Some(1)).await;
     let (first, second) = (server.negotiate().await, server.negotiate().await);
     let mut socket = server.client().await;

@@ -18,7 +18,7 @@ async fn open(server: &Server, token: &str) -> Connection {
 }
 
 #[tokio::test]
-async fn what_is_posted_comes_back_as_events() {
+async fn posted_bytes_are_echoed_as_events() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let mut stream = open(&server, &token).await;
@@ -38,7 +38,7 @@ async fn what_is_posted_comes_back_as_events() {
 }
 
 #[tokio::test]
-async fn the_body_ends_with_the_connection_and_the_id_is_unknown_then() {
+async fn the_event_stream_ends_with_the_connection() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let mut stream = open(&server, &token).await;
@@ -51,7 +51,7 @@ async fn the_body_ends_with_the_connection_and_the_id_is_unknown_then() {
 }
 
 #[tokio::test]
-async fn a_client_that_drops_its_stream_is_gone() {
+async fn dropping_the_event_stream_ends_the_connection() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let stream = open(&server, &token).await;
@@ -61,7 +61,7 @@ async fn a_client_that_drops_its_stream_is_gone() {
 }
 
 #[tokio::test]
-async fn what_was_posted_before_the_stream_is_its_first_event() {
+async fn bytes_posted_before_the_stream_are_its_first_event() {
     let server = serve_default().await;
     let token = server.negotiate().await;
     assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "early").await.status, 200);

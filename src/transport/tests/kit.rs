@@ -16,42 +16,42 @@ use tokio::sync::mpsc;
 
 use crate::config::HubOptions;
 use crate::hub::RequestInfo;
-use crate::transport::{RawConnection, RawStream, Transports};
+use crate::transport::{Endpoints, RawConnection, RawStream};
 
 /// What the echo tells of itself.
 #[derive(Debug)]
-pub(super) enum Told {
-    Came(Arc<RequestInfo>),
-    Gone,
+pub(super) enum EchoEvent {
+    Connected(Arc<RequestInfo>),
+    Disconnected,
 }
 
-struct Echo(mpsc::UnboundedSender<Told>);
+struct Echo(mpsc::UnboundedSender<EchoEvent>);
 
 impl RawConnection for Echo {
     fn run(&self, request: Arc<RequestInfo>, mut stream: RawStream) -> BoxFuture<'static, ()> {
-        let told = self.0.clone();
+        let events = self.0.clone();
         Box::pin(async move {
-            told.send(Told::Came(request)).unwrap();
+            events.send(EchoEvent::Connected(request)).unwrap();
             while let Some(bytes) = stream.recv().await {
                 if bytes.starts_with(b"bye") || stream.send(bytes).await.is_err() {
                     break;
                 }
             }
-            told.send(Told::Gone).unwrap();
+            events.send(EchoEvent::Disconnected).unwrap();
         })
     }
 }
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) transports: Arc<Transports>,
-    pub(super) told: mpsc::UnboundedReceiver<Told>,
+    pub(super) transports: Arc<Endpoints>,
+    pub(super) events: mpsc::UnboundedReceiver<EchoEvent>,
 }
 
 /// A server whose echo has these options, and which may have that many connections.
 pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
-    let (tell, told) = mpsc::unbounded_channel();
-    let mut transports = Transports::new(most);
+    let (tell, events) = mpsc::unbounded_channel();
+    let mut transports = Endpoints::new(most);
     transports.add_raw(&"/echo".parse().unwrap(), Arc::new(Echo(tell)), options).unwrap();
     let transports = Arc::new(transports);
     let handler = {
@@ -68,7 +68,7 @@ pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
     let address = listener.local_addr().unwrap();
     let service = Router::new().fallback(handler).into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-    Server { address, transports, told }
+    Server { address, transports, events }
 }
 
 /// The same server once more, its HTTP spoken by hyper without help.
@@ -126,18 +126,18 @@ impl Server {
         token
     }
 
-    pub(super) async fn told(&mut self) -> Told {
-        tokio::time::timeout(TIMEOUT, self.told.recv()).await.unwrap().unwrap()
+    pub(super) async fn events(&mut self) -> EchoEvent {
+        tokio::time::timeout(TIMEOUT, self.events.recv()).await.unwrap().unwrap()
     }
 
     pub(super) async fn came(&mut self) -> Arc<RequestInfo> {
-        match self.told().await {
-            Told::Came(request) => request,
-            Told::Gone => panic!("somebody has gone"),
+        match self.events().await {
+            EchoEvent::Connected(request) => request,
+            EchoEvent::Disconnected => panic!("somebody has gone"),
         }
     }
 
     pub(super) async fn gone(&mut self) {
-        assert!(matches!(self.told().await, Told::Gone));
+        assert!(matches!(self.events().await, EchoEvent::Disconnected));
     }
 }

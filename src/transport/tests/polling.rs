@@ -13,7 +13,7 @@ const BINARY: Option<&str> = Some("application/octet-stream");
 const TEXT: Option<&str> = Some("text/plain");
 
 #[tokio::test]
-async fn the_first_poll_is_empty_and_data_waits_for_the_next() {
+async fn the_first_poll_is_empty_and_data_goes_to_the_next() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let target = format!("/echo?id={token}");
@@ -27,7 +27,7 @@ async fn the_first_poll_is_empty_and_data_waits_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_waiting_poll_gets_what_comes() {
+async fn a_waiting_poll_receives_new_data() {
     let server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -38,7 +38,7 @@ async fn a_waiting_poll_gets_what_comes() {
 }
 
 #[tokio::test]
-async fn a_poll_without_data_ends_in_time_and_another_may_follow() {
+async fn a_poll_without_data_times_out_and_another_may_follow() {
     let options = HubOptions { long_polling_poll_timeout: Duration::from_millis(20), ..HubOptions::default() };
     let server = serve(options, None).await;
     let token = server.polling().await;
@@ -68,7 +68,7 @@ async fn a_new_poll_ends_the_old_one_with_204() {
 }
 
 #[tokio::test]
-async fn what_is_left_at_the_end_is_handed_over_before_204_and_404() {
+async fn remaining_data_is_delivered_before_204_and_404() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -85,7 +85,7 @@ async fn what_is_left_at_the_end_is_handed_over_before_204_and_404() {
 }
 
 #[tokio::test]
-async fn delete_ends_it_at_once() {
+async fn delete_ends_the_connection_at_once() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -98,7 +98,7 @@ async fn delete_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_given_up_loses_nothing() {
+async fn an_abandoned_poll_loses_no_data() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -117,7 +117,7 @@ async fn a_poll_that_is_given_up_loses_nothing() {
 }
 
 #[tokio::test]
-async fn who_does_not_poll_again_expires() {
+async fn a_client_that_stops_polling_expires() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     server.came().await;
@@ -130,7 +130,7 @@ async fn who_does_not_poll_again_expires() {
 }
 
 #[tokio::test]
-async fn posts_are_applied_whole_and_held_back_when_nobody_takes_them() {
+async fn posts_are_applied_whole_and_blocked_when_the_pipe_is_full() {
     let options = HubOptions { incoming_buffer_size: Some(1000), ..HubOptions::default() };
     let server = serve(options, None).await;
     let token = server.negotiate().await;
@@ -153,7 +153,7 @@ async fn posts_are_applied_whole_and_held_back_when_nobody_takes_them() {
 }
 
 #[tokio::test]
-async fn a_post_waits_for_one_that_has_begun() {
+async fn a_post_waits_for_an_earlier_one() {
     let server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
@@ -175,7 +175,7 @@ async fn a_post_waits_for_one_that_has_begun() {
 }
 
 #[tokio::test]
-async fn what_has_come_of_a_post_that_is_cut_short_counts() {
+async fn the_received_part_of_an_incomplete_post_is_kept() {
     let server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");

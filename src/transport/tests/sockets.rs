@@ -19,7 +19,7 @@ async fn open(server: &Server, target: &str) -> Connection {
 }
 
 #[tokio::test]
-async fn bytes_come_back_as_text_frames() {
+async fn bytes_are_echoed_as_text_frames() {
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
     let request = server.came().await;
@@ -31,7 +31,7 @@ async fn bytes_come_back_as_text_frames() {
 }
 
 #[tokio::test]
-async fn frames_right_behind_the_request_are_not_lost() {
+async fn frames_sent_with_the_request_are_not_lost() {
     let server = serve_default().await;
     let mut client = server.client().await;
     let mut bytes =
@@ -45,7 +45,7 @@ async fn frames_right_behind_the_request_are_not_lost() {
 }
 
 #[tokio::test]
-async fn what_was_posted_comes_before_what_the_socket_brings() {
+async fn posted_bytes_come_before_socket_bytes() {
     let server = serve_default().await;
     let token = server.negotiate().await;
     assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "one").await.status, 200);
@@ -54,7 +54,7 @@ async fn what_was_posted_comes_before_what_the_socket_brings() {
 }
 
 #[tokio::test]
-async fn every_ping_gets_its_pong() {
+async fn every_ping_is_answered_with_a_pong() {
     let server = serve_default().await;
     let mut client = open(&server, "/echo").await;
     client.write(&[frame(0x89, b""), frame(0x89, b"hi")].concat()).await;
@@ -64,7 +64,7 @@ async fn every_ping_gets_its_pong() {
 }
 
 #[tokio::test]
-async fn every_legal_close_is_answered_with_1000_and_the_id_is_unknown_then() {
+async fn every_valid_close_is_answered_with_1000() {
     let mut server = serve_default().await;
     for payload in [&b""[..], b"\x03\xe9bye", b"\x0b\xb8"] {
         let token = server.negotiate().await;
@@ -79,7 +79,7 @@ async fn every_legal_close_is_answered_with_1000_and_the_id_is_unknown_then() {
 }
 
 #[tokio::test]
-async fn violations_are_told_and_end_it() {
+async fn violations_are_answered_with_a_close_code() {
     let mut server = serve_default().await;
     let cases: [(Vec<u8>, u16); 4] = [
         (b"\x81\x02{}".to_vec(), 1002),
@@ -110,7 +110,7 @@ async fn the_server_closes_with_1000_and_waits_for_the_answer() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_a_close_is_cut_off() {
+async fn a_client_that_does_not_answer_the_close_is_cut_off() {
     let options = HubOptions { websocket_close_timeout: Duration::from_millis(50), ..HubOptions::default() };
     let mut server = serve(options, None).await;
     // The reset shows that the socket itself was got at, whoever speaks HTTP.
@@ -128,7 +128,7 @@ async fn who_does_not_answer_a_close_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_half_closed_connection_is_simply_ended() {
+async fn a_half_closed_connection_is_ended() {
     use tokio::io::AsyncWriteExt as _;
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
@@ -139,7 +139,7 @@ async fn a_half_closed_connection_is_simply_ended() {
 }
 
 #[tokio::test]
-async fn who_never_reads_is_given_up_and_nobody_else_suffers() {
+async fn a_client_that_never_reads_is_closed_alone() {
     let options = HubOptions { transport_send_timeout: Duration::from_millis(100), ..HubOptions::default() };
     let mut server = serve(options, None).await;
     let mut deaf = open(&server, "/echo").await;

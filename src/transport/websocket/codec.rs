@@ -18,29 +18,29 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 use super::utf8::Utf8Check;
 
 /// The close code of an orderly end.
-pub(super) const NORMAL: u16 = 1000;
+pub(super) const CLOSE_NORMAL: u16 = 1000;
 /// The close code for a broken protocol.
-pub(super) const PROTOCOL: u16 = 1002;
+pub(super) const CLOSE_PROTOCOL_ERROR: u16 = 1002;
 /// The close code for text that is no UTF-8.
-pub(super) const INVALID: u16 = 1007;
+pub(super) const CLOSE_INVALID_PAYLOAD: u16 = 1007;
 
 /// The longest header: two bytes, eight of length, four of mask.
-const LONGEST_HEADER: usize = 14;
+const MAX_HEADER_BYTES: usize = 14;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
-const LONGEST_CONTROL: usize = 125;
+const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// Reads what one client sends.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub(crate) struct FrameDecoder {
     /// The beginning of a header of which not all has come.
-    header: Partial<LONGEST_HEADER>,
+    header: Partial<MAX_HEADER_BYTES>,
     /// The frame whose payload is being read.
-    frame: Option<Frame>,
+    frame: Option<CurrentFrame>,
     /// A data message that has begun and has not ended, and whether it is text.
     message: Option<bool>,
     utf8: Utf8Check,
     /// The payload of a control frame.
-    control: Option<Box<Partial<LONGEST_CONTROL>>>,
+    control: Option<Box<Partial<MAX_CONTROL_PAYLOAD>>>,
 }
 
 /// What a piece of input came to, beside payload.
@@ -55,16 +55,16 @@ pub(crate) enum Progress {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Frame {
-    kind: Kind,
+struct CurrentFrame {
+    kind: FrameKind,
     is_final: bool,
-    left: u64,
+    remaining: u64,
     /// The mask, turned so that its first byte is for the next byte of payload.
     mask: [u8; 4],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FrameKind {
     Data,
     Ping,
     Pong,
@@ -100,30 +100,30 @@ impl<const N: usize> Partial<N> {
 
 // === decoding ===
 
-impl Decoder {
+impl FrameDecoder {
     /// Reads `input`, which it unmasks in place. Payload of data frames goes to `payload`, whole pong frames for the
     /// pings in it to `pongs`. After anything but [`Progress::Open`] it must not be called again; what was
     /// appended before counts.
     pub(crate) fn feed(&mut self, mut input: &mut [u8], payload: &mut BytesMut, pongs: &mut BytesMut) -> Progress {
         loop {
             let Some(frame) = &mut self.frame else {
-                match self.begin(input) {
+                match self.read_header(input) {
                     Ok(Some(used)) => input = &mut input[used..],
                     Ok(None) => return Progress::Open,
                     Err(code) => return Progress::Violation(code),
                 }
                 continue;
             };
-            let size = usize::try_from(frame.left).unwrap_or(usize::MAX).min(input.len());
+            let size = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
             let (piece, rest) = input.split_at_mut(size);
             frame.mask = unmask(piece, frame.mask);
-            frame.left -= size as u64;
+            frame.remaining -= size as u64;
             input = rest;
             let frame = *frame;
-            if let Err(progress) = self.take(frame, piece, payload, pongs) {
+            if let Err(progress) = self.read_payload(frame, piece, payload, pongs) {
                 return progress;
             }
-            if frame.left > 0 {
+            if frame.remaining > 0 {
                 return Progress::Open;
             }
             self.frame = None;
@@ -135,7 +135,7 @@ impl Decoder {
     }
 
     /// Reads a header; tells how many bytes of the input it took, `None` if it is not whole yet (then all of them).
-    fn begin(&mut self, input: &[u8]) -> Result<Option<usize>, u16> {
+    fn read_header(&mut self, input: &[u8]) -> Result<Option<usize>, u16> {
         let had = self.header.length;
         let taken = self.header.take(input);
         let mut cursor = Cursor::new(self.header.filled());
@@ -144,67 +144,67 @@ impl Decoder {
             let control = first & 0x08 != 0;
             let masked = second & 0x80 != 0;
             if first & 0x70 != 0 || !masked || (control && (first & 0x80 == 0 || second & 0x7f > 125)) {
-                return Err(PROTOCOL);
+                return Err(CLOSE_PROTOCOL_ERROR);
             }
         }
-        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| PROTOCOL)? else {
+        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| CLOSE_PROTOCOL_ERROR)? else {
             return Ok(None);
         };
         let end = cursor.position() as usize;
         self.header.length = 0;
-        let kind = self.admit(&header)?;
+        let kind = self.check_header(&header)?;
         // The top bit of a long length must be clear (RFC 6455, section 5.2).
         if length > i64::MAX as u64 {
-            return Err(PROTOCOL);
+            return Err(CLOSE_PROTOCOL_ERROR);
         }
-        let mask = header.mask.ok_or(PROTOCOL)?;
-        self.frame = Some(Frame { kind, is_final: header.is_final, left: length, mask });
+        let mask = header.mask.ok_or(CLOSE_PROTOCOL_ERROR)?;
+        self.frame = Some(CurrentFrame { kind, is_final: header.is_final, remaining: length, mask });
         debug_assert!(end <= had + taken);
         Ok(Some(end - had))
     }
 
     /// Whether a frame may come now.
-    fn admit(&mut self, header: &FrameHeader) -> Result<Kind, u16> {
+    fn check_header(&mut self, header: &FrameHeader) -> Result<FrameKind, u16> {
         match header.opcode {
-            OpCode::Data(Data::Continue) if self.message.is_some() => Ok(Kind::Data),
+            OpCode::Data(Data::Continue) if self.message.is_some() => Ok(FrameKind::Data),
             OpCode::Data(kind @ (Data::Text | Data::Binary)) if self.message.is_none() => {
                 self.message = Some(kind == Data::Text);
-                Ok(Kind::Data)
+                Ok(FrameKind::Data)
             }
-            OpCode::Control(Control::Ping) => Ok(Kind::Ping),
-            OpCode::Control(Control::Pong) => Ok(Kind::Pong),
-            OpCode::Control(Control::Close) => Ok(Kind::Close),
-            _ => Err(PROTOCOL),
+            OpCode::Control(Control::Ping) => Ok(FrameKind::Ping),
+            OpCode::Control(Control::Pong) => Ok(FrameKind::Pong),
+            OpCode::Control(Control::Close) => Ok(FrameKind::Close),
+            _ => Err(CLOSE_PROTOCOL_ERROR),
         }
     }
 
     /// Takes a piece of a frame's payload, unmasked.
-    fn take(
+    fn read_payload(
         &mut self,
-        frame: Frame,
+        frame: CurrentFrame,
         piece: &[u8],
         payload: &mut BytesMut,
         pongs: &mut BytesMut,
     ) -> Result<(), Progress> {
         match frame.kind {
-            Kind::Data => {
-                let ends = frame.left == 0 && frame.is_final;
+            FrameKind::Data => {
+                let ends = frame.remaining == 0 && frame.is_final;
                 if self.message == Some(true) && !(self.utf8.feed(piece) && (!ends || self.utf8.end())) {
-                    return Err(Progress::Violation(INVALID));
+                    return Err(Progress::Violation(CLOSE_INVALID_PAYLOAD));
                 }
                 payload.extend_from_slice(piece);
                 if ends {
                     self.message = None;
                 }
             }
-            Kind::Pong => {}
-            Kind::Ping | Kind::Close => {
+            FrameKind::Pong => {}
+            FrameKind::Ping | FrameKind::Close => {
                 let control = self.control.get_or_insert_default();
                 control.take(piece);
-                if frame.left == 0 {
+                if frame.remaining == 0 {
                     let whole = self.control.take().unwrap_or_default();
-                    if frame.kind == Kind::Close {
-                        return Err(closing(whole.filled()));
+                    if frame.kind == FrameKind::Close {
+                        return Err(parse_close(whole.filled()));
                     }
                     pongs.put_u8(0x8a);
                     pongs.put_u8(whole.length as u8);
@@ -217,7 +217,7 @@ impl Decoder {
 }
 
 /// What a close frame's payload means: nothing, or a legal code and a text (RFC 6455, section 7.4).
-fn closing(payload: &[u8]) -> Progress {
+fn parse_close(payload: &[u8]) -> Progress {
     let legal = match payload {
         [] => true,
         [_] => false,
@@ -225,7 +225,7 @@ fn closing(payload: &[u8]) -> Progress {
             CloseCode::from(u16::from_be_bytes([*high, *low])).is_allowed() && std::str::from_utf8(reason).is_ok()
         }
     };
-    if legal { Progress::Closed } else { Progress::Violation(PROTOCOL) }
+    if legal { Progress::Closed } else { Progress::Violation(CLOSE_PROTOCOL_ERROR) }
 }
 
 /// Unmasks in place; returns the mask for what follows.

@@ -3,13 +3,13 @@
 //!
 //! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
 
-mod closing;
+mod closing_handshake;
 mod codec;
-pub(super) mod handover;
-mod io;
-mod sink;
-mod source;
+pub(super) mod reconnect_slot;
+mod socket_io;
 mod utf8;
+mod websocket_sink;
+mod websocket_source;
 
 use std::sync::Arc;
 
@@ -27,18 +27,18 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument as _;
 
-use self::closing::part;
-use self::io::{SocketReader, SocketWriter};
-use self::sink::WebSocketSink;
-use self::source::WebSocketSource;
-use super::answers::Refusal;
+use self::closing_handshake::close_socket;
+use self::socket_io::{SocketReader, SocketWriter};
+use self::websocket_sink::WebSocketSink;
+use self::websocket_source::WebSocketSource;
+use super::access_control;
+use super::connection_lifecycle::{StartedConnection, remote, request_info, run, span};
+use super::connection_limit::ConnectionPermit;
 use super::endpoint::Endpoint;
-use super::guard;
 use super::http_socket::HttpSocket;
-use super::limits::Place;
-use super::link::Link;
 use super::query;
-use super::serving::{Entered, remote, request_info, run, span};
+use super::rejection::Rejection;
+use super::transport_connection::TransportConnection;
 use crate::hub::RequestInfo;
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::outgoing::Framing;
@@ -67,25 +67,25 @@ fn is_key(value: &HeaderValue) -> bool {
 
 /// Answers a request for a WebSocket, and starts its connection once hyper lets go of the socket.
 pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Response {
-    let (link, place) = match admit(endpoint, &request) {
+    let (connection, permit) = match admit(endpoint, &request) {
         Ok(admitted) => admitted,
         // The reference gives this answer no Content-Type (tests/probes/FINDINGS.md#1, row 1.4).
-        Err(Refusal::IdUnknown) => {
-            let mut answer = Refusal::IdUnknown.answer();
+        Err(Rejection::UnknownId) => {
+            let mut answer = Rejection::UnknownId.response();
             answer.headers_mut().remove(http::header::CONTENT_TYPE);
             return answer;
         }
-        Err(refusal) => return endpoint.logged(refusal, &request).answer(),
+        Err(rejection) => return endpoint.logged(rejection, &request).response(),
     };
     let accept = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let upgrade = hyper::upgrade::on(&mut request);
-    let span = span(endpoint, &link, TransportKind::WebSockets, remote(request.extensions()));
-    if let Some(place) = place {
+    let span = span(endpoint, &connection, TransportKind::WebSockets, remote(request.extensions()));
+    if let Some(permit) = permit {
         let info = Arc::new(request_info(request, TransportKind::WebSockets));
-        let entered = Entered::new(endpoint.clone(), link, place);
-        endpoint.tasks.spawn(serve(entered, info, upgrade).instrument(span));
+        let started = StartedConnection::new(endpoint.clone(), connection, permit);
+        endpoint.tasks.spawn(serve(started, info, upgrade).instrument(span));
     } else {
-        endpoint.tasks.spawn(resume(endpoint.clone(), link, upgrade).instrument(span));
+        endpoint.tasks.spawn(resume(endpoint.clone(), connection, upgrade).instrument(span));
     }
 
     let mut answer = Response::new(Body::empty());
@@ -101,21 +101,24 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Respons
 
 /// Finds the connection the request names, or makes one: without an id, and with an empty one. Without a place it is
 /// one that lives already and goes on over this socket.
-fn admit(endpoint: &Arc<Endpoint>, request: &Request) -> Result<(Arc<Link>, Option<Place>), Refusal> {
+fn admit(
+    endpoint: &Arc<Endpoint>,
+    request: &Request,
+) -> Result<(Arc<TransportConnection>, Option<ConnectionPermit>), Rejection> {
     let kind = TransportKind::WebSockets;
     let offered = endpoint.offers(kind);
     match query::value(request.uri(), "id").filter(|id| !id.is_empty()) {
         Some(token) => {
-            let attached = endpoint.table.attach(&token, kind, offered, || endpoint.limits.admit())?;
-            Ok((attached.link, attached.first))
+            let attached = endpoint.table.attach(&token, kind, offered, || endpoint.connection_limit.acquire())?;
+            Ok((attached.connection, attached.permit))
         }
-        None if !offered => Err(Refusal::NotOffered(kind)),
+        None if !offered => Err(Rejection::TransportDisabled(kind)),
         None => {
-            let place = endpoint.limits.admit()?;
+            let permit = endpoint.connection_limit.acquire()?;
             // Nobody is told the token: no other request may find this connection.
-            let link = endpoint.table.unasked(ConnectionToken::random(), ConnectionId::random());
-            endpoint.table.own(&link.token, guard::principal(request.extensions()).as_deref());
-            Ok((link, Some(place)))
+            let connection = endpoint.table.insert_direct(ConnectionToken::random(), ConnectionId::random());
+            endpoint.table.set_owner(&connection.token, access_control::principal(request.extensions()).as_deref());
+            Ok((connection, Some(permit)))
         }
     }
 }
@@ -130,9 +133,9 @@ async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), B
         }
     };
     Some(match tcp(upgraded) {
-        Ok((stream, early)) => (io::tcp(stream), BytesMut::from(early)),
+        Ok((stream, leading_bytes)) => (socket_io::tcp(stream), BytesMut::from(leading_bytes)),
         // A socket that is no plain TCP.
-        Err(upgraded) => (io::any(TokioIo::new(upgraded)), BytesMut::new()),
+        Err(upgraded) => (socket_io::any(TokioIo::new(upgraded)), BytesMut::new()),
     })
 }
 
@@ -156,38 +159,39 @@ fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
 }
 
 /// The connection's task: takes the socket and serves it.
-async fn serve(entered: Entered, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
-    let Some(((reader, writer), early)) = upgraded(upgrade).await else { return };
-    let (endpoint, link) = (entered.endpoint.clone(), entered.link.clone());
-    let outbox = endpoint.outbox(Framing::WebSocket, &link.close);
-    let posted = link.inbound.close();
-    let mut source = WebSocketSource::new(reader, posted, early, outbox.clone(), link.handover.clone());
+async fn serve(started: StartedConnection, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
+    let Some(((reader, writer), leading_bytes)) = upgraded(upgrade).await else { return };
+    let (endpoint, connection) = (started.endpoint.clone(), started.connection.clone());
+    let outbox = endpoint.outbox(Framing::WebSocket, &connection.close);
+    let posted = connection.inbound.close();
+    let mut source =
+        WebSocketSource::new(reader, posted, leading_bytes, outbox.clone(), connection.reconnect_slot.clone());
     let timeout = endpoint.options.transport_send_timeout;
-    let mut sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());
-    run(&endpoint, &link, info, outbox, &mut source, &mut sink).await;
+    let mut sink = WebSocketSink::new(writer, &source, timeout, connection.close.clone());
+    run(&endpoint, &connection, info, outbox, &mut source, &mut sink).await;
     // A socket that came too late to be used gets its farewell too.
-    source.catch_up();
-    sink.catch_up();
+    source.switch_to_newest();
+    sink.switch_to_newest();
     // Whoever sees the close frame finds the connection gone.
-    drop(entered);
+    drop(started);
     if source.socket() == sink.socket() {
-        part(source, sink, endpoint.options.websocket_close_timeout).await;
+        close_socket(source, sink, endpoint.options.websocket_close_timeout).await;
     }
 }
 
 /// Hands a socket to the connection that goes on over it; says farewell if that has ended meanwhile.
-async fn resume(endpoint: Arc<Endpoint>, link: Arc<Link>, upgrade: OnUpgrade) {
-    let Some((halves, early)) = upgraded(upgrade).await else { return };
-    let refused = match &link.handover {
-        Some(handover) => handover.offer(halves, early),
+async fn resume(endpoint: Arc<Endpoint>, connection: Arc<TransportConnection>, upgrade: OnUpgrade) {
+    let Some((halves, leading_bytes)) = upgraded(upgrade).await else { return };
+    let refused = match &connection.reconnect_slot {
+        Some(reconnect_slot) => reconnect_slot.offer(halves, leading_bytes),
         None => Err(halves),
     };
     if let Err((reader, writer)) = refused {
-        let outbox = endpoint.outbox(Framing::WebSocket, &link.close);
+        let outbox = endpoint.outbox(Framing::WebSocket, &connection.close);
         let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox, None);
         let timeout = endpoint.options.transport_send_timeout;
-        let sink = WebSocketSink::new(writer, &source, timeout, link.close.clone());
-        part(source, sink, endpoint.options.websocket_close_timeout).await;
+        let sink = WebSocketSink::new(writer, &source, timeout, connection.close.clone());
+        close_socket(source, sink, endpoint.options.websocket_close_timeout).await;
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::closing::part;
-use super::io::any;
-use super::sink::WebSocketSink;
-use super::source::WebSocketSource;
+use super::closing_handshake::close_socket;
+use super::socket_io::any;
+use super::websocket_sink::WebSocketSink;
+use super::websocket_source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn any_stream_will_do() {
+async fn any_stream_can_carry_a_websocket() {
     let (ours, mut theirs) = tokio::io::duplex(64);
     let (reader, writer) = any(ours);
     let (outbox, close) = (outbox(), CloseSignal::default());
@@ -62,12 +62,12 @@ async fn any_stream_will_do() {
     assert_eq!((&mut source).recv(&mut into).await, Err(SourceEnd::Closed));
     assert_eq!((&mut sink).send(&mut vec![Bytes::from_static(b"late")]).await, Err(Disconnected));
     let mut rest = Vec::new();
-    tokio::join!(part(source, sink, LONG), async { theirs.read_to_end(&mut rest).await.unwrap() });
+    tokio::join!(close_socket(source, sink, LONG), async { theirs.read_to_end(&mut rest).await.unwrap() });
     assert_eq!(rest, [0x88, 2, 0x03, 0xe8]);
 }
 
 #[tokio::test]
-async fn a_write_that_takes_too_long_gives_the_peer_up() {
+async fn a_write_that_takes_too_long_closes_the_connection() {
     let (ours, _theirs) = tokio::io::duplex(8);
     let (reader, writer) = any(ours);
     let close = CloseSignal::default();
@@ -78,7 +78,7 @@ async fn a_write_that_takes_too_long_gives_the_peer_up() {
 }
 
 #[tokio::test]
-async fn no_pong_is_replaced_while_the_writer_keeps_up() {
+async fn every_ping_is_answered_while_the_writer_keeps_up() {
     const PINGS: u8 = 100;
     let (ours, mut theirs) = tokio::io::duplex(7);
     let (reader, _writer) = any(ours);
@@ -145,7 +145,7 @@ impl AsyncWrite for Pongs {
 }
 
 #[tokio::test]
-async fn a_peer_whose_frames_bring_nothing_leaves_others_their_turn() {
+async fn a_flood_of_empty_frames_does_not_block_other_tasks() {
     let read = Arc::new(AtomicU32::new(0));
     let (reader, writer) = any(Pongs(read.clone()));
     let mut source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
@@ -158,12 +158,12 @@ async fn a_peer_whose_frames_bring_nothing_leaves_others_their_turn() {
     // Nor while it waits for the peer's close frame.
     read.store(0, Ordering::Relaxed);
     tokio::task::yield_now().await;
-    assert!(futures_util::poll!(pin!(part(source, sink, Duration::from_secs(3600)))).is_pending());
+    assert!(futures_util::poll!(pin!(close_socket(source, sink, Duration::from_secs(3600)))).is_pending());
     assert!(read.load(Ordering::Relaxed) < MANY, "nor does the farewell");
 }
 
 #[tokio::test]
-async fn a_frame_that_is_cut_short_is_followed_by_nothing() {
+async fn nothing_follows_a_partially_written_frame() {
     let (ours, mut theirs) = tokio::io::duplex(8);
     let (reader, writer) = any(ours);
     let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox(), None);
@@ -174,6 +174,6 @@ async fn a_frame_that_is_cut_short_is_followed_by_nothing() {
         assert!(futures_util::poll!(sending.as_mut()).is_pending());
     }
     let mut rest = Vec::new();
-    tokio::join!(part(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
+    tokio::join!(close_socket(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
     assert_eq!(rest, [0; 8], "no close frame in the middle of another one");
 }

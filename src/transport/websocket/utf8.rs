@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Utf8Check {
     /// The beginning of a character of which not all has come.
-    torn: [u8; 4],
+    partial: [u8; 4],
     length: usize,
 }
 
@@ -13,10 +13,10 @@ impl Utf8Check {
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> bool {
         while self.length > 0 {
             let Some((next, rest)) = piece.split_first() else { return true };
-            self.torn[self.length] = *next;
+            self.partial[self.length] = *next;
             self.length += 1;
             piece = rest;
-            match std::str::from_utf8(&self.torn[..self.length]) {
+            match std::str::from_utf8(&self.partial[..self.length]) {
                 Ok(_) => self.length = 0,
                 Err(error) if error.error_len().is_some() => return false,
                 // A torn character is at most three bytes: a fourth makes it whole or wrong.
@@ -28,7 +28,7 @@ impl Utf8Check {
             Err(error) if error.error_len().is_some() => false,
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
-                self.torn[..tail.len()].copy_from_slice(tail);
+                self.partial[..tail.len()].copy_from_slice(tail);
                 self.length = tail.len();
                 true
             }
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn every_split_gives_what_the_whole_gives() {
+    fn every_split_gives_the_same_result_as_the_whole() {
         let texts: [&[u8]; 9] = [
             "aé☃😀z\u{10ffff}".as_bytes(),
             b"",

@@ -25,7 +25,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Payload, pongs, and how it ended, when fed in pieces of these sizes (the last repeats).
 fn fed(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, Progress) {
-    let (mut decoder, mut payload, mut pongs) = (Decoder::default(), BytesMut::new(), BytesMut::new());
+    let (mut decoder, mut payload, mut pongs) = (FrameDecoder::default(), BytesMut::new(), BytesMut::new());
     let (mut at, mut turn, mut progress) = (0, 0, Progress::Open);
     while at < bytes.len() && progress == Progress::Open {
         let size = sizes[turn.min(sizes.len() - 1)].min(bytes.len() - at);
@@ -43,7 +43,7 @@ fn ends(bytes: &[u8]) -> Progress {
 }
 
 #[test]
-fn messages_and_fragments_come_out_as_one_stream() {
+fn messages_and_fragments_form_one_byte_stream() {
     let mut bytes = frame(0x81, b"one");
     bytes.extend(frame(0x01, "tw\u{f6}".as_bytes()));
     bytes.extend(frame(0x89, b"?"));
@@ -77,7 +77,7 @@ fn every_ping_is_answered_with_its_payload() {
 }
 
 #[test]
-fn payload_is_handed_on_before_its_frame_is_whole() {
+fn payload_is_returned_before_its_frame_is_complete() {
     let mut header = vec![0x82, 0xff];
     header.extend_from_slice(&(i64::MAX as u64).to_be_bytes());
     header.extend_from_slice(&[0; 4]);
@@ -87,7 +87,7 @@ fn payload_is_handed_on_before_its_frame_is_whole() {
 }
 
 #[test]
-fn legal_closes_are_closes() {
+fn valid_close_frames_are_accepted() {
     assert_eq!(ends(&frame(0x88, b"")), Progress::Closed);
     for code in [1000_u16, 1001, 1002, 1003, 1007, 1011, 3000, 4000, 4999] {
         let mut payload = code.to_be_bytes().to_vec();
@@ -100,8 +100,8 @@ fn legal_closes_are_closes() {
 }
 
 #[test]
-fn violations_are_told_with_1002() {
-    let broken = Progress::Violation(PROTOCOL);
+fn violations_close_with_1002() {
+    let broken = Progress::Violation(CLOSE_PROTOCOL_ERROR);
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 2000, 2999, 5000, 65535] {
         assert_eq!(ends(&frame(0x88, &code.to_be_bytes())), broken, "close {code}");
     }
@@ -125,7 +125,7 @@ fn violations_are_told_with_1002() {
 
 #[test]
 fn text_must_be_utf8_and_binary_need_not() {
-    let bad = Progress::Violation(INVALID);
+    let bad = Progress::Violation(CLOSE_INVALID_PAYLOAD);
     assert_eq!(ends(&frame(0x81, b"a\xc3(")), bad);
     assert_eq!(ends(&frame(0x81, b"torn \xc3")), bad);
     assert_eq!(ends(&frame(0x82, b"a\xc3(")), Progress::Open);
@@ -138,7 +138,7 @@ fn text_must_be_utf8_and_binary_need_not() {
 }
 
 #[test]
-fn a_length_need_not_be_in_its_shortest_form() {
+fn an_overlong_length_is_accepted() {
     let bytes = [0x81, 0xfe, 0, 3, 0, 0, 0, 0, b'a', b'b', b'c'];
     assert_eq!(fed(&bytes, &[usize::MAX]).0, b"abc");
 }
@@ -156,7 +156,7 @@ impl Random {
 }
 
 #[test]
-fn random_conversations_do_not_depend_on_their_split() {
+fn decoding_does_not_depend_on_the_split() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for round in 0..2000 {
         let mut bytes = Vec::new();
@@ -185,7 +185,7 @@ fn random_conversations_do_not_depend_on_their_split() {
 }
 
 #[test]
-fn noise_never_panics() {
+fn random_bytes_never_panic() {
     let mut random = Random(42);
     for _ in 0..2000 {
         let size = random.below(200);

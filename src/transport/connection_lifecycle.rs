@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
 
-use super::answers::Refusal;
+use super::access_control;
+use super::connection_limit::ConnectionPermit;
 use super::endpoint::{App, Endpoint};
-use super::guard;
-use super::limits::Place;
-use super::link::Link;
-use super::raw;
+use super::raw_connection;
+use super::rejection::Rejection;
+use super::transport_connection::TransportConnection;
 use crate::close::CloseReason;
 use crate::connection::{Peer, serve};
 use crate::hub::RequestInfo;
@@ -22,22 +22,22 @@ use crate::wire::{Sink, Source};
 
 /// A connection's place in the table and in the count; both are given up when this is dropped.
 #[derive(Debug)]
-pub(super) struct Entered {
+pub(super) struct StartedConnection {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) link: Arc<Link>,
-    _place: Place,
+    pub(super) connection: Arc<TransportConnection>,
+    _permit: ConnectionPermit,
 }
 
-impl Entered {
-    pub(super) fn new(endpoint: Arc<Endpoint>, link: Arc<Link>, place: Place) -> Self {
-        Self { endpoint, link, _place: place }
+impl StartedConnection {
+    pub(super) fn new(endpoint: Arc<Endpoint>, connection: Arc<TransportConnection>, permit: ConnectionPermit) -> Self {
+        Self { endpoint, connection, _permit: permit }
     }
 }
 
-impl Drop for Entered {
+impl Drop for StartedConnection {
     fn drop(&mut self) {
-        self.endpoint.table.remove(&self.link.token);
-        self.link.inbound.close();
+        self.endpoint.table.remove(&self.connection.token);
+        self.connection.inbound.close();
     }
 }
 
@@ -45,7 +45,7 @@ impl Drop for Entered {
 pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
     let (parts, _) = request.into_parts();
     let remote = remote(&parts.extensions);
-    let principal = guard::principal(&parts.extensions);
+    let principal = access_control::principal(&parts.extensions);
     RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote, principal }
 }
 
@@ -55,22 +55,22 @@ pub(super) fn remote(extensions: &http::Extensions) -> Option<SocketAddr> {
 }
 
 /// The `id` of a request that must have one.
-pub(super) fn required_id(request: &Request) -> Result<String, Refusal> {
-    super::query::value(request.uri(), "id").filter(|id| !id.is_empty()).ok_or(Refusal::IdMissing)
+pub(super) fn required_id(request: &Request) -> Result<String, Rejection> {
+    super::query::value(request.uri(), "id").filter(|id| !id.is_empty()).ok_or(Rejection::MissingId)
 }
 
 /// The span around everything a connection does: log lines within it say whose they are. `user` is recorded when it is
 /// known. The connection's token is a secret and no part of it.
 pub(super) fn span(
     endpoint: &Endpoint,
-    link: &Link,
+    connection: &TransportConnection,
     transport: TransportKind,
     client: Option<SocketAddr>,
 ) -> tracing::Span {
     // At the highest level, so that it is there whatever the log's filter lets through.
     tracing::error_span!(
         "connection",
-        id = %link.id,
+        id = %connection.id,
         hub = %endpoint.name,
         transport = transport.name(),
         client = client.map(tracing::field::display),
@@ -81,43 +81,44 @@ pub(super) fn span(
 /// Serves a connection with its application until it has ended.
 pub(super) async fn run<S: Source, K: Sink>(
     endpoint: &Endpoint,
-    link: &Link,
+    connection: &TransportConnection,
     request: Arc<RequestInfo>,
     outbox: Arc<Outbox>,
     source: S,
     sink: K,
 ) -> CloseReason {
-    let counted = Counted::new(endpoint, request.transport);
+    let metrics = ConnectionMetrics::new(endpoint, request.transport);
     let reason = match &endpoint.app {
         App::Hub(host) => {
-            let handover = link.handover.as_ref().filter(|_| request.transport == TransportKind::WebSockets);
-            let reconnect_state = handover.map(|handover| handover.reconnect_state.clone());
-            let peer = Peer { id: link.id.clone(), request, close: link.close.clone(), reconnect_state };
+            let reconnect_slot =
+                connection.reconnect_slot.as_ref().filter(|_| request.transport == TransportKind::WebSockets);
+            let reconnect_state = reconnect_slot.map(|reconnect_slot| reconnect_slot.reconnect_state.clone());
+            let peer = Peer { id: connection.id.clone(), request, close: connection.close.clone(), reconnect_state };
             serve(host, peer, outbox, source, sink).await
         }
         App::Raw(app) => {
             if let Some(user) = request.principal.as_ref().and_then(|principal| principal.user.as_ref()) {
                 tracing::Span::current().record("user", Escaped::new(user.as_str()).to_string());
             }
-            let reason = raw::serve(app, request, &link.close, &outbox, source, sink).await;
+            let reason = raw_connection::serve(app, request, &connection.close, &outbox, source, sink).await;
             reason.log(&endpoint.log);
             reason
         }
     };
-    counted.out(&reason);
+    metrics.finish(&reason);
     reason
 }
 
 /// A connection among those that are there now. One whose task breaks counts as ended by the server's own code. Raw
 /// connections have no metrics.
-struct Counted<'a> {
+struct ConnectionMetrics<'a> {
     endpoint: &'a Endpoint,
     transport: TransportKind,
     /// The label of why it ended.
     reason: &'static str,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> ConnectionMetrics<'a> {
     fn new(endpoint: &'a Endpoint, transport: TransportKind) -> Self {
         if let App::Hub(host) = &endpoint.app {
             host.metrics.opened(transport);
@@ -126,12 +127,12 @@ impl<'a> Counted<'a> {
         Self { endpoint, transport, reason: CloseReason::Aborted.label() }
     }
 
-    fn out(mut self, reason: &CloseReason) {
+    fn finish(mut self, reason: &CloseReason) {
         self.reason = reason.label();
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for ConnectionMetrics<'_> {
     fn drop(&mut self) {
         if let App::Hub(host) = &self.endpoint.app {
             host.metrics.closed(self.transport, self.reason);

@@ -13,18 +13,18 @@ use crate::wire::{Disconnected, Sink};
 
 /// The meeting point of one connection's polls and its writer.
 #[derive(Debug, Default)]
-pub(super) struct Polls {
-    state: Mutex<State>,
+pub(super) struct PollChannel {
+    state: Mutex<PollState>,
     /// Tells polls that something has changed for them.
-    told: Notify,
+    polls_notify: Notify,
     /// Tells the writer that a poll waits, or that none will.
-    asked: Notify,
+    writer_notify: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PollState {
     /// The number of the newest poll.
-    newest: u32,
+    newest_poll: u32,
     /// Whether that poll waits.
     waiting: bool,
     /// What the writer has handed over and no poll has taken yet; at most one batch.
@@ -32,14 +32,14 @@ struct State {
     /// The connection has ended: what is left is all there is.
     finished: bool,
     /// No poll will come after the one that waits.
-    last: bool,
+    no_more_polls: bool,
     /// A poll has been told that the connection has ended.
-    parted: bool,
+    end_delivered: bool,
 }
 
 /// How a poll ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Polled {
+pub(super) enum PollOutcome {
     /// With data.
     Data(Vec<Bytes>),
     /// Nothing came in time.
@@ -52,50 +52,50 @@ pub(super) enum Polled {
 
 // === polls ===
 
-impl Polls {
+impl PollChannel {
     /// Waits as poll number `number` for data. May be dropped half-way.
-    pub(super) async fn wait(&self, number: u32, timeout: Duration) -> Polled {
-        let _leaving = self.enter(number);
+    pub(super) async fn wait(&self, number: u32, timeout: Duration) -> PollOutcome {
+        let _waiting_poll = self.register(number);
         let timeout = tokio::time::sleep(timeout);
         tokio::pin!(timeout);
         loop {
-            let told = self.told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
-            if let Some(polled) = self.look(number) {
+            let polls_notify = self.polls_notify.notified();
+            tokio::pin!(polls_notify);
+            polls_notify.as_mut().enable();
+            if let Some(polled) = self.try_take(number) {
                 return polled;
             }
             tokio::select! {
-                () = told => {}
-                () = &mut timeout => return self.look(number).unwrap_or(Polled::TimedOut),
+                () = polls_notify => {}
+                () = &mut timeout => return self.try_take(number).unwrap_or(PollOutcome::TimedOut),
             }
         }
     }
 
-    fn enter(&self, number: u32) -> Waiting<'_> {
+    fn register(&self, number: u32) -> WaitingPoll<'_> {
         let mut state = self.lock();
         // Numbers come from the table in order, but two requests may get here in the other one.
-        if number.wrapping_sub(state.newest) <= u32::MAX / 2 {
-            state.newest = number;
+        if number.wrapping_sub(state.newest_poll) <= u32::MAX / 2 {
+            state.newest_poll = number;
             state.waiting = true;
         }
         drop(state);
-        self.told.notify_waiters();
-        self.asked.notify_one();
-        Waiting { polls: self, number }
+        self.polls_notify.notify_waiters();
+        self.writer_notify.notify_one();
+        WaitingPoll { polls: self, number }
     }
 
-    fn look(&self, number: u32) -> Option<Polled> {
+    fn try_take(&self, number: u32) -> Option<PollOutcome> {
         let mut state = self.lock();
-        if state.newest != number {
-            Some(Polled::Replaced)
+        if state.newest_poll != number {
+            Some(PollOutcome::Replaced)
         } else if !state.data.is_empty() {
-            Some(Polled::Data(std::mem::take(&mut state.data)))
+            Some(PollOutcome::Data(std::mem::take(&mut state.data)))
         } else if state.finished {
-            state.parted = true;
+            state.end_delivered = true;
             drop(state);
-            self.asked.notify_one();
-            Some(Polled::Finished)
+            self.writer_notify.notify_one();
+            Some(PollOutcome::Finished)
         } else {
             None
         }
@@ -103,81 +103,81 @@ impl Polls {
 }
 
 /// A poll that waits; when it is dropped, for whatever cause, it does not any more.
-struct Waiting<'a> {
-    polls: &'a Polls,
+struct WaitingPoll<'a> {
+    polls: &'a PollChannel,
     number: u32,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingPoll<'_> {
     fn drop(&mut self) {
         let mut state = self.polls.lock();
-        if state.newest == self.number {
+        if state.newest_poll == self.number {
             state.waiting = false;
         }
         drop(state);
-        self.polls.asked.notify_one();
+        self.polls.writer_notify.notify_one();
     }
 }
 
 // === the writer ===
 
-impl Polls {
+impl PollChannel {
     /// The connection has ended; polls may have what is left.
     pub(super) fn finish(&self) {
         self.lock().finished = true;
-        self.told.notify_waiters();
+        self.polls_notify.notify_waiters();
     }
 
     /// Waits until a poll has been told so, or none will come. For when the writer is gone.
-    pub(super) async fn parted(&self) {
+    pub(super) async fn end_delivered(&self) {
         loop {
             {
                 let state = self.lock();
-                if state.parted || state.last {
+                if state.end_delivered || state.no_more_polls {
                     return;
                 }
             }
-            self.asked.notified().await;
+            self.writer_notify.notified().await;
         }
     }
 
     /// No poll will come any more, but for the one that waits now: the writer need not wait for one.
-    pub(super) fn take_no_more(&self) {
-        self.lock().last = true;
-        self.asked.notify_one();
+    pub(super) fn stop_accepting_polls(&self) {
+        self.lock().no_more_polls = true;
+        self.writer_notify.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PollState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The writer's half.
 #[derive(Debug)]
-pub(super) struct PollSink<'a>(pub(super) &'a Polls);
+pub(super) struct PollSink<'a>(pub(super) &'a PollChannel);
 
 impl Sink for PollSink<'_> {
     async fn ready(&mut self) {
         loop {
             {
                 let state = self.0.lock();
-                if (state.waiting && state.data.is_empty()) || (state.last && !state.waiting) {
+                if (state.waiting && state.data.is_empty()) || (state.no_more_polls && !state.waiting) {
                     return;
                 }
             }
-            self.0.asked.notified().await;
+            self.0.writer_notify.notified().await;
         }
     }
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
         let mut state = self.0.lock();
-        if state.last && !state.waiting {
+        if state.no_more_polls && !state.waiting {
             batch.clear();
             return Err(Disconnected);
         }
         state.data.append(batch);
         drop(state);
-        self.0.told.notify_waiters();
+        self.0.polls_notify.notify_waiters();
         Ok(())
     }
 }
@@ -196,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_writer_is_ready_only_while_a_poll_waits() {
-        let polls = Polls::default();
+        let polls = PollChannel::default();
         let mut sink = PollSink(&polls);
         assert!(sink.ready().now_or_never().is_none());
         let mut poll = Box::pin(polls.wait(1, LONG));
@@ -204,13 +204,13 @@ mod tests {
         sink.ready().await;
         sink.send(&mut batch("a")).await.unwrap();
         assert!(sink.ready().now_or_never().is_none(), "the poll has its answer");
-        assert_eq!(poll.await, Polled::Data(batch("a")));
+        assert_eq!(poll.await, PollOutcome::Data(batch("a")));
         assert!(sink.ready().now_or_never().is_none());
     }
 
     #[tokio::test]
-    async fn what_a_poll_did_not_take_is_the_next_ones() {
-        let polls = Polls::default();
+    async fn data_of_an_abandoned_poll_goes_to_the_next() {
+        let polls = PollChannel::default();
         let mut sink = PollSink(&polls);
         let mut poll = Box::pin(polls.wait(1, LONG));
         assert!(poll.as_mut().now_or_never().is_none());
@@ -218,55 +218,55 @@ mod tests {
         drop(poll);
         assert!(sink.ready().now_or_never().is_none());
         polls.finish();
-        assert_eq!(polls.wait(2, LONG).await, Polled::Data(batch("a")));
-        assert_eq!(polls.wait(3, LONG).await, Polled::Finished);
+        assert_eq!(polls.wait(2, LONG).await, PollOutcome::Data(batch("a")));
+        assert_eq!(polls.wait(3, LONG).await, PollOutcome::Finished);
     }
 
     #[tokio::test]
-    async fn a_new_poll_takes_over() {
-        let polls = Polls::default();
+    async fn a_new_poll_replaces_the_waiting_one() {
+        let polls = PollChannel::default();
         let mut old = Box::pin(polls.wait(1, LONG));
         assert!(old.as_mut().now_or_never().is_none());
         let mut new = Box::pin(polls.wait(2, LONG));
         assert!(new.as_mut().now_or_never().is_none());
-        assert_eq!(old.await, Polled::Replaced);
+        assert_eq!(old.await, PollOutcome::Replaced);
         let mut sink = PollSink(&polls);
         sink.ready().await;
         sink.send(&mut batch("b")).await.unwrap();
-        assert_eq!(new.await, Polled::Data(batch("b")));
-        assert_eq!(polls.wait(1, LONG).await, Polled::Replaced, "one that comes late");
+        assert_eq!(new.await, PollOutcome::Data(batch("b")));
+        assert_eq!(polls.wait(1, LONG).await, PollOutcome::Replaced, "one that comes late");
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_polls_that_will_not_come() {
-        let polls = Polls::default();
+    async fn the_writer_does_not_wait_after_the_last_poll() {
+        let polls = PollChannel::default();
         let mut poll = Box::pin(polls.wait(1, LONG));
         assert!(poll.as_mut().now_or_never().is_none());
-        polls.take_no_more();
+        polls.stop_accepting_polls();
         let mut sink = PollSink(&polls);
         sink.ready().await;
         sink.send(&mut batch("close")).await.unwrap();
-        assert_eq!(poll.await, Polled::Data(batch("close")));
+        assert_eq!(poll.await, PollOutcome::Data(batch("close")));
         sink.ready().await;
         assert_eq!(sink.send(&mut batch("more")).await, Err(Disconnected));
     }
 
     #[tokio::test]
-    async fn a_connection_parts_with_its_last_poll() {
-        let polls = Polls::default();
+    async fn the_end_is_delivered_with_the_last_poll() {
+        let polls = PollChannel::default();
         polls.finish();
-        let mut parted = Box::pin(polls.parted());
-        assert!(parted.as_mut().now_or_never().is_none());
-        assert_eq!(polls.wait(1, LONG).await, Polled::Finished);
-        parted.await;
-        let polls = Polls::default();
-        polls.take_no_more();
-        polls.parted().await;
+        let mut end_delivered = Box::pin(polls.end_delivered());
+        assert!(end_delivered.as_mut().now_or_never().is_none());
+        assert_eq!(polls.wait(1, LONG).await, PollOutcome::Finished);
+        end_delivered.await;
+        let polls = PollChannel::default();
+        polls.stop_accepting_polls();
+        polls.end_delivered().await;
     }
 
     #[tokio::test]
-    async fn a_poll_ends_in_time() {
-        let polls = Polls::default();
-        assert_eq!(polls.wait(1, Duration::ZERO).await, Polled::TimedOut);
+    async fn a_poll_times_out() {
+        let polls = PollChannel::default();
+        assert_eq!(polls.wait(1, Duration::ZERO).await, PollOutcome::TimedOut);
     }
 }

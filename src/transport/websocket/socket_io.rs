@@ -18,7 +18,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const READ_SIZE: usize = 64 * 1024;
 
 /// How many pieces go into one system call.
-const SLICES: usize = 64;
+const MAX_SLICES: usize = 64;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
@@ -180,7 +180,7 @@ pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>,
     let mut first = 0;
     let mut writing = poll_fn(|context| {
         while first < batch.len() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             for (slice, bytes) in slices.iter_mut().zip(&batch[first..]) {
                 *slice = IoSlice::new(bytes);

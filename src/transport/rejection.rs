@@ -9,62 +9,64 @@ use http::{HeaderMap, StatusCode};
 
 use crate::protocol::TransportKind;
 
-/// Why a request was refused. The order of the checks is [`super::table`]'s and the transports'.
+/// Why a request was refused. The order of the checks is [`super::connection_table`]'s and the transports'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     /// No `id`, or an empty one.
-    IdMissing,
+    MissingId,
     /// It never was, it has expired, or it is closed.
-    IdUnknown,
+    UnknownId,
     /// The endpoint does not offer the transport.
-    NotOffered(TransportKind),
+    TransportDisabled(TransportKind),
     /// The connection began with another transport.
-    OtherTransport,
+    TransportMismatch,
     /// The connection's WebSocket or event stream is still there.
-    Active,
+    AlreadyActive,
     /// The connection is ending while the request is served.
     Disposed,
     /// A POST for a connection on a WebSocket.
     PostOnWebSocket,
     /// A DELETE for a connection that does not poll.
-    DeleteOnOther,
+    DeleteWithoutPolling,
     /// Neither GET, POST nor DELETE.
-    Method,
+    MethodNotAllowed,
     /// The request's body ended before its time. Whoever bounds bodies answers for the bounds.
-    BodyCutShort,
+    IncompleteBody,
     /// `max_connections` is reached.
-    Full,
+    TooManyConnections,
     /// The server stops.
     Draining,
 }
 
-impl Refusal {
+impl Rejection {
     /// The answer to anything but a poll.
-    pub(super) fn answer(self) -> Response {
+    pub(super) fn response(self) -> Response {
         let (status, text) = match self {
-            Self::IdMissing => (StatusCode::BAD_REQUEST, "Connection ID required"),
-            Self::IdUnknown => (StatusCode::NOT_FOUND, "No Connection with that ID"),
-            Self::NotOffered(TransportKind::WebSockets) => {
+            Self::MissingId => (StatusCode::BAD_REQUEST, "Connection ID required"),
+            Self::UnknownId => (StatusCode::NOT_FOUND, "No Connection with that ID"),
+            Self::TransportDisabled(TransportKind::WebSockets) => {
                 (StatusCode::NOT_FOUND, "WebSockets transport not supported by this end point type")
             }
-            Self::NotOffered(TransportKind::ServerSentEvents) => {
+            Self::TransportDisabled(TransportKind::ServerSentEvents) => {
                 (StatusCode::NOT_FOUND, "ServerSentEvents transport not supported by this end point type")
             }
-            Self::NotOffered(TransportKind::LongPolling) => {
+            Self::TransportDisabled(TransportKind::LongPolling) => {
                 (StatusCode::NOT_FOUND, "LongPolling transport not supported by this end point type")
             }
-            Self::OtherTransport => (StatusCode::BAD_REQUEST, "Cannot change transports mid-connection"),
-            Self::Active => (StatusCode::CONFLICT, ""),
+            Self::TransportMismatch => (StatusCode::BAD_REQUEST, "Cannot change transports mid-connection"),
+            Self::AlreadyActive => (StatusCode::CONFLICT, ""),
             Self::Disposed => (StatusCode::NOT_FOUND, ""),
             Self::PostOnWebSocket => {
                 (StatusCode::METHOD_NOT_ALLOWED, "POST requests are not allowed for WebSocket connections.")
             }
-            Self::DeleteOnOther => {
+            Self::DeleteWithoutPolling => {
                 (StatusCode::BAD_REQUEST, "Cannot terminate this connection using the DELETE endpoint.")
             }
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ""),
-            Self::BodyCutShort => (StatusCode::BAD_REQUEST, ""),
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may have"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, ""),
+            Self::IncompleteBody => (StatusCode::BAD_REQUEST, ""),
+            Self::TooManyConnections => {
+                (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may have")
+            }
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
         };
         plain(status, text)

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::codec::{NORMAL, close_frame};
-use super::handover::{NewWriter, Next};
-use super::io::{SocketWriter, write_all};
-use super::source::WebSocketSource;
+use super::codec::{CLOSE_NORMAL, close_frame};
+use super::reconnect_slot::{NewWriter, SocketSuccession};
+use super::socket_io::{SocketWriter, write_all};
+use super::websocket_source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
 use crate::wire::{Disconnected, Sink};
 
@@ -21,10 +21,10 @@ pub(super) struct WebSocketSink {
     pub(super) writer: SocketWriter,
     send_timeout: Duration,
     close: CloseSignal,
-    pub(super) parted: Arc<AtomicBool>,
+    pub(super) close_frame_only: Arc<AtomicBool>,
     /// A write failed or was given up: there is nobody to say farewell to.
     pub(super) broken: bool,
-    pub(super) next: Next,
+    pub(super) succession: SocketSuccession,
 }
 
 impl WebSocketSink {
@@ -34,29 +34,29 @@ impl WebSocketSink {
         send_timeout: Duration,
         close: CloseSignal,
     ) -> Self {
-        let (parted, next) = (source.parted.clone(), source.next.clone());
-        Self { writer, send_timeout, close, parted, broken: false, next }
+        let (close_frame_only, succession) = (source.close_frame_only.clone(), source.succession.clone());
+        Self { writer, send_timeout, close, close_frame_only, broken: false, succession }
     }
 
     /// Writes to the newest socket from now on, if it is another.
-    pub(super) fn catch_up(&mut self) {
-        let Some(NewWriter { socket, writer, parted }) =
-            self.next.handover.as_ref().and_then(|handover| handover.take_writer())
+    pub(super) fn switch_to_newest(&mut self) {
+        let Some(NewWriter { socket, writer, close_frame_only }) =
+            self.succession.reconnect_slot.as_ref().and_then(|reconnect_slot| reconnect_slot.take_writer())
         else {
             return;
         };
-        if !self.broken && !self.parted.load(Ordering::Relaxed) {
+        if !self.broken && !self.close_frame_only.load(Ordering::Relaxed) {
             // A client that listens still is told, if that takes no time.
-            let mut frame = vec![Bytes::copy_from_slice(&close_frame(NORMAL))];
+            let mut frame = vec![Bytes::copy_from_slice(&close_frame(CLOSE_NORMAL))];
             let _ = write_all(&mut self.writer, &mut frame, Duration::ZERO).now_or_never();
         }
-        (self.writer, self.parted, self.next.socket) = (writer, parted, socket);
+        (self.writer, self.close_frame_only, self.succession.socket) = (writer, close_frame_only, socket);
         self.broken = false;
     }
 
     /// The number of the socket it writes to.
     pub(super) fn socket(&self) -> u64 {
-        self.next.socket
+        self.succession.socket
     }
 }
 
@@ -65,22 +65,22 @@ impl Sink for &mut WebSocketSink {
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
-        if self.broken || self.parted.load(Ordering::Relaxed) {
+        if self.broken || self.close_frame_only.load(Ordering::Relaxed) {
             batch.clear();
             return Err(Disconnected);
         }
-        let (timeout, next) = (self.send_timeout, self.next.clone());
+        let (timeout, succession) = (self.send_timeout, self.succession.clone());
         // Until all of it is out: nothing may follow a frame that is cut short, also when this is given up half-way.
         self.broken = true;
         let written = tokio::select! {
             biased;
             written = write_all(&mut self.writer, batch, timeout) => written,
-            () = next.waits() => Err(ErrorKind::ConnectionAborted.into()),
+            () = succession.next_available() => Err(ErrorKind::ConnectionAborted.into()),
         };
         self.broken = written.is_err();
         written.map_err(|error| {
             // A client whose side has ended already may come again over another socket.
-            let may_come = self.next.handover.is_some() && self.parted.load(Ordering::Relaxed);
+            let may_come = self.succession.reconnect_slot.is_some() && self.close_frame_only.load(Ordering::Relaxed);
             if error.kind() == ErrorKind::TimedOut && !may_come {
                 self.close.close(CloseReason::SendTimeout);
             }
@@ -89,8 +89,8 @@ impl Sink for &mut WebSocketSink {
     }
 
     async fn next_socket(&mut self) -> u64 {
-        self.next.waits().await;
-        self.catch_up();
-        self.next.socket
+        self.succession.next_available().await;
+        self.switch_to_newest();
+        self.succession.socket
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::pipe::Pipe;
-use super::polls::Polls;
-use super::websocket::handover::Handover;
+use super::poll_channel::PollChannel;
+use super::websocket::reconnect_slot::ReconnectSlot;
 use crate::close::{CloseReason, CloseSignal};
 use crate::ids::{ConnectionId, ConnectionToken};
 
 /// One connection as its HTTP requests share it.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct TransportConnection {
     /// Its public id.
     pub(super) id: ConnectionId,
     /// Its key in the table.
@@ -23,14 +23,14 @@ pub(super) struct Link {
     /// What was posted for it.
     pub(super) inbound: Pipe,
     /// Held by the POST that is being read: POSTs are applied whole, one after the other.
-    pub(super) posting: Mutex<()>,
+    pub(super) post_lock: Mutex<()>,
     /// Where its polls wait.
-    pub(super) polls: Polls,
+    pub(super) polls: PollChannel,
     /// Where its next socket is laid down, if negotiate granted stateful reconnect.
-    pub(super) handover: Option<Arc<Handover>>,
+    pub(super) reconnect_slot: Option<Arc<ReconnectSlot>>,
 }
 
-impl Link {
+impl TransportConnection {
     pub(super) fn new(
         id: ConnectionId,
         token: ConnectionToken,
@@ -42,21 +42,21 @@ impl Link {
             token,
             close: CloseSignal::default(),
             inbound: Pipe::new(incoming_buffer_size),
-            posting: Mutex::new(()),
-            polls: Polls::default(),
-            handover: stateful.then(Arc::default),
+            post_lock: Mutex::new(()),
+            polls: PollChannel::default(),
+            reconnect_slot: stateful.then(Arc::default),
         }
     }
 
     /// Whether another socket may take it over.
     pub(super) fn may_resume(&self) -> bool {
-        self.handover.as_ref().is_some_and(|handover| handover.reconnect_state.is_open())
+        self.reconnect_slot.as_ref().is_some_and(|reconnect_slot| reconnect_slot.reconnect_state.is_open())
     }
 
     /// Ends a connection whose client may not come again: it has expired, or asked for its end.
-    pub(super) fn give_up(&self, reason: CloseReason) {
+    pub(super) fn abandon(&self, reason: CloseReason) {
         self.close.close(reason);
         self.inbound.close();
-        self.polls.take_no_more();
+        self.polls.stop_accepting_polls();
     }
 }

@@ -5,75 +5,76 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 
-use super::codec::{Decoder, Progress};
-use super::handover::{Handover, NewReader, Next};
-use super::io::SocketReader;
+use super::codec::{FrameDecoder, Progress};
+use super::reconnect_slot::{NewReader, ReconnectSlot, SocketSuccession};
+use super::socket_io::SocketReader;
 use crate::outbox::Outbox;
 use crate::wire::{Source, SourceEnd};
 
 /// What is decoded at a time of the bytes that came with the HTTP request.
-const PIECE: usize = 64 * 1024;
+const DECODE_CHUNK: usize = 64 * 1024;
 
 /// The half that reads frames.
 #[derive(Debug)]
 pub(super) struct WebSocketSource {
     pub(super) reader: SocketReader,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     /// Payload that was there before the socket: what had been posted.
     posted: BytesMut,
     /// Bytes that came right behind the HTTP request.
-    early: BytesMut,
+    leading_bytes: BytesMut,
     pub(super) pongs: BytesMut,
     /// How often others have their turn before the next read: the outbox keeps one pong, so the writer must get at it
     /// before another replaces it.
-    turns: u8,
+    yields: u8,
     /// Where pongs are owed.
     outbox: Arc<Outbox>,
     /// How it ended.
     pub(super) end: Option<SourceEnd>,
     /// Shared with the sink: nothing but a close frame may be written any more.
-    pub(super) parted: Arc<AtomicBool>,
-    pub(super) next: Next,
+    pub(super) close_frame_only: Arc<AtomicBool>,
+    pub(super) succession: SocketSuccession,
 }
 
 impl WebSocketSource {
     pub(super) fn new(
         reader: SocketReader,
         posted: BytesMut,
-        early: BytesMut,
+        leading_bytes: BytesMut,
         outbox: Arc<Outbox>,
-        handover: Option<Arc<Handover>>,
+        reconnect_slot: Option<Arc<ReconnectSlot>>,
     ) -> Self {
         Self {
             reader,
-            decoder: Decoder::default(),
+            decoder: FrameDecoder::default(),
             posted,
-            early,
+            leading_bytes,
             pongs: BytesMut::new(),
-            turns: 0,
+            yields: 0,
             outbox,
             end: None,
-            parted: Arc::default(),
-            next: Next { socket: 0, handover },
+            close_frame_only: Arc::default(),
+            succession: SocketSuccession { socket: 0, reconnect_slot },
         }
     }
 
     /// Reads the newest socket from now on, if it is another.
-    pub(super) fn catch_up(&mut self) {
-        let Some(NewReader { socket, reader, early, parted }) =
-            self.next.handover.as_ref().and_then(|handover| handover.take_reader())
+    pub(super) fn switch_to_newest(&mut self) {
+        let Some(NewReader { socket, reader, leading_bytes, close_frame_only }) =
+            self.succession.reconnect_slot.as_ref().and_then(|reconnect_slot| reconnect_slot.take_reader())
         else {
             return;
         };
-        (self.reader, self.early, self.parted, self.next.socket) = (reader, early, parted, socket);
-        (self.decoder, self.end, self.turns) = (Decoder::default(), None, 0);
+        (self.reader, self.leading_bytes, self.close_frame_only, self.succession.socket) =
+            (reader, leading_bytes, close_frame_only, socket);
+        (self.decoder, self.end, self.yields) = (FrameDecoder::default(), None, 0);
         self.posted.clear();
         self.pongs.clear();
     }
 
     /// The number of the socket it reads.
     pub(super) fn socket(&self) -> u64 {
-        self.next.socket
+        self.succession.socket
     }
 
     /// Reads and decodes once.
@@ -85,14 +86,14 @@ impl WebSocketSource {
             Progress::Closed => Some(SourceEnd::Closed),
             Progress::Violation(code) => Some(SourceEnd::Violation(code)),
         };
-        self.end = if self.early.is_empty() {
+        self.end = if self.leading_bytes.is_empty() {
             self.reader.read(decode).await.unwrap_or(Some(SourceEnd::Lost))
         } else {
-            let size = self.early.len().min(PIECE);
-            decode(&mut self.early.split_to(size))
+            let size = self.leading_bytes.len().min(DECODE_CHUNK);
+            decode(&mut self.leading_bytes.split_to(size))
         };
-        if self.early.is_empty() && self.early.capacity() > 0 {
-            self.early = BytesMut::new();
+        if self.leading_bytes.is_empty() && self.leading_bytes.capacity() > 0 {
+            self.leading_bytes = BytesMut::new();
         }
     }
 }
@@ -106,40 +107,40 @@ impl Source for &mut WebSocketSource {
         let had = into.len();
         loop {
             // Whatever the old socket has still to say, the client says it again on the new one.
-            if self.next.is_there() {
+            if self.succession.has_next() {
                 return Err(SourceEnd::Lost);
             }
             if let Some(end) = self.end {
-                self.parted.store(true, Ordering::Relaxed);
+                self.close_frame_only.store(true, Ordering::Relaxed);
                 return Err(end);
             }
-            while self.turns > 0 {
-                self.turns -= 1;
+            while self.yields > 0 {
+                self.yields -= 1;
                 tokio::task::yield_now().await;
             }
-            let next = self.next.clone();
+            let succession = self.succession.clone();
             tokio::select! {
                 biased;
-                () = next.waits() => continue,
+                () = succession.next_available() => continue,
                 () = self.read(into) => {}
             }
             if !self.pongs.is_empty() {
                 self.outbox.push_pong(std::mem::take(&mut self.pongs).freeze());
                 // Twice: in the first turn the writer may have been asked before the reader.
-                self.turns = 2;
+                self.yields = 2;
             }
             if into.len() > had {
                 return Ok(());
             }
             // A peer may send what brings nothing (pongs, empty frames) as fast as it is read: it must not keep the
             // thread.
-            self.turns = self.turns.max(1);
+            self.yields = self.yields.max(1);
         }
     }
 
     async fn next_socket(&mut self) -> u64 {
-        self.next.waits().await;
-        self.catch_up();
-        self.next.socket
+        self.succession.next_available().await;
+        self.switch_to_newest();
+        self.succession.socket
     }
 }

@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::io::{SocketReader, SocketWriter};
+use super::socket_io::{SocketReader, SocketWriter};
 use crate::wire::ReconnectState;
 
 /// Room for one socket. A newer one drops what was not taken of an older one: the client has given that up.
 #[derive(Debug, Default)]
-pub(in crate::transport) struct Handover {
+pub(in crate::transport) struct ReconnectSlot {
     /// Whether there may be another socket.
     pub(in crate::transport) reconnect_state: ReconnectState,
-    state: Mutex<State>,
-    arrived: Notify,
+    state: Mutex<SlotState>,
+    socket_arrived: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SlotState {
     /// The number of the newest socket; the connection began with 0.
     newest: u64,
     reader: Option<NewReader>,
@@ -34,9 +34,9 @@ pub(super) struct NewReader {
     pub(super) socket: u64,
     pub(super) reader: SocketReader,
     /// Bytes that came right behind the HTTP request.
-    pub(super) early: BytesMut,
+    pub(super) leading_bytes: BytesMut,
     /// Shared by the two halves: nothing but a close frame may be written any more.
-    pub(super) parted: Arc<AtomicBool>,
+    pub(super) close_frame_only: Arc<AtomicBool>,
 }
 
 /// The writing half of a new socket.
@@ -44,15 +44,15 @@ pub(super) struct NewReader {
 pub(super) struct NewWriter {
     pub(super) socket: u64,
     pub(super) writer: SocketWriter,
-    pub(super) parted: Arc<AtomicBool>,
+    pub(super) close_frame_only: Arc<AtomicBool>,
 }
 
-impl Handover {
+impl ReconnectSlot {
     /// Lays a socket down. It comes back if the connection has ended meanwhile.
     pub(super) fn offer(
         &self,
         (reader, writer): (SocketReader, SocketWriter),
-        early: BytesMut,
+        leading_bytes: BytesMut,
     ) -> Result<(), (SocketReader, SocketWriter)> {
         let mut state = self.lock();
         // Under the lock: who has ended the connection and looks here afterwards finds what was laid down before.
@@ -60,24 +60,25 @@ impl Handover {
             return Err((reader, writer));
         }
         state.newest += 1;
-        let (socket, parted) = (state.newest, Arc::default());
-        state.reader = Some(NewReader { socket, reader, early, parted: Arc::clone(&parted) });
-        state.writer = Some(NewWriter { socket, writer, parted });
+        let (socket, close_frame_only) = (state.newest, Arc::default());
+        state.reader =
+            Some(NewReader { socket, reader, leading_bytes, close_frame_only: Arc::clone(&close_frame_only) });
+        state.writer = Some(NewWriter { socket, writer, close_frame_only });
         drop(state);
-        self.arrived.notify_waiters();
+        self.socket_arrived.notify_waiters();
         Ok(())
     }
 
     /// Waits for a socket after this one.
     pub(super) async fn newer_than(&self, socket: u64) {
         loop {
-            let arrived = self.arrived.notified();
-            tokio::pin!(arrived);
-            arrived.as_mut().enable();
+            let socket_arrived = self.socket_arrived.notified();
+            tokio::pin!(socket_arrived);
+            socket_arrived.as_mut().enable();
             if self.lock().newest > socket {
                 return;
             }
-            arrived.await;
+            socket_arrived.await;
         }
     }
 
@@ -94,29 +95,29 @@ impl Handover {
         self.lock().writer.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The way to the next socket, where there may be one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Next {
+pub(super) struct SocketSuccession {
     /// The number of the one in use.
     pub(super) socket: u64,
-    pub(super) handover: Option<Arc<Handover>>,
+    pub(super) reconnect_slot: Option<Arc<ReconnectSlot>>,
 }
 
-impl Next {
+impl SocketSuccession {
     /// Waits until another socket is there; for ever where there is none to come.
-    pub(super) async fn waits(&self) {
-        match &self.handover {
-            Some(handover) => handover.newer_than(self.socket).await,
+    pub(super) async fn next_available(&self) {
+        match &self.reconnect_slot {
+            Some(reconnect_slot) => reconnect_slot.newer_than(self.socket).await,
             None => std::future::pending().await,
         }
     }
 
-    pub(super) fn is_there(&self) -> bool {
-        self.handover.as_ref().is_some_and(|handover| handover.has_newer_than(self.socket))
+    pub(super) fn has_next(&self) -> bool {
+        self.reconnect_slot.as_ref().is_some_and(|reconnect_slot| reconnect_slot.has_newer_than(self.socket))
     }
 }

@@ -10,14 +10,14 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::answers::plain;
 use super::origin::SocketOrigins;
+use super::rejection::plain;
 use crate::auth::{AuthError, Authenticate, Principal, policy};
 use crate::config::Authorize;
 
 /// How an endpoint knows its users, and which of them it lets in.
 #[derive(Clone, Default)]
-pub(super) struct Guard {
+pub(super) struct AccessControl {
     /// None: nobody is asked, whatever tokens they bring.
     pub(super) authenticator: Option<Arc<dyn Authenticate>>,
     /// None: anonymous clients may come too.
@@ -26,35 +26,35 @@ pub(super) struct Guard {
     pub(super) origins: Arc<SocketOrigins>,
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for AccessControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asks = self.authenticator.is_some();
         let Self { policy, origins, .. } = self;
-        f.debug_struct("Guard").field("asks", &asks).field("policy", policy).field("origins", origins).finish()
+        f.debug_struct("AccessControl").field("asks", &asks).field("policy", policy).field("origins", origins).finish()
     }
 }
 
 /// Who sent a request, as a part of it.
 #[derive(Clone)]
-struct Who(Arc<Principal>);
+struct RequestPrincipal(Arc<Principal>);
 
-impl Guard {
+impl AccessControl {
     /// Asks who sends a request, and notes it there.
-    pub(super) async fn admit(&self, request: &mut Request) -> Result<(), Denied> {
-        let principal = self.ask(request).await.map_err(Denied::Token)?;
+    pub(super) async fn authorize(&self, request: &mut Request) -> Result<(), AccessDenied> {
+        let principal = self.authenticate(request).await.map_err(AccessDenied::Token)?;
         let permitted = self.policy.as_ref().is_none_or(|rule| policy::permits(rule, principal.as_deref()));
         let known = principal.is_some();
         if let Some(principal) = principal {
-            request.extensions_mut().insert(Who(principal));
+            request.extensions_mut().insert(RequestPrincipal(principal));
         }
         match (permitted, known) {
             (true, _) => Ok(()),
-            (false, true) => Err(Denied::User),
-            (false, false) => Err(Denied::Anonymous),
+            (false, true) => Err(AccessDenied::User),
+            (false, false) => Err(AccessDenied::Anonymous),
         }
     }
 
-    async fn ask(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, AuthError> {
+    async fn authenticate(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
         // Without the body, which cannot be shared between threads.
         let (parts, body) = std::mem::take(request).into_parts();
@@ -66,7 +66,7 @@ impl Guard {
 
 /// Why a request is not admitted.
 #[derive(Debug)]
-pub(super) enum Denied {
+pub(super) enum AccessDenied {
     /// It asks for a WebSocket, and comes from a page whose origin may not have one.
     Origin,
     /// Its token is not accepted.
@@ -76,12 +76,12 @@ pub(super) enum Denied {
     /// Its user does not fulfil the endpoint's rule.
     User,
     /// It names a connection of another user.
-    NotTheirs,
+    OtherUser,
 }
 
-impl Denied {
+impl AccessDenied {
     /// The answer: empty bodies, as clients show them to their users.
-    pub(super) fn answer(&self) -> Response {
+    pub(super) fn response(&self) -> Response {
         match self {
             Self::Token(AuthError::KeysMissing) => {
                 let text = "The server has no keys yet to check tokens with";
@@ -91,25 +91,25 @@ impl Denied {
             }
             Self::Token(refused) => unauthorized(&refused.challenge()),
             Self::Anonymous => unauthorized("Bearer"),
-            Self::Origin | Self::User | Self::NotTheirs => bare(StatusCode::FORBIDDEN),
+            Self::Origin | Self::User | Self::OtherUser => empty_response(StatusCode::FORBIDDEN),
         }
     }
 }
 
 /// Who sent a request that was admitted; None for an anonymous one.
 pub(super) fn principal(extensions: &http::Extensions) -> Option<Arc<Principal>> {
-    extensions.get::<Who>().map(|who| who.0.clone())
+    extensions.get::<RequestPrincipal>().map(|principal| principal.0.clone())
 }
 
 fn unauthorized(challenge: &str) -> Response {
-    let mut answer = bare(StatusCode::UNAUTHORIZED);
+    let mut answer = empty_response(StatusCode::UNAUTHORIZED);
     let challenge = HeaderValue::from_str(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
     answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     answer
 }
 
 /// Without a body, and without a type of it.
-fn bare(status: StatusCode) -> Response {
+fn empty_response(status: StatusCode) -> Response {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = status;
     answer

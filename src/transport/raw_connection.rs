@@ -16,9 +16,9 @@ use crate::outgoing::apply_framing;
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// Pieces that wait for the application; each has at most some 64 KiB.
-const INBOUND: usize = 4;
+const INBOUND_CAPACITY: usize = 4;
 /// Messages that wait for the client.
-const OUTBOUND: usize = 16;
+const OUTBOUND_CAPACITY: usize = 16;
 
 /// An application that speaks no hub protocol. One value serves all connections of a path.
 pub trait RawConnection: Send + Sync + 'static {
@@ -101,8 +101,8 @@ pub(super) async fn serve<S: Source, K: Sink>(
     source: S,
     sink: K,
 ) -> CloseReason {
-    let (to_app, inbound) = mpsc::channel(INBOUND);
-    let (outbound, from_app) = mpsc::channel(OUTBOUND);
+    let (to_app, inbound) = mpsc::channel(INBOUND_CAPACITY);
+    let (outbound, from_app) = mpsc::channel(OUTBOUND_CAPACITY);
     let app = app.run(request, RawStream { inbound, outbound });
     let reading = read(source, to_app, close);
     let writing = async { tokio::join!(app, write(sink, from_app, outbox)) };

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::codec::{NORMAL, close_frame};
-use super::io::write_all;
-use super::sink::WebSocketSink;
-use super::source::WebSocketSource;
+use super::codec::{CLOSE_NORMAL, close_frame};
+use super::socket_io::write_all;
+use super::websocket_sink::WebSocketSink;
+use super::websocket_source::WebSocketSource;
 use crate::wire::SourceEnd;
 
 /// What a peer may still send after its end before nobody listens any more.
-const FAREWELL_BYTES: usize = 1 << 20;
+const MAX_DRAINED_BYTES: usize = 1 << 20;
 
 /// How long a peer may take to end its side of TCP after the closing handshake.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Ends the socket after its connection has ended. Who closed first gets a close frame back and no more; otherwise the
 /// peer has `timeout` to answer ours.
-pub(super) async fn part(mut source: WebSocketSource, mut sink: WebSocketSink, timeout: Duration) {
+pub(super) async fn close_socket(mut source: WebSocketSource, mut sink: WebSocketSink, timeout: Duration) {
     let code = match source.end {
         // Half-closed or gone: simply ended, as the reference does.
         Some(SourceEnd::Lost) => return,
-        Some(SourceEnd::Closed) | None => NORMAL,
+        Some(SourceEnd::Closed) | None => CLOSE_NORMAL,
         Some(SourceEnd::Violation(code)) => code,
     };
     if sink.broken {
@@ -35,21 +35,21 @@ pub(super) async fn part(mut source: WebSocketSource, mut sink: WebSocketSink, t
         return sink.writer.abort();
     }
     if !answers {
-        match tokio::time::timeout_at(deadline, answered(&mut source)).await {
+        match tokio::time::timeout_at(deadline, wait_for_close_frame(&mut source)).await {
             Ok(()) => {}
             Err(_) => return sink.writer.abort(),
         }
     }
     if sink.writer.shutdown().await.is_ok() {
         // A socket that is closed with something unread is reset, which may cost the peer our close frame.
-        let _ = tokio::time::timeout(LINGER.min(timeout), unread(&mut source)).await;
+        let _ = tokio::time::timeout(LINGER_TIMEOUT.min(timeout), drain(&mut source)).await;
     }
 }
 
 /// Waits for the peer's close frame, or whatever else ends its side.
-async fn answered(source: &mut WebSocketSource) {
+async fn wait_for_close_frame(source: &mut WebSocketSource) {
     let (mut nothing, mut seen) = (BytesMut::new(), 0);
-    while source.end.is_none() && seen < FAREWELL_BYTES {
+    while source.end.is_none() && seen < MAX_DRAINED_BYTES {
         source.read(&mut nothing).await;
         seen += nothing.len();
         nothing.clear();
@@ -60,10 +60,10 @@ async fn answered(source: &mut WebSocketSource) {
 }
 
 /// Reads to the end of the stream.
-async fn unread(source: &mut WebSocketSource) {
+async fn drain(source: &mut WebSocketSource) {
     let mut seen = 0;
     while let Ok(size @ 1..) = source.reader.read(|bytes| bytes.len()).await
-        && seen < FAREWELL_BYTES
+        && seen < MAX_DRAINED_BYTES
     {
         seen += size;
     }

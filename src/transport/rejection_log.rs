@@ -8,10 +8,10 @@ use http::header::ORIGIN;
 use tokio::time::Instant;
 use tracing::field::display;
 
-use super::answers::Refusal;
+use super::access_control::{self, AccessDenied};
+use super::connection_lifecycle;
 use super::endpoint::Endpoint;
-use super::guard::{self, Denied};
-use super::serving;
+use super::rejection::Rejection;
 use crate::logging::{Allowed, Escaped, Kind, reason};
 
 impl Endpoint {
@@ -20,10 +20,10 @@ impl Endpoint {
     }
 
     /// Logs that a request was not admitted.
-    pub(super) fn log_denied(&self, request: &Request, denied: &Denied) {
+    pub(super) fn log_denied(&self, request: &Request, denied: &AccessDenied) {
         let (hub, client) = (display(&self.name), client(request));
         let why = match denied {
-            Denied::Origin => {
+            AccessDenied::Origin => {
                 if let Some(Allowed { suppressed }) = self.allow(Kind::OriginBlocked) {
                     let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
                     let origin = origin.map(|origin| Escaped::new(&origin).to_string());
@@ -32,15 +32,15 @@ impl Endpoint {
                 }
                 return;
             }
-            Denied::Token(refused) => {
+            AccessDenied::Token(refused) => {
                 if let Some(Allowed { suppressed }) = self.allow(Kind::TokenRefused) {
                     tracing::info!(hub, client, reason = reason(refused.log_text()), suppressed, "a token was refused");
                 }
                 return;
             }
-            Denied::Anonymous => "it came without a token, and the hub's `authorize` asks for a user",
-            Denied::User => "the user does not fulfil the hub's `authorize`",
-            Denied::NotTheirs => "the connection belongs to another user",
+            AccessDenied::Anonymous => "it came without a token, and the hub's `authorize` asks for a user",
+            AccessDenied::User => "the user does not fulfil the hub's `authorize`",
+            AccessDenied::OtherUser => "the connection belongs to another user",
         };
         if let Some(Allowed { suppressed }) = self.allow(Kind::Unauthorized) {
             tracing::info!(hub, client, user = user(request), reason = why, suppressed, "a request was not authorized");
@@ -48,25 +48,25 @@ impl Endpoint {
     }
 
     /// Logs a refusal that the operator should hear of, and hands it on.
-    pub(super) fn logged(&self, refusal: Refusal, request: &Request) -> Refusal {
-        if refusal == Refusal::Full
+    pub(super) fn logged(&self, rejection: Rejection, request: &Request) -> Rejection {
+        if rejection == Rejection::TooManyConnections
             && let Some(Allowed { suppressed }) = self.allow(Kind::Full)
         {
             let (hub, client) = (display(&self.name), client(request));
-            let reason = format!("max_connections = {} is reached", self.limits.most());
+            let reason = format!("max_connections = {} is reached", self.connection_limit.max());
             tracing::warn!(hub, client, user = user(request), reason, suppressed, "a client was not let in");
         }
-        refusal
+        rejection
     }
 }
 
 /// Where a request came from.
 fn client(request: &Request) -> Option<tracing::field::DisplayValue<SocketAddr>> {
-    serving::remote(request.extensions()).map(display)
+    connection_lifecycle::remote(request.extensions()).map(display)
 }
 
 /// Who sent it, if that is known by now.
 fn user(request: &Request) -> Option<String> {
-    let principal = guard::principal(request.extensions())?;
+    let principal = access_control::principal(request.extensions())?;
     principal.user.as_ref().map(|user| Escaped::new(user.as_str()).to_string())
 }
