@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn subdomains_are_no_suffix_game() {
+    fn a_subdomain_pattern_matches_only_subdomains() {
         let subdomains = pattern("https://*.example.com");
         for yes in ["https://a.example.com", "https://a.b.EXAMPLE.com"] {
             assert!(subdomains.matches(yes), "{yes}");

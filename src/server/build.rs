@@ -7,13 +7,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use super::bearer::Bearer;
-use super::core::{Background, BackgroundInputs, Core, NamedHub};
+use super::backplane_setup;
 use super::cors::Cors;
-use super::error::ServeError;
-use super::link;
 use super::paths::Paths;
-use super::site::Site;
+use super::request_handler::RequestHandler;
+use super::serve_error::ServeError;
+use super::server_core::{Background, BackgroundInputs, NamedHub, ServerCore};
+use super::token_authenticator::TokenAuthenticator;
 use super::{Builder, Server};
 use crate::api::{Api, Readiness};
 use crate::auth::{Authenticate, JwksCache, TokenValidator};
@@ -52,10 +52,15 @@ impl Builder {
         let authenticator = self.authenticator(jwks_cache.clone())?;
         let rules = self.rules(&hubs, authenticator.is_some())?;
 
-        let node = Node { id: NodeId::random(&host_name()), metrics: Metrics::default() };
+        let node = NodeParts { id: NodeId::random(&host_name()), metrics: Metrics::default() };
         let names =
             hubs.iter().map(|hub| (HubName::from(hub.hub_backplane_name()), self.options(hub).protocols.clone()));
-        let joined = link::join(&self.config.backplane, node.id.clone(), names.collect(), node.metrics.backplane());
+        let joined = backplane_setup::connect(
+            &self.config.backplane,
+            node.id.clone(),
+            names.collect(),
+            node.metrics.backplane(),
+        );
         let (backplane, inbound) = joined.await?;
 
         let hosts = self.hosts(&hubs, hub_paths, &node, &backplane);
@@ -71,7 +76,7 @@ impl Builder {
             phase: &phase,
             jwks: self.config.auth.jwks_url.clone().zip(jwks_cache.clone()),
         });
-        let core = Arc::new(Core {
+        let core = Arc::new(ServerCore {
             endpoints,
             hubs: hosts,
             paths,
@@ -90,7 +95,7 @@ impl Builder {
 }
 
 /// What a server is among the others.
-struct Node {
+struct NodeParts {
     id: NodeId,
     metrics: Metrics,
 }
@@ -102,10 +107,10 @@ impl Builder {
     fn claim_paths(&self, hubs: &[HubRoute]) -> Result<Vec<HubPath>, ServeError> {
         let mut paths = Paths::new(Api::reserved(self.health, self.metrics));
         for hub in hubs {
-            paths.claim(&hub.path, &format!("the hub {:?}", hub.hub_name()))?;
+            paths.insert(&hub.path, &format!("the hub {:?}", hub.hub_name()))?;
         }
         for raw in &self.raw {
-            paths.claim(&raw.path, "a raw connection")?;
+            paths.insert(&raw.path, "a raw connection")?;
         }
         Ok(paths.claimed())
     }
@@ -131,7 +136,7 @@ impl Builder {
             return Ok(self.authenticator.clone());
         }
         let tokens = TokenValidator::new(&self.config.auth, jwks_cache).map_err(ServeError::Auth)?;
-        Ok(Some(Arc::new(Bearer(tokens))))
+        Ok(Some(Arc::new(TokenAuthenticator(tokens))))
     }
 
     /// Who may connect, by path. The last rule for a path applies.
@@ -198,7 +203,7 @@ impl Builder {
         &self,
         hubs: &[HubRoute],
         paths: &[HubPath],
-        node: &Node,
+        node: &NodeParts,
         backplane: &Arc<dyn Backplane>,
     ) -> Vec<NamedHub> {
         let host = |route: &HubRoute| {
@@ -224,11 +229,11 @@ impl Builder {
             endpoints.socket_origins(self.cors().socket_origins());
         }
         for hub in hosts {
-            endpoints.add_hub(&hub.path, hub.host.clone()).map_err(|taken| clash(&taken))?;
+            endpoints.add_hub(&hub.path, hub.host.clone()).map_err(|taken| duplicate_path(&taken))?;
         }
         for (raw, path) in std::mem::take(&mut self.raw).into_iter().zip(raw_paths) {
             let options = raw.options.unwrap_or_else(|| self.config.hub_defaults.clone());
-            endpoints.add_raw(path, raw.connection, options).map_err(|taken| clash(&taken))?;
+            endpoints.add_raw(path, raw.connection, options).map_err(|taken| duplicate_path(&taken))?;
         }
         for (path, rule) in rules {
             if !HubPath::parse(&path).is_ok_and(|path| endpoints.authorize(&path, rule)) {
@@ -239,13 +244,13 @@ impl Builder {
     }
 
     fn cors(&self) -> Cors {
-        if self.any_origin { Cors::AnyoneWithCredentials } else { Cors::of(&self.config.cors_origins) }
+        if self.any_origin { Cors::AnyOriginWithCredentials } else { Cors::of(&self.config.cors_origins) }
     }
 
-    fn server(self, core: Arc<Core>) -> Server {
+    fn server(self, core: Arc<ServerCore>) -> Server {
         let cors = self.cors();
         let Self { config, routes, headers, health, metrics, .. } = self;
-        let site = Site {
+        let handler = RequestHandler {
             cors,
             api: Api {
                 readiness: core.readiness.clone(),
@@ -260,7 +265,7 @@ impl Builder {
             body_timeout: config.request_timeout,
             log: RateLimiter::default(),
         };
-        Server { listen: config.listen, request_timeout: config.request_timeout, site: Arc::new(site), core }
+        Server { listen: config.listen, request_timeout: config.request_timeout, handler: Arc::new(handler), core }
     }
 }
 
@@ -289,7 +294,7 @@ fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeErr
 }
 
 /// The transports keep paths of their own, by the same rules.
-fn clash(taken: &DuplicatePath) -> ServeError {
+fn duplicate_path(taken: &DuplicatePath) -> ServeError {
     ServeError::PathTaken { path: taken.0.to_string(), what: "a hub or raw connection".to_owned() }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use http::{HeaderMap, Uri};
 
-use super::site::HeaderHook;
+use super::request_handler::HeaderHook;
 use crate::auth::Authenticate;
 use crate::config::{Authorize, Config};
 use crate::connection::UserIdProvider;

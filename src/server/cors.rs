@@ -22,32 +22,32 @@ use crate::transport::SocketOrigins;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cors {
     /// No page of another origin; no header is ever added.
-    Off,
+    Disabled,
     /// Every page, but without cookies and the like.
-    Anyone,
+    AnyOrigin,
     /// Every page, with credentials: a host that checks its callers by other means.
-    AnyoneWithCredentials,
+    AnyOriginWithCredentials,
     /// These, with credentials.
-    These(Vec<OriginPattern>),
+    Origins(Vec<OriginPattern>),
 }
 
 impl Cors {
     /// The rules of `cors_origins`.
     pub(super) fn of(origins: &[OriginPattern]) -> Self {
         if origins.iter().any(OriginPattern::is_any) {
-            Self::Anyone
+            Self::AnyOrigin
         } else if origins.is_empty() {
-            Self::Off
+            Self::Disabled
         } else {
-            Self::These(origins.to_vec())
+            Self::Origins(origins.to_vec())
         }
     }
 
     /// The pages that may open WebSockets where `websocket_origins` goes by these rules.
     pub(super) fn socket_origins(&self) -> SocketOrigins {
         match self {
-            Self::Off | Self::Anyone | Self::AnyoneWithCredentials => SocketOrigins::Any,
-            Self::These(patterns) => SocketOrigins::Listed(patterns.clone()),
+            Self::Disabled | Self::AnyOrigin | Self::AnyOriginWithCredentials => SocketOrigins::Any,
+            Self::Origins(patterns) => SocketOrigins::Listed(patterns.clone()),
         }
     }
 
@@ -55,7 +55,7 @@ impl Cors {
     pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-        if *self == Self::Off || request.method() != Method::OPTIONS {
+        if *self == Self::Disabled || request.method() != Method::OPTIONS {
             return None;
         }
         let origin = headers.get(ORIGIN)?;
@@ -69,7 +69,7 @@ impl Cors {
             }
             // Else browsers ask again every 5 s, and long polling sends a request each few. The reference's own
             // test host does not say it, and a host with its rules answers as it does.
-            if *self != Self::AnyoneWithCredentials {
+            if *self != Self::AnyOriginWithCredentials {
                 answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
             }
         }
@@ -79,16 +79,16 @@ impl Cors {
     /// Adds to the answer of a request that came with this `Origin`.
     pub(super) fn grant(&self, origin: &HeaderValue, answer: &mut HeaderMap) -> bool {
         match self {
-            Self::Off => return false,
-            Self::Anyone => {
+            Self::Disabled => return false,
+            Self::AnyOrigin => {
                 answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
                 return true;
             }
-            Self::AnyoneWithCredentials | Self::These(_) => {}
+            Self::AnyOriginWithCredentials | Self::Origins(_) => {}
         }
         // Also where the answer is no: a cache must not give it to another origin.
         answer.append(VARY, HeaderValue::from_static("Origin"));
-        if let Self::These(patterns) = self {
+        if let Self::Origins(patterns) = self {
             let Ok(text) = origin.to_str() else { return false };
             if !patterns.iter().any(|pattern| pattern.matches(text)) {
                 return false;
@@ -146,31 +146,31 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_for_everybody_without_credentials() {
+    fn a_star_allows_every_origin_without_credentials() {
         assert_eq!(granted(&cors(&["https://a.example", "*"]), "http://x"), "access-control-allow-origin: *");
     }
 
     #[test]
-    fn any_with_credentials_echoes_even_null() {
+    fn any_origin_with_credentials_echoes_even_null() {
         let expected = format!("{CREDENTIALS}null\nvary: Origin");
-        assert_eq!(granted(&Cors::AnyoneWithCredentials, "null"), expected);
+        assert_eq!(granted(&Cors::AnyOriginWithCredentials, "null"), expected);
     }
 
     #[test]
-    fn without_rules_nothing_is_added() {
+    fn without_cors_origins_no_header_is_added() {
         assert_eq!(granted(&cors(&[]), "http://x"), "");
         let asks = [("origin", "http://x"), ("access-control-request-method", "POST")];
         assert!(cors(&[]).preflight(&options(&asks)).is_none());
     }
 
     #[test]
-    fn a_preflight_echoes_what_was_asked() {
+    fn a_preflight_echoes_the_requested_method_and_headers() {
         let asks = [
             ("origin", "http://page.example"),
             ("access-control-request-method", "PUT"),
             ("access-control-request-headers", "x-requested-with,x-signalr-user-agent"),
         ];
-        let response = Cors::AnyoneWithCredentials.preflight(&options(&asks)).unwrap();
+        let response = Cors::AnyOriginWithCredentials.preflight(&options(&asks)).unwrap();
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         let expected = "access-control-allow-credentials: true\n\
             access-control-allow-headers: x-requested-with,x-signalr-user-agent\n\
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_gets_an_empty_preflight() {
+    fn an_unlisted_origin_gets_a_preflight_without_cors_headers() {
         let asks = [("origin", "http://evil"), ("access-control-request-method", "POST")];
         let response = cors(&["http://page.example"]).preflight(&options(&asks)).unwrap();
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
@@ -192,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn half_a_preflight_is_none() {
+    fn an_incomplete_preflight_is_not_a_preflight() {
         for half in [("origin", "http://x"), ("access-control-request-method", "POST")] {
-            assert!(Cors::AnyoneWithCredentials.preflight(&options(&[half])).is_none());
+            assert!(Cors::AnyOriginWithCredentials.preflight(&options(&[half])).is_none());
         }
     }
 }

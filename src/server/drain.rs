@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::core::{Core, HEARTBEAT};
+use super::server_core::{SWEEP_INTERVAL, ServerCore};
 use crate::backplane::Backplane;
 use crate::close::CloseReason;
 use crate::connection::HubHost;
@@ -18,7 +18,7 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a request that has not arrived completely may delay the stop. Clients send theirs in one go.
 pub(super) const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Core {
+impl ServerCore {
     /// Stops the server once; further calls wait for the same stop. If the future is dropped, it can be called again.
     pub(super) async fn stop(&self, deadline: Instant) {
         self.stopped.get_or_init(|| self.drain(deadline)).await;
@@ -34,8 +34,8 @@ impl Core {
         self.background.abort();
     }
 
-    pub(super) fn served(&self) -> Served {
-        Served {
+    pub(super) fn served(&self) -> ServerResources {
+        ServerResources {
             endpoints: self.endpoints.clone(),
             hubs: self.hubs.iter().map(|hub| hub.host.clone()).collect(),
             backplane: self.backplane.clone(),
@@ -44,13 +44,13 @@ impl Core {
 }
 
 /// What has to end when a server stops.
-pub(super) struct Served {
+pub(super) struct ServerResources {
     endpoints: Arc<Endpoints>,
     hubs: Vec<Arc<HubHost>>,
     backplane: Arc<dyn Backplane>,
 }
 
-impl Served {
+impl ServerResources {
     /// Ends all connections and calls, then the backplane.
     pub(super) async fn end(self, deadline: Instant) {
         let gone = async {
@@ -81,7 +81,7 @@ impl Served {
             tokio::select! {
                 () = &mut closed => return,
                 // Connections that were being accepted when draining began were not in any batch.
-                () = sleep(HEARTBEAT) => self.endpoints.close_now(&CloseReason::Draining),
+                () = sleep(SWEEP_INTERVAL) => self.endpoints.close_now(&CloseReason::Draining),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::core::Core;
+use super::server_core::ServerCore;
 use crate::hub::HubContext;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
@@ -14,7 +14,7 @@ use crate::phase::Phase;
 /// The server lives as long as its router (or a clone of it) or one of its handles exists. A hub must therefore not keep
 /// a handle of its own server: it keeps a [`HubContext`].
 #[derive(Clone, Debug)]
-pub struct ServerHandle(pub(super) Arc<Core>);
+pub struct ServerHandle(pub(super) Arc<ServerCore>);
 
 impl ServerHandle {
     /// Stops the server gracefully, and returns when it has stopped:
@@ -57,7 +57,7 @@ impl ServerHandle {
     }
 
     /// Waits until a background task of the server has panicked, which is a bug in Hubplane, and returns the name of the
-    /// task. Clients are then served only in part, and the server should be stopped. A [`super::Bound`] that runs does
+    /// task. Clients are then served only in part, and the server should be stopped. A [`super::BoundServer`] that runs does
     /// so by itself.
     pub async fn failed(&self) -> &'static str {
         self.0.background.failed().await

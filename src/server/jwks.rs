@@ -25,25 +25,26 @@ use crate::logging::reason;
 use crate::tls;
 
 /// How often keys are fetched when nobody asks.
-const EVERY: Duration = Duration::from_secs(3600);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long nobody can ask after they were fetched.
-const REST: Duration = Duration::from_secs(5);
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait after a failure: from this, doubled each time, to that.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long one attempt may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a key set.
-const MOST: usize = 1 << 20;
+const MAX_KEY_SET_BYTES: usize = 1 << 20;
 
 /// Keeps a keyring filled; never ends.
-pub(super) async fn keep(url: String, cache: Arc<JwksCache>) {
-    let mut pause = BACK_OFF.0;
+pub(super) async fn refresh_keys(url: String, cache: Arc<JwksCache>) {
+    let mut pause = RETRY_DELAYS.0;
     // None: nothing has been tried yet.
     let mut well = None;
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string)).unwrap_or_default();
     loop {
-        let fetched =
-            timeout(PATIENCE, fetch(&url)).await.unwrap_or_else(|_| Err(format!("no answer in {PATIENCE:?}")));
+        let fetched = timeout(FETCH_TIMEOUT, fetch(&url))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer in {FETCH_TIMEOUT:?}")));
         match fetched {
             Ok((keys, left_out)) => {
                 if well != Some(true) {
@@ -52,11 +53,11 @@ pub(super) async fn keep(url: String, cache: Arc<JwksCache>) {
                         tracing::debug!(reason = reason(error), "a key of the set is not used");
                     }
                 }
-                (well, pause) = (Some(true), BACK_OFF.0);
+                (well, pause) = (Some(true), RETRY_DELAYS.0);
                 cache.store(Some(keys));
-                sleep(REST).await;
+                sleep(MIN_REFRESH_INTERVAL).await;
                 cache.end_cooldown();
-                let _ = timeout(EVERY, cache.refresh_requested()).await;
+                let _ = timeout(REFRESH_INTERVAL, cache.refresh_requested()).await;
             }
             Err(error) => {
                 if well != Some(false) {
@@ -72,7 +73,7 @@ pub(super) async fn keep(url: String, cache: Arc<JwksCache>) {
                 cache.store(None);
                 sleep(pause).await;
                 cache.end_cooldown();
-                pause = (pause * 2).min(BACK_OFF.1);
+                pause = (pause * 2).min(RETRY_DELAYS.1);
             }
         }
     }
@@ -111,7 +112,7 @@ async fn get(uri: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'st
         if answer.status() != StatusCode::OK {
             return Err(format!("the answer is {}", answer.status()));
         }
-        let body = Limited::new(answer.into_body(), MOST).collect().await;
+        let body = Limited::new(answer.into_body(), MAX_KEY_SET_BYTES).collect().await;
         body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
     };
     tokio::pin!(answer, connection);
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     /// A place that answers each request with these bytes, and then with spaces without end if it is to go on.
-    async fn place(answer: &'static str, goes_on: bool) -> String {
+    async fn key_server(answer: &'static str, goes_on: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_set_of_keys_is_refused() {
+    async fn an_invalid_key_set_response_is_refused() {
         for (answer, goes_on, part) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true, "length limit"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n", true, "length limit"),
@@ -163,14 +164,14 @@ mod tests {
             ("SSH-2.0-OpenSSH\r\n", false, ""),
             ("", false, ""),
         ] {
-            let error = timeout(PATIENCE, fetch(&place(answer, goes_on).await)).await.unwrap().unwrap_err();
+            let error = timeout(FETCH_TIMEOUT, fetch(&key_server(answer, goes_on).await)).await.unwrap().unwrap_err();
             assert!(error.contains(part), "{answer}: {error}");
         }
         assert!(fetch("http://127.0.0.1:1/keys").await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_says_nothing_is_not_waited_for_for_ever() {
+    async fn a_silent_key_server_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let silent = tokio::spawn(async move {
@@ -178,8 +179,8 @@ mod tests {
             pending::<()>().await;
         });
         let cache = Arc::new(JwksCache::default());
-        let kept = tokio::spawn(keep(url, cache.clone()));
-        assert!(cache.refresh(2 * PATIENCE).await, "it was tried, and given up");
+        let kept = tokio::spawn(refresh_keys(url, cache.clone()));
+        assert!(cache.refresh(2 * FETCH_TIMEOUT).await, "it was tried, and given up");
         assert!(cache.current().is_none());
         silent.abort();
         kept.abort();

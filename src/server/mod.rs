@@ -5,53 +5,53 @@
 //! | --- | --- |
 //! | this one | [`Server`] |
 //! | `builder`, `build` | [`Builder`]: what a server consists of; the steps of `build` |
-//! | `core`, `drain` | what router, listener and handles share, with its background tasks; the graceful stop |
+//! | `server_core`, `drain` | what router, listener and handles share, with its background tasks; the graceful stop |
 //! | `handle` | [`ServerHandle`]: stops a server, and tells its state |
-//! | `site`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
-//! | `bound`, `front` | [`Bound`]: a server with a listener; the listener and its HTTP connections |
-//! | `link`, `redis_link` | the backplane of the configuration |
-//! | `bearer`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
-//! | `body`, `arriving` | bounds of bodies; when one has come whole |
-//! | `cors`, `paths`, `limits` | other origins; which path is whose; open files |
-//! | `blocked` | what the log says of pages of other origins |
-//! | `stop`, `error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
+//! | `request_handler`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
+//! | `bound_server`, `listener` | [`BoundServer`]: a server with a listener; the listener and its HTTP connections |
+//! | `backplane_setup`, `redis_setup` | the backplane of the configuration |
+//! | `token_authenticator`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
+//! | `limited_body`, `tracked_body` | bounds of bodies; when one has come whole |
+//! | `cors`, `paths`, `open_files` | other origins; which path is whose; open files |
+//! | `blocked_origin_log` | what the log says of pages of other origins |
+//! | `stop`, `serve_error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
 
-mod arriving;
-mod bearer;
-mod blocked;
-mod body;
-mod bound;
+mod backplane_setup;
+mod blocked_origin_log;
+mod bound_server;
 mod build;
 mod builder;
-mod core;
 mod cors;
 mod drain;
-mod error;
-mod front;
 mod handle;
 mod jwks;
-mod limits;
-mod link;
+mod limited_body;
+mod listener;
+mod open_files;
 mod paths;
 #[cfg(feature = "redis")]
-mod redis_link;
+mod redis_setup;
+mod request_handler;
 mod router;
-mod site;
+mod serve_error;
+mod server_core;
 mod stop;
+mod token_authenticator;
+mod tracked_body;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use bound::Bound;
+pub use bound_server::BoundServer;
 pub use builder::Builder;
-pub use error::ServeError;
 pub use handle::ServerHandle;
+pub use serve_error::ServeError;
 pub use stop::{Shutdown, Signals};
 
-use self::core::Core;
-use self::site::Site;
+use self::request_handler::RequestHandler;
+use self::server_core::ServerCore;
 use crate::config::Config;
 use crate::hub::HubContext;
 use crate::metrics::Metrics;
@@ -68,8 +68,8 @@ pub struct Server {
     /// `listen` and `request_timeout` of the configuration.
     listen: SocketAddr,
     request_timeout: Duration,
-    site: Arc<Site>,
-    core: Arc<Core>,
+    handler: Arc<RequestHandler>,
+    core: Arc<ServerCore>,
 }
 
 impl Server {
@@ -109,16 +109,16 @@ impl Server {
     /// # Panics
     ///
     /// Outside of a Tokio runtime.
-    pub fn bind(self) -> Result<Bound, ServeError> {
-        limits::raise_open_files();
-        let listener = front::listen(self.listen, self.patience())?;
+    pub fn bind(self) -> Result<BoundServer, ServeError> {
+        open_files::raise_open_files();
+        let listener = listener::listen(self.listen, self.tcp_user_timeout())?;
         let address = listener.local_addr().unwrap_or(self.listen);
-        Ok(Bound { server: self, listener, address })
+        Ok(BoundServer { server: self, listener, address })
     }
 
     /// How long a socket may take nothing of what is sent to it: no shorter than any bound of a hub's own, which tell
     /// why they close.
-    fn patience(&self) -> Duration {
+    fn tcp_user_timeout(&self) -> Duration {
         let options = self.core.hubs.iter().map(|hub| &hub.host.options);
         let bounds = options.flat_map(|hub| [hub.client_timeout_interval, hub.transport_send_timeout]);
         bounds.max().unwrap_or_default().max(self.request_timeout)
@@ -129,7 +129,7 @@ impl Server {
         self.bind()?.run(shutdown).await
     }
 
-    /// As [`Bound::run_until_signal`], and binds first.
+    /// As [`BoundServer::run_until_signal`], and binds first.
     pub async fn run_until_signal(self) -> Result<(), ServeError> {
         self.bind()?.run_until_signal().await
     }

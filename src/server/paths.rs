@@ -1,6 +1,6 @@
 //! The paths of a server: hubs and raw connections side by side, and beside the server's own pages.
 
-use super::error::ServeError;
+use super::serve_error::ServeError;
 use crate::hub_path::HubPath;
 
 /// The paths of a server that is being put together.
@@ -18,7 +18,7 @@ impl Paths {
     }
 
     /// Enters the path of `what`, a hub or raw connection by name.
-    pub(super) fn claim(&mut self, path: &str, what: &str) -> Result<(), ServeError> {
+    pub(super) fn insert(&mut self, path: &str, what: &str) -> Result<(), ServeError> {
         let (given, what) = (path.to_owned(), what.to_owned());
         let path = match HubPath::parse(path) {
             Ok(path) => path,

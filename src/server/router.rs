@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tower::Service;
 
 use super::Server;
-use super::site::Site;
+use super::request_handler::RequestHandler;
 
 impl Server {
     /// The server as a router for any axum application: under a path with `nest`, or at the root with `merge`, beside
@@ -49,7 +49,7 @@ impl Server {
     ///   streams do not end.
     /// - [`super::ServerHandle::shutdown`] stops the server.
     pub fn into_router(self) -> Router {
-        let service = SiteService(self.site);
+        let service = RouterService(self.handler);
         let mut router = Router::new();
         for path in service.0.paths().iter().filter(|path| is_literal(path)) {
             router = router.route_service(path, service.clone());
@@ -67,9 +67,9 @@ fn is_literal(path: &str) -> bool {
 
 /// Answers requests as the server's own listener would.
 #[derive(Clone)]
-struct SiteService(Arc<Site>);
+struct RouterService(Arc<RequestHandler>);
 
-impl Service<Request> for SiteService {
+impl Service<Request> for RouterService {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
@@ -79,7 +79,7 @@ impl Service<Request> for SiteService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let site = self.0.clone();
-        Box::pin(async move { Ok(site.answer(request).await) })
+        let handler = self.0.clone();
+        Box::pin(async move { Ok(handler.answer(request).await) })
     }
 }

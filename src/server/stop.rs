@@ -27,7 +27,7 @@ impl Shutdown {
     }
 
     /// Waits for the second.
-    pub async fn insisted(&self) {
+    pub async fn requested_twice(&self) {
         self.reached(2).await;
     }
 
@@ -45,7 +45,7 @@ impl Shutdown {
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
-    unix: unix::Streams,
+    unix: unix::SignalStreams,
 }
 
 impl Signals {
@@ -57,7 +57,7 @@ impl Signals {
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
-            unix: unix::Streams::new()?,
+            unix: unix::SignalStreams::new()?,
         })
     }
 
@@ -66,38 +66,38 @@ impl Signals {
     pub async fn forward(mut self, shutdown: &Shutdown) -> Infallible {
         loop {
             match self.next().await {
-                Event::Stop(signal) => {
+                SignalEvent::Stop(signal) => {
                     tracing::info!(signal, "told to stop");
                     shutdown.request();
                 }
-                Event::Reload(signal) => {
+                SignalEvent::Reload(signal) => {
                     tracing::warn!(
                         signal,
                         "reloading the configuration is not available yet: restart the server to apply changes"
                     );
                 }
-                Event::Ignored(signal) => tracing::info!(signal, "the signal has no meaning here and is ignored"),
+                SignalEvent::Ignored(signal) => tracing::info!(signal, "the signal has no meaning here and is ignored"),
             }
         }
     }
 
     #[cfg(unix)]
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> SignalEvent {
         self.unix.next().await
     }
 
     #[cfg(not(unix))]
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> SignalEvent {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "Ctrl-C cannot be caught");
             return std::future::pending().await;
         }
-        Event::Stop("Ctrl-C")
+        SignalEvent::Stop("Ctrl-C")
     }
 }
 
 /// What a signal asks for; the signal's name.
-enum Event {
+enum SignalEvent {
     Stop(&'static str),
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
     Reload(&'static str),
@@ -111,11 +111,11 @@ mod unix {
 
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
-    use super::Event;
+    use super::SignalEvent;
 
     /// One stream for each signal.
     #[derive(Debug)]
-    pub(super) struct Streams {
+    pub(super) struct SignalStreams {
         terminate: Signal,
         interrupt: Signal,
         hangup: Signal,
@@ -123,7 +123,7 @@ mod unix {
         user2: Signal,
     }
 
-    impl Streams {
+    impl SignalStreams {
         pub(super) fn new() -> io::Result<Self> {
             Ok(Self {
                 terminate: signal(SignalKind::terminate())?,
@@ -134,13 +134,13 @@ mod unix {
             })
         }
 
-        pub(super) async fn next(&mut self) -> Event {
+        pub(super) async fn next(&mut self) -> SignalEvent {
             tokio::select! {
-                _ = self.terminate.recv() => Event::Stop("SIGTERM"),
-                _ = self.interrupt.recv() => Event::Stop("SIGINT"),
-                _ = self.hangup.recv() => Event::Reload("SIGHUP"),
-                _ = self.user1.recv() => Event::Ignored("SIGUSR1"),
-                _ = self.user2.recv() => Event::Ignored("SIGUSR2"),
+                _ = self.terminate.recv() => SignalEvent::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => SignalEvent::Stop("SIGINT"),
+                _ = self.hangup.recv() => SignalEvent::Reload("SIGHUP"),
+                _ = self.user1.recv() => SignalEvent::Ignored("SIGUSR1"),
+                _ = self.user2.recv() => SignalEvent::Ignored("SIGUSR2"),
             }
         }
     }

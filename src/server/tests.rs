@@ -23,11 +23,11 @@ use tokio::time::{Instant, sleep_until};
 use super::*;
 use crate::hub::{Hub, HubMethod};
 
-#[cfg(target_os = "linux")]
-mod deaf;
-mod farewell;
+mod close_on_stop;
 #[cfg(unix)]
 mod open_files;
+#[cfg(target_os = "linux")]
+mod unread_responses;
 
 struct Running {
     address: SocketAddr,
@@ -117,7 +117,7 @@ fn with_slow_route(config: Config) -> (Builder, Arc<Notify>, Arc<Notify>) {
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn a_connection_whose_task_breaks_is_counted_out() {
+async fn a_connection_whose_task_panics_leaves_the_metrics() {
     let builder = Server::builder(config())
         .hub(crate::hub::HubRoute::new("/hub", Nothing).name("Hub"))
         .user_id(|_| panic!("a planted panic of the host's own code"));
@@ -134,7 +134,7 @@ async fn a_connection_whose_task_breaks_is_counted_out() {
 // === answering ===
 
 #[tokio::test]
-async fn unknown_paths_are_bare_404() {
+async fn unknown_paths_are_404_without_a_body() {
     let server = start(Server::builder(config())).await;
     for path in ["/", "/chat", "/healthz/x"] {
         assert_eq!(server.get(path).await.short(), (404, None, ""), "{path}");
@@ -142,7 +142,7 @@ async fn unknown_paths_are_bare_404() {
 }
 
 #[tokio::test]
-async fn own_pages_and_the_hosts_routes_answer_on_one_connection() {
+async fn own_pages_and_host_routes_share_one_http_connection() {
     let routes = axum::Router::new()
         .route("/who", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }));
     let server = start(Server::builder(Config { demo: true, ..config() }).routes(routes)).await;
@@ -158,7 +158,7 @@ async fn own_pages_and_the_hosts_routes_answer_on_one_connection() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn invalid_http_is_refused() {
     let server = start(Server::builder(config())).await;
     let huge = |length| format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(length));
     let (huge, endless) = (huge(40_000), huge(1_000_000));
@@ -184,7 +184,7 @@ async fn what_is_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn errors_and_preflights_carry_cors() {
+async fn errors_and_preflights_carry_cors_headers() {
     let server =
         start(Server::builder(Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..config() })).await;
     let origin = ("origin", "http://page.example");
@@ -200,11 +200,11 @@ async fn errors_and_preflights_carry_cors() {
 // === bounds ===
 
 /// A bound that is waited for, and long enough that what is sent at once never comes too late.
-const BRIEF: Duration = Duration::from_secs(1);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn a_slow_head_is_408_and_an_idle_connection_is_no_slow_head() {
-    let server = start(Server::builder(Config { request_timeout: BRIEF, ..config() })).await;
+async fn a_slow_head_gets_408_and_an_idle_connection_does_not() {
+    let server = start(Server::builder(Config { request_timeout: SHORT_TIMEOUT, ..config() })).await;
     let mut idle = server.connect().await;
     idle.request("GET /healthz", &[], "").await;
     assert_eq!(idle.response().await.text(), "ok\n");
@@ -219,7 +219,7 @@ async fn a_slow_head_is_408_and_an_idle_connection_is_no_slow_head() {
 }
 
 #[tokio::test]
-async fn a_head_that_begins_on_an_idle_connection_has_its_own_time() {
+async fn a_head_on_an_idle_connection_gets_the_full_timeout() {
     let window = Duration::from_secs(2);
     let server = start(Server::builder(Config { request_timeout: window, ..config() })).await;
     let (mut late, mut slow) = (server.connect().await, server.connect().await);
@@ -240,9 +240,9 @@ async fn a_head_that_begins_on_an_idle_connection_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded_in_size_and_time() {
+async fn bodies_are_limited_in_size_and_time() {
     let routes = axum::Router::new().route("/length", post(|body: String| async move { body.len().to_string() }));
-    let short = Config { request_timeout: BRIEF, ..config() };
+    let short = Config { request_timeout: SHORT_TIMEOUT, ..config() };
     let server = start(Server::builder(short).routes(routes)).await;
     let answer = server.ask("POST /length", &[], "hello").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "5"));
@@ -256,7 +256,7 @@ async fn bodies_are_bounded_in_size_and_time() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_counted() {
+async fn a_chunked_body_is_limited() {
     let body = post(|body: axum::body::Body| async move {
         axum::body::to_bytes(body, usize::MAX).await.map(|bytes| bytes.len().to_string()).unwrap_or_default()
     });
@@ -274,7 +274,7 @@ async fn a_chunked_body_is_counted() {
 // === stopping ===
 
 #[tokio::test]
-async fn while_it_drains_it_says_so_and_requests_in_work_are_answered() {
+async fn while_draining_readyz_says_so_and_requests_in_progress_finish() {
     let long = Duration::from_secs(600);
     let (builder, asked, allowed) =
         with_slow_route(Config { drain_delay: Duration::from_secs(3), shutdown_timeout: long, ..config() });
@@ -302,7 +302,7 @@ async fn while_it_drains_it_says_so_and_requests_in_work_are_answered() {
 }
 
 #[tokio::test]
-async fn asked_twice_it_ends_at_once() {
+async fn a_second_stop_request_ends_at_once() {
     let long = Duration::from_secs(600);
     let (builder, asked, _never) = with_slow_route(Config { drain_delay: long, shutdown_timeout: long, ..config() });
     let server = start(builder).await;
@@ -318,7 +318,7 @@ async fn asked_twice_it_ends_at_once() {
 }
 
 #[tokio::test]
-async fn the_timeout_bounds_it_all() {
+async fn shutdown_timeout_bounds_the_whole_shutdown() {
     let short = Duration::from_millis(50);
     let long = Duration::from_secs(600);
     let (builder, asked, _never) = with_slow_route(Config { drain_delay: long, shutdown_timeout: short, ..config() });
@@ -331,7 +331,7 @@ async fn the_timeout_bounds_it_all() {
 }
 
 #[tokio::test]
-async fn a_future_can_end_it_too() {
+async fn a_future_can_stop_the_server() {
     let server = Server::builder(config()).build().await.unwrap();
     server.run(std::future::ready(())).await.unwrap();
 }
@@ -339,7 +339,7 @@ async fn a_future_can_end_it_too() {
 // === beginning ===
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn an_address_in_use_is_named_in_the_error() {
     let server = start(Server::builder(config())).await;
     let again = Server::builder(Config { listen: server.address, ..config() }).build().await.unwrap();
     let error = again.bind().unwrap_err().to_string();

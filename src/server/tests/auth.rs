@@ -39,7 +39,7 @@ fn hub() -> Methods {
 }
 
 #[tokio::test]
-async fn a_host_knows_its_users_in_its_own_way() {
+async fn a_host_can_authenticate_in_its_own_way() {
     let builder = Server::builder(config())
         .hub(HubRoute::new("/chat", hub()).authorize(Authorize::user()))
         .hub(HubRoute::new("/admins", hub()).authorize(Authorize::user()))
@@ -87,7 +87,7 @@ async fn a_host_knows_its_users_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn rules_that_cannot_be_kept_do_not_start() {
+async fn rules_without_an_authenticator_fail_the_build() {
     let rule = Authorize::user;
     let builder = || Server::builder(config()).hub(HubRoute::new("/chat", hub()));
     let error = builder().authorize("/chat", rule()).build().await.unwrap_err().to_string();

@@ -72,7 +72,7 @@ async fn duplicate_and_empty_names_are_errors() {
 }
 
 #[tokio::test]
-async fn a_hub_with_two_methods_of_one_name_is_refused() {
+async fn a_hub_with_duplicate_methods_is_refused() {
     let hub = Methods::new().method("Send", |_: Caller| async { Ok(()) }).method("sEND", |_: Caller| async { Ok(()) });
     assert_eq!(
         error(with([HubRoute::new("/chat", hub).name("Chat")])).await,

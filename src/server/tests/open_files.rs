@@ -11,15 +11,15 @@ use testkit::{PROCESS, http, within};
 use super::{Server, Shutdown, config};
 
 const ROLE: &str = "HUBPLANE_TEST_FEW_FILES";
-const MOST: u64 = 40;
+const MAX_OPEN_FILES: u64 = 40;
 
 #[test]
-fn running_out_pauses_accepting_and_nothing_else() {
+fn running_out_of_files_only_pauses_accepting() {
     if std::env::var_os(ROLE).is_some() {
         return serve_with_few_files();
     }
     let mut server = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "server::tests::open_files::running_out_pauses_accepting_and_nothing_else", "--nocapture"])
+        .args(["--exact", "server::tests::open_files::running_out_of_files_only_pauses_accepting", "--nocapture"])
         .env(ROLE, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -33,7 +33,7 @@ fn running_out_pauses_accepting_and_nothing_else() {
 
     let mut first = Stream::connect(address);
     assert_eq!(ask(&mut first), 200);
-    let waiting: Vec<_> = (0..2 * MOST).map(|_| Stream::connect(address)).collect();
+    let waiting: Vec<_> = (0..2 * MAX_OPEN_FILES).map(|_| Stream::connect(address)).collect();
     // The system has taken this one in, the server cannot.
     let mut last = Stream::connect(address);
     last.write(&http::request("GET /healthz", &[], b""));
@@ -54,7 +54,7 @@ fn ask(stream: &mut Stream) -> u16 {
 /// Runs until its standard input ends.
 #[allow(clippy::print_stdout)]
 fn serve_with_few_files() {
-    rlimit::setrlimit(rlimit::Resource::NOFILE, MOST, MOST).unwrap();
+    rlimit::setrlimit(rlimit::Resource::NOFILE, MAX_OPEN_FILES, MAX_OPEN_FILES).unwrap();
     let stop = Shutdown::default();
     let ask = stop.clone();
     let input = std::thread::spawn(move || {

@@ -9,12 +9,12 @@ use hyper::body::{Body, Frame, SizeHint};
 use crate::transport::http_socket::RequestStart;
 
 /// See the module.
-pub(super) struct Arriving<B> {
+pub(super) struct TrackedBody<B> {
     inner: B,
     starts: RequestStart,
 }
 
-impl<B: Body> Arriving<B> {
+impl<B: Body> TrackedBody<B> {
     /// Many requests have none, and have come whole with their head.
     pub(super) fn new(inner: B, starts: RequestStart) -> Self {
         starts.set(inner.is_end_stream());
@@ -22,7 +22,7 @@ impl<B: Body> Arriving<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Arriving<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

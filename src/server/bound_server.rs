@@ -1,4 +1,4 @@
-//! A server with a listener of its own, from the bind to the end: [`Bound`].
+//! A server with a listener of its own, from the bind to the end: [`BoundServer`].
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,18 +9,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::front::Front;
+use super::listener::Listener;
 use super::{ServeError, Server, Shutdown, Signals};
 
 /// A server whose listener is bound: the system takes connections, and they are served when it runs.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundServer {
     pub(super) server: Server,
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
 }
 
-impl Bound {
+impl BoundServer {
     /// Where it listens; the port that was taken, if 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -57,14 +57,15 @@ impl Bound {
         }
     }
 
-    /// As [`Bound::run`], and ends at once, with [`ServeError::Forced`], when `stop` is requested a second time.
+    /// As [`BoundServer::run`], and ends at once, with [`ServeError::Forced`], when `stop` is requested a second time.
     pub async fn run_until(self, stop: &Shutdown) -> Result<(), ServeError> {
         let Self { server, listener, address } = self;
         let handle = server.handle();
         // Dropping this ends it: it lives no longer than this call.
-        let mut front = JoinSet::new();
-        let (head_timeout, last_call) = (server.request_timeout, CancellationToken::new());
-        front.spawn(Front { listener, site: server.site, head_timeout, stop: last_call.clone() }.run());
+        let mut listener_task = JoinSet::new();
+        let (head_timeout, stop_listening) = (server.request_timeout, CancellationToken::new());
+        listener_task
+            .spawn(Listener { listener, handler: server.handler, head_timeout, stop: stop_listening.clone() }.run());
 
         let serving = async {
             handle.ready().await;
@@ -75,14 +76,14 @@ impl Bound {
             () = serving => None,
             () = stop.requested() => None,
             name = handle.failed() => Some(name),
-            Some(_) = front.join_next() => Some("the listener"),
+            Some(_) = listener_task.join_next() => Some("the listener"),
         };
         let deadline = Instant::now() + server.core.shutdown_timeout;
         let stopping = async {
             server.core.stop(deadline).await;
             // The listener closes last, so that health and readiness go on until now.
-            last_call.cancel();
-            let answered = async { while front.join_next().await.is_some() {} };
+            stop_listening.cancel();
+            let answered = async { while listener_task.join_next().await.is_some() {} };
             if timeout_at(deadline, answered).await.is_err() {
                 tracing::warn!("requests were cut off: not answered within shutdown_timeout");
             }
@@ -91,10 +92,10 @@ impl Bound {
         let forced = tokio::select! {
             biased;
             () = stopping => false,
-            () = stop.insisted() => true,
+            () = stop.requested_twice() => true,
         };
         match died {
-            Some(part) => Err(ServeError::Died(part)),
+            Some(part) => Err(ServeError::PartEnded(part)),
             None if forced => Err(ServeError::Forced),
             None => Ok(()),
         }

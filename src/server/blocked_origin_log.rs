@@ -15,14 +15,14 @@ use crate::transport::{Endpoints, is_own_origin};
 
 /// A request that a page of another origin has sent, as far as its headers tell.
 #[derive(Debug)]
-pub(super) struct FromPage {
+pub(super) struct BlockedRequest {
     origin: HeaderValue,
     path: String,
     client: Option<SocketAddr>,
     reason: &'static str,
 }
 
-impl FromPage {
+impl BlockedRequest {
     /// None: it is not from a page, or from one of this server, or its browser does not go by CORS.
     pub(super) fn of(request: &Request, cors: &Cors) -> Option<Self> {
         let headers = request.headers();
@@ -30,11 +30,11 @@ impl FromPage {
         // Browsers send one for no page of this server. All else may be theirs too: they name the origin of every POST.
         let preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         if !preflight {
-            let own = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
+            let own = headers.get("sec-fetch-site").is_some_and(|handler| handler == "same-origin")
                 || origin.to_str().is_ok_and(|origin| is_own_origin(origin, headers));
             // Without rules of ours a layer around this server may have some, which answers preflights in our place and
             // adds to what we answer to the rest.
-            if own || *cors == Cors::Off || headers.contains_key(UPGRADE) {
+            if own || *cors == Cors::Disabled || headers.contains_key(UPGRADE) {
                 return None;
             }
         }
@@ -42,7 +42,7 @@ impl FromPage {
             origin: origin.clone(),
             path: request.uri().path().to_owned(),
             client: request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0),
-            reason: if *cors == Cors::Off { "cors_origins is empty" } else { "the origin is not in cors_origins" },
+            reason: if *cors == Cors::Disabled { "cors_origins is empty" } else { "the origin is not in cors_origins" },
         })
     }
 

@@ -36,7 +36,7 @@ impl Drop for Endless {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_peer_that_never_reads_loses_its_connection() {
+async fn a_peer_that_never_reads_is_disconnected() {
     let gone = Arc::new(Notify::new());
     let body = gone.clone();
     let routes = axum::Router::new().route("/endless", get(move || async move { Body::new(Endless(body.clone())) }));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::error::ServeError;
+use super::serve_error::ServeError;
 use crate::backplane::{Backplane, InboundReceiver, memory};
 use crate::config::BackplaneConfig;
 use crate::ids::{HubName, NodeId};
@@ -11,7 +11,7 @@ use crate::protocol::Protocol;
 
 /// The backplane of the configuration. Fails where it must not begin: a connection string that cannot be used,
 /// `abortConnect=true` and no Redis, or Redis in a build without it.
-pub(super) async fn join(
+pub(super) async fn connect(
     config: &BackplaneConfig,
     node: NodeId,
     hubs: Vec<(HubName, Vec<Protocol>)>,
@@ -21,7 +21,7 @@ pub(super) async fn join(
         BackplaneConfig::Memory => Ok(memory::standalone()),
         #[cfg(feature = "redis")]
         BackplaneConfig::Redis { connection, channel_prefix } => {
-            super::redis_link::join(connection, channel_prefix.as_ref(), node, hubs, metrics).await
+            super::redis_setup::connect(connection, channel_prefix.as_ref(), node, hubs, metrics).await
         }
         #[cfg(not(feature = "redis"))]
         BackplaneConfig::Redis { .. } => {

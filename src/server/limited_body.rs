@@ -19,16 +19,16 @@ use super::drain::UNFINISHED_TIMEOUT;
 use crate::phase::{Phase, PhaseWatch};
 
 /// Most bytes of a body, as the reference's web server has it.
-pub(super) const MOST_BYTES: u64 = 30_000_000;
+pub(super) const MAX_BODY_BYTES: u64 = 30_000_000;
 
 /// What broke a bound, told to whoever answers the request: handlers see a body that fails and need not know why.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fault(Arc<AtomicU8>);
+pub(super) struct ExceededLimit(Arc<AtomicU8>);
 
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 
-impl Fault {
+impl ExceededLimit {
     /// The status that the request must be answered with; None: no bound was broken.
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self.0.load(Ordering::Relaxed) {
@@ -38,20 +38,20 @@ impl Fault {
         }
     }
 
-    fn set(&self, fault: u8) {
-        self.0.store(fault, Ordering::Relaxed);
+    fn set(&self, limit: u8) {
+        self.0.store(limit, Ordering::Relaxed);
     }
 }
 
 /// The bounded body.
-pub(super) struct Bounded<B> {
+pub(super) struct LimitedBody<B> {
     inner: B,
     left: u64,
-    time: Duration,
+    timeout: Duration,
     phase: PhaseWatch,
     /// Made when the body first lets us wait, which most never do.
     timer: Option<BoxFuture<'static, ()>>,
-    fault: Fault,
+    limit: ExceededLimit,
 }
 
 /// Why reading a body failed.
@@ -65,7 +65,7 @@ pub(super) enum BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge => write!(f, "the body is larger than {MOST_BYTES} bytes"),
+            Self::TooLarge => write!(f, "the body is larger than {MAX_BODY_BYTES} bytes"),
             Self::TooSlow => f.write_str("the body did not arrive in time"),
             Self::Broken(error) => error.fmt(f),
         }
@@ -74,32 +74,32 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-impl<B> Bounded<B> {
-    /// `time` is how long it may take; once the server closes, what is left of it is [`UNFINISHED_TIMEOUT`] at most.
-    pub(super) fn new(inner: B, time: Duration, phase: PhaseWatch) -> (Self, Fault) {
-        let fault = Fault::default();
-        (Self { inner, left: MOST_BYTES, time, phase, timer: None, fault: fault.clone() }, fault)
+impl<B> LimitedBody<B> {
+    /// `timeout` is how long it may take; once the server closes, what is left of it is [`UNFINISHED_TIMEOUT`] at most.
+    pub(super) fn new(inner: B, timeout: Duration, phase: PhaseWatch) -> (Self, ExceededLimit) {
+        let limit = ExceededLimit::default();
+        (Self { inner, left: MAX_BODY_BYTES, timeout, phase, timer: None, limit: limit.clone() }, limit)
     }
 
-    fn fail(&self, fault: u8, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.fault.set(fault);
+    fn fail(&self, limit: u8, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.limit.set(limit);
         Poll::Ready(Some(Err(error)))
     }
 }
 
-/// Waits for `time`, or until the server has been closing for [`UNFINISHED_TIMEOUT`].
-async fn too_long(time: Duration, phase: PhaseWatch) {
+/// Waits for `timeout`, or until the server has been closing for [`UNFINISHED_TIMEOUT`].
+async fn too_long(timeout: Duration, phase: PhaseWatch) {
     let closing = async {
         phase.reached(Phase::Closing).await;
         sleep(UNFINISHED_TIMEOUT).await;
     };
     tokio::select! {
-        () = sleep(time) => {}
+        () = sleep(timeout) => {}
         () = closing => {}
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Bounded<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for LimitedBody<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -110,8 +110,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for Bounded<B> {
             return this.fail(TOO_LARGE, BodyError::TooLarge);
         }
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
-            let (time, phase) = (this.time, &this.phase);
-            let timer = this.timer.get_or_insert_with(|| Box::pin(too_long(time, phase.clone())));
+            let (timeout, phase) = (this.timeout, &this.phase);
+            let timer = this.timer.get_or_insert_with(|| Box::pin(too_long(timeout, phase.clone())));
             ready!(timer.as_mut().poll(cx));
             return this.fail(TOO_SLOW, BodyError::TooSlow);
         };

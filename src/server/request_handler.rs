@@ -14,21 +14,21 @@ use http::header::{CONNECTION, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tower::ServiceExt as _;
 
-use super::blocked::FromPage;
-use super::body::Bounded;
-use super::core::Core;
+use super::blocked_origin_log::BlockedRequest;
 use super::cors::Cors;
+use super::limited_body::LimitedBody;
+use super::server_core::ServerCore;
 use crate::api::Api;
 use crate::hub_path::HubPath;
 use crate::logging::RateLimiter;
 
 /// All that answers requests.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct RequestHandler {
     pub(super) cors: Cors,
     pub(super) api: Api,
     /// Its clients; held so that the server lives while somebody can answer a request.
-    pub(super) core: Arc<Core>,
+    pub(super) core: Arc<ServerCore>,
     /// The host's own routes; what they do not know is 404.
     pub(super) routes: Router,
     /// What the host adds to every answer.
@@ -51,22 +51,22 @@ impl fmt::Debug for HeaderHook {
     }
 }
 
-impl Site {
+impl RequestHandler {
     /// Answers a request. The peer's address is looked for in an extension of type `ConnectInfo<SocketAddr>`.
     pub(super) async fn answer<B>(&self, request: http::Request<B>) -> Response
     where
         B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let mut fault = None;
+        let mut limit = None;
         let request = request.map(|body| {
             if body.is_end_stream() {
                 return Body::empty();
             }
-            let (body, breaks) = Bounded::new(body, self.body_timeout, self.core.phase.clone());
-            fault = Some(breaks);
+            let (body, breaks) = LimitedBody::new(body, self.body_timeout, self.core.phase.clone());
+            limit = Some(breaks);
             Body::new(body)
         });
-        let from_page = FromPage::of(&request, &self.cors);
+        let from_page = BlockedRequest::of(&request, &self.cors);
         let endpoints = &self.core.endpoints;
         if let Some(preflight) = self.cors.preflight(&request) {
             if let Some(page) = from_page {
@@ -77,8 +77,8 @@ impl Site {
         let origin = request.headers().get(ORIGIN).cloned();
         let uri = self.headers.is_some().then(|| request.uri().clone());
         let mut response = self.route(request).await;
-        if let Some(status) = fault.and_then(|fault| fault.status()) {
-            response = refused(status);
+        if let Some(status) = limit.and_then(|limit| limit.status()) {
+            response = close_with(status);
         }
         if let (Some(HeaderHook(add)), Some(uri)) = (&self.headers, uri) {
             add(&uri, response.headers_mut());
@@ -108,7 +108,7 @@ impl Site {
     }
 }
 
-impl Site {
+impl RequestHandler {
     /// Every path that it answers by itself, in the case it was given in.
     pub(super) fn paths(&self) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = self.api.paths().map(str::to_owned).collect();
@@ -118,7 +118,7 @@ impl Site {
 }
 
 /// An empty answer that ends the HTTP connection: what follows on it is not a request, or not worth waiting for.
-pub(super) fn refused(status: StatusCode) -> Response {
+pub(super) fn close_with(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -24,11 +24,11 @@ use crate::phase::{Phase, PhaseWatch};
 use crate::transport::Endpoints;
 
 /// How often connections are checked for pings that are due, timeouts and expiries.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct ServerCore {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) hubs: Vec<NamedHub>,
     /// Those of hubs and raw connections.
@@ -55,7 +55,7 @@ pub(super) struct NamedHub {
     pub(super) host: Arc<HubHost>,
 }
 
-impl Core {
+impl ServerCore {
     /// The context of the hub at a path.
     pub(super) fn hub_context(&self, path: &str) -> Option<HubContext> {
         let path = HubPath::parse(path).ok()?;
@@ -64,7 +64,7 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+impl Drop for ServerCore {
     /// A server that was not stopped may still have clients: WebSockets outlive the listener they came through. Their
     /// connections are closed; a task waits until they have ended, then leaves the backplane.
     fn drop(&mut self) {
@@ -112,11 +112,11 @@ impl Background {
         let mut tasks = Tasks::default();
         let dispatcher = InboundDispatcher::new(hosts.iter().map(|host| host.delivery.clone()));
         tasks.spawn("the backplane reader", dispatcher.run(parts.inbound));
-        tasks.spawn("the heartbeat", heartbeat(parts.endpoints.clone(), hosts.clone()));
+        tasks.spawn("the heartbeat", sweep_loop(parts.endpoints.clone(), hosts.clone()));
         tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
         tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
         if let Some((url, jwks_cache)) = parts.jwks {
-            tasks.spawn("the fetching of token keys", jwks::keep(url, jwks_cache));
+            tasks.spawn("the fetching of token keys", jwks::refresh_keys(url, jwks_cache));
         }
         let (failure, failed) = watch::channel(None);
         Self { tasks: Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure)))), failed }
@@ -171,8 +171,8 @@ async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
     phase.advance(Phase::Ready);
 }
 
-async fn heartbeat(endpoints: Arc<Endpoints>, hosts: Vec<Arc<HubHost>>) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
+async fn sweep_loop(endpoints: Arc<Endpoints>, hosts: Vec<Arc<HubHost>>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     // After a stall there is one sweep, not one for each second that was missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_named() {
+    async fn a_panicked_background_task_is_named() {
         let mut tasks = Tasks::default();
         tasks.spawn("a finished task", std::future::ready(()));
         tasks.spawn("a broken task", async { panic!("a planted panic") });

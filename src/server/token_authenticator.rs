@@ -9,20 +9,20 @@ use http::request::Parts;
 use crate::auth::{AuthError, Authenticate, Principal, TokenValidator, token_of};
 
 /// How long a request waits for keys to be fetched when its token names one that is not known.
-const PATIENCE: Duration = Duration::from_secs(3);
+const KEY_REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Bearer(pub(super) TokenValidator);
+pub(super) struct TokenAuthenticator(pub(super) TokenValidator);
 
-impl Authenticate for Bearer {
+impl Authenticate for TokenAuthenticator {
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>> {
         Box::pin(async move {
             let Some(token) = token_of(&request.uri, &request.headers) else { return Ok(None) };
             let mut checked = self.0.check(&token, SystemTime::now());
             if let Err(AuthError::KeyNotFound | AuthError::KeysMissing) = checked
                 && let Some(published) = self.0.published()
-                && published.refresh(PATIENCE).await
+                && published.refresh(KEY_REFRESH_TIMEOUT).await
             {
                 checked = self.0.check(&token, SystemTime::now());
             }

@@ -90,7 +90,7 @@ pub enum ServeError {
     Forced,
     /// A part that must live as long as the server has ended: a mistake in it.
     #[error("{0} ended before the server did")]
-    Died(&'static str),
+    PartEnded(&'static str),
 }
 
 fn reason(error: &io::Error) -> String {

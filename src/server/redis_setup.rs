@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::error::ServeError;
+use super::serve_error::ServeError;
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{Backplane, BackplaneError, Envelope, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
@@ -15,7 +15,7 @@ use crate::protocol::Protocol;
 
 /// The Redis that `connection` names. Fails where the string cannot be used, or where it says `abortConnect=true` and
 /// there is no Redis.
-pub(super) async fn join(
+pub(super) async fn connect(
     connection: &str,
     channel_prefix: Option<&String>,
     node: NodeId,
@@ -31,17 +31,17 @@ pub(super) async fn join(
     }
     let joined = RedisBackplane::connect_with_metrics(options, node, hubs, metrics.clone()).await;
     let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;
-    Ok((Arc::new(Counted { inner, metrics }), inbound))
+    Ok((Arc::new(MeteredBackplane { inner, metrics }), inbound))
 }
 
 /// A backplane whose publishes are counted.
 #[derive(Debug)]
-struct Counted {
+struct MeteredBackplane {
     inner: Arc<dyn Backplane>,
     metrics: BackplaneMetrics,
 }
 
-impl Backplane for Counted {
+impl Backplane for MeteredBackplane {
     fn echoes(&self) -> bool {
         self.inner.echoes()
     }

@@ -29,7 +29,7 @@ async fn post_handshake(server: &Running, path: &str) {
 }
 
 #[tokio::test]
-async fn a_websocket_gets_close_and_then_1000() {
+async fn a_websocket_gets_a_close_message_and_then_1000() {
     let server = server().await;
     let mut client = server.connect().await;
     assert_eq!(client.upgrade("/hub").await.status, 101);
@@ -38,8 +38,8 @@ async fn a_websocket_gets_close_and_then_1000() {
 
     server.stop.request();
     assert_eq!(client.frame().await.payload, CLOSE.as_bytes());
-    let farewell = client.frame().await;
-    assert_eq!((farewell.opcode, farewell.payload), (ws::CLOSE, vec![0x03, 0xe8]));
+    let close_frame = client.frame().await;
+    assert_eq!((close_frame.opcode, close_frame.payload), (ws::CLOSE, vec![0x03, 0xe8]));
     // It is waited for.
     assert!(!server.ended.is_finished());
     client.send(ws::CLOSE, &[0x03, 0xe8]).await;
@@ -50,7 +50,7 @@ async fn a_websocket_gets_close_and_then_1000() {
 }
 
 #[tokio::test]
-async fn an_event_stream_gets_close_and_ends() {
+async fn an_event_stream_gets_a_close_message_and_ends() {
     let server = server().await;
     let path = negotiate(&server).await;
     let mut stream = server.connect().await;
@@ -68,7 +68,7 @@ async fn an_event_stream_gets_close_and_ends() {
 }
 
 #[tokio::test]
-async fn a_waiting_poll_gets_close() {
+async fn a_waiting_poll_gets_a_close_message() {
     let server = server().await;
     let path = negotiate(&server).await;
     assert_eq!(server.get(&path).await.status, 200);
@@ -86,7 +86,7 @@ async fn a_waiting_poll_gets_close() {
 }
 
 #[tokio::test]
-async fn the_door_is_closed_while_the_last_clients_go() {
+async fn new_clients_are_rejected_while_the_last_ones_close() {
     let server = server().await;
     let path = negotiate(&server).await;
     let early = negotiate(&server).await;
