@@ -115,7 +115,7 @@ impl InvocationRunner {
                             HubError::from(error)
                         }
                         Err(PushError::Full) => {
-                            self.caller.too_slow();
+                            self.caller.close_as_slow();
                             return Outcome::Void;
                         }
                         Err(PushError::Finished) => return Outcome::Void,
@@ -155,7 +155,7 @@ impl InvocationRunner {
             pushed = self.outbox.push_waiting(&message(failed)).await;
         }
         if pushed == Err(PushError::Full) {
-            self.caller.too_slow();
+            self.caller.close_as_slow();
         }
     }
 

@@ -14,8 +14,8 @@ use super::HubHost;
 use super::invocation_runner::InvocationRunner;
 use super::uploads::Uploads;
 use crate::auth::policy;
-use crate::hub::asking::{Asking, Slot};
 use crate::hub::cancellation::Canceller;
+use crate::hub::invocation_slot::{InvocationSlot, ResultPermission};
 use crate::hub::{Call, Caller, Cancellation, HubError, HubMethod, Upload};
 use crate::ids::InvocationId;
 use crate::outbox::Outbox;
@@ -29,7 +29,7 @@ pub(super) struct Invocations {
     /// Everything that runs.
     running: FuturesUnordered<BoxFuture<'static, FinishedInvocation>>,
     /// The slots of plain calls that run; those given up do not count.
-    slots: Vec<Arc<Slot>>,
+    slots: Vec<Arc<InvocationSlot>>,
     /// Told when a slot is given up by a call that goes on.
     slot_freed: Arc<Notify>,
     /// Running streams, and how to cancel each.
@@ -42,7 +42,7 @@ pub(super) struct Invocations {
 /// What a call held, given back when it ends.
 #[derive(Default)]
 struct FinishedInvocation {
-    slot: Option<Arc<Slot>>,
+    slot: Option<Arc<InvocationSlot>>,
     stream: Option<InvocationId>,
     upload_call: Option<u64>,
 }
@@ -85,7 +85,7 @@ impl Invocations {
     pub(super) async fn progress(&mut self) {
         tokio::select! {
             Some(finished) = self.running.next() => self.release(finished),
-            () = self.slot_freed.notified() => self.slots.retain(|slot| !slot.is_given_up()),
+            () = self.slot_freed.notified() => self.slots.retain(|slot| !slot.is_released()),
         }
     }
 
@@ -134,9 +134,9 @@ impl Invocations {
         let Some(AcceptedInvocation { method, id, call, upload_call }) = self.waiting.take() else { return };
         let mut runner = self.runner.clone();
         let slot = if method.shape().uploads == 0 {
-            let slot = Arc::new(Slot::new(self.slot_freed.clone()));
+            let slot = Arc::new(InvocationSlot::new(self.slot_freed.clone()));
             self.slots.push(slot.clone());
-            runner.caller = runner.caller.asking(Asking::Call(slot.clone()));
+            runner.caller = runner.caller.with_permission(ResultPermission::Call(slot.clone()));
             Some(slot)
         } else {
             None

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, Span};
 
 use crate::close::{CloseReason, CloseSignal};
-use crate::hub::asking::Asking;
+use crate::hub::invocation_slot::ResultPermission;
 use crate::hub::{Caller, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::keep_alive::KeepAlive;
@@ -206,7 +206,7 @@ impl Connection {
         };
         self.host.delivery.connect(member.clone()).await;
         let connected_finished = Arc::new(AtomicBool::new(false));
-        let connecting_caller = caller.asking(Asking::WhileConnecting(connected_finished.clone()));
+        let connecting_caller = caller.with_permission(ResultPermission::WhileConnecting(connected_finished.clone()));
         let log = self.host.delivery.log();
         if let Err(error) =
             invocation_runner::catch_panic(log, async { self.host.hub.connected(connecting_caller).await }).await

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::hub::Upload;
-use crate::hub::upload::Uploading;
+use crate::hub::upload::UploadSender;
 use crate::ids::InvocationId;
 use crate::protocol::Outcome;
 
@@ -20,7 +20,7 @@ pub(super) struct Uploads {
 struct OpenUpload {
     /// The call it belongs to: an id may be used again at once, and then belongs to another.
     call: u64,
-    stream: Uploading,
+    stream: UploadSender,
 }
 
 impl Uploads {
@@ -48,12 +48,12 @@ impl Uploads {
     }
 
     /// The stream of that id, if it is open.
-    pub(super) fn get(&self, id: &InvocationId) -> Option<Uploading> {
+    pub(super) fn get(&self, id: &InvocationId) -> Option<UploadSender> {
         self.open.get(id).map(|entry| entry.stream.clone())
     }
 
     /// The client ends a stream. A result has no meaning there.
-    pub(super) fn take(&mut self, id: &InvocationId) -> Option<Uploading> {
+    pub(super) fn take(&mut self, id: &InvocationId) -> Option<UploadSender> {
         self.open.remove(id).map(|entry| entry.stream)
     }
 

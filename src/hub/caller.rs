@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
 
-use super::asking::Asking;
 use super::clients::{Clients, Groups};
+use super::invocation_slot::ResultPermission;
 use crate::auth::Principal;
 use crate::close::{CloseReason, CloseSignal};
 use crate::delivery::Delivery;
@@ -16,12 +16,12 @@ use crate::protocol::TransportKind;
 /// The connection that a call came from. Cheap to clone; may be kept, and does not keep the connection alive.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    inner: Arc<Inner>,
-    asking: Asking,
+    inner: Arc<CallerInner>,
+    permission: ResultPermission,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CallerInner {
     id: ConnectionId,
     user: Option<UserId>,
     request: Arc<RequestInfo>,
@@ -91,12 +91,15 @@ impl Caller {
         close: CloseSignal,
         delivery: Arc<Delivery>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { id, user, request, close, delivery }), asking: Asking::Free }
+        Self {
+            inner: Arc::new(CallerInner { id, user, request, close, delivery }),
+            permission: ResultPermission::Allowed,
+        }
     }
 
     /// The same caller, where asking a client means something else.
-    pub(crate) fn asking(&self, asking: Asking) -> Self {
-        Self { inner: self.inner.clone(), asking }
+    pub(crate) fn with_permission(&self, permission: ResultPermission) -> Self {
+        Self { inner: self.inner.clone(), permission }
     }
 
     /// The public id of the connection.
@@ -126,7 +129,7 @@ impl Caller {
 
     /// Whom messages can be sent to.
     pub fn clients(&self) -> Clients {
-        Clients::of_caller(self.inner.delivery.clone(), self.inner.id.clone(), self.asking.clone())
+        Clients::of_caller(self.inner.delivery.clone(), self.inner.id.clone(), self.permission.clone())
     }
 
     /// Who is in which group.
@@ -145,7 +148,7 @@ impl Caller {
     }
 
     /// Closes it because its client does not take what is sent, or does not acknowledge it.
-    pub(crate) fn too_slow(&self) {
+    pub(crate) fn close_as_slow(&self) {
         self.inner.close.close(CloseReason::SlowClient);
     }
 

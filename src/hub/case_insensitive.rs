@@ -49,15 +49,15 @@ impl<T: DeserializeOwned> Argument for CaseInsensitive<T> {
             return value.to().map(Self);
         }
         let text = std::str::from_utf8(value.bytes()).map_err(|error| ValueError(error.to_string()))?;
-        T::deserialize(Json(text)).map(Self).map_err(|error| ValueError(error.to_string()))
+        T::deserialize(InsensitiveJson(text)).map(Self).map_err(|error| ValueError(error.to_string()))
     }
 }
 
 /// One JSON value, whose parts are found when they are asked for.
 #[derive(Clone, Copy)]
-struct Json<'de>(&'de str);
+struct InsensitiveJson<'de>(&'de str);
 
-impl<'de> Json<'de> {
+impl<'de> InsensitiveJson<'de> {
     fn begins_with(self, byte: u8) -> bool {
         self.0.trim_ascii_start().as_bytes().first() == Some(&byte)
     }
@@ -77,7 +77,7 @@ impl<'de> Json<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Json<'de> {
+impl<'de> Deserializer<'de> for InsensitiveJson<'de> {
     type Error = Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -172,7 +172,7 @@ impl<'de> Deserializer<'de> for Json<'de> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Json<'de> {
+impl<'de> IntoDeserializer<'de, Error> for InsensitiveJson<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -184,7 +184,7 @@ impl<'de> IntoDeserializer<'de, Error> for Json<'de> {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Vec<(String, Json<'de>)>;
+    type Value = Vec<(String, InsensitiveJson<'de>)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, &RawJson>()? {
-            members.push((name, Json(value.get())));
+            members.push((name, InsensitiveJson(value.get())));
         }
         Ok(members)
     }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_last_counts() {
+    fn the_last_of_duplicate_names_wins() {
         for (json, name) in [
             (r#"{"streetName": "a", "StreetName": "b"}"#, "b"),
             (r#"{"StreetName": "a", "streetName": "b"}"#, "b"),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_struct_is_refused() {
+    fn values_of_another_type_are_refused() {
         for json in ["[]", r#"["x"]"#, "1", "null", "{}", r#"{"streetName": 1}"#, r#"{"ſtreetName": "x"}"#] {
             assert!(read::<Address>(json).is_err(), "{json}");
         }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_json_can_be_a_part() {
+    fn raw_json_can_be_a_field() {
         #[derive(Deserialize)]
         struct Part {
             part: Box<RawJson>,

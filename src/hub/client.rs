@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::HubError;
-use super::asking::Asking;
 use super::client_method::Callable;
 use super::clients::Audience;
+use super::invocation_slot::ResultPermission;
 use super::values::Argument;
 use crate::delivery::SendError;
 use crate::delivery::client_results::{ClientResultError, DEFAULT_RESULT_TIMEOUT};
@@ -21,13 +21,13 @@ pub struct Client {
     pub(super) audience: Audience,
     /// None: the caller of no call.
     id: Option<ConnectionId>,
-    asking: Asking,
+    permission: ResultPermission,
     timeout: Duration,
 }
 
 impl Client {
-    pub(super) fn new(audience: Audience, id: Option<ConnectionId>, asking: Asking) -> Self {
-        Self { audience, id, asking, timeout: DEFAULT_RESULT_TIMEOUT }
+    pub(super) fn new(audience: Audience, id: Option<ConnectionId>, permission: ResultPermission) -> Self {
+        Self { audience, id, permission, timeout: DEFAULT_RESULT_TIMEOUT }
     }
 
     /// Calls `method` at the client and waits for no answer; see [`Audience::send`].
@@ -68,13 +68,13 @@ impl Client {
         arguments: Vec<RawValue>,
     ) -> Result<RawValue, ClientResultError> {
         let delivery = self.audience.delivery()?;
-        match &self.asking {
-            Asking::Free => {}
-            Asking::Call(slot) => slot.give_up(),
-            Asking::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
+        match &self.permission {
+            ResultPermission::Allowed => {}
+            ResultPermission::Call(slot) => slot.release(),
+            ResultPermission::WhileConnecting(is_over) if !is_over.load(Ordering::Relaxed) => {
                 return Err(ClientResultError::WhileConnecting);
             }
-            Asking::WhileConnecting(_) => {}
+            ResultPermission::WhileConnecting(_) => {}
         }
         let Some(id) = &self.id else { return Err(ClientResultError::UnknownConnection(ConnectionId::from(""))) };
         delivery.request_result(id, method, arguments, self.timeout).await

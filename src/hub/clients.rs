@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::asking::Asking;
 use super::client::Client;
 use super::client_method::Callable;
 use super::context::HubContext;
+use super::invocation_slot::ResultPermission;
 use crate::delivery::{Delivery, SendError};
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::ValueError;
@@ -16,7 +16,7 @@ use crate::recipients::{RecipientScope, Recipients};
 pub struct Clients {
     delivery: DeliveryRef,
     caller: Option<ConnectionId>,
-    asking: Asking,
+    permission: ResultPermission,
 }
 
 /// Some receivers, chosen; [`Audience::send`] sends.
@@ -52,12 +52,12 @@ impl DeliveryRef {
 impl Clients {
     /// From outside of any call.
     pub(super) fn of_context(context: HubContext) -> Self {
-        Self { delivery: DeliveryRef::Context(context), caller: None, asking: Asking::Free }
+        Self { delivery: DeliveryRef::Context(context), caller: None, permission: ResultPermission::Allowed }
     }
 
     /// Of a call, or of a hook, of this connection.
-    pub(super) fn of_caller(delivery: Arc<Delivery>, caller: ConnectionId, asking: Asking) -> Self {
-        Self { delivery: DeliveryRef::Delivery(delivery), caller: Some(caller), asking }
+    pub(super) fn of_caller(delivery: Arc<Delivery>, caller: ConnectionId, permission: ResultPermission) -> Self {
+        Self { delivery: DeliveryRef::Delivery(delivery), caller: Some(caller), permission }
     }
 
     /// Any target.
@@ -78,7 +78,7 @@ impl Clients {
     /// The connection that calls. Outside of a call there is none, and nothing is sent.
     pub fn caller(&self) -> Client {
         let audience = self.recipients(RecipientScope::Connections(self.caller.iter().cloned().collect()).into());
-        Client::new(audience, self.caller.clone(), self.asking.clone())
+        Client::new(audience, self.caller.clone(), self.permission.clone())
     }
 
     /// Everybody but the caller.
@@ -89,7 +89,7 @@ impl Clients {
     /// One connection.
     pub fn client(&self, id: impl Into<ConnectionId>) -> Client {
         let id = id.into();
-        Client::new(self.recipients(Recipients::connection(id.clone())), Some(id), self.asking.clone())
+        Client::new(self.recipients(Recipients::connection(id.clone())), Some(id), self.permission.clone())
     }
 
     /// Several connections.

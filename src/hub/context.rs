@@ -92,7 +92,7 @@ impl fmt::Debug for HubContext {
 mod tests {
     use super::*;
     use crate::hub::HubError;
-    use crate::hub::test_kit::stage;
+    use crate::hub::test_kit::caller_and_backplane;
 
     #[tokio::test]
     async fn clients_and_groups_from_before_it_was_attached_work_afterwards() {
@@ -106,7 +106,7 @@ mod tests {
         let told = SendError::NotAttached.to_string();
         assert!(told.contains("HubRoute::context") && told.contains("build"), "{told}");
 
-        let (caller, notes) = stage("me", None).await;
+        let (caller, notes) = caller_and_backplane("me", None).await;
         assert!(context.attach(caller.delivery().clone()));
         assert!(!context.attach(caller.delivery().clone()), "it is attached already");
         clients.all().send("M", ()).await.expect("it is attached");

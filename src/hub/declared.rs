@@ -1,11 +1,11 @@
-//! A hub made of configuration (docs/design.md#3): [`Declared`].
+//! A hub made of configuration (docs/design.md#3): [`DeclaredHub`].
 //!
 //! A step is first turned into what it does (`plan`), which touches nothing, then it is done.
 
 mod compose;
 mod failure;
 mod plan;
-mod watching;
+mod stream_items;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use self::failure::Failure;
-use self::plan::{Effect, Scene};
-use super::names::MethodTable;
+use self::plan::{StepAction, StepContext};
+use super::method_table::MethodTable;
 use super::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply};
 use crate::config::HubConfig;
 use crate::config::auth::GroupPattern;
@@ -28,8 +28,8 @@ use crate::protocol::RawValue;
 /// is needed and away. A step of `on_connected` or `on_disconnected` that fails is logged; those behind it run, and
 /// the client stays.
 #[derive(Debug)]
-pub struct Declared {
-    facts: Arc<Facts>,
+pub struct DeclaredHub {
+    facts: Arc<HubFacts>,
     methods: MethodTable<Arc<Method>>,
     on_connected: Vec<Step>,
     on_disconnected: Vec<Step>,
@@ -37,7 +37,7 @@ pub struct Declared {
 
 /// What the methods of a hub share.
 #[derive(Debug)]
-struct Facts {
+struct HubFacts {
     name: String,
     /// The groups that `join` may name where a method has no list of its own.
     allowed_groups: Option<Vec<GroupPattern>>,
@@ -46,16 +46,16 @@ struct Facts {
 /// One declared method.
 #[derive(Debug)]
 struct Method {
-    hub: Arc<Facts>,
+    hub: Arc<HubFacts>,
     config: MethodConfig,
     shape: MethodShape,
 }
 
-impl Declared {
+impl DeclaredHub {
     /// The hub that `config` declares. Of methods whose names differ in letter case only the first counts; reading a
     /// configuration refuses them.
     pub fn new(config: &HubConfig) -> Self {
-        let facts = Arc::new(Facts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
+        let facts = Arc::new(HubFacts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
         let mut methods = MethodTable::default();
         for method in &config.methods {
             methods.insert(&method.name, Arc::new(Method::new(facts.clone(), method.clone())));
@@ -65,8 +65,8 @@ impl Declared {
     }
 
     async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
-        let run = Run { hub: &self.facts, caller, allowed_groups: None };
-        let mut values = Values::default();
+        let run = StepRunner { hub: &self.facts, caller, allowed_groups: None };
+        let mut values = StepValues::default();
         for (index, step) in steps.iter().enumerate() {
             if let Err(failure) = run.step(step, &mut values).await {
                 failure.at(hook, index).log_hook(caller.delivery());
@@ -75,7 +75,7 @@ impl Declared {
     }
 }
 
-impl Hub for Declared {
+impl Hub for DeclaredHub {
     fn resolve(&self, recipients: &str) -> Option<Arc<dyn HubMethod>> {
         Some(self.methods.get(recipients)?.clone())
     }
@@ -96,7 +96,7 @@ impl Hub for Declared {
 }
 
 impl Method {
-    fn new(hub: Arc<Facts>, config: MethodConfig) -> Self {
+    fn new(hub: Arc<HubFacts>, config: MethodConfig) -> Self {
         let shape = MethodShape {
             streams: config.streams.is_some(),
             uploads: usize::from(config.upload.is_some()),
@@ -109,8 +109,8 @@ impl Method {
     async fn run(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
         let Call { arguments, mut uploads, .. } = call;
         let method = &self.config;
-        let run = Run { hub: &self.hub, caller, allowed_groups: method.allowed_groups.as_deref() };
-        let mut values = Values { names: Cow::Borrowed(&method.params), values: arguments };
+        let run = StepRunner { hub: &self.hub, caller, allowed_groups: method.allowed_groups.as_deref() };
+        let mut values = StepValues { names: Cow::Borrowed(&method.params), values: arguments };
         if let Some(upload) = &method.upload {
             let mut items = uploads.pop().ok_or_else(|| HubError::step("the call has no upload stream"))?;
             while let Some(item) = items.next().await {
@@ -122,14 +122,14 @@ impl Method {
         let messages = match &method.streams {
             None => None,
             Some(group) => {
-                let group = run.scene(&values).watched(group)?;
-                Some(watching::watch(caller, &method.name, group).await)
+                let group = run.context(&values).streamed_group(group)?;
+                Some(stream_items::stream_items(caller, &method.name, group).await)
             }
         };
         run.steps("do", &method.steps, &mut values).await?;
         Ok(match (messages, &method.returns) {
             (Some(messages), _) => Reply::Stream(messages),
-            (None, Some(returns)) => Reply::Value(run.scene(&values).value(returns)?),
+            (None, Some(returns)) => Reply::Value(run.context(&values).value(returns)?),
             (None, None) => Reply::Empty,
         })
     }
@@ -163,12 +163,12 @@ impl HubMethod for Method {
 
 /// The values that steps may name, and their names.
 #[derive(Clone, Default)]
-struct Values<'a> {
+struct StepValues<'a> {
     names: Cow<'a, [String]>,
     values: Vec<RawValue>,
 }
 
-impl Values<'_> {
+impl StepValues<'_> {
     fn add(&mut self, name: &str, value: RawValue) {
         self.names.to_mut().push(name.to_owned());
         self.values.push(value);
@@ -176,16 +176,16 @@ impl Values<'_> {
 }
 
 /// One call, or one hook.
-struct Run<'a> {
-    hub: &'a Facts,
+struct StepRunner<'a> {
+    hub: &'a HubFacts,
     caller: &'a Caller,
     /// The method's own list.
     allowed_groups: Option<&'a [GroupPattern]>,
 }
 
-impl Run<'_> {
-    fn scene<'a>(&'a self, values: &'a Values<'_>) -> Scene<'a> {
-        Scene {
+impl StepRunner<'_> {
+    fn context<'a>(&'a self, values: &'a StepValues<'_>) -> StepContext<'a> {
+        StepContext {
             hub: &self.hub.name,
             connection: self.caller.connection_id(),
             user: self.caller.user_id(),
@@ -196,21 +196,21 @@ impl Run<'_> {
     }
 
     /// `list`: the key under which the configuration has the steps.
-    async fn steps(&self, list: &str, steps: &[Step], values: &mut Values<'_>) -> Result<(), Failure> {
+    async fn steps(&self, list: &str, steps: &[Step], values: &mut StepValues<'_>) -> Result<(), Failure> {
         for (index, step) in steps.iter().enumerate() {
             self.step(step, values).await.map_err(|failure| failure.at(list, index))?;
         }
         Ok(())
     }
 
-    async fn step(&self, step: &Step, values: &mut Values<'_>) -> Result<(), Failure> {
+    async fn step(&self, step: &Step, values: &mut StepValues<'_>) -> Result<(), Failure> {
         let caller = self.caller;
-        for effect in self.scene(values).plan(step)? {
-            let done = match effect {
-                Effect::Send { recipients, method, arguments } => {
+        for action in self.context(values).plan(step)? {
+            let done = match action {
+                StepAction::Send { recipients, method, arguments } => {
                     caller.clients().recipients(recipients).send(&method, arguments).await
                 }
-                Effect::Ask { connection, method, arguments, timeout, name } => {
+                StepAction::Ask { connection, method, arguments, timeout, name } => {
                     let client = caller.clients().client(connection).timeout(timeout);
                     let answer = client.request_result(&method, arguments).await?;
                     if let Some(name) = name {
@@ -218,8 +218,8 @@ impl Run<'_> {
                     }
                     Ok(())
                 }
-                Effect::Join(group) => caller.groups().add(caller.connection_id(), group).await,
-                Effect::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
+                StepAction::Join(group) => caller.groups().add(caller.connection_id(), group).await,
+                StepAction::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
             };
             done?;
         }

@@ -5,22 +5,22 @@ use std::fmt;
 /// Mistakes in how a hub was put together, all that were found. A server with such a hub is not built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HubDefinitionError {
-    problems: Vec<Problem>,
+    problems: Vec<DefinitionProblem>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Problem {
+enum DefinitionProblem {
     DuplicateMethod(String),
     UnknownMethod(String),
 }
 
 impl HubDefinitionError {
     pub(super) fn duplicate_method(&mut self, name: &str) {
-        self.problems.push(Problem::DuplicateMethod(name.to_owned()));
+        self.problems.push(DefinitionProblem::DuplicateMethod(name.to_owned()));
     }
 
     pub(super) fn unknown_method(&mut self, name: &str) {
-        self.problems.push(Problem::UnknownMethod(name.to_owned()));
+        self.problems.push(DefinitionProblem::UnknownMethod(name.to_owned()));
     }
 
     /// `Ok` when nothing was found.
@@ -29,7 +29,7 @@ impl HubDefinitionError {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for DefinitionProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DuplicateMethod(name) => {

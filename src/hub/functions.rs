@@ -188,9 +188,9 @@ where
 }
 
 /// A hook for clients that have come.
-pub(super) type Connected = Box<dyn Fn(Caller) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
+pub(super) type ConnectedHook = Box<dyn Fn(Caller) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
 
-pub(super) fn connected<S, A, F>(state: Arc<S>, function: F) -> Connected
+pub(super) fn connected<S, A, F>(state: Arc<S>, function: F) -> ConnectedHook
 where
     S: Send + Sync + 'static,
     F: MethodFn<S, A, Output = ()>,
@@ -203,10 +203,10 @@ where
 }
 
 /// A hook for clients that have gone.
-pub(super) type Disconnected =
+pub(super) type DisconnectedHook =
     Box<dyn Fn(Caller, Option<String>) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
 
-pub(super) fn disconnected<S, A, F>(state: Arc<S>, function: F) -> Disconnected
+pub(super) fn disconnected<S, A, F>(state: Arc<S>, function: F) -> DisconnectedHook
 where
     S: Send + Sync + 'static,
     F: DisconnectedFn<S, A>,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 
-use super::functions::{self, Connected, Disconnected, DisconnectedFn, ErasedMethod, MethodFn};
-use super::names::MethodTable;
+use super::functions::{self, ConnectedHook, DisconnectedFn, DisconnectedHook, ErasedMethod, MethodFn};
+use super::method_table::MethodTable;
 use super::values::IntoValue;
 use super::{Call, Caller, Hub, HubDefinitionError, HubError, HubMethod, MethodShape, Reply};
 use crate::config::Authorize;
@@ -77,8 +77,8 @@ use crate::protocol::RawValue;
 pub struct Methods<S = ()> {
     state: Arc<S>,
     methods: MethodTable<Arc<Registered>>,
-    connected: Option<Connected>,
-    disconnected: Option<Disconnected>,
+    connected: Option<ConnectedHook>,
+    disconnected: Option<DisconnectedHook>,
     /// What is wrong so far; the server that is built with the hub asks for it.
     invalid: HubDefinitionError,
 }

@@ -4,12 +4,12 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `caller` | [`Caller`]: who calls, from where, and the way to `Clients` and `Groups` |
-//! | `error` | [`HubError`]: why a method failed |
+//! | `hub_error` | [`HubError`]: why a method failed |
 //! | `clients` | [`Clients`], [`Audience`], [`Groups`]: SignalR's send surface |
 //! | `context` | [`HubContext`]: the same from outside of a call |
 //! | `client` | [`Client`]: one client, which can also be asked for a result |
 //! | `client_method` | [`ClientMethod`]: a method of clients with its types |
-//! | `asking` | what a call gives up while it asks |
+//! | `invocation_slot` | what a call gives up while it asks |
 //! | `upload` | [`Upload`]: a stream that a client sends with a call |
 //! | `methods` | [`Methods`]: a hub made of typed async functions |
 //! | `functions` | which functions those can be |
@@ -17,12 +17,11 @@
 //! | `cancellation` | [`Cancellation`]: nobody waits for the call any more |
 //! | `route` | [`HubRoute`]: a hub with where and how it is served |
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
-//! | `declared` | [`Declared`]: a hub made of configuration |
+//! | `declared` | [`DeclaredHub`]: a hub made of configuration |
 //! | `values` | what methods take and return, and what clients are called with |
 //! | `case_insensitive` | [`CaseInsensitive`]: objects whose property names come in any case |
-//! | `names` | methods by name, without regard to letter case |
+//! | `method_table` | methods by name, without regard to letter case |
 
-pub(crate) mod asking;
 pub(crate) mod caller;
 pub(crate) mod cancellation;
 mod case_insensitive;
@@ -32,10 +31,11 @@ pub(crate) mod clients;
 pub(crate) mod context;
 pub(crate) mod declared;
 mod definition;
-pub(crate) mod error;
 mod functions;
+pub(crate) mod hub_error;
+pub(crate) mod invocation_slot;
+mod method_table;
 pub(crate) mod methods;
-mod names;
 pub(crate) mod parameters;
 pub(crate) mod route;
 #[cfg(test)]
@@ -57,10 +57,10 @@ pub use client::Client;
 pub use client_method::{Callable, ClientMethod};
 pub use clients::{Audience, Clients, Groups};
 pub use context::HubContext;
-pub use declared::Declared;
+pub use declared::DeclaredHub;
 pub use definition::HubDefinitionError;
-pub use error::{ErrorKind, HubError};
 pub use functions::{DisconnectedFn, MethodFn};
+pub use hub_error::{ErrorKind, HubError};
 pub use methods::Methods;
 pub use parameters::{Inputs, Items, Parameter, State};
 pub use route::HubRoute;

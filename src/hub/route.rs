@@ -119,7 +119,7 @@ mod tests {
     use crate::hub::Methods;
 
     #[test]
-    fn names_come_from_the_path_unless_they_are_given() {
+    fn hub_names_default_to_the_path() {
         for (path, name) in [("/chat", "chat"), ("/hubs/Chat/", "Chat"), ("/", "/"), ("", ""), ("chat", "chat")] {
             let route = HubRoute::new(path, Methods::new());
             assert_eq!((route.hub_name(), route.hub_backplane_name()), (name, name), "{path}");

@@ -23,13 +23,13 @@ use crate::registry::Member;
 
 /// Notes what is published and subscribed, as in `send group r but me: {...}`, and moves nothing.
 #[derive(Debug)]
-pub(super) struct Notes {
+pub(super) struct RecordingBackplane {
     notes: Mutex<Vec<String>>,
     down: AtomicBool,
     link: watch::Sender<LinkState>,
 }
 
-impl Notes {
+impl RecordingBackplane {
     fn note(&self, verb: &str, topic: &Topic, what: &str) {
         let channel = match &topic.channel {
             Channel::All => "all".to_owned(),
@@ -47,12 +47,12 @@ impl Notes {
     }
 
     /// From now on nothing can be published.
-    pub(super) fn go_down(&self) {
+    pub(super) fn fail_publishes(&self) {
         self.down.store(true, Ordering::Relaxed);
     }
 }
 
-impl Backplane for Notes {
+impl Backplane for RecordingBackplane {
     fn echoes(&self) -> bool {
         true
     }
@@ -92,8 +92,8 @@ fn what(envelope: &Envelope) -> String {
 }
 
 /// A connection that is registered, and the notes of its backplane.
-pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) {
-    let notes = Arc::new(Notes {
+pub(super) async fn caller_and_backplane(id: &str, user: Option<&str>) -> (Caller, Arc<RecordingBackplane>) {
+    let notes = Arc::new(RecordingBackplane {
         notes: Mutex::default(),
         down: AtomicBool::new(false),
         link: watch::Sender::new(LinkState::Up),
@@ -120,9 +120,9 @@ pub(super) async fn stage(id: &str, user: Option<&str>) -> (Caller, Arc<Notes>) 
     (Caller::new(id, user, Arc::new(request("/chat")), close, delivery), notes)
 }
 
-/// [`stage`] for whoever looks at no notes.
+/// [`caller_and_backplane`] for whoever looks at no notes.
 pub(super) async fn caller(id: &str, user: Option<&str>) -> Caller {
-    stage(id, user).await.0
+    caller_and_backplane(id, user).await.0
 }
 
 /// A WebSocket request without headers.

@@ -16,26 +16,26 @@ use crate::protocol::RawValue;
 /// At most `stream_buffer_capacity` items wait; then the connection is not read until some are taken. Dropping it
 /// is fine: what still comes is passed over.
 pub struct Upload {
-    /// Filled by the connection. Its end without an [`Event`] that says so means that the connection is gone.
-    events: mpsc::Receiver<Event>,
+    /// Filled by the connection. Its end without an [`UploadEvent`] that says so means that the connection is gone.
+    events: mpsc::Receiver<UploadEvent>,
     ended: bool,
 }
 
 /// The connection's end of an [`Upload`]. Clones fill the same stream.
 #[derive(Clone, Debug)]
-pub(crate) struct Uploading(mpsc::Sender<Event>);
+pub(crate) struct UploadSender(mpsc::Sender<UploadEvent>);
 
 #[derive(Debug)]
-enum Event {
+enum UploadEvent {
     Item(RawValue),
     Completed(Option<String>),
 }
 
 impl Upload {
     /// A stream of which at most `capacity` items wait, and the end that fills it.
-    pub(crate) fn new(capacity: usize) -> (Uploading, Self) {
+    pub(crate) fn new(capacity: usize) -> (UploadSender, Self) {
         let (sender, events) = mpsc::channel(capacity.max(1));
-        (Uploading(sender), Self { events, ended: false })
+        (UploadSender(sender), Self { events, ended: false })
     }
 
     /// The next item. None: the client completed the stream.
@@ -52,8 +52,8 @@ impl Stream for Upload {
             return Poll::Ready(None);
         }
         let error = match ready!(self.events.poll_recv(context)) {
-            Some(Event::Item(item)) => return Poll::Ready(Some(Ok(item))),
-            Some(Event::Completed(error)) => error.map(HubError::client),
+            Some(UploadEvent::Item(item)) => return Poll::Ready(Some(Ok(item))),
+            Some(UploadEvent::Completed(error)) => error.map(HubError::client),
             None => Some(HubError::new(ErrorKind::Aborted, "The underlying connection was closed.")),
         };
         self.ended = true;
@@ -67,15 +67,15 @@ impl fmt::Debug for Upload {
     }
 }
 
-impl Uploading {
+impl UploadSender {
     /// Hands an item on; waits while too many wait. An item that nobody wants any more is dropped.
     pub(crate) async fn item(&self, item: RawValue) {
-        let _ = self.0.send(Event::Item(item)).await;
+        let _ = self.0.send(UploadEvent::Item(item)).await;
     }
 
     /// The client completed the stream, perhaps with an error.
     pub(crate) async fn complete(self, error: Option<String>) {
-        let _ = self.0.send(Event::Completed(error)).await;
+        let _ = self.0.send(UploadEvent::Completed(error)).await;
     }
 }
 

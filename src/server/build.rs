@@ -21,7 +21,7 @@ use crate::backplane::Backplane;
 use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
 use crate::hub::HubRoute;
-use crate::hub::declared::Declared;
+use crate::hub::declared::DeclaredHub;
 use crate::hub_path::HubPath;
 use crate::ids::{HubName, NodeId};
 use crate::logging::RateLimiter;
@@ -272,7 +272,7 @@ impl Builder {
 /// The hubs of the configuration.
 fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
     config.hubs.iter().map(|hub| {
-        let mut route = HubRoute::new(hub.path.as_str(), Declared::new(hub))
+        let mut route = HubRoute::new(hub.path.as_str(), DeclaredHub::new(hub))
             .name(hub.name.clone())
             .backplane_name(hub.backplane_name.clone())
             .options(hub.options.clone());

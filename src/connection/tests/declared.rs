@@ -9,7 +9,7 @@ use super::kit::{Client, Node};
 use crate::backplane::memory;
 use crate::config::load::{Flags, Sources, load};
 use crate::delivery::inbound::InboundDispatcher;
-use crate::hub::Declared;
+use crate::hub::DeclaredHub;
 
 const CONFIG: &str = r#"
 [hubs.test]
@@ -53,7 +53,7 @@ fn node() -> Node {
     let loaded = load(&Sources { flags: &flags, environment: &[], read: &read, check_connection: &|_| Ok(Vec::new()) });
     let hub = loaded.unwrap().config.hubs.remove(0);
     let (backplane, arrived) = memory::standalone();
-    let node = Node::of(hub.options.clone(), Arc::new(Declared::new(&hub)), backplane, "n");
+    let node = Node::of(hub.options.clone(), Arc::new(DeclaredHub::new(&hub)), backplane, "n");
     tokio::spawn(InboundDispatcher::new([node.host.delivery.clone()]).run(arrived));
     node
 }

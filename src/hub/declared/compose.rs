@@ -1,12 +1,12 @@
 //! The values that steps make: what passes through, and lists and tables built around it.
 
-use super::plan::{Given, Scene};
+use super::plan::{PlaceholderValue, StepContext};
 use crate::config::steps::Expression;
 use crate::hub::HubError;
 use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, RawValue, ValueError};
 
-impl Scene<'_> {
+impl StepContext<'_> {
     /// What an expression stands for. An argument that is the whole expression is passed through as it came; lists
     /// and tables are written in the protocol of the first argument in them, so that a call's own arguments are not
     /// converted.
@@ -17,10 +17,10 @@ impl Scene<'_> {
                 Ok(RawValue::from_checked(Protocol::Json, bytes.into()))
             }
             Expression::Text(template) => match template.sole_placeholder() {
-                Some(placeholder) => Ok(match self.given(placeholder)? {
-                    Given::Argument(value) => value.clone(),
-                    Given::Text(fact) => RawValue::text(fact),
-                    Given::Null => RawValue::null(),
+                Some(placeholder) => Ok(match self.placeholder_value(placeholder)? {
+                    PlaceholderValue::Argument(value) => value.clone(),
+                    PlaceholderValue::Text(fact) => RawValue::text(fact),
+                    PlaceholderValue::Null => RawValue::null(),
                 }),
                 None => Ok(RawValue::text(&self.text(template)?)),
             },
@@ -39,15 +39,15 @@ impl Scene<'_> {
     fn write(&self, expression: &Expression, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), HubError> {
         match expression {
             Expression::List(items) => {
-                begin(out, protocol, Kind::List, items.len());
+                begin(out, protocol, ContainerKind::List, items.len());
                 for (index, item) in items.iter().enumerate() {
                     separate(out, protocol, index);
                     self.write(item, protocol, out)?;
                 }
-                end(out, protocol, Kind::List);
+                end(out, protocol, ContainerKind::List);
             }
             Expression::Table(entries) => {
-                begin(out, protocol, Kind::Table, entries.len());
+                begin(out, protocol, ContainerKind::Table, entries.len());
                 for (index, (key, value)) in entries.iter().enumerate() {
                     separate(out, protocol, index);
                     put(out, protocol, &RawValue::text(key))?;
@@ -56,7 +56,7 @@ impl Scene<'_> {
                     }
                     self.write(value, protocol, out)?;
                 }
-                end(out, protocol, Kind::Table);
+                end(out, protocol, ContainerKind::Table);
             }
             Expression::Literal(_) | Expression::Text(_) => put(out, protocol, &self.value(expression)?)?,
         }
@@ -67,8 +67,8 @@ impl Scene<'_> {
     fn protocol(&self, expression: &Expression) -> Option<Protocol> {
         match expression {
             Expression::Literal(_) => None,
-            Expression::Text(template) => match self.given(template.sole_placeholder()?) {
-                Ok(Given::Argument(value)) => Some(value.protocol()),
+            Expression::Text(template) => match self.placeholder_value(template.sole_placeholder()?) {
+                Ok(PlaceholderValue::Argument(value)) => Some(value.protocol()),
                 _ => None,
             },
             Expression::List(items) => items.iter().find_map(|item| self.protocol(item)),
@@ -78,7 +78,7 @@ impl Scene<'_> {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum ContainerKind {
     List,
     Table,
 }
@@ -89,12 +89,12 @@ pub(super) fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Re
     Ok(())
 }
 
-pub(super) fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: Kind, length: usize) {
+pub(super) fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: ContainerKind, length: usize) {
     match (protocol, kind) {
-        (Protocol::Json, Kind::List) => out.push(b'['),
-        (Protocol::Json, Kind::Table) => out.push(b'{'),
-        (Protocol::MessagePack, Kind::List) => write::array(out, length),
-        (Protocol::MessagePack, Kind::Table) => write::map(out, length),
+        (Protocol::Json, ContainerKind::List) => out.push(b'['),
+        (Protocol::Json, ContainerKind::Table) => out.push(b'{'),
+        (Protocol::MessagePack, ContainerKind::List) => write::array(out, length),
+        (Protocol::MessagePack, ContainerKind::Table) => write::map(out, length),
     }
 }
 
@@ -104,10 +104,10 @@ pub(super) fn separate(out: &mut Vec<u8>, protocol: Protocol, index: usize) {
     }
 }
 
-pub(super) fn end(out: &mut Vec<u8>, protocol: Protocol, kind: Kind) {
+pub(super) fn end(out: &mut Vec<u8>, protocol: Protocol, kind: ContainerKind) {
     match (protocol, kind) {
-        (Protocol::Json, Kind::List) => out.push(b']'),
-        (Protocol::Json, Kind::Table) => out.push(b'}'),
+        (Protocol::Json, ContainerKind::List) => out.push(b']'),
+        (Protocol::Json, ContainerKind::Table) => out.push(b'}'),
         (Protocol::MessagePack, _) => {}
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     use crate::protocol::ValueError;
 
     #[test]
-    fn failures_are_called_what_the_contract_calls_them() {
+    fn failures_have_the_documented_texts() {
         let value = ValueError("a number has no form in JSON".to_owned());
         let cases = [
             (BackplaneError::Down("redis:6379".to_owned()).into(), "RedisConnectionException"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_hold_nothing_of_a_client() {
+    fn logged_reasons_contain_nothing_from_clients() {
         let secret = || "SECRET".to_owned();
         let client = || ConnectionId::from("SECRET");
         for failure in [
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_was_asked_answers_the_caller_itself() {
+    fn the_error_of_a_client_result_reaches_the_caller() {
         assert_eq!(Failure::from(ClientResultError::Client("no".to_owned())).error, HubError::client("no"));
         assert_eq!(Failure::from(ClientResultError::TimedOut).error, ClientResultError::TimedOut.into());
         let unknown = Failure::from(ClientResultError::UnknownConnection(ConnectionId::from("x"))).error;

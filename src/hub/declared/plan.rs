@@ -13,7 +13,7 @@ use crate::recipients::{RecipientScope, Recipients};
 
 /// What the placeholders of a step stand for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scene<'a> {
+pub(super) struct StepContext<'a> {
     /// The hub's name in the configuration.
     pub(super) hub: &'a str,
     /// The caller.
@@ -30,7 +30,7 @@ pub(super) struct Scene<'a> {
 
 /// What one placeholder stands for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Given<'a> {
+pub(super) enum PlaceholderValue<'a> {
     /// An argument, of any type.
     Argument(&'a RawValue),
     /// A fact about the call.
@@ -41,7 +41,7 @@ pub(super) enum Given<'a> {
 
 /// One act of a step, in order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Effect {
+pub(super) enum StepAction {
     /// One send; a step with several entries in `to` has one for each.
     Send { recipients: Recipients, method: String, arguments: Vec<RawValue> },
     /// One client is asked; the answer is kept if it has a name.
@@ -52,9 +52,9 @@ pub(super) enum Effect {
     Leave(GroupName),
 }
 
-impl<'a> Scene<'a> {
+impl<'a> StepContext<'a> {
     /// What `step` does. A step that fails here has done nothing, not even for the first of its receivers.
-    pub(super) fn plan(&self, step: &Step) -> Result<Vec<Effect>, HubError> {
+    pub(super) fn plan(&self, step: &Step) -> Result<Vec<StepAction>, HubError> {
         match step {
             Step::Send { method, to, except, args } => {
                 let method = self.method(method)?;
@@ -63,7 +63,7 @@ impl<'a> Scene<'a> {
                 to.iter()
                     .map(|recipient| {
                         let recipients = self.recipients(recipient, &except)?;
-                        Ok(Effect::Send { recipients, method: method.clone(), arguments: arguments.clone() })
+                        Ok(StepAction::Send { recipients, method: method.clone(), arguments: arguments.clone() })
                     })
                     .collect()
             }
@@ -74,10 +74,10 @@ impl<'a> Scene<'a> {
                     _ => self.connection.clone(),
                 };
                 let (method, arguments) = (self.method(method)?, self.values(args)?);
-                Ok(vec![Effect::Ask { connection, method, arguments, timeout: *timeout, name: name.clone() }])
+                Ok(vec![StepAction::Ask { connection, method, arguments, timeout: *timeout, name: name.clone() }])
             }
-            Step::Join { group } => Ok(vec![Effect::Join(self.joined(self.group(group)?)?)]),
-            Step::Leave { group } => Ok(vec![Effect::Leave(self.group(group)?)]),
+            Step::Join { group } => Ok(vec![StepAction::Join(self.check_allowed(self.group(group)?)?)]),
+            Step::Leave { group } => Ok(vec![StepAction::Leave(self.group(group)?)]),
         }
     }
 
@@ -95,21 +95,23 @@ impl<'a> Scene<'a> {
     }
 
     /// The group that a method streams, if the caller may hear it: the rule is that of joining.
-    pub(super) fn watched(&self, group: &Template) -> Result<GroupName, HubError> {
-        self.joined(self.group(group)?)
+    pub(super) fn streamed_group(&self, group: &Template) -> Result<GroupName, HubError> {
+        self.check_allowed(self.group(group)?)
     }
 
     /// What a placeholder stands for now.
-    pub(super) fn given(&self, placeholder: Placeholder) -> Result<Given<'a>, HubError> {
+    pub(super) fn placeholder_value(&self, placeholder: Placeholder) -> Result<PlaceholderValue<'a>, HubError> {
         Ok(match placeholder {
-            Placeholder::Param(index) => Given::Argument(
+            Placeholder::Param(index) => PlaceholderValue::Argument(
                 self.arguments
                     .get(index)
                     .ok_or_else(|| HubError::step(format!("there is no argument {}", index + 1)))?,
             ),
-            Placeholder::ConnectionId => Given::Text(self.connection.as_str()),
-            Placeholder::UserId => self.user.map_or(Given::Null, |user| Given::Text(user.as_str())),
-            Placeholder::Hub => Given::Text(self.hub),
+            Placeholder::ConnectionId => PlaceholderValue::Text(self.connection.as_str()),
+            Placeholder::UserId => {
+                self.user.map_or(PlaceholderValue::Null, |user| PlaceholderValue::Text(user.as_str()))
+            }
+            Placeholder::Hub => PlaceholderValue::Text(self.hub),
         })
     }
 
@@ -119,8 +121,8 @@ impl<'a> Scene<'a> {
         for part in &template.0 {
             match part {
                 TemplatePart::Text(literal) => text.push_str(literal),
-                TemplatePart::Placeholder(placeholder) => match self.given(*placeholder)? {
-                    Given::Argument(value) => {
+                TemplatePart::Placeholder(placeholder) => match self.placeholder_value(*placeholder)? {
+                    PlaceholderValue::Argument(value) => {
                         let shown = value.display_text().map_err(|error| {
                             HubError::step(format!(
                                 "{} has no form as text: {error}",
@@ -129,8 +131,8 @@ impl<'a> Scene<'a> {
                         })?;
                         text.push_str(&shown);
                     }
-                    Given::Text(fact) => text.push_str(fact),
-                    Given::Null => {}
+                    PlaceholderValue::Text(fact) => text.push_str(fact),
+                    PlaceholderValue::Null => {}
                 },
             }
         }
@@ -143,10 +145,10 @@ impl<'a> Scene<'a> {
         let Some(placeholder) = template.sole_placeholder() else {
             return self.text(template);
         };
-        let text = match self.given(placeholder)? {
-            Given::Argument(value) => value.as_text().map(Cow::into_owned),
-            Given::Text(fact) => Some(fact.to_owned()),
-            Given::Null => None,
+        let text = match self.placeholder_value(placeholder)? {
+            PlaceholderValue::Argument(value) => value.as_text().map(Cow::into_owned),
+            PlaceholderValue::Text(fact) => Some(fact.to_owned()),
+            PlaceholderValue::Null => None,
         };
         text.ok_or_else(|| {
             HubError::step(format!("{what} must be a string, and {} is none", self.placeholder_name(placeholder)))
@@ -158,7 +160,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The group, if the caller may join it.
-    fn joined(&self, group: GroupName) -> Result<GroupName, HubError> {
+    fn check_allowed(&self, group: GroupName) -> Result<GroupName, HubError> {
         let names =
             PatternContext { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
         match self.allowed_groups {

@@ -6,7 +6,7 @@ use crate::config::HubOptions;
 use crate::config::load::{Flags, Sources, load};
 use crate::config::steps::{Expression, Recipient};
 use crate::hub::ErrorKind;
-use crate::hub::test_kit::{caller, json, stage, template};
+use crate::hub::test_kit::{caller, caller_and_backplane, json, template};
 
 fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) -> MethodConfig {
     MethodConfig {
@@ -21,8 +21,8 @@ fn method(name: &str, params: &[&str], steps: Vec<Step>, returns: Option<&str>) 
     }
 }
 
-fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> Declared {
-    Declared::new(&HubConfig {
+fn hub(methods: Vec<MethodConfig>, hooks: Vec<Step>) -> DeclaredHub {
+    DeclaredHub::new(&HubConfig {
         name: "chat".to_owned(),
         path: "/chat".parse().unwrap(),
         backplane_name: "Chat.ChatHub".to_owned(),
@@ -43,12 +43,12 @@ fn send(to: Vec<Recipient>) -> Step {
     Step::Send { method: template(&[], "Told"), to, except: vec![], args: vec![] }
 }
 
-async fn call(hub: &Declared, caller: &Caller, target: &str, arguments: &[&str]) -> Result<Reply, HubError> {
+async fn call(hub: &DeclaredHub, caller: &Caller, target: &str, arguments: &[&str]) -> Result<Reply, HubError> {
     let arguments = arguments.iter().map(|text| json(text)).collect();
     hub.resolve(target).unwrap().invoke(caller.clone(), Call::new(arguments)).await
 }
 
-async fn invoke(hub: &Declared, target: &str, arguments: &[&str]) -> Result<Option<RawValue>, HubError> {
+async fn invoke(hub: &DeclaredHub, target: &str, arguments: &[&str]) -> Result<Option<RawValue>, HubError> {
     match call(hub, &caller("me", None).await, target, arguments).await? {
         Reply::Empty => Ok(None),
         Reply::Value(value) => Ok(Some(value)),
@@ -97,7 +97,7 @@ async fn steps_are_done_in_order() {
         Step::Leave { group: room() },
     ];
     let hub = hub(vec![method("Visit", &params, steps, None)], vec![]);
-    let (caller, notes) = stage("me", Some("ann")).await;
+    let (caller, notes) = caller_and_backplane("me", Some("ann")).await;
     call(&hub, &caller, "Visit", &[r#""r""#]).await.unwrap();
     assert_eq!(
         notes.take(),
@@ -112,7 +112,7 @@ async fn steps_are_done_in_order() {
 }
 
 /// The hub that the binary has without a configuration, read as the binary reads it.
-fn built_in() -> Declared {
+fn built_in() -> DeclaredHub {
     let sources = Sources {
         flags: &Flags::default(),
         environment: &[],
@@ -120,13 +120,13 @@ fn built_in() -> Declared {
         check_connection: &|_| Ok(Vec::new()),
     };
     let loaded = load(&sources).unwrap_or_else(|invalid| panic!("{invalid:?}"));
-    Declared::new(loaded.config.hubs.iter().find(|hub| hub.name == "chat").expect("the hub `chat`"))
+    DeclaredHub::new(loaded.config.hubs.iter().find(|hub| hub.name == "chat").expect("the hub `chat`"))
 }
 
 #[tokio::test]
 async fn the_built_in_chat_does_what_the_contract_says() {
     let hub = built_in();
-    let (caller, notes) = stage("me", None).await;
+    let (caller, notes) = caller_and_backplane("me", None).await;
 
     hub.connected(caller.clone()).await.unwrap();
     assert_eq!(notes.take(), [r#"send all but me: {"type":1,"target":"UserConnected","arguments":["me"]}"#]);
@@ -182,8 +182,8 @@ async fn a_value_without_a_form_in_one_of_the_protocols_fails_the_step() {
 async fn a_backplane_that_is_away_has_its_own_error() {
     let steps = vec![join(&[], "r"), send(vec![Recipient::All]), join(&[], "never")];
     let hub = hub(vec![method("Tell", &[], steps, None)], vec![]);
-    let (caller, notes) = stage("me", None).await;
-    notes.go_down();
+    let (caller, notes) = caller_and_backplane("me", None).await;
+    notes.fail_publishes();
     let error = call(&hub, &caller, "Tell", &[]).await.unwrap_err();
     assert_eq!(
         error.wire_text(),
@@ -196,7 +196,7 @@ async fn a_backplane_that_is_away_has_its_own_error() {
 async fn a_failing_hook_closes_nobody_and_stops_nothing() {
     // The caller is anonymous, so the first step fails.
     let hub = hub(vec![], vec![join(&[], "{user_id}"), join(&[], "lobby")]);
-    let (caller, notes) = stage("me", None).await;
+    let (caller, notes) = caller_and_backplane("me", None).await;
     assert_eq!(hub.connected(caller.clone()).await, Ok(()));
     assert_eq!(notes.take(), ["hear group lobby"]);
     assert_eq!(hub.disconnected(caller, None).await, Ok(()));
@@ -208,7 +208,7 @@ async fn a_watched_group_is_heard_until_its_stream_is_dropped() {
     watch.streams = Some(template(&["room"], "{room}"));
     let hub = hub(vec![watch], vec![]);
     assert!(hub.resolve("watch").unwrap().shape().streams);
-    let (caller, notes) = stage("me", None).await;
+    let (caller, notes) = caller_and_backplane("me", None).await;
     let reply = call(&hub, &caller, "Watch", &[r#""r""#]).await.unwrap();
     let told = r#"send group r: {"type":1,"target":"Told","arguments":[]}"#;
     assert_eq!(notes.take(), ["hear group r", told], "the steps run when the group is heard");
@@ -217,7 +217,7 @@ async fn a_watched_group_is_heard_until_its_stream_is_dropped() {
     assert_eq!(notes.take(), ["forget group r"]);
 
     // A step that fails leaves nothing behind either.
-    notes.go_down();
+    notes.fail_publishes();
     call(&hub, &caller, "Watch", &[r#""r""#]).await.unwrap_err();
     assert_eq!(notes.take(), ["hear group r", "forget group r"]);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::hub::test_kit::{caller, json, pack, stage};
+use crate::hub::test_kit::{caller, caller_and_backplane, json, pack};
 use crate::hub::{ErrorKind, FromRef, Inputs, Parameter, State};
 use crate::protocol::BindingError;
 
@@ -125,7 +125,7 @@ async fn a_panic_waits_for_the_future() {
 }
 
 #[tokio::test]
-async fn a_name_given_twice_and_a_rule_for_nothing_are_errors_of_the_hub() {
+async fn duplicate_methods_and_rules_without_a_method_are_errors() {
     let hub = Methods::new()
         .method("Echo", |_: Caller, value: RawValue| async move { Ok(value) })
         .method("ECHO", |_: Caller| async { Ok(()) })
@@ -181,7 +181,7 @@ async fn sends_and_groups_are_reached_through_the_caller() {
         caller.groups().remove(caller.connection_id(), room).await?;
         Ok(())
     });
-    let (caller, notes) = stage("me", None).await;
+    let (caller, notes) = caller_and_backplane("me", None).await;
     let visit = hub.resolve("Visit").unwrap();
     visit.invoke(caller.clone(), call(&[r#""r""#])).await.unwrap();
     assert_eq!(
@@ -189,7 +189,7 @@ async fn sends_and_groups_are_reached_through_the_caller() {
         ["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["hi"]}"#, "forget group r"]
     );
 
-    notes.go_down();
+    notes.fail_publishes();
     let error = visit.invoke(caller, call(&[r#""r""#])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BackplaneUnavailable);
     assert!(error.wire_text().starts_with("RedisConnectionException: No connection is active"), "{error}");

@@ -11,7 +11,7 @@ const PARAMS: [&str; 2] = ["a", "b"];
 fn value(arguments: &[RawValue], expression: &Expression) -> Result<RawValue, HubError> {
     let connection = ConnectionId::from("me");
     let params = PARAMS.map(str::to_owned);
-    Scene { hub: "chat", connection: &connection, user: None, params: &params, arguments, allowed_groups: None }
+    StepContext { hub: "chat", connection: &connection, user: None, params: &params, arguments, allowed_groups: None }
         .value(expression)
 }
 

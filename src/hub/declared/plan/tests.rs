@@ -8,10 +8,10 @@ use crate::hub::test_kit::{json, pack, template};
 const PARAMS: [&str; 2] = ["a", "b"];
 
 /// Plans with the arguments `a` and `b`, called by connection `me` of user `ann` at hub `chat`.
-fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {
+fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Vec<StepAction>, HubError> {
     let (connection, user) = (ConnectionId::from("me"), user.map(UserId::from));
     let params = PARAMS.map(str::to_owned);
-    Scene {
+    StepContext {
         hub: "chat",
         connection: &connection,
         user: user.as_ref(),
@@ -22,7 +22,7 @@ fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Ve
     .plan(step)
 }
 
-fn plan(arguments: &[RawValue], step: &Step) -> Result<Vec<Effect>, HubError> {
+fn plan(arguments: &[RawValue], step: &Step) -> Result<Vec<StepAction>, HubError> {
     plan_as(Some("ann"), arguments, step)
 }
 
@@ -35,17 +35,17 @@ fn send(to: Vec<Recipient>, except: &[&str]) -> Step {
     Step::Send { method: t("Told"), to, except, args: vec![Expression::Text(t("{b}"))] }
 }
 
-fn targets(effects: Vec<Effect>) -> Vec<Recipients> {
-    effects
+fn targets(actions: Vec<StepAction>) -> Vec<Recipients> {
+    actions
         .into_iter()
-        .map(|effect| match effect {
-            Effect::Send { recipients, .. } => recipients,
+        .map(|action| match action {
+            StepAction::Send { recipients, .. } => recipients,
             other => panic!("{other:?}"),
         })
         .collect()
 }
 
-fn reason(result: Result<Vec<Effect>, HubError>) -> String {
+fn reason(result: Result<Vec<StepAction>, HubError>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -66,7 +66,8 @@ fn every_recipient_has_its_target() {
     ];
     for (recipient, recipients) in cases {
         let step = send(vec![recipient.clone()], &[]);
-        let expected = Effect::Send { recipients, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
+        let expected =
+            StepAction::Send { recipients, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
         assert_eq!(plan(&[a.clone(), json(r#"{"k":1.0}"#)], &step), Ok(vec![expected]), "{recipient:?}");
     }
 }
@@ -74,8 +75,8 @@ fn every_recipient_has_its_target() {
 #[test]
 fn a_list_delivers_once_per_entry() {
     let step = send(vec![Recipient::All, Recipient::Group(t("{a}")), Recipient::Group(t("{a}"))], &[]);
-    let effects = plan(&[json(r#""x""#), json("1")], &step).unwrap();
-    assert_eq!(targets(effects), [Recipients::all(), Recipients::group("x"), Recipients::group("x")]);
+    let actions = plan(&[json(r#""x""#), json("1")], &step).unwrap();
+    assert_eq!(targets(actions), [Recipients::all(), Recipients::group("x"), Recipients::group("x")]);
 }
 
 #[test]
@@ -83,21 +84,21 @@ fn except_leaves_out_of_all_and_of_groups() {
     let ids = ["{connection_id}", "{a}", "c-{b}"];
     let except = ["me", "x", "c-2"].map(ConnectionId::from);
     let step = send(vec![Recipient::All, Recipient::Group(t("g"))], &ids);
-    let effects = plan(&[json(r#""x""#), json("2")], &step).unwrap();
-    assert_eq!(targets(effects), [Recipients::all().except(except.clone()), Recipients::group("g").except(except)]);
+    let actions = plan(&[json(r#""x""#), json("2")], &step).unwrap();
+    assert_eq!(targets(actions), [Recipients::all().except(except.clone()), Recipients::group("g").except(except)]);
 }
 
 #[test]
 fn joining_and_leaving() {
     let arguments = [json(r#""Ä \"quoted\"""#), pack(b"\xa1g")];
-    assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(vec![Effect::Join("Ä \"quoted\"".into())]));
-    assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(vec![Effect::Leave("g".into())]));
-    assert_eq!(plan(&arguments, &Step::Join { group: t("lobby") }), Ok(vec![Effect::Join("lobby".into())]));
+    assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(vec![StepAction::Join("Ä \"quoted\"".into())]));
+    assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(vec![StepAction::Leave("g".into())]));
+    assert_eq!(plan(&arguments, &Step::Join { group: t("lobby") }), Ok(vec![StepAction::Join("lobby".into())]));
 }
 
 #[test]
 fn the_empty_text_is_a_group_like_any_other() {
-    assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(vec![Effect::Join("".into())]));
+    assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(vec![StepAction::Join("".into())]));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn an_anonymous_caller_has_no_user() {
     let text = reason(plan_as(None, &[json("1"), json("1")], &step));
     assert_eq!(text, "a user's id must be a string, and {user_id} is none");
     let mixed = Step::Join { group: t("user-{user_id}") };
-    assert_eq!(plan_as(None, &[], &mixed), Ok(vec![Effect::Join("user-".into())]));
+    assert_eq!(plan_as(None, &[], &mixed), Ok(vec![StepAction::Join("user-".into())]));
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn values_stand_in_text_as_text() {
     for (value, expected) in cases {
         assert_eq!(
             plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
-            Ok(vec![Effect::Join(expected.into())])
+            Ok(vec![StepAction::Join(expected.into())])
         );
     }
 }
@@ -166,7 +167,7 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
     for (value, expected) in cases {
         assert_eq!(
             plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
-            Ok(vec![Effect::Join(expected.into())])
+            Ok(vec![StepAction::Join(expected.into())])
         );
     }
     // An extension that is no timestamp has no form as text.
@@ -177,7 +178,7 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
 #[test]
 fn the_method_to_call_can_be_chosen_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
-    let expected = Effect::Send { recipients: Recipients::all(), method: "Told".to_owned(), arguments: vec![] };
+    let expected = StepAction::Send { recipients: Recipients::all(), method: "Told".to_owned(), arguments: vec![] };
     assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(vec![expected]));
     assert_eq!(reason(plan(&[json(r#""""#)], &step)), "the method to call has an empty name");
     let text = reason(plan(&[json("{}")], &step));

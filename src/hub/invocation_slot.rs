@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 /// What asking a client means where this is held.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Asking {
+pub(crate) enum ResultPermission {
     /// Nothing special.
     #[default]
-    Free,
+    Allowed,
     /// The call's slot is given free.
-    Call(Arc<Slot>),
+    Call(Arc<InvocationSlot>),
     /// Not allowed while the hub's `connected` runs: its client is not read yet. Whoever keeps its caller may ask once
     /// this is set.
     WhileConnecting(Arc<AtomicBool>),
@@ -23,25 +23,25 @@ pub(crate) enum Asking {
 
 /// The slot of one running call.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    given_up: AtomicBool,
+pub(crate) struct InvocationSlot {
+    released: AtomicBool,
     /// Wakes the connection's reader, which may wait for a slot.
     freed: Arc<Notify>,
 }
 
-impl Slot {
+impl InvocationSlot {
     pub(crate) fn new(freed: Arc<Notify>) -> Self {
-        Self { given_up: AtomicBool::new(false), freed }
+        Self { released: AtomicBool::new(false), freed }
     }
 
     /// Gives the slot free; later calls change nothing.
-    pub(crate) fn give_up(&self) {
-        if !self.given_up.swap(true, Ordering::Relaxed) {
+    pub(crate) fn release(&self) {
+        if !self.released.swap(true, Ordering::Relaxed) {
             self.freed.notify_one();
         }
     }
 
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Relaxed)
     }
 }

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::compose::{Kind, begin, end, put, separate};
+use super::compose::{ContainerKind, begin, end, put, separate};
 use super::failure::Failure;
 use crate::delivery::group_stream::GroupStream;
 use crate::hub::{Caller, HubError};
@@ -12,7 +12,7 @@ use crate::outgoing::OutgoingMessage;
 use crate::protocol::{HubMessage, Protocol, RawValue};
 
 /// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
-pub(super) async fn watch(
+pub(super) async fn stream_items(
     caller: &Caller,
     method: &str,
     group: GroupName,
@@ -58,18 +58,18 @@ fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<Result<RawValue
     let arguments = invocation.arguments.ok()?;
     let mut out = Vec::with_capacity(bytes.len());
     let written = (|| {
-        begin(&mut out, protocol, Kind::Table, 2);
+        begin(&mut out, protocol, ContainerKind::Table, 2);
         entry(&mut out, protocol, "target")?;
         put(&mut out, protocol, &RawValue::text(&invocation.target))?;
         separate(&mut out, protocol, 1);
         entry(&mut out, protocol, "arguments")?;
-        begin(&mut out, protocol, Kind::List, arguments.len());
+        begin(&mut out, protocol, ContainerKind::List, arguments.len());
         for (index, argument) in arguments.iter().enumerate() {
             separate(&mut out, protocol, index);
             put(&mut out, protocol, argument)?;
         }
-        end(&mut out, protocol, Kind::List);
-        end(&mut out, protocol, Kind::Table);
+        end(&mut out, protocol, ContainerKind::List);
+        end(&mut out, protocol, ContainerKind::Table);
         Ok(())
     })();
     let item = match written {

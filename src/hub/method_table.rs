@@ -22,7 +22,7 @@ impl<T> Default for MethodTable<T> {
 impl<T> MethodTable<T> {
     /// Adds a method; false, and nothing is changed, where there is one of that name already.
     pub(super) fn insert(&mut self, name: &str, method: T) -> bool {
-        let Entry::Vacant(vacant) = self.folded.entry(fold(name)) else {
+        let Entry::Vacant(vacant) = self.folded.entry(fold_case(name)) else {
             return false;
         };
         vacant.insert(self.methods.len());
@@ -43,7 +43,7 @@ impl<T> MethodTable<T> {
     }
 
     fn index(&self, target: &str) -> Option<usize> {
-        self.exact.get(target).or_else(|| self.folded.get(&fold(target))).copied()
+        self.exact.get(target).or_else(|| self.folded.get(&fold_case(target))).copied()
     }
 
     /// The names as declared, in no order.
@@ -53,7 +53,7 @@ impl<T> MethodTable<T> {
 }
 
 /// Two names are one method when their folds are equal.
-fn fold(name: &str) -> String {
+fn fold_case(name: &str) -> String {
     name.chars().map(upper).collect()
 }
 
