@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use testkit::http::{Response, request};
 use testkit::hub::handshake;
 use testkit::nonblocking::{self, Connection};
-use testkit::stream::Stop;
+use testkit::stream::ReadEnd;
 use testkit::ws;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -175,7 +175,7 @@ async fn invalid_http_is_refused() {
     let mut client = server.connect().await;
     let written = client.socket.write_all(endless.as_bytes()).await;
     let (answer, end) = client.end().await;
-    assert!(written.is_err() || end == Stop::Reset || answer.starts_with(b"HTTP/1.1 431 "), "{end:?}");
+    assert!(written.is_err() || end == ReadEnd::Reset || answer.starts_with(b"HTTP/1.1 431 "), "{end:?}");
     for (request, status) in cases {
         let mut client = server.connect().await;
         client.write(request).await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::kit::http::{self, Response};
 use crate::kit::stream::Stream;
 use crate::kit::ws::{self, Ws};
-use crate::kit::{PATIENCE, QUIET, Server, until, within};
+use crate::kit::{QUIET_PERIOD, Server, TIMEOUT, until, within};
 
 pub(crate) const KEYS: &str = r#"[{ algorithm = "HS256", secret = "the secret of these tests, 32 bytes or more" }]"#;
 
@@ -50,7 +50,7 @@ returns = "{user_id}"
 "#;
 
 /// What a token lives that is to expire in a test, when what needs it has long been done.
-const LIFE: &str = "8s";
+const TOKEN_LIFETIME: &str = "8s";
 
 fn server() -> Server {
     let config = format!("[auth]\nkeys = {KEYS}\nclock_skew = \"0s\"\n{HUBS}");
@@ -77,7 +77,7 @@ pub(crate) fn token(arguments: &[&str]) -> String {
     text.trim_end().to_owned()
 }
 
-fn of(user: &str) -> String {
+fn token_of(user: &str) -> String {
     token(&["--user", user])
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn ask(server: &Server, line: &str, token: Option<&str>, body: &str) 
     headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(line, &headers, body.as_bytes()));
-    http::respond(&mut stream, within(PATIENCE * 2)).unwrap() // longer than the life of a token, for polls that wait for its end
+    http::respond(&mut stream, within(TIMEOUT * 2)).unwrap() // longer than the life of a token, for polls that wait for its end
 }
 
 /// A GET for a WebSocket; its status.
@@ -108,14 +108,14 @@ fn negotiate(server: &Server, hub: &str, token: Option<&str>) -> String {
 }
 
 fn connect(server: &Server, hub: &str, token: &str) -> Ws {
-    Ws::shaken(server.address, &format!("/{hub}?access_token={token}"), "json")
+    Ws::open_with_handshake(server.address, &format!("/{hub}?access_token={token}"), "json")
 }
 
 /// The next hub message that is no ping.
 #[track_caller]
 fn message(ws: &mut Ws) -> Value {
     loop {
-        let frame = ws.recv(within(PATIENCE * 2)).unwrap(); // longer than the life of a token
+        let frame = ws.recv(within(TIMEOUT * 2)).unwrap(); // longer than the life of a token
         assert_ne!(frame.opcode, ws::CLOSE, "a close frame");
         let text = String::from_utf8(frame.payload).unwrap();
         let value: Value = serde_json::from_str(text.trim_end_matches('\u{1e}')).unwrap();
@@ -166,11 +166,11 @@ fn without_a_token_every_request_is_401() {
 }
 
 #[test]
-fn a_token_that_does_not_count_is_told_why() {
+fn an_invalid_token_is_answered_with_the_reason() {
     let server = server();
-    let good = of("ann");
+    let good = token_of("ann");
     let old = token(&["--user", "ann", "--expires", "0s"]);
-    until("it has expired", PATIENCE, || {
+    until("it has expired", TIMEOUT, || {
         let answer = ask(&server, "POST /secure/negotiate", Some(&old), "");
         challenge(&answer).contains("error_description=\"The token expired at '").then_some(())
     });
@@ -197,7 +197,7 @@ fn a_token_that_does_not_count_is_told_why() {
 }
 
 #[test]
-fn a_user_who_may_not_come_is_403() {
+fn an_unauthorized_user_gets_403() {
     let server = server();
     let admin = token(&["--user", "ann", "--role", "owner", "--claim", "tier=gold"]);
     let line = "POST /admins/negotiate";
@@ -219,24 +219,25 @@ fn a_user_who_may_not_come_is_403() {
 }
 
 #[test]
-fn the_user_of_a_token_is_the_connections() {
+fn the_user_of_the_token_is_the_user_of_the_connection() {
     let server = server();
-    let (mut ann, mut bob) = (connect(&server, "secure", &of("ann")), connect(&server, "secure", &of("bob")));
+    let (mut ann, mut bob) =
+        (connect(&server, "secure", &token_of("ann")), connect(&server, "secure", &token_of("bob")));
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
     let sent = call(&mut ann, 1, "Tell", &json!(["bob", "hello"]));
     assert_eq!(sent["error"], Value::Null, "{sent}");
     assert_eq!(message(&mut bob)["arguments"], json!(["hello"]));
     // An open hub takes both.
-    let mut nobody = Ws::shaken(server.address, "/open", "json");
+    let mut nobody = Ws::open_with_handshake(server.address, "/open", "json");
     assert_eq!(call(&mut nobody, 1, "WhoAmI", &json!([]))["result"], Value::Null);
-    let mut ann = connect(&server, "open", &of("ann"));
+    let mut ann = connect(&server, "open", &token_of("ann"));
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
 }
 
 #[test]
-fn another_users_token_is_403_and_the_connection_lives() {
+fn another_users_token_gets_403_and_the_connection_stays_open() {
     let server = server();
-    let (ann, again, bob) = (of("ann"), token(&["--user", "ann", "--expires", "2h"]), of("bob"));
+    let (ann, again, bob) = (token_of("ann"), token(&["--user", "ann", "--expires", "2h"]), token_of("bob"));
     let id = negotiate(&server, "secure", Some(&ann));
     let target = format!("/secure?id={id}");
     let refused = |line: &str, token: Option<&str>, status: u16| {
@@ -254,7 +255,7 @@ fn another_users_token_is_403_and_the_connection_lives() {
     let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}{\"type\":1,\"invocationId\":\"1\",\"target\":\"WhoAmI\",\"arguments\":[]}\u{1e}";
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&again), hello).status, 200);
     let mut seen = String::new();
-    until("the call is answered", PATIENCE, || {
+    until("the call is answered", TIMEOUT, || {
         seen += &ask(&server, &format!("GET {target}"), Some(&again), "").text();
         seen.contains("\"result\":\"ann\"").then_some(())
     });
@@ -272,9 +273,9 @@ fn another_users_token_is_403_and_the_connection_lives() {
 // === what they may do ===
 
 #[test]
-fn a_guarded_method_is_for_those_who_may() {
+fn a_method_with_a_rule_is_only_for_authorized_users() {
     let server = server();
-    let mut ann = connect(&server, "secure", &of("ann"));
+    let mut ann = connect(&server, "secure", &token_of("ann"));
     let mut root = connect(&server, "secure", &token(&["--user", "root", "--role", "admin"]));
     assert_eq!(call(&mut root, 1, "delete", &json!(["x"]))["result"], "x");
     for kind in [1, 4] {
@@ -296,9 +297,9 @@ fn a_guarded_method_is_for_those_who_may() {
 }
 
 #[test]
-fn allowed_groups_bound_what_a_caller_joins() {
+fn allowed_groups_limit_the_groups_that_a_caller_may_join() {
     let server = server();
-    let mut ann = connect(&server, "secure", &of("ann"));
+    let mut ann = connect(&server, "secure", &token_of("ann"));
     for group in ["user:ann", "room-", "room-7"] {
         let answer = call(&mut ann, 1, "Join", &json!([group]));
         assert_eq!(answer["error"], Value::Null, "{group}");
@@ -317,14 +318,14 @@ fn allowed_groups_bound_what_a_caller_joins() {
 // === what ends with a token ===
 
 #[test]
-fn a_connection_ends_with_its_token_and_polls_renew_theirs() {
+fn a_connection_ends_with_its_token_and_polls_can_renew_it() {
     let server = server();
-    let short = || token(&["--user", "ann", "--expires", LIFE]);
+    let short = || token(&["--user", "ann", "--expires", TOKEN_LIFETIME]);
     let first = short();
     let id = negotiate(&server, "secure", Some(&first));
     let target = format!("/secure?id={id}");
     assert_eq!(ask(&server, &format!("GET {target}"), Some(&first), "").status, 200);
-    let long = of("ann");
+    let long = token_of("ann");
     let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&long), hello).status, 200);
     assert_eq!(
@@ -335,7 +336,7 @@ fn a_connection_ends_with_its_token_and_polls_renew_theirs() {
     let mut kept = connect(&server, "secure", &long);
     let mut ws = connect(&server, "secure", &short());
     assert_eq!(message(&mut ws), json!({ "type": 7, "allowReconnect": true }));
-    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
     assert_eq!(server.metric("signalr_connections_closed_total", &["authentication_expired", "secure"]), 1.0);
     // The first token ended before that one's did.
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&first), "x").status, 401);
@@ -350,20 +351,20 @@ fn without_the_option_a_connection_outlives_its_token() {
     let config = format!("[auth]\nkeys = {KEYS}\nclock_skew = \"0s\"\n{HUBS}")
         .replace("expiration = true", "expiration = false");
     let server = Server::setup().config(&config).start().ready();
-    let short = token(&["--user", "ann", "--expires", LIFE]);
+    let short = token(&["--user", "ann", "--expires", TOKEN_LIFETIME]);
     let mut ann = connect(&server, "secure", &short);
-    until("the token has expired", PATIENCE * 2, || {
+    until("the token has expired", TIMEOUT * 2, || {
         (ask(&server, "POST /secure/negotiate", Some(&short), "").status == 401).then_some(())
     });
     // Two of the sweeps that would have found it.
-    thread::sleep(Duration::from_secs(2) + QUIET);
+    thread::sleep(Duration::from_secs(2) + QUIET_PERIOD);
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
 }
 
 #[test]
-fn a_poll_that_waits_is_told_that_the_token_has_ended() {
+fn a_waiting_poll_ends_when_the_token_expires() {
     let server = server();
-    let short = token(&["--user", "ann", "--expires", LIFE]);
+    let short = token(&["--user", "ann", "--expires", TOKEN_LIFETIME]);
     let target = format!("/secure?id={}", negotiate(&server, "secure", Some(&short)));
     assert_eq!(ask(&server, &format!("GET {target}"), Some(&short), "").status, 200);
     let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
@@ -371,13 +372,13 @@ fn a_poll_that_waits_is_told_that_the_token_has_ended() {
     assert_eq!(ask(&server, &format!("GET {target}"), Some(&short), "").text(), "{}\u{1e}");
     let told = ask(&server, &format!("GET {target}"), Some(&short), "");
     assert_eq!((told.status, told.text().as_str()), (200, "{\"type\":7,\"allowReconnect\":true}\u{1e}"));
-    assert_eq!(ask(&server, &format!("GET {target}"), Some(&of("ann")), "").status, 204);
+    assert_eq!(ask(&server, &format!("GET {target}"), Some(&token_of("ann")), "").status, 204);
 }
 
 // === published keys ===
 
 /// A place that publishes keys: 503 while there is nothing to publish.
-fn publish(set: Arc<Mutex<Option<&'static str>>>) -> SocketAddr {
+fn key_server(set: Arc<Mutex<Option<&'static str>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -400,17 +401,17 @@ fn publish(set: Arc<Mutex<Option<&'static str>>>) -> SocketAddr {
 }
 
 #[test]
-fn published_keys_are_waited_for_used_and_exchanged() {
+fn published_keys_are_awaited_used_and_rotated() {
     let set = Arc::new(Mutex::new(None));
-    let address = publish(set.clone());
+    let address = key_server(set.clone());
     let config = format!("[auth]\njwks_url = \"http://{address}/keys?x=1\"\n{HUBS}");
     let server = Server::setup().config(&config).start();
     let tokens: Value = serde_json::from_str(include_str!("../keys/tokens.json")).unwrap();
     let named = |name: &str| tokens["named"][name].as_str().unwrap().to_owned();
 
-    server.expect_ready(503, PATIENCE);
+    server.expect_ready(503, TIMEOUT);
     // Its address is told a moment before it has started.
-    until("it has started, without keys", PATIENCE, || {
+    until("it has started, without keys", TIMEOUT, || {
         (server.get("/readyz").text() == "{\"ready\":false,\"reasons\":[\"no token keys\"]}").then_some(())
     });
     let answer = ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "");
@@ -428,14 +429,14 @@ fn published_keys_are_waited_for_used_and_exchanged() {
     let new = named("RS256 of other-rsa");
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&new), "").status, 401);
     *set.lock().unwrap() = Some(include_str!("../keys/jwks-rotated.json"));
-    until("the new key is known", PATIENCE * 2, || {
+    until("the new key is known", TIMEOUT * 2, || {
         (ask(&server, "POST /secure/negotiate", Some(&new), "").status == 200).then_some(())
     });
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "").status, 401, "the old key is gone");
     // Their place is gone: what is known stays, and the server stays ready.
     *set.lock().unwrap() = None;
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&new), "").status, 200);
-    server.expect_ready(200, PATIENCE);
+    server.expect_ready(200, TIMEOUT);
     server.expect_logged("could not be fetched", 1); // one line for each change
 }
 
@@ -471,8 +472,8 @@ fn no_token_is_ever_logged() {
         let mut ws = connect(&server, "secure", &good);
         call(&mut ws, 1, "Delete", &json!(["x"]));
         ws.send(ws::TEXT, b"nonsense\x1e");
-        assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
-        until("its end is logged", PATIENCE, || (server.logged("protocol_error") > 0).then_some(()));
+        assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
+        until("its end is logged", TIMEOUT, || (server.logged("protocol_error") > 0).then_some(()));
         let log = server.log();
         for secret in [&good, &old, "NONSENSE", "AAAASIGNATUREAAAA", "the secret of these tests", "access_token"] {
             assert!(!log.contains(secret), "{format}: {secret}\n{log}");
@@ -483,7 +484,7 @@ fn no_token_is_ever_logged() {
 }
 
 #[test]
-fn the_start_up_text_tells_who_may_come() {
+fn the_startup_text_says_who_may_connect() {
     let config = format!("[auth]\nkeys = {KEYS}\n{HUBS}");
     let folder = std::env::temp_dir().join(crate::kit::unique("hubplane-auth"));
     std::fs::create_dir_all(&folder).unwrap();

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use crate::kit::hub::framed;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{BINARY, TEXT, Ws};
-use crate::kit::{Client, Message, PATIENCE, Protocol, Server, Transport, Watch, http, until, within};
+use crate::kit::{Client, Message, Protocol, Server, Stopwatch, TIMEOUT, Transport, http, until, within};
 
 const GENERAL: &str = "Connection closed with an error.";
 
 /// A server, and a witness who must not be disturbed.
-struct House {
+struct ServerWithWitness {
     server: Server,
     witness: Client,
 }
 
-impl House {
+impl ServerWithWitness {
     fn new() -> Self {
         let server = Server::start();
         let witness = Client::ws(server.address);
@@ -25,12 +25,12 @@ impl House {
     }
 
     fn ws(&self, protocol: &str) -> Ws {
-        Ws::shaken(self.server.address, "/chat", protocol)
+        Ws::open_with_handshake(self.server.address, "/chat", protocol)
     }
 
     /// The witness still talks, and newcomers are welcome.
     #[track_caller]
-    fn stands(&mut self) {
+    fn still_works(&mut self) {
         assert_eq!(self.witness.ok("Echo", json!(["still here"])), json!("still here"));
         let mut newcomer = Client::connect(self.server.address, Transport::WebSockets, Protocol::MessagePack);
         self.witness.expect("UserConnected", json!([newcomer.id]));
@@ -53,7 +53,7 @@ fn close_error(texts: &[String]) -> Option<String> {
 #[track_caller]
 fn answer(ws: &mut Ws, protocol: Protocol) -> Message {
     loop {
-        let payload = ws.recv(within(PATIENCE)).unwrap().payload;
+        let payload = ws.recv(within(TIMEOUT)).unwrap().payload;
         let other = |message: &Message| !matches!(message, Message::Invocation { .. });
         if let Some(message) = protocol.decode(&payload).into_iter().find(other) {
             return message;
@@ -68,7 +68,7 @@ fn unbound() -> Message {
 }
 
 /// Sends until the peer takes no more or has ended the connection; how many bytes it took.
-fn pour(ws: &mut Ws, opcode: u8, piece: &[u8], most: usize) -> usize {
+fn send_until_refused(ws: &mut Ws, opcode: u8, piece: &[u8], most: usize) -> usize {
     let mut poured = 0;
     while poured < most && ws.try_send(opcode, piece).is_ok() {
         poured += piece.len();
@@ -77,34 +77,34 @@ fn pour(ws: &mut Ws, opcode: u8, piece: &[u8], most: usize) -> usize {
 }
 
 #[test]
-fn oversized_handshake() {
-    let mut house = House::new();
+fn an_oversized_handshake_is_refused() {
+    let mut server = ServerWithWitness::new();
     for bytes in
         [vec![b'x'; 40_000], [vec![b' '; 40_000], b"{\"protocol\":\"json\",\"version\":1}\x1e".to_vec()].concat()]
     {
-        let mut ws = Ws::open(house.server.address, "/chat");
+        let mut ws = Ws::open(server.server.address, "/chat");
         ws.send(TEXT, &bytes);
-        let (texts, end) = ws.read_out(within(PATIENCE));
+        let (texts, end) = ws.read_to_end(within(TIMEOUT));
         assert_eq!(texts, ["{\"error\":\"Handshake was canceled.\"}\u{1e}"]);
         assert_eq!(end, "close 1000");
     }
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn endless_handshake() {
-    let mut house = House::new();
-    let (begun, most) = (Watch::start(), 64 << 20);
-    let mut ws = Ws::open(house.server.address, "/chat");
-    let poured = pour(&mut ws, TEXT, &[b'{'; 16_384], most);
+fn an_endless_handshake_is_refused() {
+    let mut server = ServerWithWitness::new();
+    let (begun, most) = (Stopwatch::start(), 64 << 20);
+    let mut ws = Ws::open(server.server.address, "/chat");
+    let poured = send_until_refused(&mut ws, TEXT, &[b'{'; 16_384], most);
     assert!(poured < most, "took {poured} bytes of a handshake");
-    begun.within(PATIENCE, "the handshake is refused");
-    house.stands();
+    begun.within(TIMEOUT, "the handshake is refused");
+    server.still_works();
 }
 
 #[test]
-fn handshake_with_wrong_words() {
-    let mut house = House::new();
+fn an_invalid_handshake_is_refused() {
+    let mut server = ServerWithWitness::new();
     let unreadable = "An unexpected error occurred during connection handshake.";
     for (text, error) in [
         ("{}\u{1e}", unreadable),
@@ -114,41 +114,41 @@ fn handshake_with_wrong_words() {
         ("{\"protocol\":\"x\",\"version\":1}\u{1e}", "The protocol 'x' is not supported."),
         ("{\"protocol\":1}\u{1e}", unreadable),
     ] {
-        let mut ws = Ws::open(house.server.address, "/chat");
+        let mut ws = Ws::open(server.server.address, "/chat");
         ws.send(TEXT, text.as_bytes());
-        let (texts, end) = ws.read_out(within(PATIENCE));
+        let (texts, end) = ws.read_to_end(within(TIMEOUT));
         assert_eq!(texts, [format!("{{\"error\":\"{error}\"}}\u{1e}")], "{text:?}");
         assert_eq!(end, "close 1000");
     }
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn a_megabyte_of_separators() {
-    let mut house = House::new();
-    let mut ws = house.ws("json");
+fn a_megabyte_of_separators_closes_only_its_sender() {
+    let mut server = ServerWithWitness::new();
+    let mut ws = server.ws("json");
     ws.send(TEXT, &vec![0x1e; 1 << 20]);
-    let (texts, end) = ws.read_out(within(PATIENCE));
+    let (texts, end) = ws.read_to_end(within(TIMEOUT));
     assert_eq!(
         texts.iter().map(|text| close_error(std::slice::from_ref(text))).collect::<Vec<_>>(),
         [Some(GENERAL.to_owned())]
     );
     assert_eq!(end, "close 1000");
     // Before the handshake too.
-    let mut ws = Ws::open(house.server.address, "/chat");
+    let mut ws = Ws::open(server.server.address, "/chat");
     ws.send(TEXT, &vec![0x1e; 1 << 20]);
-    let (texts, end) = ws.read_out(within(PATIENCE));
+    let (texts, end) = ws.read_to_end(within(TIMEOUT));
     assert_eq!(texts, ["{\"error\":\"An unexpected error occurred during connection handshake.\"}\u{1e}"]);
     assert_eq!(end, "close 1000");
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn deep_nesting() {
-    let mut house = House::new();
+fn deep_nesting_is_refused() {
+    let mut server = ServerWithWitness::new();
     let depth = 10_000;
     let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let mut ws = house.ws("json");
+    let mut ws = server.ws("json");
     ws.send(
         TEXT,
         format!("{{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[{nested}]}}\u{1e}").as_bytes(),
@@ -156,38 +156,38 @@ fn deep_nesting() {
     let close = Message::Close { error: Some(GENERAL.to_owned()), reconnect: true };
     assert_eq!(answer(&mut ws, Protocol::Json), close);
 
-    let mut ws = house.ws("messagepack");
+    let mut ws = server.ws("messagepack");
     // [1, {}, "1", "Echo", [[[[...nil...]]]]]
     let mut body = b"\x96\x01\x80\xa11\xa4Echo\x91".to_vec();
     body.extend(vec![0x91; depth]);
     body.extend(b"\xc0\x90");
     ws.send(BINARY, &framed(&body));
     assert_eq!(answer(&mut ws, Protocol::MessagePack), unbound());
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn invalid_utf8() {
-    let mut house = House::new();
-    let mut ws = house.ws("json");
+fn invalid_utf8_is_refused() {
+    let mut server = ServerWithWitness::new();
+    let mut ws = server.ws("json");
     ws.send(TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[\"\xff\xfe\"]}\x1e");
-    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1007");
+    assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1007");
 
-    let mut ws = house.ws("json");
+    let mut ws = server.ws("json");
     ws.send(BINARY, b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}\x1e");
-    let (texts, end) = ws.read_out(within(PATIENCE));
+    let (texts, end) = ws.read_to_end(within(TIMEOUT));
     assert_eq!((close_error(&texts).as_deref(), end.as_str()), (Some(GENERAL), "close 1000"));
 
-    let mut ws = house.ws("messagepack");
+    let mut ws = server.ws("messagepack");
     ws.send(BINARY, &framed(b"\x96\x01\x80\xa11\xa4Echo\x91\xa2\xff\xfe\x90"));
     let replaced = Message::Completion { id: "1".to_owned(), result: Ok(json!("\u{fffd}\u{fffd}")) };
     assert_eq!(answer(&mut ws, Protocol::MessagePack), replaced);
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn malformed_messages() {
-    let mut house = House::new();
+fn malformed_messages_close_the_connection() {
+    let mut server = ServerWithWitness::new();
     for text in [
         "x\u{1e}",
         "{\u{1e}",
@@ -197,21 +197,21 @@ fn malformed_messages() {
         "{\"type\":1}\u{1e}",
         "{\"type\":1,\"target\":null}\u{1e}",
     ] {
-        let mut ws = house.ws("json");
+        let mut ws = server.ws("json");
         ws.send(TEXT, text.as_bytes());
-        let (texts, end) = ws.read_out(within(PATIENCE));
+        let (texts, end) = ws.read_to_end(within(TIMEOUT));
         assert_eq!(
             (close_error(&texts).as_deref(), end.as_str()),
             (Some(GENERAL), "close 1000"),
             "{text:?}: {texts:?}"
         );
     }
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn wrong_lengths() {
-    let mut house = House::new();
+fn wrong_lengths_close_the_connection() {
+    let mut server = ServerWithWitness::new();
     let wrong: [&[u8]; 7] = [
         b"\xff\xff\xff\xff\xff\xff\xff",         // a length of more than five bytes
         b"\xff\xff\xff\xff\xff",                 // one past 2 GiB
@@ -222,35 +222,35 @@ fn wrong_lengths() {
         b"\x07\x96\x01\x80\xdb\xff\xff\xff\xff", // a string of as many
     ];
     for bytes in wrong {
-        let mut ws = house.ws("messagepack");
+        let mut ws = server.ws("messagepack");
         ws.send(BINARY, bytes);
-        let (texts, end) = ws.read_out(within(PATIENCE));
+        let (texts, end) = ws.read_to_end(within(TIMEOUT));
         assert!(texts.last().is_some_and(|close| close.contains(GENERAL)), "{bytes:02x?}: {texts:?}");
         assert_eq!(end, "close 1000", "{bytes:02x?}");
     }
     // A message that ends where its arguments should be is a call that cannot be bound.
-    let mut ws = house.ws("messagepack");
+    let mut ws = server.ws("messagepack");
     ws.send(BINARY, b"\x0a\x96\x01\x80\xa11\xa4Echo");
     assert_eq!(answer(&mut ws, Protocol::MessagePack), unbound());
-    house.stands();
+    server.still_works();
 }
 
 #[test]
-fn endless_message() {
-    let mut house = House::new();
+fn an_endless_message_is_refused() {
+    let mut server = ServerWithWitness::new();
     let most = 64 << 20;
     for (protocol, opcode, piece) in [("json", TEXT, [b' '; 16_384]), ("messagepack", BINARY, [0x81; 16_384])] {
-        let mut ws = house.ws(protocol);
-        let poured = pour(&mut ws, opcode, &piece, most);
+        let mut ws = server.ws(protocol);
+        let poured = send_until_refused(&mut ws, opcode, &piece, most);
         assert!(poured < most, "{protocol}: took {poured} bytes of one message");
     }
     // A message that stays below the limit but never ends holds nobody up.
-    let mut ws = house.ws("json");
+    let mut ws = server.ws("json");
     ws.send(TEXT, b"{\"type\":1,");
-    house.stands();
+    server.still_works();
     ws.send(TEXT, b"\"invocationId\":\"7\",\"target\":\"Echo\",\"arguments\":[1]}\x1e");
     loop {
-        let frame = ws.recv(within(PATIENCE)).unwrap();
+        let frame = ws.recv(within(TIMEOUT)).unwrap();
         let text = String::from_utf8_lossy(&frame.payload).into_owned();
         if text.contains("\"invocationId\":\"7\"") {
             assert!(text.contains("\"result\":1"), "{text}");
@@ -260,29 +260,29 @@ fn endless_message() {
 }
 
 #[test]
-fn ten_thousand_negotiate_and_never_connect() {
-    let mut house = House::new();
+fn ten_thousand_unused_negotiations_disturb_nobody() {
+    let mut server = ServerWithWitness::new();
     let request = http::request("POST /chat/negotiate?negotiateVersion=1", &[], b"");
-    let mut stream = Stream::connect(house.server.address);
+    let mut stream = Stream::connect(server.server.address);
     for _ in 0..100 {
         stream.write(&request.repeat(100));
         for _ in 0..100 {
-            assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+            assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().status, 200);
         }
     }
-    house.stands();
-    house.server.expect_ready(200, PATIENCE);
+    server.still_works();
+    server.server.expect_ready(200, TIMEOUT);
 }
 
 #[test]
-fn clients_that_connect_and_never_read() {
+fn clients_that_never_read_are_closed_alone() {
     let server = Server::setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "65536").start().ready();
     let mut witness = Client::ws(server.address);
-    let silent: Vec<_> = (0..4).map(|_| Ws::shaken(server.address, "/chat", "json")).collect();
+    let silent: Vec<_> = (0..4).map(|_| Ws::open_with_handshake(server.address, "/chat", "json")).collect();
     let mut sender = Client::ws(server.address);
     let text = "x".repeat(30_000);
     for number in 0..1000 {
-        let begun = Watch::start();
+        let begun = Stopwatch::start();
         sender.ok("SendMessage", json!([number.to_string(), text]));
         witness.expect("ReceiveMessage", json!([number.to_string(), text]));
         begun.within(Duration::from_secs(3), "clients that do not read hold the others up");
@@ -290,19 +290,19 @@ fn clients_that_connect_and_never_read() {
         witness.forget();
     }
     let slow = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
-    until("the silent clients are closed", PATIENCE, || (slow() == 4.0).then_some(()));
+    until("the silent clients are closed", TIMEOUT, || (slow() == 4.0).then_some(()));
     drop(silent);
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
 /// A client of event streams or polls that has shaken hands, asks for what comes, and never reads it.
-fn silent(server: &Server, headers: &[(&str, &str)]) -> Stream {
+fn client_that_never_reads(server: &Server, headers: &[(&str, &str)]) -> Stream {
     let negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").text();
     let negotiated: Value = serde_json::from_str(&negotiated).unwrap();
     let path = format!("/chat?id={}", negotiated["connectionToken"].as_str().unwrap());
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(&format!("GET {path}"), headers, b""));
-    http::head(&mut stream, within(PATIENCE)).unwrap();
+    http::head(&mut stream, within(TIMEOUT)).unwrap();
     let post = http::ask(server.address, &format!("POST {path}"), b"{\"protocol\":\"json\",\"version\":1}\x1e");
     assert_eq!(post.status, 200);
     if headers.is_empty() {
@@ -312,27 +312,32 @@ fn silent(server: &Server, headers: &[(&str, &str)]) -> Stream {
 }
 
 #[test]
-fn event_streams_and_polls_that_are_never_read() {
+fn event_streams_and_polls_that_are_never_read_are_closed() {
     let server = Server::setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "65536").start().ready();
     let mut witness = Client::ws(server.address);
     let accept = [("Accept", "text/event-stream")];
-    let silent = [silent(&server, &accept), silent(&server, &accept), silent(&server, &[]), silent(&server, &[])];
+    let silent = [
+        client_that_never_reads(&server, &accept),
+        client_that_never_reads(&server, &accept),
+        client_that_never_reads(&server, &[]),
+        client_that_never_reads(&server, &[]),
+    ];
     let text = "x".repeat(30_000);
     let slow = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
     for number in 0..400 {
-        let begun = Watch::start();
+        let begun = Stopwatch::start();
         witness.ok("SendMessage", json!([number.to_string(), text]));
         witness.expect("ReceiveMessage", json!([number.to_string(), text]));
         begun.within(Duration::from_secs(3), "clients that do not read hold the others up");
         witness.forget();
     }
-    until("the silent clients are closed", PATIENCE * 2, || (slow() == 4.0).then_some(()));
+    until("the silent clients are closed", TIMEOUT * 2, || (slow() == 4.0).then_some(()));
     drop(silent);
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
 /// A hub that tells nobody who comes and goes, and whose polls wait for as long as it takes to park them all.
-const QUIET: &str = r#"
+const QUIET_HUB: &str = r#"
 [hubs.chat]
 long_polling_poll_timeout = "10m"
 
@@ -346,8 +351,8 @@ returns = "{value}"
 "#;
 
 #[test]
-fn thousands_of_parked_polls() {
-    let server = Server::setup().config(QUIET).start().ready();
+fn thousands_of_waiting_polls_disturb_nobody() {
+    let server = Server::setup().config(QUIET_HUB).start().ready();
     let mut witness = Client::ws(server.address);
     let polls = (0..2000).map(|_| {
         let negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").text();
@@ -356,31 +361,31 @@ fn thousands_of_parked_polls() {
         let poll = http::request(&format!("GET {path}"), &[], b"");
         let mut stream = Stream::connect(server.address);
         stream.write(&poll);
-        assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+        assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().status, 200);
         let post = http::ask(server.address, &format!("POST {path}"), b"{\"protocol\":\"json\",\"version\":1}\x1e");
         assert_eq!(post.status, 200);
         stream.write(&poll);
-        assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().text(), "{}\u{1e}");
+        assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().text(), "{}\u{1e}");
         stream.write(&poll);
         stream
     });
     let mut polls: Vec<_> = polls.collect();
     let parked = || server.metric("signalr_connections", &["transport=\"long_polling\""]);
-    until("all polls are parked", PATIENCE, || (parked() == 2000.0).then_some(()));
-    let begun = Watch::start();
+    until("all polls are parked", TIMEOUT, || (parked() == 2000.0).then_some(()));
+    let begun = Stopwatch::start();
     assert_eq!(witness.ok("Echo", json!(["meanwhile"])), json!("meanwhile"));
     begun.within(Duration::from_secs(1), "parked polls hold a call up");
     witness.ok("SendMessage", json!(["a", "b"]));
     witness.expect("ReceiveMessage", json!(["a", "b"]));
     for stream in &mut polls {
-        let heard = http::respond(stream, within(PATIENCE)).unwrap().text();
+        let heard = http::respond(stream, within(TIMEOUT)).unwrap().text();
         assert_eq!(heard, "{\"type\":1,\"target\":\"ReceiveMessage\",\"arguments\":[\"a\",\"b\"]}\u{1e}");
     }
 }
 
 #[test]
-fn requests_that_are_none() {
-    let mut house = House::new();
+fn invalid_http_requests_are_refused() {
+    let mut server = ServerWithWitness::new();
     for (bytes, status) in [
         (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], 400),
         (b"GET\r\n\r\n", 400),
@@ -392,10 +397,10 @@ fn requests_that_are_none() {
             400,
         ),
     ] {
-        let mut stream = Stream::connect(house.server.address);
+        let mut stream = Stream::connect(server.server.address);
         stream.write(bytes);
-        let answer = http::respond(&mut stream, within(PATIENCE)).unwrap();
+        let answer = http::respond(&mut stream, within(TIMEOUT)).unwrap();
         assert_eq!(answer.status, status, "{}", String::from_utf8_lossy(bytes));
     }
-    house.stands();
+    server.still_works();
 }

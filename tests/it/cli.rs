@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 /// What a run left behind.
 #[derive(Debug)]
-struct Ran {
+struct Finished {
     code: Option<i32>,
     stdout: String,
     stderr: String,
@@ -25,7 +25,7 @@ fn directory(test: &str) -> PathBuf {
 }
 
 /// Runs the binary in `directory` with these variables and no others.
-fn hubplane(directory: &PathBuf, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+fn hubplane(directory: &PathBuf, environment: &[(&str, &str)], arguments: &[&str]) -> Finished {
     let output = Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(arguments)
         .current_dir(directory)
@@ -34,7 +34,7 @@ fn hubplane(directory: &PathBuf, environment: &[(&str, &str)], arguments: &[&str
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn check_prints_what_takes_effect() {
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_78_and_binds_nothing() {
+fn an_invalid_configuration_exits_with_78_and_binds_nothing() {
     let directory = directory("wrong");
     // Held by us: whoever tried to bind it would complain about that.
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,7 +94,7 @@ fn a_wrong_configuration_ends_with_78_and_binds_nothing() {
 }
 
 #[test]
-fn a_connection_string_is_checked_with_the_rest() {
+fn an_invalid_connection_string_is_reported_with_other_problems() {
     let directory = directory("connection");
     let connection = "db:6379,password=hunter2,syncTimeout=500,ssl=perhaps,proxy=Twemproxy";
     let ran = hubplane(&directory, &[], &["--redis", connection, "--listen", "x"]);
@@ -117,7 +117,7 @@ fn a_connection_string_is_checked_with_the_rest() {
 }
 
 #[test]
-fn version_and_help() {
+fn version_and_help_are_printed() {
     let directory = directory("help");
     let ran = hubplane(&directory, &[], &["--version"]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("hubplane {}\n", env!("CARGO_PKG_VERSION"))));
@@ -140,7 +140,7 @@ fn version_and_help() {
 }
 
 #[test]
-fn a_wrong_command_line_tells_no_secret() {
+fn a_wrong_command_line_prints_no_secret() {
     let directory = directory("usage");
     for arguments in [
         &["a:1,password=hunter2"][..],
@@ -174,7 +174,7 @@ fn answer(with: &'static str) -> (SocketAddr, JoinHandle<String>) {
 }
 
 #[test]
-fn healthcheck_asks_the_pages() {
+fn healthcheck_requests_the_health_pages() {
     let directory = directory("health");
     let well = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let away = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"draining\"}";
@@ -207,7 +207,7 @@ fn healthcheck_asks_the_pages() {
 }
 
 #[test]
-fn healthcheck_of_nobody_fails_in_one_line() {
+fn healthcheck_without_a_server_fails_with_one_line() {
     let directory = directory("nobody");
     // A port of the system's own, which no other test can have got meanwhile.
     let ran = hubplane(&directory, &[], &["healthcheck", "--url", "http://127.0.0.1:1"]);

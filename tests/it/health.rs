@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::kit::client::negotiate;
-use crate::kit::stream::{Stop, Stream};
-use crate::kit::{Client, PATIENCE, Protocol, Server, Transport, http, until, within};
+use crate::kit::stream::{ReadEnd, Stream};
+use crate::kit::{Client, Protocol, Server, TIMEOUT, Transport, http, until, within};
 
 #[test]
-fn alive_and_ready() {
+fn a_started_server_is_alive_and_ready() {
     let server = Server::setup().start().ready();
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.get("/readyz").status, 200);
@@ -15,7 +15,7 @@ fn alive_and_ready() {
 }
 
 #[test]
-fn the_demo_page_comes_with_the_default_configuration_only() {
+fn the_demo_page_is_served_with_the_default_configuration_only() {
     let server = Server::setup().start().ready();
     let page = server.get("/");
     assert_eq!(page.status, 200);
@@ -29,7 +29,7 @@ fn the_demo_page_comes_with_the_default_configuration_only() {
 }
 
 #[test]
-fn metrics_count() {
+fn metrics_count_connections_and_messages() {
     let server = Server::setup().start().ready();
     let connections = |labels: &[&str]| server.metric("signalr_connections", labels);
     let mut clients = vec![
@@ -37,7 +37,7 @@ fn metrics_count() {
         Client::connect(server.address, Transport::ServerSentEvents, Protocol::Json),
         Client::connect(server.address, Transport::LongPolling, Protocol::MessagePack),
     ];
-    until("three connections are counted", PATIENCE, || (connections(&["hub=\"chat\""]) == 3.0).then_some(()));
+    until("three connections are counted", TIMEOUT, || (connections(&["hub=\"chat\""]) == 3.0).then_some(()));
     for client in &mut clients {
         client.ok("Echo", json!([1]));
     }
@@ -53,16 +53,16 @@ fn metrics_count() {
     while let Some(client) = clients.pop() {
         client.leave();
     }
-    until("endings are counted", PATIENCE, || {
+    until("endings are counted", TIMEOUT, || {
         (server.metric("signalr_connections_closed_total", &[]) == 3.0).then_some(())
     });
-    until("nobody is left", PATIENCE, || (connections(&[]) == 0.0).then_some(()));
+    until("nobody is left", TIMEOUT, || (connections(&[]) == 0.0).then_some(()));
     let text = server.get("/metrics").text();
     assert!(!text.contains("Nope"), "names that clients choose are no labels");
 }
 
 #[test]
-fn the_most_connections() {
+fn max_connections_is_enforced() {
     let server = Server::setup().env("MAX_CONNECTIONS", "2").start().ready();
     let first = Client::ws(server.address);
     let _second = Client::connect(server.address, Transport::LongPolling, Protocol::Json);
@@ -70,13 +70,13 @@ fn the_most_connections() {
     assert_eq!(refused.status, 503);
     assert_eq!(server.get("/healthz").status, 200);
     first.leave();
-    until("a place is free again", PATIENCE, || {
+    until("a place is free again", TIMEOUT, || {
         (http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").status == 200).then_some(())
     });
 }
 
 #[test]
-fn hub_paths_match_without_case_and_slash() {
+fn hub_paths_ignore_case_and_a_trailing_slash() {
     let server = Server::setup().start().ready();
     negotiate(server.address, "/CHAT");
     assert_eq!(http::ask(server.address, "POST /chat/negotiate/?negotiateVersion=1", b"").status, 200);
@@ -85,7 +85,7 @@ fn hub_paths_match_without_case_and_slash() {
 }
 
 #[test]
-fn without_open_files_accepting_pauses_and_nothing_else() {
+fn running_out_of_open_files_only_pauses_accepting() {
     let server = Server::setup().open_files(64).start().ready();
     let mut client = Client::ws(server.address);
     let crowd: Vec<_> = (0..100).map(|_| Stream::connect(server.address)).collect();
@@ -93,8 +93,8 @@ fn without_open_files_accepting_pauses_and_nothing_else() {
     let mut last = Stream::connect(server.address);
     last.write(&http::request("GET /healthz", &[], b""));
     assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
-    assert_eq!(last.arrived(), Err(Stop::Quiet));
+    assert_eq!(last.arrived(), Err(ReadEnd::TimedOut));
     drop(crowd);
-    assert_eq!(http::head(&mut last, within(PATIENCE)).map(|(status, _)| status), Ok(200));
+    assert_eq!(http::head(&mut last, within(TIMEOUT)).map(|(status, _)| status), Ok(200));
     assert_eq!(Client::ws(server.address).ok("Echo", json!([1])), json!(1));
 }

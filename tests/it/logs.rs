@@ -6,7 +6,7 @@ use crate::auth::{self, KEYS, token};
 use crate::kit::client::negotiate;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{TEXT, Ws, upgrade};
-use crate::kit::{Client, PATIENCE, Redis, Server, http, until, within};
+use crate::kit::{Client, Redis, Server, TIMEOUT, http, until, within};
 
 const HUB: &str = r#"
 [hubs.chat]
@@ -36,14 +36,14 @@ fn lines(server: &Server, message: &str) -> Vec<Value> {
 /// The one line that has this message.
 #[track_caller]
 fn line(server: &Server, message: &str) -> Value {
-    let first = until(message, PATIENCE, || lines(server, message).into_iter().next());
+    let first = until(message, TIMEOUT, || lines(server, message).into_iter().next());
     assert_eq!(lines(server, message).len(), 1, "{}", server.log());
     first
 }
 
 /// A connection without negotiation, and where it is from.
 fn connect(server: &Server, path: &str) -> Ws {
-    Ws::shaken(server.address, path, "json")
+    Ws::open_with_handshake(server.address, path, "json")
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn ask(server: &Server, line: &str, token: Option<&str>) -> u16 {
 }
 
 #[test]
-fn who_is_not_let_in_is_logged() {
+fn refused_requests_are_logged() {
     let config = format!(
         "[auth]\nkeys = {KEYS}\nissuer = \"https://login.example.com\"\n[hubs.chat]\nauthorize = {{ roles = [\"admin\"] }}\n\
          [hubs.chat.methods.Delete]\nreturns = \"{{hub}}\"\nauthorize = {{ roles = [\"owner\"] }}"
@@ -110,7 +110,7 @@ fn who_is_not_let_in_is_logged() {
 }
 
 #[test]
-fn a_token_that_was_accepted_elsewhere_says_what_is_wrong() {
+fn a_token_for_another_audience_is_logged_with_the_reason() {
     let config = format!("[auth]\nkeys = {KEYS}\nissuer = \"https://login.example.com\"\n{HUB}");
     let server = server("text", &config);
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_token_that_was_accepted_elsewhere_says_what_is_wrong() {
 }
 
 #[test]
-fn a_full_server_says_so() {
+fn a_full_server_is_logged() {
     let server = server("json", &format!("max_connections = 1\n{HUB}"));
     let (_, early) = negotiate(server.address, "/chat");
     let _one = connect(&server, "/chat");
@@ -139,11 +139,11 @@ fn a_full_server_says_so() {
 fn asked_by_a_page(server: &Server, line: &str, headers: &[(&str, &str)]) -> bool {
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(line, headers, b""));
-    http::respond(&mut stream, within(PATIENCE)).unwrap().header("access-control-allow-origin").is_some()
+    http::respond(&mut stream, within(TIMEOUT)).unwrap().header("access-control-allow-origin").is_some()
 }
 
 #[test]
-fn a_blocked_page_is_logged() {
+fn a_page_blocked_by_cors_is_logged() {
     let preflight = [("Access-Control-Request-Method", "POST")];
     let negotiate = "OPTIONS /chat/negotiate?negotiateVersion=1&access_token=SECRET";
     for (origins, reason) in [
@@ -164,7 +164,7 @@ fn a_blocked_page_is_logged() {
 }
 
 #[test]
-fn pages_that_may_call_are_not_logged() {
+fn pages_of_allowed_origins_are_not_logged() {
     let server = server("text", &format!("cors_origins = [\"https://app.example\"]\n{HUB}"));
     let post = "POST /chat/negotiate?negotiateVersion=1";
     assert!(asked_by_a_page(&server, post, &[("Origin", "https://app.example")]));
@@ -185,11 +185,11 @@ fn pages_that_may_call_are_not_logged() {
 }
 
 #[test]
-fn a_handshake_that_fails_is_logged() {
+fn a_failed_handshake_is_logged() {
     let server = server("json", HUB);
     let mut ws = Ws::open(server.address, "/chat");
     ws.send(TEXT, format!("{}\u{1e}", json!({ "protocol": FORGED, "version": 1 })).as_bytes());
-    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
     let line = line(&server, "a handshake failed");
     let reason = line["reason"].as_str().unwrap();
     assert!(reason.starts_with("the protocol 'x\\n2026") && reason.ends_with("' is not supported"), "{line}");
@@ -197,19 +197,19 @@ fn a_handshake_that_fails_is_logged() {
 }
 
 #[test]
-fn a_handshake_that_cannot_be_read_is_not_repeated() {
+fn the_log_does_not_repeat_an_unreadable_handshake() {
     let server = server("text", HUB);
     let mut ws = Ws::open(server.address, "/chat");
     ws.send(TEXT, b"{\"password\":\"SECRET\"}\x1e");
-    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
     server.expect_logged("a handshake failed reason=\"the request cannot be read (InvalidDataException)\"", 1);
     assert!(!server.log().contains("SECRET"));
 }
 
 #[test]
-fn a_handshake_that_does_not_come_is_logged() {
+fn a_missing_handshake_is_logged() {
     let server = server("text", &format!("[hub_defaults]\nhandshake_timeout = \"100ms\"\n{HUB}"));
-    assert_eq!(Ws::open(server.address, "/chat").read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(Ws::open(server.address, "/chat").read_to_end(within(TIMEOUT)).1, "close 1000");
     server.expect_logged("a handshake failed reason=\"no request came within handshake_timeout\"", 1);
     // Who leaves before it is nobody's trouble.
     drop(Ws::open(server.address, "/chat"));
@@ -249,7 +249,7 @@ do = [{ send = "Hello", to = "caller" }, { join = "{room}" }]
 }
 
 #[test]
-fn a_farewell_that_fails_is_logged_for_the_client_that_left() {
+fn a_failed_on_disconnected_is_logged_for_the_client_that_left() {
     let server = server("json", "[hubs.chat]\non_disconnected = [{ join = \"{user_id}\" }]");
     let other = Client::ws(server.address);
     let client = Client::ws(server.address);
@@ -278,7 +278,7 @@ fn a_protocol_error_is_logged() {
     for text in ["{\"type\":1,\"headers\":{\"a\\nb\":1}}\u{1e}", "nonsense\u{1e}"] {
         let mut ws = connect(&server, "/chat");
         ws.send(TEXT, text.as_bytes());
-        assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+        assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
     }
     let line = line(&server, "closing a client that broke the hub protocol");
     assert_eq!(line["reason"], "InvalidDataException: Expected header 'a\\nb' to be of type String.");
@@ -286,16 +286,16 @@ fn a_protocol_error_is_logged() {
 }
 
 #[test]
-fn a_broken_websocket_is_logged() {
+fn a_websocket_violation_is_logged() {
     let server = server("text", HUB);
     let mut ws = connect(&server, "/chat");
     ws.send(3, b"an opcode that is reserved");
-    assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1002");
+    assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1002");
     server.expect_logged("closing a client that broke the WebSocket protocol reason=\"close code 1002\"", 1);
 }
 
 #[test]
-fn a_slow_client_is_named_and_not_the_sender() {
+fn the_log_names_the_slow_client_and_not_the_sender() {
     let server = server("json", HUB);
     let slow = Client::ws(server.address);
     let mut sender = Client::ws(server.address);
@@ -314,7 +314,7 @@ fn a_slow_client_is_named_and_not_the_sender() {
 }
 
 #[test]
-fn names_from_clients_stay_on_their_line() {
+fn names_from_clients_cannot_forge_log_lines() {
     for format in ["text", "json"] {
         let server = server(format, HUB);
         let mut client = Client::ws(server.address);
@@ -326,7 +326,7 @@ fn names_from_clients_stay_on_their_line() {
 }
 
 #[test]
-fn names_of_groups_that_redis_refuses_stay_on_their_line() {
+fn group_names_refused_by_redis_cannot_forge_log_lines() {
     testkit::needs!("redis-server");
     for format in ["text", "json"] {
         let redis = Redis::start();

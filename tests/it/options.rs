@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::kit::client::{negotiate, settle};
 use crate::kit::server::Setup;
-use crate::kit::stream::{Stop, Stream};
-use crate::kit::{Client, Message, PATIENCE, Redis, Server, Watch, http, until, within, ws};
+use crate::kit::stream::{ReadEnd, Stream};
+use crate::kit::{Client, Message, Redis, Server, Stopwatch, TIMEOUT, http, until, within, ws};
 
 const METHODS: &str = r#"
 [hubs.chat.methods.Echo]
@@ -41,8 +41,8 @@ fn in_both(options: &str, check: impl Fn(&Server)) {
 #[test]
 fn handshake_timeout() {
     in_both("handshake_timeout = \"300ms\"", |server| {
-        let began = Watch::start();
-        let (texts, end) = ws::Ws::open(server.address, "/chat").read_out(within(PATIENCE));
+        let began = Stopwatch::start();
+        let (texts, end) = ws::Ws::open(server.address, "/chat").read_to_end(within(TIMEOUT));
         began.within(Duration::from_secs(5), "the handshake is given up");
         assert!(texts.concat().contains("Handshake was canceled."), "{texts:?} {end}");
     });
@@ -52,7 +52,7 @@ fn handshake_timeout() {
 fn keep_alive_interval() {
     in_both("keep_alive_interval = \"1s\"", |server| {
         let mut client = Client::ws(server.address);
-        let began = Watch::start();
+        let began = Stopwatch::start();
         client.wait("a ping", |message| (*message == Message::Ping).then_some(()));
         began.within(Duration::from_secs(4), "a ping comes");
     });
@@ -98,7 +98,7 @@ fn protocols() {
         Client::ws(server.address).ok("Echo", json!([1]));
         let mut other = ws::Ws::open(server.address, "/chat");
         other.send(ws::TEXT, b"{\"protocol\":\"messagepack\",\"version\":1}\x1e");
-        let (texts, _) = other.read_out(within(PATIENCE));
+        let (texts, _) = other.read_to_end(within(TIMEOUT));
         assert!(texts.concat().contains("The protocol 'messagepack' is not supported."), "{texts:?}");
     });
 }
@@ -180,7 +180,7 @@ fn maximum_parallel_invocations_per_client() {
                 assert_eq!(client.first_answered(), echo);
             } else {
                 // Both have been read, so that a second slot would have been taken by now.
-                until("both calls are read", PATIENCE, || (received() == before + 2.0).then_some(()));
+                until("both calls are read", TIMEOUT, || (received() == before + 2.0).then_some(()));
                 redis.resume();
                 assert_eq!(client.first_answered(), join);
             }
@@ -196,7 +196,7 @@ fn disconnect_timeout() {
     in_both("disconnect_timeout = \"1s\"", |server| {
         let (_, token) = negotiate(server.address, "/chat");
         let began = Instant::now();
-        until("the connection is forgotten", PATIENCE, || {
+        until("the connection is forgotten", TIMEOUT, || {
             (http::ask(server.address, &format!("DELETE /chat?id={token}"), b"").status == 404).then_some(())
         });
         assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
@@ -222,16 +222,16 @@ fn incoming_buffer_size() {
         post.write(&http::request(&format!("POST /chat?id={token}"), &[], &[b' '; 2000]));
         // Nobody reads what is posted before the first poll; what would not wait is answered before a later request is.
         assert_eq!(server.get("/healthz").status, 200);
-        assert_eq!(post.arrived(), Err(Stop::Quiet));
+        assert_eq!(post.arrived(), Err(ReadEnd::TimedOut));
         assert_eq!(http::ask(server.address, &format!("GET /chat?id={token}"), b"").status, 200);
-        assert_eq!(http::respond(&mut post, within(PATIENCE)).unwrap().status, 200);
+        assert_eq!(http::respond(&mut post, within(TIMEOUT)).unwrap().status, 200);
     });
 }
 
 #[test]
 fn transport_send_timeout() {
     in_both("transport_send_timeout = \"1s\"\noutgoing_buffer_size = 0\noutgoing_buffer_messages = 0", |server| {
-        let silent = ws::Ws::shaken(server.address, "/chat", "json");
+        let silent = ws::Ws::open_with_handshake(server.address, "/chat", "json");
         let mut sender = Client::ws(server.address);
         let text = "x".repeat(30_000);
         for _ in 0..500 {
@@ -239,7 +239,7 @@ fn transport_send_timeout() {
             sender.forget();
         }
         let began = Instant::now();
-        until("the client that does not read is closed", PATIENCE, || {
+        until("the client that does not read is closed", TIMEOUT, || {
             (server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]) == 1.0).then_some(())
         });
         assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
@@ -250,12 +250,12 @@ fn transport_send_timeout() {
 #[test]
 fn websocket_close_timeout() {
     in_both("websocket_close_timeout = \"500ms\"", |server| {
-        let mut ws = ws::Ws::shaken(server.address, "/chat", "json");
+        let mut ws = ws::Ws::open_with_handshake(server.address, "/chat", "json");
         ws.send(ws::TEXT, b"{\"type\":7}\x1e");
-        assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+        assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
         // The close frame is not answered.
         let began = Instant::now();
-        assert_eq!(ws.read_out(within(PATIENCE)), (Vec::new(), "reset".to_owned()));
+        assert_eq!(ws.read_to_end(within(TIMEOUT)), (Vec::new(), "reset".to_owned()));
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     });
 }
@@ -292,7 +292,7 @@ fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
 #[track_caller]
 fn given_up(server: &Server) {
     let closed = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
-    until("one client is given up", PATIENCE, || (closed() == 1.0).then_some(()));
+    until("one client is given up", TIMEOUT, || (closed() == 1.0).then_some(()));
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn stateful_reconnect_buffer_size() {
         let answer: Value = serde_json::from_slice(&http::ask(server.address, line, b"").body).unwrap();
         let mut ws = ws::Ws::open(server.address, &format!("/chat?id={}", answer["connectionToken"].as_str().unwrap()));
         ws.send(ws::TEXT, b"{\"protocol\":\"json\",\"version\":2}\x1e");
-        assert_eq!(ws.recv(within(PATIENCE)).unwrap().payload, b"{}\x1e");
+        assert_eq!(ws.recv(within(TIMEOUT)).unwrap().payload, b"{}\x1e");
         let mut sender = Client::ws(server.address);
         drop(ws);
         for _ in 0..40 {
@@ -346,8 +346,12 @@ fn close_on_authentication_expiration() {
                 .output()
                 .unwrap();
             let token = String::from_utf8(output.stdout).unwrap();
-            let mut ws = ws::Ws::shaken(server.address, &format!("/chat?access_token={}", token.trim_end()), "json");
-            let (texts, end) = ws.read_out(within(PATIENCE));
+            let mut ws = ws::Ws::open_with_handshake(
+                server.address,
+                &format!("/chat?access_token={}", token.trim_end()),
+                "json",
+            );
+            let (texts, end) = ws.read_to_end(within(TIMEOUT));
             assert_eq!(texts.last().map(String::as_str), Some("{\"type\":7,\"allowReconnect\":true}\u{1e}"));
             assert_eq!(end, "close 1000");
         },

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::kit::stream::Stream;
-use crate::kit::{PATIENCE, Server, http, within, ws};
+use crate::kit::{Server, TIMEOUT, http, within, ws};
 
 /// A server with these keys at the top of its configuration, and a hub at `/chat`.
 fn server(keys: &str) -> Server {
@@ -61,7 +61,7 @@ fn pages_of_other_origins_open_no_websocket() {
     let target = negotiated(server.address, 1);
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(&format!("GET {target}"), &[("Origin", EVIL)], b""));
-    let poll = http::respond(&mut stream, within(PATIENCE)).unwrap();
+    let poll = http::respond(&mut stream, within(TIMEOUT)).unwrap();
     assert_eq!((poll.status, poll.header("access-control-allow-origin")), (200, None));
 }
 

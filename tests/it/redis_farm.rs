@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::kit::client::settle;
-use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, until, within};
+use crate::kit::{Client, Protocol, Redis, Server, TIMEOUT, Transport, unique, until, within};
 
 #[test]
 fn prefixes_keep_farms_apart() {
@@ -70,7 +70,7 @@ fn group_commands_are_carried_out_and_acknowledged() {
         let mut ack = b"$23\r\nchat:internal:ack:other\r\n$2\r\n\x91".to_vec();
         ack.push(u8::try_from(id).unwrap());
         monitor
-            .take(within(PATIENCE), |held| {
+            .take(within(TIMEOUT), |held| {
                 let at = held.windows(ack.len()).position(|window| window == ack)?;
                 Some(((), at + ack.len()))
             })
@@ -81,7 +81,7 @@ fn group_commands_are_carried_out_and_acknowledged() {
 
 /// Each join waits for its subscription, and what confirms it comes behind the commands.
 #[test]
-fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
+fn many_group_commands_do_not_cost_a_node_its_subscriptions() {
     testkit::needs!("redis-server");
     const CROWD: u32 = 8_000;
     let redis = Redis::start();
@@ -90,13 +90,13 @@ fn a_crowd_of_group_commands_leaves_a_node_with_its_ears() {
     let command = |number: u32| group_command(number, JOIN, &format!("room-{number:05}"), &client.id);
     redis.publish_all("chat:internal:groups", (0..CROWD).map(command));
     let last = format!("chat:group:room-{:05}", CROWD - 1);
-    until("the last room is heard", 6 * PATIENCE, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
+    until("the last room is heard", 6 * TIMEOUT, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
     client.ok("SendMessage", json!(["me", "heard"]));
     client.expect("ReceiveMessage", json!(["me", "heard"]));
 }
 
 #[test]
-fn hubs_keep_apart() {
+fn hubs_do_not_receive_each_others_messages() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = |name: &str| Server::setup().redis(&redis).env("HUBS__CHAT__BACKPLANE_NAME", name).start().ready();
@@ -109,7 +109,7 @@ fn hubs_keep_apart() {
 }
 
 #[test]
-fn a_third_replica_hears_what_two_say() {
+fn a_third_replica_receives_the_messages_of_two() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers: Vec<_> = (0..3).map(|_| Server::on(&redis)).collect();
@@ -144,7 +144,7 @@ fn a_third_replica_hears_what_two_say() {
 }
 
 #[test]
-fn foreign_bytes_disturb_nothing() {
+fn foreign_bytes_on_redis_are_ignored() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let (one, two) = (Server::on(&redis), Server::on(&redis));
@@ -191,7 +191,7 @@ fn foreign_bytes_disturb_nothing() {
 }
 
 #[test]
-fn detailed_errors_say_why() {
+fn detailed_errors_include_the_reason() {
     let redis = Redis::absent();
     let server = Server::setup().redis(&redis).env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start();
     let mut client = Client::ws(server.address);
@@ -201,7 +201,7 @@ fn detailed_errors_say_why() {
 }
 
 #[test]
-fn foreign_messages_that_a_client_cannot_get_are_told_once() {
+fn foreign_messages_that_cannot_be_converted_are_logged_once() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::on(&redis);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, Watch, unique, until};
+use crate::kit::{Client, Protocol, Redis, Server, Stopwatch, TIMEOUT, Transport, unique, until};
 
 /// How soon after Redis answers again broadcasts must arrive.
-const SOON: Duration = Duration::from_secs(2);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 const REFUSED: &str = "An unexpected error occurred invoking 'SendMessage' on the server.";
 
 /// Two replicas, a client on each, both in one room.
@@ -31,13 +31,13 @@ impl Farm {
             client.ok("JoinRoom", json!([room]));
         }
         let mut farm = Self { redis, servers, clients, room };
-        farm.works_again(Watch::start());
+        farm.works_again(Stopwatch::start());
         farm
     }
 
-    /// Within `SOON` after `since`, a broadcast and a room message arrive in both directions, once each.
+    /// Within `RECOVERY_LIMIT` after `since`, a broadcast and a room message arrive in both directions, once each.
     #[track_caller]
-    fn works_again(&mut self, since: Watch) {
+    fn works_again(&mut self, since: Stopwatch) {
         let mut arrived = Vec::new();
         for (from, to) in [(0, 1), (1, 0)] {
             for (method, first) in [("SendMessage", "all".to_owned()), ("SendToRoom", self.room.clone())] {
@@ -45,7 +45,7 @@ impl Farm {
                 arrived.push((to, arrives(&what, &mut self.clients, (from, to), method, &first)));
             }
         }
-        since.within(SOON, "everything works again");
+        since.within(RECOVERY_LIMIT, "everything works again");
         for (to, message) in arrived {
             assert_eq!(self.clients[to].count("ReceiveMessage", &message), 1, "{message}");
         }
@@ -55,9 +55,9 @@ impl Farm {
     #[track_caller]
     fn is_down(&mut self) {
         for (server, client) in self.servers.iter().zip(&mut self.clients) {
-            until("callers get the error", PATIENCE, || client.invoke("SendMessage", json!(["x", "y"])).err());
+            until("callers get the error", TIMEOUT, || client.invoke("SendMessage", json!(["x", "y"])).err());
             assert_eq!(client.invoke("SendMessage", json!(["x", "y"])), Err(REFUSED.to_owned()));
-            server.expect_ready(503, PATIENCE);
+            server.expect_ready(503, TIMEOUT);
             assert!(
                 server.get("/readyz").text().to_lowercase().contains("backplane"),
                 "{}",
@@ -75,14 +75,14 @@ impl Farm {
     #[track_caller]
     fn is_up(&self) {
         for server in &self.servers {
-            server.expect_ready(200, SOON);
+            server.expect_ready(200, RECOVERY_LIMIT);
             server.expect_metric("signalr_backplane_up", 1.0);
         }
     }
 
     /// One line for each transition.
     #[track_caller]
-    fn told(&self, times: usize) {
+    fn expect_log_lines(&self, times: usize) {
         for server in &self.servers {
             server.expect_logged("Connection to Redis failed", times);
             server.expect_logged("Connection to Redis restored", times);
@@ -95,7 +95,7 @@ impl Farm {
 #[track_caller]
 fn arrives(what: &str, clients: &mut [Client; 2], (from, to): (usize, usize), method: &str, first: &str) -> Value {
     let mut sent = Vec::new();
-    until(what, PATIENCE, || {
+    until(what, TIMEOUT, || {
         let message = json!([first, unique("again")]);
         clients[from].invoke(method, message.clone()).ok()?;
         sent.push(message);
@@ -105,7 +105,7 @@ fn arrives(what: &str, clients: &mut [Client; 2], (from, to): (usize, usize), me
 }
 
 #[test]
-fn killed_and_started_again() {
+fn everything_recovers_when_redis_is_killed_and_restarted() {
     testkit::needs!("redis-server");
     let mut farm = Farm::new();
     for times in 1..=2 {
@@ -115,16 +115,16 @@ fn killed_and_started_again() {
         let late = unique("late");
         assert_eq!(farm.clients[0].invoke("JoinRoom", json!([late])), Err(REFUSED.replace("SendMessage", "JoinRoom")));
         farm.redis.run();
-        farm.works_again(Watch::start());
+        farm.works_again(Stopwatch::start());
         farm.is_up();
         farm.clients[1].ok("SendToRoom", json!([late, "heard"]));
         farm.clients[0].expect("ReceiveMessage", json!([late, "heard"]));
-        farm.told(times);
+        farm.expect_log_lines(times);
     }
 }
 
 #[test]
-fn started_while_down() {
+fn a_server_starts_while_redis_is_down() {
     testkit::needs!("redis-server");
     let mut redis = Redis::absent();
     let servers = [0, 1].map(|_| Server::setup().redis_with_defaults(&redis).start());
@@ -136,15 +136,15 @@ fn started_while_down() {
         assert_eq!(client.invoke("SendMessage", json!(["x", "y"])), Err(REFUSED.to_owned()));
     }
     redis.run();
-    let since = Watch::start();
+    let since = Stopwatch::start();
     let message = arrives("a broadcast arrives", &mut clients, (0, 1), "SendMessage", "a");
-    since.within(SOON, "a broadcast arrives");
+    since.within(RECOVERY_LIMIT, "a broadcast arrives");
     assert_eq!(clients[1].count("ReceiveMessage", &message), 1, "{message}");
-    servers.iter().for_each(|server| server.expect_ready(200, SOON));
+    servers.iter().for_each(|server| server.expect_ready(200, RECOVERY_LIMIT));
 }
 
 #[test]
-fn started_while_down_with_abort_connect() {
+fn with_abort_connect_a_server_does_not_start_while_redis_is_down() {
     let redis = Redis::absent();
     let connection = redis.connection_with_defaults().replace("abortConnect=false", "abortConnect=true");
     let (code, log) = Server::setup().env("BACKPLANE__CONNECTION", connection).ends();
@@ -152,12 +152,12 @@ fn started_while_down_with_abort_connect() {
 }
 
 #[test]
-fn connections_killed() {
+fn killed_redis_connections_recover() {
     testkit::needs!("redis-server");
     let mut farm = Farm::new();
     for kind in ["pubsub", "normal"] {
         assert_eq!(farm.redis.command(&["CLIENT", "KILL", "TYPE", kind]), ":2", "{kind}");
-        farm.works_again(Watch::start());
+        farm.works_again(Stopwatch::start());
         farm.is_up();
         for client in &mut farm.clients {
             assert_eq!(client.ok("Echo", json!([kind])), json!(kind));
@@ -166,13 +166,13 @@ fn connections_killed() {
 }
 
 #[test]
-fn paused() {
+fn a_paused_redis_is_detected_and_recovers() {
     testkit::needs!("redis-server");
     let mut farm = Farm::new();
     farm.redis.pause();
     farm.is_down();
     farm.redis.resume();
-    farm.works_again(Watch::start());
+    farm.works_again(Stopwatch::start());
     farm.is_up();
-    farm.told(1);
+    farm.expect_log_lines(1);
 }

@@ -64,12 +64,12 @@ fn ask(servers: &[Server], disconnected: &str) {
 }
 
 #[test]
-fn clients_of_the_same_node_are_asked() {
+fn results_come_from_clients_of_the_same_node() {
     ask(&[Server::setup().config(CONFIG).start().ready()], "Connection 'ID' disconnected.");
 }
 
 #[test]
-fn clients_of_another_node_are_asked() {
+fn results_come_from_clients_of_another_node() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());
@@ -78,7 +78,7 @@ fn clients_of_another_node_are_asked() {
 
 /// A monitor counts as a subscriber of every channel: the question seems to be heard. The time-out ends the wait.
 #[test]
-fn a_monitor_makes_no_question_hang() {
+fn a_redis_monitor_does_not_block_a_client_result() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(CONFIG).redis(&redis).start().ready();
@@ -111,14 +111,14 @@ fn watch(servers: &[Server], by: Protocol) {
 }
 
 #[test]
-fn a_group_is_watched_on_one_node() {
+fn a_group_is_streamed_on_one_node() {
     let servers = [Server::setup().config(CONFIG).start().ready()];
     watch(&servers, Protocol::Json);
     watch(&servers, Protocol::MessagePack);
 }
 
 #[test]
-fn a_group_is_watched_across_nodes() {
+fn a_group_is_streamed_across_nodes() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let servers = [0, 1].map(|_| Server::setup().config(CONFIG).redis(&redis).start().ready());

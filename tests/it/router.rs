@@ -23,7 +23,7 @@ use testkit::nonblocking::{Connection, TIMEOUT, ask, until};
 use testkit::ws;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
-const COME_AGAIN: &str = "{\"type\":7,\"allowReconnect\":true}\u{1e}";
+const CLOSE_WITH_RECONNECT: &str = "{\"type\":7,\"allowReconnect\":true}\u{1e}";
 
 /// `Echo`, and `Address`: what the hub knows of its client's socket.
 fn hub() -> Methods {
@@ -116,7 +116,7 @@ pub(crate) fn result(value: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_transport_works_under_a_path_of_the_application() {
+async fn every_transport_works_when_nested_under_a_path() {
     let server = server(Config::default()).await;
     let handle = server.handle();
     let app = Router::new()
@@ -304,7 +304,7 @@ async fn the_handle_stops_it_gracefully_within_axum() {
     assert_eq!(socket.call("Echo", r#"["still"]"#).await, result("\"still\""));
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 200);
 
-    assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));
+    assert_eq!(socket.next().await.as_deref(), Some(CLOSE_WITH_RECONNECT));
     // New clients are refused, the last one is waited for, and the pages are served.
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 503);
     assert_eq!(app.ask("GET /realtime/healthz").await.status, 200);
@@ -323,7 +323,7 @@ fn tasks() -> usize {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_closes_its_connections_and_leaves_no_task() {
+async fn dropping_the_server_closes_connections_and_ends_tasks() {
     let before = tasks();
     let server = server(Config::default()).await;
     let handle = server.handle();
@@ -339,14 +339,14 @@ async fn a_server_that_is_dropped_closes_its_connections_and_leaves_no_task() {
     // The handle still holds it.
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
     drop(handle);
-    assert_eq!(socket.next().await.as_deref(), Some(COME_AGAIN));
+    assert_eq!(socket.next().await.as_deref(), Some(CLOSE_WITH_RECONNECT));
     assert_eq!(socket.next().await, None);
     drop(socket);
     until("no task is left", async || (tasks() == before).then_some(())).await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_leaves_its_backplane() {
+async fn dropping_the_server_closes_its_backplane() {
     testkit::needs!("redis-server");
     let redis = testkit::redis::Redis::start();
     let before = tasks();

@@ -12,7 +12,7 @@ use crate::kit::hub::{framed, handshake, record};
 use crate::kit::server::Setup;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{self, Ws};
-use crate::kit::{Client, PATIENCE, PROCESS, Redis, Server, Watch, within};
+use crate::kit::{Client, PROCESS_TIMEOUT, Redis, Server, Stopwatch, TIMEOUT, within};
 
 fn setup() -> Setup {
     Server::setup().env("HUB_DEFAULTS__ALLOW_STATEFUL_RECONNECTS", "true")
@@ -22,11 +22,11 @@ fn setup() -> Setup {
 fn refused(address: SocketAddr, target: &str) -> Response {
     let mut stream = Stream::connect(address);
     stream.write(&http::request(&format!("GET {target}"), &ws::UPGRADE, b""));
-    http::respond(&mut stream, within(PATIENCE)).unwrap()
+    http::respond(&mut stream, within(TIMEOUT)).unwrap()
 }
 
 /// A client that numbers and acknowledges as the official ones do.
-struct Resuming {
+struct ResumableClient {
     id: String,
     address: SocketAddr,
     target: String,
@@ -42,7 +42,7 @@ struct Resuming {
     heard: Vec<Value>,
 }
 
-impl Resuming {
+impl ResumableClient {
     #[track_caller]
     fn connect(address: SocketAddr) -> Self {
         let answer = ask(address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"");
@@ -51,7 +51,7 @@ impl Resuming {
         let target = format!("/chat?id={}", answer["connectionToken"].as_str().unwrap());
         let mut ws = Ws::open(address, &target);
         ws.send(ws::TEXT, b"{\"protocol\":\"json\",\"version\":2}\x1e");
-        assert_eq!(ws.recv(within(PATIENCE)).unwrap().payload, b"{}\x1e");
+        assert_eq!(ws.recv(within(TIMEOUT)).unwrap().payload, b"{}\x1e");
         Self {
             id: answer["connectionId"].as_str().unwrap().to_owned(),
             address,
@@ -80,12 +80,12 @@ impl Resuming {
     }
 
     /// The socket ends without a close frame: with what was read as its end, or reset where something was not.
-    fn cut(&mut self) {
+    fn lose_socket(&mut self) {
         self.ws = None;
     }
 
     #[track_caller]
-    fn come_again(&mut self) {
+    fn reconnect(&mut self) {
         let mut ws = Ws::open(self.address, &self.target);
         let sequence = json!({ "type": 9, "sequenceId": self.first }).to_string();
         let again: String = self.unacknowledged.iter().map(String::as_str).collect();
@@ -129,7 +129,7 @@ impl Resuming {
     /// Reads until something has come that makes it true.
     #[track_caller]
     fn until(&mut self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
-        let deadline = within(PATIENCE);
+        let deadline = within(TIMEOUT);
         while !done(&self.heard) {
             let frame = self.ws.as_mut().unwrap().recv(deadline);
             let frame = frame.unwrap_or_else(|stop| panic!("{what}: {stop:?}; {:?}", self.heard.last()));
@@ -158,7 +158,7 @@ impl Resuming {
         refused(self.address, &self.target)
     }
 
-    fn said_by(&self, who: &str) -> Vec<Value> {
+    fn messages_from(&self, who: &str) -> Vec<Value> {
         let said = self.heard.iter().filter(|message| message["target"] == "ReceiveMessage");
         said.filter(|message| message["arguments"][0] == who).map(|message| message["arguments"][1].clone()).collect()
     }
@@ -170,12 +170,12 @@ impl Resuming {
 
 /// A client is cut ten times while it calls and sends, and another one, perhaps on another node, sends too.
 #[track_caller]
-fn ten_cuts(one: &Server, two: &Server) {
-    let (mut client, mut other) = (Resuming::connect(one.address), Client::ws(two.address));
+fn ten_reconnects(one: &Server, two: &Server) {
+    let (mut client, mut other) = (ResumableClient::connect(one.address), Client::ws(two.address));
     let came = json!([other.id]);
     client.until("the other's coming", |heard| heard.iter().any(|message| message["arguments"] == came));
     let (mut theirs, mut ours) = (0, 0);
-    let mut work = |client: &mut Resuming, other: &mut Client, count| {
+    let mut work = |client: &mut ResumableClient, other: &mut Client, count| {
         for _ in 0..count {
             other.send("SendMessage", json!(["other", theirs]));
             client.echo(ours);
@@ -191,16 +191,16 @@ fn ten_cuts(one: &Server, two: &Server) {
         if round % 3 == 1 {
             client.acknowledge();
         }
-        client.cut();
+        client.lose_socket();
         work(&mut client, &mut other, 20);
-        client.come_again();
+        client.reconnect();
     }
     let (theirs, ours) = work(&mut client, &mut other, 1);
     client.until("everything", |heard| heard.len() > theirs + 2 * ours);
     client.catch_up();
     let all = |count: usize| (0..count).map(Value::from).collect::<Vec<_>>();
-    assert_eq!(client.said_by("other"), all(theirs));
-    assert_eq!(client.said_by("client"), all(ours));
+    assert_eq!(client.messages_from("other"), all(theirs));
+    assert_eq!(client.messages_from("client"), all(ours));
     assert_eq!(client.answers(), all(ours));
     settle(&mut [&mut other]);
     for number in 0..ours {
@@ -210,38 +210,38 @@ fn ten_cuts(one: &Server, two: &Server) {
 }
 
 #[test]
-fn ten_cuts_under_load_lose_nothing() {
+fn ten_reconnects_under_load_lose_nothing() {
     let server = setup().start().ready();
-    ten_cuts(&server, &server);
+    ten_reconnects(&server, &server);
 }
 
 #[test]
-fn ten_cuts_under_load_lose_nothing_that_comes_over_redis() {
+fn ten_reconnects_under_load_lose_nothing_that_comes_over_redis() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let [one, two] = [(); 2].map(|()| setup().redis(&redis).start().ready());
-    ten_cuts(&one, &two);
+    ten_reconnects(&one, &two);
 }
 
 #[test]
-fn a_socket_that_is_cut_is_replaced() {
+fn a_lost_socket_is_replaced() {
     let server = setup().start().ready();
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     for id in 1..=3 {
         client.echo(id);
     }
     client.until("three answers", |heard| heard.len() == 3);
-    client.cut();
+    client.lose_socket();
     client.echo(4);
-    client.come_again();
+    client.reconnect();
     client.until("the fourth", |heard| heard.len() == 4);
     assert_eq!(client.answers(), [1, 2, 3, 4]);
     client.acknowledge();
     // A reset: something has not been read.
     client.echo(5);
     client.ws.as_mut().unwrap().expect_unread();
-    client.cut();
-    client.come_again();
+    client.lose_socket();
+    client.reconnect();
     client.until("the fifth", |heard| heard.len() == 5);
     client.catch_up();
     assert_eq!(client.answers(), [1, 2, 3, 4, 5]);
@@ -249,39 +249,39 @@ fn a_socket_that_is_cut_is_replaced() {
 }
 
 #[test]
-fn a_silent_socket_is_taken_over_at_once_and_the_new_one_lives() {
+fn a_silent_socket_is_replaced_at_once() {
     let server = setup().start().ready();
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     client.echo(1);
     client.until("an answer", |heard| heard.len() == 1);
     let silent = client.ws.take();
-    let start = Watch::start();
-    client.come_again();
+    let start = Stopwatch::start();
+    client.reconnect();
     client.echo(2);
     client.until("the next answer", |heard| heard.len() == 2);
     start.within(Duration::from_secs(2), "the new socket serves");
     client.catch_up();
     assert_eq!(client.answers(), [1, 2]);
-    assert_eq!(silent.unwrap().read_out(within(PATIENCE)).1, "close 1000", "the old one is told");
+    assert_eq!(silent.unwrap().read_to_end(within(TIMEOUT)).1, "close 1000", "the old one is told");
 }
 
 #[test]
-fn who_stays_away_too_long_is_gone() {
+fn a_client_that_stays_away_too_long_is_closed() {
     let server = setup().env("HUB_DEFAULTS__DISCONNECT_TIMEOUT", "1s").start().ready();
     let mut other = Client::ws(server.address);
-    let mut client = Resuming::connect(server.address);
-    client.cut();
+    let mut client = ResumableClient::connect(server.address);
+    client.lose_socket();
     other.expect("UserDisconnected", json!([client.id]));
     let answer = client.refused();
     assert_eq!((answer.status, answer.text().as_str()), (404, "No Connection with that ID"));
 }
 
 #[test]
-fn what_is_kept_for_who_is_away_is_bounded() {
+fn the_replay_buffer_of_an_absent_client_is_bounded() {
     let server = setup().env("HUB_DEFAULTS__STATEFUL_RECONNECT_BUFFER_SIZE", "2000").start().ready();
     let mut other = Client::ws(server.address);
-    let mut client = Resuming::connect(server.address);
-    client.cut();
+    let mut client = ResumableClient::connect(server.address);
+    client.lose_socket();
     for _ in 0..50 {
         other.ok("SendMessage", json!(["other", "x".repeat(100)]));
     }
@@ -290,10 +290,10 @@ fn what_is_kept_for_who_is_away_is_bounded() {
 }
 
 #[test]
-fn who_never_acknowledges_is_closed_alone() {
+fn a_client_that_never_acknowledges_is_closed_alone() {
     let server = setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "20000").start().ready();
     let mut other = Client::ws(server.address);
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     let mut sent = 0;
     while client.heard.last().is_none_or(|message| message["type"] != 7) {
         other.ok("SendMessage", json!(["other", "x".repeat(1000)]));
@@ -311,16 +311,16 @@ fn who_never_acknowledges_is_closed_alone() {
 }
 
 #[test]
-fn a_close_frame_or_a_wrong_sequence_is_the_end() {
+fn a_close_frame_or_an_invalid_sequence_ends_the_connection() {
     let server = setup().env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start().ready();
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     client.ws.as_mut().unwrap().send(ws::CLOSE, &1000_u16.to_be_bytes());
-    assert_eq!(client.ws.as_mut().unwrap().read_out(within(PATIENCE)).1, "close 1000");
+    assert_eq!(client.ws.as_mut().unwrap().read_to_end(within(TIMEOUT)).1, "close 1000");
     assert_eq!(client.refused().status, 404);
 
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     client.ws.as_mut().unwrap().send(ws::TEXT, b"{\"type\":9,\"sequenceId\":2}\x1e");
-    let (seen, end) = client.ws.as_mut().unwrap().read_out(within(PATIENCE));
+    let (seen, end) = client.ws.as_mut().unwrap().read_to_end(within(TIMEOUT));
     let close = "{\"type\":7,\"error\":\"Connection closed with an error. InvalidOperationException: Sequence ID greater than amount of messages we've received.\",\"allowReconnect\":true}\u{1e}";
     assert_eq!((seen.last().map(String::as_str), end.as_str()), (Some(close), "close 1000"));
     assert_eq!(client.refused().status, 404);
@@ -328,17 +328,17 @@ fn a_close_frame_or_a_wrong_sequence_is_the_end() {
 
 /// Obeyed, as by the reference, it would make the connection silent until the count is made up: for the lowest for good.
 #[test]
-fn a_sequence_below_the_first_message_is_the_end() {
+fn a_sequence_below_the_first_message_closes_the_connection() {
     let server = setup().env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start().ready();
     let error =
         "Connection closed with an error. InvalidOperationException: Sequence ID less than that of the first message.";
     for id in [0, -1, i64::MIN] {
-        let mut client = Resuming::connect(server.address);
+        let mut client = ResumableClient::connect(server.address);
         client.echo(1);
         client.until("an answer", |heard| heard.len() == 1);
         let ws = client.ws.as_mut().unwrap();
         ws.send(ws::TEXT, &record(&json!({ "type": 9, "sequenceId": id })));
-        let (seen, end) = ws.read_out(within(PATIENCE));
+        let (seen, end) = ws.read_to_end(within(TIMEOUT));
         let close = format!("{{\"type\":7,\"error\":\"{error}\",\"allowReconnect\":true}}\u{1e}");
         assert_eq!((seen.last(), end.as_str()), (Some(&close), "close 1000"), "{id}");
         assert_eq!(client.refused().status, 404);
@@ -348,51 +348,51 @@ fn a_sequence_below_the_first_message_is_the_end() {
         let mut ws = Ws::open(server.address, &format!("/chat?id={}", answer["connectionToken"].as_str().unwrap()));
         ws.send(ws::TEXT, &handshake("messagepack", 2));
         ws.send(ws::BINARY, &framed(&rmp_serde::to_vec(&json!([9, id])).unwrap()));
-        let (seen, end) = ws.read_out(within(PATIENCE));
+        let (seen, end) = ws.read_to_end(within(TIMEOUT));
         assert!(seen.last().is_some_and(|close| close.contains(error)), "{id}: {seen:?}");
         assert_eq!(end, "close 1000");
     }
 }
 
 #[test]
-fn who_hears_the_id_of_a_version_zero_client_cannot_take_its_socket_over() {
+fn a_public_id_cannot_take_over_a_version_0_connection() {
     let server = setup().start().ready();
     let answer = ask(server.address, "POST /chat/negotiate?useStatefulReconnect=true", b"").text();
     assert!(!answer.contains("useStatefulReconnect"), "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let target = format!("/chat?id={}", answer["connectionId"].as_str().unwrap());
-    let mut client = Ws::shaken(server.address, &target, "json");
+    let mut client = Ws::open_with_handshake(server.address, &target, "json");
     assert_eq!(ws::upgrade(&mut Stream::connect(server.address), &target, &[]).status, 409);
     for (method, status) in [("GET", 400), ("POST", 405), ("DELETE", 400)] {
         assert_eq!(ask(server.address, &format!("{method} {target}"), b"x").status, status, "{method}");
     }
     client.send(ws::TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[7]}\x1e");
-    assert_eq!(client.recv(within(PATIENCE)).unwrap().payload, b"{\"type\":3,\"invocationId\":\"1\",\"result\":7}\x1e");
+    assert_eq!(client.recv(within(TIMEOUT)).unwrap().payload, b"{\"type\":3,\"invocationId\":\"1\",\"result\":7}\x1e");
 }
 
 #[test]
-fn without_a_grant_a_second_socket_is_refused_and_the_first_one_lives() {
+fn without_stateful_reconnect_a_second_socket_is_refused() {
     let server = Server::setup().start().ready();
     let answer = ask(server.address, "POST /chat/negotiate?negotiateVersion=1&useStatefulReconnect=true", b"").text();
     assert!(!answer.contains("useStatefulReconnect"), "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let target = format!("/chat?id={}", answer["connectionToken"].as_str().unwrap());
-    let mut client = Ws::shaken(server.address, &target, "json");
+    let mut client = Ws::open_with_handshake(server.address, &target, "json");
     assert_eq!(refused(server.address, &target).status, 409);
     client.send(ws::TEXT, b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[1]}\x1e");
-    let answer = client.recv(within(PATIENCE)).unwrap().payload;
+    let answer = client.recv(within(TIMEOUT)).unwrap().payload;
     assert_eq!(answer, b"{\"type\":3,\"invocationId\":\"1\",\"result\":1}\x1e");
 }
 
 #[test]
-fn who_has_no_socket_does_not_hold_up_a_stop() {
+fn a_client_without_a_socket_does_not_delay_shutdown() {
     let mut server = setup().start().ready();
-    let mut client = Resuming::connect(server.address);
+    let mut client = ResumableClient::connect(server.address);
     client.echo(1);
     client.until("an answer", |heard| heard.len() == 1);
-    client.cut();
-    let start = Watch::start();
+    client.lose_socket();
+    let start = Stopwatch::start();
     server.signal("TERM");
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
     start.within(Duration::from_secs(5), "it ends");
 }

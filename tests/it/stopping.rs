@@ -9,13 +9,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::kit::client::negotiate;
-use crate::kit::stream::{Stop, Stream};
-use crate::kit::{Client, Message, PATIENCE, PROCESS, Protocol, Server, Transport, Watch, http, signal, until, within};
+use crate::kit::stream::{ReadEnd, Stream};
+use crate::kit::{
+    Client, Message, PROCESS_TIMEOUT, Protocol, Server, Stopwatch, TIMEOUT, Transport, http, signal, until, within,
+};
 
-const COME_AGAIN: Message = Message::Close { error: None, reconnect: true };
+const CLOSE_WITH_RECONNECT: Message = Message::Close { error: None, reconnect: true };
 
 #[test]
-fn every_client_is_told_and_let_go() {
+fn every_client_gets_a_close_message_on_shutdown() {
     for name in ["TERM", "INT"] {
         let mut server = Server::setup().start().ready();
         let transports = [
@@ -32,9 +34,9 @@ fn every_client_is_told_and_let_go() {
         server.signal(name);
         for (reader, (transport, protocol, end)) in readers.into_iter().zip(transports) {
             let seen = reader.join().unwrap();
-            assert_eq!(seen, (Some(COME_AGAIN), end.to_owned()), "{transport:?} {protocol:?} at SIG{name}");
+            assert_eq!(seen, (Some(CLOSE_WITH_RECONNECT), end.to_owned()), "{transport:?} {protocol:?} at SIG{name}");
         }
-        assert_eq!(server.exit(PROCESS), Some(0));
+        assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
     }
 }
 
@@ -58,59 +60,59 @@ fn requests_that_are_never_finished_hold_nothing_up() {
         let mut stream = Stream::connect(server.address);
         stream.write(before.as_bytes());
         if !before.is_empty() {
-            assert_eq!(http::respond(&mut stream, within(PATIENCE)).unwrap().status, 200);
+            assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().status, 200);
         }
         stream.write(b"POST /chat/negotiate HTTP/1.1\r\nHo");
         stream
     });
     // Whatever came before this has been seen.
     assert_eq!(server.get("/healthz").status, 200);
-    let begun = Watch::start();
+    let begun = Stopwatch::start();
     server.signal("TERM");
     for (reader, end) in clients {
-        assert_eq!(reader.join().unwrap(), (Some(COME_AGAIN), end.to_owned()));
+        assert_eq!(reader.join().unwrap(), (Some(CLOSE_WITH_RECONNECT), end.to_owned()));
     }
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
     begun.within(Duration::from_secs(8), "it ends in time");
-    let answers = bodies.map(|mut stream| http::respond(&mut stream, within(PATIENCE)).map(|answer| answer.status));
+    let answers = bodies.map(|mut stream| http::respond(&mut stream, within(TIMEOUT)).map(|answer| answer.status));
     assert_eq!(answers, [Ok(408), Ok(408), Ok(404)]);
     for mut stream in heads {
-        assert!(matches!(stream.fill(within(PATIENCE)), Err(Stop::Fin)));
+        assert!(matches!(stream.fill(within(TIMEOUT)), Err(ReadEnd::Fin)));
     }
 }
 
 #[test]
-fn draining_is_told_first() {
+fn readyz_reports_draining_before_clients_are_closed() {
     // Long enough for all that is asked meanwhile.
     let mut server = Server::setup().env("DRAIN_DELAY", "5s").start().ready();
     let mut client = Client::ws(server.address);
-    let begun = Watch::start();
+    let begun = Stopwatch::start();
     server.signal("TERM");
-    server.expect_ready(503, PATIENCE);
+    server.expect_ready(503, TIMEOUT);
     assert!(server.get("/readyz").text().contains("draining"), "{}", server.get("/readyz").text());
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(client.ok("Echo", json!(["meanwhile"])), json!("meanwhile"));
-    assert_eq!(client.ending().0, Some(COME_AGAIN));
+    assert_eq!(client.ending().0, Some(CLOSE_WITH_RECONNECT));
     drop(client); // or the server would wait for the answer to its close frame
     assert!(begun.elapsed() >= Duration::from_secs(5), "closed after {:?}", begun.elapsed());
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_process_at_once() {
     let mut server = Server::setup().env("DRAIN_DELAY", "30s").start().ready();
     let _client = Client::ws(server.address);
     server.signal("TERM");
-    server.expect_ready(503, PATIENCE);
-    let again = Watch::start();
+    server.expect_ready(503, TIMEOUT);
+    let again = Stopwatch::start();
     server.signal("TERM");
-    assert_eq!(server.exit(PROCESS), Some(1));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(1));
     again.within(Duration::from_secs(3), "it ends at once");
     server.expect_logged("error: told to stop a second time", 1);
 }
 
 #[test]
-fn other_signals_end_nothing() {
+fn other_signals_do_not_end_the_process() {
     let mut server = Server::setup().start().ready();
     let mut client = Client::ws(server.address);
     for (name, said) in
@@ -121,9 +123,9 @@ fn other_signals_end_nothing() {
     }
     assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
     server.signal("TERM");
-    assert_eq!(client.ending().0, Some(COME_AGAIN));
+    assert_eq!(client.ending().0, Some(CLOSE_WITH_RECONNECT));
     drop(client);
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
 }
 
 /// A server in the middle of its start: it waits for a Redis that takes connections and never answers.
@@ -132,12 +134,12 @@ fn starting() -> (Running, TcpStream) {
     let connection = format!("{},abortConnect=true,connectTimeout=60000", redis.local_addr().unwrap());
     let server = Running::new(&[("HUBPLANE_BACKPLANE__CONNECTION", &connection)]);
     redis.set_nonblocking(true).unwrap();
-    let (silent, _) = until("it connects to Redis", PROCESS, || redis.accept().ok());
+    let (silent, _) = until("it connects to Redis", PROCESS_TIMEOUT, || redis.accept().ok());
     (server, silent)
 }
 
 #[test]
-fn signals_count_while_it_starts() {
+fn signals_are_handled_during_startup() {
     for name in ["TERM", "INT"] {
         let (mut server, _redis) = starting();
         for other in ["HUP", "USR1", "USR2"] {
@@ -151,7 +153,7 @@ fn signals_count_while_it_starts() {
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_it() {
+fn a_closed_stdout_does_not_end_the_process() {
     let mut server = Running::new(&[("HUBPLANE_LOG", "trace")]);
     let mut line = String::new();
     server.stdout().read_line(&mut line).unwrap();
@@ -164,7 +166,7 @@ fn a_reader_that_goes_away_does_not_end_it() {
     signal("PIPE", server.0.id());
     assert_eq!(http::ask(address, "GET /healthz", b"").status, 200);
     signal("TERM", server.0.id());
-    assert_eq!(client.ending().0, Some(COME_AGAIN));
+    assert_eq!(client.ending().0, Some(CLOSE_WITH_RECONNECT));
     drop(client);
     assert_eq!(server.exit().code(), Some(0));
 }
@@ -193,7 +195,7 @@ impl Running {
     }
 
     fn exit(&mut self) -> ExitStatus {
-        until("the server ends", PROCESS, || self.0.try_wait().unwrap())
+        until("the server ends", PROCESS_TIMEOUT, || self.0.try_wait().unwrap())
     }
 }
 
@@ -204,12 +206,12 @@ impl Drop for Running {
 }
 
 #[test]
-fn a_client_that_does_not_answer_holds_nothing_up_for_long() {
+fn a_client_that_does_not_answer_delays_shutdown_only_briefly() {
     let mut server = Server::setup().env("SHUTDOWN_TIMEOUT", "3s").start().ready();
     let _silent = Client::ws(server.address); // reads nothing, answers no close frame
     let _negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"");
-    let begun = Watch::start();
+    let begun = Stopwatch::start();
     server.signal("TERM");
-    assert_eq!(server.exit(PROCESS), Some(0));
+    assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
     begun.within(Duration::from_secs(6), "it ends in time");
 }

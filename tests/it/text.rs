@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::kit::hub::{framed, record};
 use crate::kit::ws::BINARY;
-use crate::kit::{Client, PATIENCE, Protocol, Redis, Server, Transport, unique, within};
+use crate::kit::{Client, Protocol, Redis, Server, TIMEOUT, Transport, unique, within};
 
 const METHODS: &str = r#"
 detailed_errors = true
@@ -217,14 +217,14 @@ fn config(protocols: &[Protocol]) -> String {
 const SETS: [&[Protocol]; 3] = [&[Protocol::Json], &[Protocol::MessagePack], &[Protocol::Json, Protocol::MessagePack]];
 
 #[test]
-fn nobody_gets_text_that_is_not_unicode() {
+fn clients_never_receive_invalid_unicode() {
     for protocols in SETS {
         play(protocols, &[Server::setup().config(&config(protocols)).start().ready()]);
     }
 }
 
 #[test]
-fn nobody_on_another_node_gets_text_that_is_not_unicode() {
+fn clients_of_another_node_never_receive_invalid_unicode() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     for (number, protocols) in SETS.into_iter().enumerate() {
@@ -259,7 +259,7 @@ fn return_address(held: &[u8]) -> Option<((String, String), usize)> {
 }
 
 #[test]
-fn what_strangers_publish_on_redis_is_left_out_unless_it_is_unicode_text() {
+fn foreign_messages_on_redis_with_invalid_unicode_are_skipped() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     for protocols in SETS {
@@ -287,7 +287,7 @@ fn what_strangers_publish_on_redis_is_left_out_unless_it_is_unicode_text() {
 }
 
 #[test]
-fn what_strangers_answer_over_redis_is_unicode_text_or_an_error() {
+fn foreign_results_on_redis_with_invalid_unicode_are_errors() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(&config(SETS[2])).redis(&redis).start().ready();
@@ -296,7 +296,7 @@ fn what_strangers_answer_over_redis_is_unicode_text_or_an_error() {
     for protocol in SETS[2] {
         for bad in bad(*protocol) {
             let call = asker.begin("Ask", json!(["elsewhere", "?"]));
-            let (id, channel) = monitor.take(within(PATIENCE), return_address).unwrap();
+            let (id, channel) = monitor.take(within(TIMEOUT), return_address).unwrap();
             let answer = with(*protocol, &completion(*protocol, &id, json!([HERE])), bad);
             let payload = [&[0x92], &carried(*protocol, &answer)[..]].concat();
             assert_eq!(redis.publish(&channel, &payload), 2, "the server and the monitor");

@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use testkit::stream::{Stop, Stream};
-use testkit::{PROCESS, http, within};
+use testkit::stream::{ReadEnd, Stream};
+use testkit::{PROCESS_TIMEOUT, http, within};
 
 use super::{Server, Shutdown, config};
 
@@ -38,9 +38,9 @@ fn running_out_of_files_only_pauses_accepting() {
     let mut last = Stream::connect(address);
     last.write(&http::request("GET /healthz", &[], b""));
     assert_eq!(ask(&mut first), 200);
-    assert_eq!(last.arrived(), Err(Stop::Quiet));
+    assert_eq!(last.arrived(), Err(ReadEnd::TimedOut));
     drop(waiting);
-    assert_eq!(http::respond(&mut last, within(PROCESS)).unwrap().status, 200);
+    assert_eq!(http::respond(&mut last, within(PROCESS_TIMEOUT)).unwrap().status, 200);
 
     drop(server.stdin.take());
     assert!(server.wait().unwrap().success());
@@ -48,7 +48,7 @@ fn running_out_of_files_only_pauses_accepting() {
 
 fn ask(stream: &mut Stream) -> u16 {
     stream.write(&http::request("GET /readyz", &[], b""));
-    http::respond(stream, within(PROCESS)).unwrap().status
+    http::respond(stream, within(PROCESS_TIMEOUT)).unwrap().status
 }
 
 /// Runs until its standard input ends.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 pub(super) use testkit::http::Response;
 pub(super) use testkit::nonblocking::{Connection, TIMEOUT};
-pub(super) use testkit::stream::Stop;
+pub(super) use testkit::stream::ReadEnd;
 pub(super) use testkit::ws::{ACCEPT, UPGRADE, frame};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -123,7 +123,7 @@ async fn a_client_that_does_not_answer_the_close_is_cut_off() {
         client.write(frame(0x81, b"bye")).await;
         server.gone().await;
         assert_eq!(&client.bytes(4).await[..], NORMAL);
-        assert_eq!(client.end().await, (Vec::new(), Stop::Reset));
+        assert_eq!(client.end().await, (Vec::new(), ReadEnd::Reset));
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use testkit::http::{self, Response};
 use testkit::log::Log;
-use testkit::{PATIENCE, PROCESS, Redis, metrics, signal, unique, until};
+use testkit::{PROCESS_TIMEOUT, Redis, TIMEOUT, metrics, signal, unique, until};
 
 /// How a server is to be started.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Setup {
     pub(crate) fn start(self) -> Server {
         let (mut server, urls) = self.spawn();
         while server.address.port() == 0 {
-            match urls.recv_timeout(PROCESS) {
+            match urls.recv_timeout(PROCESS_TIMEOUT) {
                 Ok(line) => server.address = address_in(&line).unwrap_or(server.address),
                 Err(_) => panic!("no URL on stdout; its log:\n{}", server.log()),
             }
@@ -67,7 +67,7 @@ impl Setup {
     #[track_caller]
     pub(crate) fn ends(self) -> (Option<i32>, String) {
         let (mut server, _urls) = self.spawn();
-        let code = server.exit(PROCESS);
+        let code = server.exit(PROCESS_TIMEOUT);
         (code, server.log())
     }
 
@@ -147,7 +147,7 @@ impl Server {
     /// Waits for `/readyz`.
     #[track_caller]
     pub(crate) fn ready(self) -> Self {
-        self.expect_ready(200, PROCESS);
+        self.expect_ready(200, PROCESS_TIMEOUT);
         self
     }
 
@@ -186,7 +186,7 @@ impl Server {
     /// Waits until a metric without labels, or the sum of those with any, has this value.
     #[track_caller]
     pub(crate) fn expect_metric(&self, name: &str, value: f64) {
-        until(&format!("{name} is {value}"), PATIENCE, || (self.metric(name, &[]) == value).then_some(()));
+        until(&format!("{name} is {value}"), TIMEOUT, || (self.metric(name, &[]) == value).then_some(()));
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::http::{self, ask};
 use crate::hub::{Message, Protocol, handshake};
-use crate::stream::{Stop, Stream};
+use crate::stream::{ReadEnd, Stream};
 use crate::ws::{self, Ws};
-use crate::{PATIENCE, unique, within};
+use crate::{TIMEOUT, unique, within};
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Transport {
 }
 
 #[derive(Debug)]
-enum Wire {
+enum ClientTransport {
     Ws(Ws),
     Sse { events: Stream, text: Vec<u8> },
     Polls(Option<Stream>),
@@ -37,7 +37,7 @@ pub struct Client {
     pub id: String,
     address: SocketAddr,
     target: String,
-    wire: Wire,
+    wire: ClientTransport,
     protocol: Protocol,
     calls: u32,
     inbox: VecDeque<Message>,
@@ -61,24 +61,24 @@ impl Client {
         let (id, token) = negotiate(address, "/chat");
         let target = format!("/chat?id={token}");
         let wire = match transport {
-            Transport::WebSockets => Wire::Ws(Ws::open(address, &target)),
+            Transport::WebSockets => ClientTransport::Ws(Ws::open(address, &target)),
             Transport::ServerSentEvents => {
                 let mut events = Stream::connect(address);
                 events.write(&http::request(&format!("GET {target}"), &[("Accept", "text/event-stream")], b""));
-                let (status, head) = http::head(&mut events, within(PATIENCE)).unwrap();
+                let (status, head) = http::head(&mut events, within(TIMEOUT)).unwrap();
                 assert_eq!(status, 200, "{head}");
-                Wire::Sse { events, text: Vec::new() }
+                ClientTransport::Sse { events, text: Vec::new() }
             }
             Transport::LongPolling => {
                 let first = ask(address, &format!("GET {target}"), b"");
                 assert_eq!((first.status, first.text().as_str()), (200, ""));
-                Wire::Polls(None)
+                ClientTransport::Polls(None)
             }
         };
         let mut client =
             Self { id, address, target, wire, protocol, calls: 0, inbox: VecDeque::new(), heard: Vec::new() };
         client.put(&handshake(protocol.name(), 1), ws::TEXT);
-        let answer = client.piece(within(PATIENCE)).unwrap_or_else(|end| panic!("no handshake answer: {end:?}"));
+        let answer = client.piece(within(TIMEOUT)).unwrap_or_else(|end| panic!("no handshake answer: {end:?}"));
         let rest =
             answer.strip_prefix(b"{}\x1e").unwrap_or_else(|| panic!("handshake: {}", String::from_utf8_lossy(&answer)));
         client.inbox.extend(protocol.decode(rest));
@@ -95,8 +95,8 @@ impl Client {
     #[track_caller]
     pub fn put(&mut self, bytes: &[u8], opcode: u8) {
         match &mut self.wire {
-            Wire::Ws(ws) => ws.send(opcode, bytes),
-            Wire::Sse { .. } | Wire::Polls(_) => {
+            ClientTransport::Ws(ws) => ws.send(opcode, bytes),
+            ClientTransport::Sse { .. } | ClientTransport::Polls(_) => {
                 let answer = ask(self.address, &format!("POST {}", self.target), bytes);
                 assert_eq!(answer.status, 200, "{}", answer.text());
             }
@@ -187,7 +187,7 @@ impl Client {
     #[track_caller]
     pub fn question(&mut self, target: &str, argument: &Value) -> String {
         self.wait(&format!("the question {target}({argument})"), |message| match message {
-            Message::Question { id, target: t, arguments } if t == target && arguments[0] == *argument => {
+            Message::ClientInvocation { id, target: t, arguments } if t == target && arguments[0] == *argument => {
                 Some(id.clone())
             }
             _ => None,
@@ -244,7 +244,7 @@ impl Client {
     /// Waits for the first message that `find` takes, among those heard before too.
     #[track_caller]
     pub fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
-        let deadline = within(PATIENCE);
+        let deadline = within(TIMEOUT);
         let mut looked = 0;
         loop {
             while let Some(message) = self.heard.get(looked) {
@@ -274,12 +274,12 @@ impl Client {
     /// Ends it in the manner of its transport, and reads nothing more.
     pub fn leave(mut self) {
         match &mut self.wire {
-            Wire::Ws(ws) => {
+            ClientTransport::Ws(ws) => {
                 ws.send(ws::CLOSE, &1000u16.to_be_bytes());
-                assert_eq!(ws.read_out(within(PATIENCE)).1, "close 1000");
+                assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
             }
-            Wire::Sse { .. } => {}
-            Wire::Polls(_) => {
+            ClientTransport::Sse { .. } => {}
+            ClientTransport::Polls(_) => {
                 let answer = ask(self.address, &format!("DELETE {}", self.target), b"");
                 assert_eq!(answer.status, 202, "{}", answer.text());
             }
@@ -287,12 +287,12 @@ impl Client {
     }
 
     /// Takes one message from the wire into what was heard.
-    fn step(&mut self, deadline: Instant) -> Result<(), Stop> {
+    fn step(&mut self, deadline: Instant) -> Result<(), ReadEnd> {
         while self.inbox.is_empty() {
             match self.piece(deadline) {
                 Ok(piece) => self.inbox.extend(self.protocol.decode(&piece)),
-                Err(Ended::Quiet) => return Err(Stop::Quiet),
-                Err(Ended::Over(how)) => self.inbox.push_back(Message::End(how)),
+                Err(PieceEnd::TimedOut) => return Err(ReadEnd::TimedOut),
+                Err(PieceEnd::Ended(how)) => self.inbox.push_back(Message::End(how)),
             }
         }
         self.heard.extend(self.inbox.pop_front());
@@ -300,16 +300,16 @@ impl Client {
     }
 
     /// One WebSocket message, event or poll body.
-    fn piece(&mut self, deadline: Instant) -> Result<Vec<u8>, Ended> {
+    fn piece(&mut self, deadline: Instant) -> Result<Vec<u8>, PieceEnd> {
         match &mut self.wire {
-            Wire::Ws(ws) => {
+            ClientTransport::Ws(ws) => {
                 let frame = ws.recv(deadline)?;
                 if frame.opcode == ws::CLOSE {
-                    return Err(Ended::Over(ws::close_text(&frame.payload)));
+                    return Err(PieceEnd::Ended(ws::close_text(&frame.payload)));
                 }
                 Ok(frame.payload)
             }
-            Wire::Sse { events, text } => loop {
+            ClientTransport::Sse { events, text } => loop {
                 if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
                     let event: Vec<_> = text.drain(..end + 4).collect();
                     let data = event.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
@@ -322,11 +322,11 @@ impl Client {
                 }
                 let chunk = http::chunk(events, deadline)?;
                 if chunk.is_empty() {
-                    return Err(Ended::Over("end of stream".to_owned()));
+                    return Err(PieceEnd::Ended("end of stream".to_owned()));
                 }
                 text.extend(chunk);
             },
-            Wire::Polls(pending) => loop {
+            ClientTransport::Polls(pending) => loop {
                 let poll = pending.get_or_insert_with(|| {
                     let mut poll = Stream::connect(self.address);
                     poll.write(&http::request(&format!("GET {}", self.target), &[], b""));
@@ -335,12 +335,12 @@ impl Client {
                 while poll.held.is_empty() {
                     poll.fill(deadline)?; // so that a quiet poll can be gone on with later
                 }
-                let answer = http::respond(poll, within(PATIENCE)).map_err(Ended::from)?;
+                let answer = http::respond(poll, within(TIMEOUT)).map_err(PieceEnd::from)?;
                 *pending = None;
                 match (answer.status, answer.body) {
                     (200, body) if body.is_empty() => {}
                     (200, body) => return Ok(body),
-                    (status, _) => return Err(Ended::Over(status.to_string())),
+                    (status, _) => return Err(PieceEnd::Ended(status.to_string())),
                 }
             },
         }
@@ -349,17 +349,17 @@ impl Client {
 
 /// Why no piece comes.
 #[derive(Debug)]
-enum Ended {
-    Quiet,
-    Over(String),
+enum PieceEnd {
+    TimedOut,
+    Ended(String),
 }
 
-impl From<Stop> for Ended {
-    fn from(stop: Stop) -> Self {
+impl From<ReadEnd> for PieceEnd {
+    fn from(stop: ReadEnd) -> Self {
         match stop {
-            Stop::Quiet => Self::Quiet,
-            Stop::Fin => Self::Over("fin".to_owned()),
-            Stop::Reset => Self::Over("reset".to_owned()),
+            ReadEnd::TimedOut => Self::TimedOut,
+            ReadEnd::Fin => Self::Ended("fin".to_owned()),
+            ReadEnd::Reset => Self::Ended("reset".to_owned()),
         }
     }
 }

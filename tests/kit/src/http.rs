@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::stream::{Stop, Stream};
-use crate::{PATIENCE, within};
+use crate::stream::{ReadEnd, Stream};
+use crate::{TIMEOUT, within};
 
 /// A response; one of which only the head was read has no body.
 #[must_use = "a test says which answer it expects"]
@@ -104,23 +104,23 @@ pub fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
 pub fn ask(address: SocketAddr, line: &str, body: &[u8]) -> Response {
     let mut stream = Stream::connect(address);
     stream.write(&request(line, &[("Connection", "close")], body));
-    respond(&mut stream, within(PATIENCE)).unwrap()
+    respond(&mut stream, within(TIMEOUT)).unwrap()
 }
 
 /// The head of a response: status and header lines.
-pub fn head(stream: &mut Stream, deadline: Instant) -> Result<(u16, String), Stop> {
+pub fn head(stream: &mut Stream, deadline: Instant) -> Result<(u16, String), ReadEnd> {
     stream.take(deadline, parse_head).map(|response| (response.status, response.head))
 }
 
 /// A whole response.
-pub fn respond(stream: &mut Stream, deadline: Instant) -> Result<Response, Stop> {
+pub fn respond(stream: &mut Stream, deadline: Instant) -> Result<Response, ReadEnd> {
     match stream.take(deadline, |bytes| parse_response(bytes, false)) {
-        Err(Stop::Fin) => stream.take(deadline, |bytes| parse_response(bytes, true)),
+        Err(ReadEnd::Fin) => stream.take(deadline, |bytes| parse_response(bytes, true)),
         other => other,
     }
 }
 
 /// One chunk of a chunked body; the last is empty.
-pub fn chunk(stream: &mut Stream, deadline: Instant) -> Result<Vec<u8>, Stop> {
+pub fn chunk(stream: &mut Stream, deadline: Instant) -> Result<Vec<u8>, ReadEnd> {
     stream.take(deadline, parse_chunk)
 }

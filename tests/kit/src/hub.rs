@@ -85,7 +85,7 @@ pub enum Message {
         arguments: Value,
     },
     /// An invocation that wants an answer.
-    Question {
+    ClientInvocation {
         /// The invocation id.
         id: String,
         /// The method.
@@ -124,7 +124,7 @@ fn called(id: &Value, target: &Value, arguments: &Value) -> Message {
     let (target, arguments) = (text(target), arguments.clone());
     match id {
         Value::Null => Message::Invocation { target, arguments },
-        id => Message::Question { id: text(id), target, arguments },
+        id => Message::ClientInvocation { id: text(id), target, arguments },
     }
 }
 

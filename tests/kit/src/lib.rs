@@ -5,7 +5,7 @@
 //! plain function over bytes. Two kinds of connection use it: [`stream::Stream`] blocks, for tests of a server in another process;
 //! [`nonblocking::Connection`] is for tests that run on one tokio runtime with the server.
 //!
-//! Everything waits for a condition, bounded by [`PATIENCE`]; nothing sleeps in the hope that something has happened.
+//! Everything waits for a condition, bounded by [`TIMEOUT`]; nothing sleeps in the hope that something has happened.
 
 pub mod client;
 pub mod http;
@@ -15,8 +15,8 @@ pub mod metrics;
 pub mod needs;
 pub mod nonblocking;
 pub mod redis;
+pub mod stopwatch;
 pub mod stream;
-pub mod watch;
 pub mod ws;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,17 +26,17 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Transport};
 pub use hub::{Message, Protocol};
 pub use redis::Redis;
-pub use watch::Watch;
+pub use stopwatch::Stopwatch;
 
 /// How long a process may take to start or to end: nothing else ends that wait.
-pub const PROCESS: Duration = Duration::from_secs(60);
+pub const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long anything else may take before a test gives up: less than the time-outs of a server that is set up as usual (15 s and more),
 /// so that none of them passes for what a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long what must not come is given to come, after something that was sent later has been seen.
-pub const QUIET: Duration = Duration::from_millis(200);
+pub const QUIET_PERIOD: Duration = Duration::from_millis(200);
 
 /// How often [`until`] asks.
 const INTERVAL: Duration = Duration::from_millis(10);

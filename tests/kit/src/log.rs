@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::Level;
 use tracing::subscriber::{self, DefaultGuard};
 
-use crate::{PATIENCE, until};
+use crate::{TIMEOUT, until};
 
 /// What has been logged so far. Copies share it.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Log {
     /// Waits until so many lines have this in them.
     #[track_caller]
     pub fn wait(&self, part: &str, times: usize) {
-        until(&format!("{times} log lines with {part:?}"), PATIENCE, || (self.count(part) >= times).then_some(()));
+        until(&format!("{times} log lines with {part:?}"), TIMEOUT, || (self.count(part) >= times).then_some(()));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::http::{self, Response};
-use crate::stream::Stop;
+use crate::stream::ReadEnd;
 use crate::ws::{self, Frame};
 
 /// How long anything may take before a test gives up.
@@ -55,12 +55,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits for more bytes, or for the end.
-    async fn fill(&mut self) -> Result<(), Stop> {
+    async fn fill(&mut self) -> Result<(), ReadEnd> {
         match timeout(TIMEOUT, self.socket.read_buf(&mut self.held)).await {
-            Ok(Ok(0)) => Err(Stop::Fin),
+            Ok(Ok(0)) => Err(ReadEnd::Fin),
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(Stop::Reset),
-            Err(_) => Err(Stop::Quiet),
+            Ok(Err(_)) => Err(ReadEnd::Reset),
+            Err(_) => Err(ReadEnd::TimedOut),
         }
     }
 
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.fill().await {
                 Ok(()) => {}
-                Err(Stop::Fin) if !ended => ended = true,
+                Err(ReadEnd::Fin) if !ended => ended = true,
                 Err(stop) => panic!("{stop:?} behind {:?}", String::from_utf8_lossy(&self.held)),
             }
         }
@@ -128,11 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Everything up to the end, which comes in time, and how it ended: `Fin` or `Reset`.
-    pub async fn end(&mut self) -> (Vec<u8>, Stop) {
+    pub async fn end(&mut self) -> (Vec<u8>, ReadEnd) {
         loop {
             match self.fill().await {
                 Ok(()) => {}
-                Err(Stop::Quiet) => panic!("no end behind {:?}", String::from_utf8_lossy(&self.held)),
+                Err(ReadEnd::TimedOut) => panic!("no end behind {:?}", String::from_utf8_lossy(&self.held)),
                 Err(stop) => return (std::mem::take(&mut self.held), stop),
             }
         }
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Everything up to the end, which comes in good order.
     pub async fn rest(&mut self) -> Vec<u8> {
         let (bytes, stop) = self.end().await;
-        assert_eq!(stop, Stop::Fin, "behind {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(stop, ReadEnd::Fin, "behind {:?}", String::from_utf8_lossy(&bytes));
         bytes
     }
 }
@@ -163,5 +163,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             tokio::time::sleep(crate::INTERVAL).await;
         }
     };
-    timeout(crate::PROCESS, asking).await.unwrap_or_else(|_| panic!("{what}: not within {:?}", crate::PROCESS))
+    timeout(crate::PROCESS_TIMEOUT, asking)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {:?}", crate::PROCESS_TIMEOUT))
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::stream::Stream;
-use crate::{PATIENCE, PROCESS, signal, until, within};
+use crate::{PROCESS_TIMEOUT, TIMEOUT, signal, until, within};
 
 /// A `redis-server`, which ends with this value.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Redis {
     #[track_caller]
     pub fn run(&mut self) {
         self.spawn();
-        until("redis-server answers", PROCESS, || self.answers().then_some(()));
+        until("redis-server answers", PROCESS_TIMEOUT, || self.answers().then_some(()));
     }
 
     /// Starts it; it may not answer yet.
@@ -116,7 +116,7 @@ impl Redis {
         let mut stream = Stream::connect(self.address);
         stream.write(&encoded(words));
         stream
-            .take(within(PATIENCE), |held| {
+            .take(within(TIMEOUT), |held| {
                 let length = held.windows(2).position(|window| window == b"\r\n")?;
                 Some((String::from_utf8_lossy(&held[..length]).into_owned(), length + 2))
             })
@@ -132,7 +132,7 @@ impl Redis {
             let value = text.split_once(&format!("\n{name}:"))?.1.split_once('\r')?.0.to_owned();
             Some((value, held.len()))
         };
-        stream.take(within(PATIENCE), find).unwrap().parse().unwrap()
+        stream.take(within(TIMEOUT), find).unwrap().parse().unwrap()
     }
 
     /// A connection that hears every channel, until it is dropped.
@@ -140,7 +140,7 @@ impl Redis {
         let mut stream = Stream::connect(self.address);
         stream.write(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n");
         let confirmed = b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n";
-        stream.take(within(PATIENCE), |held| held.starts_with(confirmed).then_some(((), confirmed.len()))).unwrap();
+        stream.take(within(TIMEOUT), |held| held.starts_with(confirmed).then_some(((), confirmed.len()))).unwrap();
         stream
     }
 
@@ -157,12 +157,12 @@ impl Redis {
         let mut stream = Stream::connect(self.address);
         stream.write(&bytes);
         let done = |held: &[u8]| held.windows(2).any(|window| window == b"\n*").then_some(((), held.len()));
-        stream.take(within(PATIENCE), done).unwrap();
+        stream.take(within(TIMEOUT), done).unwrap();
     }
 
     /// Waits until so many connections have subscribed to this channel.
     pub fn subscribed(&self, channel: &str, count: usize) {
-        until(&format!("{count} subscribers of {channel}"), PATIENCE, || {
+        until(&format!("{count} subscribers of {channel}"), TIMEOUT, || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
         });
     }

@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
 /// Why nothing more is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum ReadEnd {
     /// The deadline has come; later reads may succeed.
-    Quiet,
+    TimedOut,
     /// The peer has ended its direction in good order.
     Fin,
     /// The peer has reset the connection.
@@ -29,9 +29,9 @@ impl Stream {
     /// Connects to who is expected to be there.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        let tcp = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
         tcp.set_nodelay(true).unwrap();
-        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_write_timeout(Some(TIMEOUT)).unwrap();
         Self { tcp, held: Vec::new() }
     }
 
@@ -47,19 +47,19 @@ impl Stream {
     }
 
     /// Waits for more bytes.
-    pub fn fill(&mut self, deadline: Instant) -> Result<(), Stop> {
+    pub fn fill(&mut self, deadline: Instant) -> Result<(), ReadEnd> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.tcp.set_read_timeout(Some(left)).unwrap();
         let mut chunk = [0; 65536];
         match self.tcp.read(&mut chunk) {
-            Ok(0) => Err(Stop::Fin),
+            Ok(0) => Err(ReadEnd::Fin),
             Ok(count) => {
                 self.held.extend_from_slice(&chunk[..count]);
                 Ok(())
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Err(Stop::Quiet),
-                _ => Err(Stop::Reset),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Err(ReadEnd::TimedOut),
+                _ => Err(ReadEnd::Reset),
             },
         }
     }
@@ -67,17 +67,17 @@ impl Stream {
     /// Waits until something has come that is not read yet, and leaves it where it is.
     #[track_caller]
     pub fn expect_unread(&mut self) {
-        self.tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
         assert_ne!(self.tcp.peek(&mut [0]).unwrap(), 0, "the peer has ended");
     }
 
     /// Reads what has arrived by now: `Quiet` if that is nothing.
-    pub fn arrived(&mut self) -> Result<(), Stop> {
+    pub fn arrived(&mut self) -> Result<(), ReadEnd> {
         self.fill(Instant::now())
     }
 
     /// Reads until `parse` finds something whole at the front and says how long it is.
-    pub fn take<T>(&mut self, deadline: Instant, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Result<T, Stop> {
+    pub fn take<T>(&mut self, deadline: Instant, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Result<T, ReadEnd> {
         loop {
             if let Some((value, length)) = parse(&self.held) {
                 self.held.drain(..length);

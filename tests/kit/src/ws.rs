@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::http::{self, Response};
 use crate::hub::handshake;
-use crate::stream::{Stop, Stream};
-use crate::{PATIENCE, within};
+use crate::stream::{ReadEnd, Stream};
+use crate::{TIMEOUT, within};
 
 /// The opcode of text.
 pub const TEXT: u8 = 1;
@@ -61,10 +61,10 @@ impl Ws {
 
     /// Opens one without negotiating and shakes hands.
     #[track_caller]
-    pub fn shaken(address: SocketAddr, path: &str, protocol: &str) -> Self {
+    pub fn open_with_handshake(address: SocketAddr, path: &str, protocol: &str) -> Self {
         let mut ws = Self::open(address, path);
         ws.send(TEXT, &handshake(protocol, 1));
-        let answer = ws.recv(within(PATIENCE)).unwrap();
+        let answer = ws.recv(within(TIMEOUT)).unwrap();
         assert_eq!(String::from_utf8_lossy(&answer.payload), "{}\u{1e}");
         ws
     }
@@ -81,7 +81,7 @@ impl Ws {
     }
 
     /// The next message or close frame, fragments put together; pings are answered.
-    pub fn recv(&mut self, deadline: Instant) -> Result<Frame, Stop> {
+    pub fn recv(&mut self, deadline: Instant) -> Result<Frame, ReadEnd> {
         loop {
             let frame = self.stream.take(deadline, parse)?;
             match frame.opcode {
@@ -110,7 +110,7 @@ impl Ws {
 
     /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
     #[must_use = "a test says how it expects a connection to end"]
-    pub fn read_out(&mut self, deadline: Instant) -> (Vec<String>, String) {
+    pub fn read_to_end(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {
             match self.recv(deadline) {
@@ -134,7 +134,7 @@ pub fn close_text(payload: &[u8]) -> String {
 #[track_caller]
 pub fn upgrade(stream: &mut Stream, target: &str, headers: &[(&str, &str)]) -> Response {
     stream.write(&http::request(&format!("GET {target}"), &[&UPGRADE[..], headers].concat(), b""));
-    stream.take(within(PATIENCE), http::parse_head).unwrap()
+    stream.take(within(TIMEOUT), http::parse_head).unwrap()
 }
 
 /// A masked frame, as clients send them. `first`: the opcode, 0x80 with the last fragment.

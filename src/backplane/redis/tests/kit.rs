@@ -18,7 +18,7 @@ use crate::protocol::framing::write_prefix;
 use crate::protocol::msgpack::write;
 
 /// Longer than anything here may take.
-pub(super) const TIMEOUT: Duration = testkit::PROCESS;
+pub(super) const TIMEOUT: Duration = testkit::PROCESS_TIMEOUT;
 
 /// Starts a Redis with these arguments and waits until it answers.
 pub(super) async fn start(arguments: &[&str]) -> Redis {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::log::Capture;
 use testkit::nonblocking::until;
 use testkit::redis::free_port;
-use testkit::{Redis, Watch};
+use testkit::{Redis, Stopwatch};
 
 use tokio::net::TcpListener;
 
@@ -33,7 +33,7 @@ async fn hang_up(redis: &Redis, times: u32) {
 }
 
 /// Everything works again within two seconds after Redis answers.
-async fn works_again(a: &Node, b: &mut Node, since: Watch) {
+async fn works_again(a: &Node, b: &mut Node, since: Stopwatch) {
     a.wait_for_link(LinkState::Up).await;
     b.wait_for_link(LinkState::Up).await;
     a.publish_text("again").await.unwrap();
@@ -56,7 +56,7 @@ async fn the_link_recovers_when_redis_is_killed_and_restarted() {
     b.subscribe([Channel::Group("late".into())]).await;
     b.unsubscribe(Channel::Group("7".into()));
     run(&mut redis).await;
-    works_again(&a, &mut b, Watch::start()).await;
+    works_again(&a, &mut b, Stopwatch::start()).await;
     for (group, count) in [("0", 1), ("1499", 1), ("late", 1), ("7", 0)] {
         assert_eq!(a.publish(Channel::Group(group.into()), text_envelope("g")).await, Ok(count), "group {group}");
     }
@@ -83,7 +83,7 @@ async fn a_node_starts_while_redis_is_down() {
     until("both have tried", async || (log.count("Connection to Redis failed") == 2).then_some(())).await;
     hang_up(&redis, 8).await;
     run(&mut redis).await;
-    works_again(&a, &mut b, Watch::start()).await;
+    works_again(&a, &mut b, Stopwatch::start()).await;
     let lines = log.lines();
     assert_eq!(lines.iter().filter(|line| line.contains("Connection to Redis failed")).count(), 2, "{lines:#?}");
     assert!(!lines.concat().contains("hunter2"));
@@ -180,7 +180,7 @@ async fn a_paused_redis_is_detected_and_recovers() {
     let redis = start(&[]).await;
     let (a, mut b) = pair_on(&redis).await;
     redis.pause();
-    let paused = Watch::start();
+    let paused = Stopwatch::start();
     let answer = a.publish_text("into the void").await;
     let Err(BackplaneError::Lost(reason)) = answer else { panic!("{answer:?}") };
     // It was the silence that ended it, after 3 s, and not a time-out of 5 s.
@@ -191,7 +191,7 @@ async fn a_paused_redis_is_detected_and_recovers() {
     paused.within(Duration::from_millis(5500), "both have noticed");
     assert!(matches!(a.publish_text("at once").await, Err(BackplaneError::Down(_))));
     redis.resume();
-    works_again(&a, &mut b, Watch::start()).await;
+    works_again(&a, &mut b, Stopwatch::start()).await;
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn async_timeout_bounds_the_wait_for_a_reply() {
     let a = Node::on_redis(options(&redis, "asyncTimeout=300"), "a").await;
     a.wait_for_link(LinkState::Up).await;
     redis.pause();
-    let since = Watch::start();
+    let since = Stopwatch::start();
     let answer = a.publish_text("x").await;
     assert!(matches!(answer, Err(BackplaneError::Lost(_))), "{answer:?}");
     since.within(Duration::from_secs(1), "the call has failed");

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(10);
 
 /// What the ticker overslept, in milliseconds, since the first watch began.
-static OVERSLEPT: AtomicU64 = AtomicU64::new(0);
+static OVERSLEPT_MILLIS: AtomicU64 = AtomicU64::new(0);
 
 /// A stopwatch that knows how long the machine stood still.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Stopwatch {
     begun: Instant,
     overslept: u64,
 }
 
-impl Watch {
+impl Stopwatch {
     /// Begins to measure.
     pub fn start() -> Self {
         static TICKER: Once = Once::new();
         TICKER.call_once(|| drop(thread::spawn(tick)));
-        Self { begun: Instant::now(), overslept: OVERSLEPT.load(Ordering::Relaxed) }
+        Self { begun: Instant::now(), overslept: OVERSLEPT_MILLIS.load(Ordering::Relaxed) }
     }
 
     /// What has passed, standstills included.
@@ -45,7 +45,7 @@ impl Watch {
             return;
         }
         thread::sleep(TICK * 3); // a stall that is just over is in the sum by then
-        let lost = Duration::from_millis(OVERSLEPT.load(Ordering::Relaxed) - self.overslept);
+        let lost = Duration::from_millis(OVERSLEPT_MILLIS.load(Ordering::Relaxed) - self.overslept);
         assert!(took.saturating_sub(lost) <= limit, "{what}: after {took:?}, of which the machine took {lost:?}");
     }
 }
@@ -55,6 +55,6 @@ fn tick() {
         let before = Instant::now();
         thread::sleep(TICK);
         let late = before.elapsed().saturating_sub(TICK * 2).as_millis();
-        OVERSLEPT.fetch_add(late as u64, Ordering::Relaxed);
+        OVERSLEPT_MILLIS.fetch_add(late as u64, Ordering::Relaxed);
     }
 }
