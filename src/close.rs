@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::exception::Exception;
-use crate::logging::{Allowed, Kind, RateLimiter, reason};
+use crate::logging::{Allowed, LogKind, LogRateLimiter, reason};
 use crate::protocol::{HubMessage, ProtocolError};
 
 /// Why a connection ended.
@@ -134,11 +134,11 @@ impl CloseReason {
     /// Writes the log line of an end that somebody should hear of; nothing for the usual ones, and for those that were
     /// logged when they came about: a failed handshake, a failed `connected`. To be called in the connection's own
     /// span.
-    pub(crate) fn log(&self, limiter: &RateLimiter) {
+    pub(crate) fn log(&self, limiter: &LogRateLimiter) {
         let allow = |kind| limiter.allow(kind, Instant::now());
         match self {
             Self::SendTimeout | Self::SlowClient => {
-                let Some(Allowed { suppressed }) = allow(Kind::SlowClient) else { return };
+                let Some(Allowed { suppressed }) = allow(LogKind::SlowClient) else { return };
                 let reason = if *self == Self::SlowClient {
                     "its queue is full (outgoing_buffer_size, outgoing_buffer_messages)"
                 } else {
@@ -147,12 +147,12 @@ impl CloseReason {
                 tracing::warn!(reason, suppressed, "closing a client that reads too slowly");
             }
             Self::Protocol(error) => {
-                let Some(Allowed { suppressed }) = allow(Kind::ProtocolError) else { return };
+                let Some(Allowed { suppressed }) = allow(LogKind::ProtocolError) else { return };
                 let reason = reason(error);
                 tracing::info!(reason, suppressed, "closing a client that broke the hub protocol");
             }
             Self::Violation(code) => {
-                let Some(Allowed { suppressed }) = allow(Kind::ProtocolError) else { return };
+                let Some(Allowed { suppressed }) = allow(LogKind::ProtocolError) else { return };
                 let reason = format!("close code {code}");
                 tracing::info!(reason, suppressed, "closing a client that broke the WebSocket protocol");
             }

@@ -1,5 +1,5 @@
 //! Floor 0: what log lines about outsiders need: their texts made harmless ([`Escaped`]), and a bound on how often a
-//! kind of line is written ([`RateLimiter`]).
+//! kind of line is written ([`LogRateLimiter`]).
 //!
 //! The rules for log lines, which docs/design.md#9 states for users:
 //!
@@ -9,11 +9,11 @@
 //!   made, numbers, addresses and names of the configuration need nothing.
 //! - Arguments, results, items of streams and tokens are never written, nor texts that may repeat them, such as serde's
 //!   errors or the error texts of application code.
-//! - A line that outsiders can cause goes through the [`RateLimiter`] of its hub.
+//! - A line that outsiders can cause goes through the [`LogRateLimiter`] of its hub.
 //! - A line about a connection is written by the connection's own task, in its own span.
 
 mod escaped;
 mod rate_limiter;
 
 pub(crate) use escaped::{Escaped, reason};
-pub(crate) use rate_limiter::{Allowed, Kind, RateLimiter};
+pub(crate) use rate_limiter::{Allowed, LogKind, LogRateLimiter};

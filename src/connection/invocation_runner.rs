@@ -14,7 +14,7 @@ use super::HubHost;
 use crate::hub::cancellation::Canceller;
 use crate::hub::{Call, Caller, ErrorKind, HubError, HubMethod, Reply};
 use crate::ids::InvocationId;
-use crate::logging::{Allowed, Escaped, Kind, RateLimiter, reason};
+use crate::logging::{Allowed, Escaped, LogKind, LogRateLimiter, reason};
 use crate::metrics::InvocationOutcome;
 use crate::outbox::{Outbox, PushError};
 use crate::outgoing::OutgoingMessage;
@@ -192,17 +192,17 @@ impl InvocationRunner {
 // === logging ===
 
 impl InvocationRunner {
-    fn log(&self) -> &RateLimiter {
+    fn log(&self) -> &LogRateLimiter {
         self.host.delivery.log()
     }
 
-    fn allow(&self, kind: Kind) -> Option<Allowed> {
+    fn allow(&self, kind: LogKind) -> Option<Allowed> {
         self.log().allow(kind, tokio::time::Instant::now())
     }
 
     /// Logs that a client called a method that there is not.
     pub(super) fn log_unknown(&self, target: &str) {
-        if let Some(Allowed { suppressed }) = self.allow(Kind::UnknownMethod) {
+        if let Some(Allowed { suppressed }) = self.allow(LogKind::UnknownMethod) {
             let method = Escaped::new(target).to_string();
             tracing::info!(method, suppressed, "a client called a method that the hub does not have");
         }
@@ -215,7 +215,7 @@ impl InvocationRunner {
 
     /// Logs that a call was refused before its method ran. `why` must not repeat an argument.
     pub(super) fn log_refused(&self, target: &str, why: impl Display) {
-        if let Some(Allowed { suppressed }) = self.allow(Kind::CallRefused) {
+        if let Some(Allowed { suppressed }) = self.allow(LogKind::CallRefused) {
             let method = Escaped::new(target).to_string();
             tracing::info!(method, reason = reason(why), suppressed, "a call was refused");
         }
@@ -223,7 +223,7 @@ impl InvocationRunner {
 
     /// Logs that a caller may not call a method.
     pub(super) fn log_unauthorized(&self, target: &str) {
-        if let Some(Allowed { suppressed }) = self.allow(Kind::CallUnauthorized) {
+        if let Some(Allowed { suppressed }) = self.allow(LogKind::CallUnauthorized) {
             let method = Escaped::new(target).to_string();
             let reason = match self.caller.principal() {
                 None => "the caller is anonymous, and the method's `authorize` asks for a user",
@@ -244,7 +244,7 @@ impl InvocationRunner {
 
     /// Logs that a method failed. `why` must not repeat an argument.
     fn log_failed(&self, target: &str, why: impl Display) {
-        if let Some(Allowed { suppressed }) = self.allow(Kind::MethodFailed) {
+        if let Some(Allowed { suppressed }) = self.allow(LogKind::MethodFailed) {
             let method = Escaped::new(target).to_string();
             tracing::warn!(method, reason = reason(why), suppressed, "a method failed");
         }
@@ -253,11 +253,11 @@ impl InvocationRunner {
 
 /// Awaits application code; a panic in it becomes an error of that call alone.
 pub(super) async fn catch_panic<T>(
-    log: &RateLimiter,
+    log: &LogRateLimiter,
     work: impl Future<Output = Result<T, HubError>>,
 ) -> Result<T, HubError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        if let Some(Allowed { suppressed }) = log.allow(Kind::Panicked, tokio::time::Instant::now()) {
+        if let Some(Allowed { suppressed }) = log.allow(LogKind::Panicked, tokio::time::Instant::now()) {
             tracing::error!(suppressed, "application code panicked; the call is answered with an error");
         }
         Err(HubError::panicked())

@@ -29,7 +29,7 @@ use crate::hub::invocation_slot::ResultPermission;
 use crate::hub::{Caller, RequestInfo};
 use crate::ids::ConnectionId;
 use crate::keep_alive::KeepAlive;
-use crate::logging::{Allowed, Escaped, Kind, reason};
+use crate::logging::{Allowed, Escaped, LogKind, reason};
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, OutgoingMessage, apply_framing};
 use crate::protocol::handshake::{self, HandshakeError};
@@ -211,7 +211,7 @@ impl Connection {
         if let Err(error) =
             invocation_runner::catch_panic(log, async { self.host.hub.connected(connecting_caller).await }).await
         {
-            if let Some(Allowed { suppressed }) = log.allow(Kind::ConnectedFailed, Instant::now()) {
+            if let Some(Allowed { suppressed }) = log.allow(LogKind::ConnectedFailed, Instant::now()) {
                 tracing::warn!(
                     reason = reason(error.wire_text()),
                     suppressed,
@@ -280,7 +280,7 @@ impl Connection {
     }
 
     fn log_failed_handshake(&self, error: &HandshakeError) {
-        if let Some(Allowed { suppressed }) = self.host.delivery.log().allow(Kind::HandshakeFailed, Instant::now()) {
+        if let Some(Allowed { suppressed }) = self.host.delivery.log().allow(LogKind::HandshakeFailed, Instant::now()) {
             // Not in the span yet: whose connection it is to be is told after the handshake.
             let user = self.peer.request.principal.as_ref().and_then(|principal| principal.user.as_ref());
             let user = user.map(|user| Escaped::new(user.as_str()).to_string());
@@ -462,7 +462,7 @@ async fn notify_disconnected(host: &HubHost, caller: &Caller, error: Option<Stri
     let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
     let log = host.delivery.log();
     if let Err(error) = invocation_runner::catch_panic(log, disconnected).await
-        && let Some(Allowed { suppressed }) = log.allow(Kind::DisconnectedFailed, Instant::now())
+        && let Some(Allowed { suppressed }) = log.allow(LogKind::DisconnectedFailed, Instant::now())
     {
         tracing::warn!(reason = reason(error.wire_text()), suppressed, "the hub's `disconnected` failed");
     }

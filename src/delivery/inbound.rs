@@ -13,7 +13,7 @@ use super::Delivery;
 use super::inbound_errors::InboundError;
 use crate::backplane::{Channel, Envelope, GroupAction, InboundEnvelope, InboundReceiver};
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
-use crate::logging::{Allowed, Kind, reason};
+use crate::logging::{Allowed, LogKind, reason};
 
 /// What may be under way at a time, for group commands to be taken. One more is left out, and whoever asked for it
 /// times out: it must not wait, since the confirmation that others wait for may stand behind it in the same line.
@@ -99,7 +99,7 @@ async fn execute_group_command(
     if here {
         let ack = delivery.backplane.publish(delivery.topic(Channel::Acks(node)), Envelope::Ack { id });
         if let Err(error) = ack.await
-            && let Some(Allowed { suppressed }) = delivery.log.allow(Kind::AckFailed, Instant::now())
+            && let Some(Allowed { suppressed }) = delivery.log.allow(LogKind::AckFailed, Instant::now())
         {
             let reason = reason(&error);
             tracing::warn!(

@@ -25,7 +25,7 @@ use futures_util::future::{BoxFuture, join_all};
 use self::inbound_errors::InboundError;
 use crate::backplane::{Backplane, BackplaneError, Channel, Envelope, Topic};
 use crate::ids::{ConnectionId, HubName, NodeId};
-use crate::logging::{Escaped, RateLimiter};
+use crate::logging::{Escaped, LogRateLimiter};
 use crate::metrics::HubMetrics;
 use crate::outgoing::{self, OutgoingMessage};
 use crate::protocol::{Protocol, RawValue, ValueError};
@@ -45,7 +45,7 @@ pub(crate) struct Delivery {
     group_streams: group_stream::GroupStreams,
     metrics: HubMetrics,
     reported_errors: inbound_errors::ReportedErrors,
-    log: Arc<RateLimiter>,
+    log: Arc<LogRateLimiter>,
 }
 
 /// Why a send or a group change failed.
@@ -117,7 +117,7 @@ impl Delivery {
     }
 
     /// Limits the log lines about the hub.
-    pub(crate) fn log(&self) -> &Arc<RateLimiter> {
+    pub(crate) fn log(&self) -> &Arc<LogRateLimiter> {
         &self.log
     }
 

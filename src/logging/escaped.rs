@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_people_choose_stay_as_they_are() {
+    fn ordinary_names_are_not_changed() {
         for name in ["SendMessage", "room 7", "CORP\\ann", "it's \"me\"", "Zoë", "रूम", "部屋", "👩", "", "a=b c=d"]
         {
             assert_eq!(escaped(name), name);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_line_or_steers_a_terminal_is_escaped() {
+    fn line_breaks_and_terminal_sequences_are_escaped() {
         for (text, expected) in [
             ("x\n2026-01-01 ERROR forged", "x\\n2026-01-01 ERROR forged"),
             ("a\r\nb\tc", "a\\r\\nb\\tc"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_that_could_harm_is_escaped() {
+    fn every_dangerous_character_is_escaped() {
         let harmful = (0..=0x2_ffff).filter_map(char::from_u32).filter(|c| {
             let code = u32::from(*c);
             c.is_control() || matches!(code, 0x61c | 0x200e | 0x200f | 0x2028..=0x202e | 0x2066..=0x2069)
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut() {
+    fn long_texts_are_truncated() {
         assert_eq!(escaped(&"x".repeat(128)), "x".repeat(128));
         assert_eq!(escaped(&"x".repeat(129)), format!("{}…", "x".repeat(128)));
         assert_eq!(escaped(&"é".repeat(10_000)).chars().count(), 129);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The interval between two lines of a kind.
-const INTERVAL: Duration = Duration::from_secs(10);
+const MIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The kinds of lines that outsiders can cause. A closed set, so that what is kept for them is bounded whatever clients
 /// send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LogKind {
     /// A token that is not accepted.
     TokenRefused,
     /// A request that `authorize` does not permit.
@@ -49,20 +49,20 @@ pub(crate) enum Kind {
     SubscriptionRefused,
 }
 
-const KINDS: usize = Kind::SubscriptionRefused as usize + 1;
+const KINDS: usize = LogKind::SubscriptionRefused as usize + 1;
 
 /// Limits the lines of each kind. There is one for each hub, and one for what belongs to no hub.
 ///
 /// It takes no lock: a line that is suppressed costs two operations on atomic numbers.
 #[derive(Debug)]
-pub(crate) struct RateLimiter {
-    began: Instant,
-    slots: [Slot; KINDS],
+pub(crate) struct LogRateLimiter {
+    started: Instant,
+    slots: [KindState; KINDS],
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    /// From when on the next line may be written, in milliseconds since `began`.
+struct KindState {
+    /// From when on the next line may be written, in milliseconds since `started`.
     next: AtomicU64,
     suppressed: AtomicU64,
 }
@@ -74,13 +74,13 @@ pub(crate) struct Allowed {
     pub(crate) suppressed: Option<u64>,
 }
 
-impl RateLimiter {
+impl LogRateLimiter {
     /// Whether a line of this kind is to be written now. None: not now, and it is counted.
-    pub(crate) fn allow(&self, kind: Kind, now: Instant) -> Option<Allowed> {
+    pub(crate) fn allow(&self, kind: LogKind, now: Instant) -> Option<Allowed> {
         let slot = &self.slots[kind as usize];
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (now, next) = (millis(now.saturating_duration_since(self.began)), slot.next.load(Ordering::Relaxed));
-        let until = now.saturating_add(millis(INTERVAL));
+        let (now, next) = (millis(now.saturating_duration_since(self.started)), slot.next.load(Ordering::Relaxed));
+        let until = now.saturating_add(millis(MIN_LINE_INTERVAL));
         // Of several at one moment only one gets to move the time on.
         if now < next || slot.next.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             slot.suppressed.fetch_add(1, Ordering::Relaxed);
@@ -91,9 +91,9 @@ impl RateLimiter {
     }
 }
 
-impl Default for RateLimiter {
+impl Default for LogRateLimiter {
     fn default() -> Self {
-        Self { began: Instant::now(), slots: Default::default() }
+        Self { started: Instant::now(), slots: Default::default() }
     }
 }
 
@@ -110,9 +110,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_comes_at_once_and_then_one_in_ten_seconds() {
-        let limiter = RateLimiter::default();
-        let allow = || limiter.allow(Kind::UnknownMethod, Instant::now());
+    async fn the_first_line_is_written_at_once_and_then_one_in_ten_seconds() {
+        let limiter = LogRateLimiter::default();
+        let allow = || limiter.allow(LogKind::UnknownMethod, Instant::now());
         assert_eq!(allow(), FIRST);
         for _ in 0..9 {
             advance(Duration::from_secs(1)).await;
@@ -124,19 +124,19 @@ mod tests {
         assert_eq!(allow(), after(10));
         // The count is of those since the last line, and the interval begins with it.
         assert_eq!(allow(), None);
-        advance(INTERVAL).await;
+        advance(MIN_LINE_INTERVAL).await;
         assert_eq!(allow(), after(1));
-        advance(INTERVAL).await;
+        advance(MIN_LINE_INTERVAL).await;
         assert_eq!(allow(), FIRST, "nothing was suppressed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_storm_is_one_line_in_ten_seconds() {
-        let limiter = RateLimiter::default();
+    async fn a_flood_of_events_is_one_line_in_ten_seconds() {
+        let limiter = LogRateLimiter::default();
         let mut lines = Vec::new();
         for _ in 0..250 {
             for _ in 0..1000 {
-                lines.extend(limiter.allow(Kind::TokenRefused, Instant::now()));
+                lines.extend(limiter.allow(LogKind::TokenRefused, Instant::now()));
             }
             advance(Duration::from_millis(100)).await;
         }
@@ -145,25 +145,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn kinds_and_hubs_do_not_share() {
-        let (chat, other) = (RateLimiter::default(), RateLimiter::default());
+    async fn kinds_and_hubs_are_limited_separately() {
+        let (chat, other) = (LogRateLimiter::default(), LogRateLimiter::default());
         let now = Instant::now();
-        assert_eq!(chat.allow(Kind::TokenRefused, now), FIRST);
-        assert_eq!(chat.allow(Kind::TokenRefused, now), None);
-        assert_eq!(chat.allow(Kind::SubscriptionRefused, now), FIRST);
-        assert_eq!(other.allow(Kind::TokenRefused, now), FIRST);
+        assert_eq!(chat.allow(LogKind::TokenRefused, now), FIRST);
+        assert_eq!(chat.allow(LogKind::TokenRefused, now), None);
+        assert_eq!(chat.allow(LogKind::SubscriptionRefused, now), FIRST);
+        assert_eq!(other.allow(LogKind::TokenRefused, now), FIRST);
     }
 
     #[test]
-    fn of_many_threads_one_writes_and_all_are_counted() {
-        let limiter = RateLimiter::default();
+    fn concurrent_events_are_counted_and_one_line_is_written() {
+        let limiter = LogRateLimiter::default();
         let now = Instant::now();
-        let storm = || (0..10_000).filter(|_| limiter.allow(Kind::Full, now).is_some()).count();
+        let storm = || (0..10_000).filter(|_| limiter.allow(LogKind::Full, now).is_some()).count();
         let written: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(storm)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
         });
         assert_eq!(written, 1);
-        assert_eq!(limiter.allow(Kind::Full, now + INTERVAL), after(39_999));
+        assert_eq!(limiter.allow(LogKind::Full, now + MIN_LINE_INTERVAL), after(39_999));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::field::display;
 
 use super::cors::Cors;
-use crate::logging::{Allowed, Escaped, Kind, RateLimiter};
+use crate::logging::{Allowed, Escaped, LogKind, LogRateLimiter};
 use crate::transport::{Endpoints, is_own_origin};
 
 /// A request that a page of another origin has sent, as far as its headers tell.
@@ -47,13 +47,13 @@ impl BlockedRequest {
     }
 
     /// Logs it if the page may not have the answer. `own`: limits the lines of paths that are no hub's.
-    pub(super) fn log(&self, answer: &HeaderMap, endpoints: &Endpoints, own: &RateLimiter) {
+    pub(super) fn log(&self, answer: &HeaderMap, endpoints: &Endpoints, own: &LogRateLimiter) {
         if answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return;
         }
         let endpoint = endpoints.logged_as(&self.path);
         let limiter = endpoint.map_or(own, |(_, limiter)| limiter);
-        if let Some(Allowed { suppressed }) = limiter.allow(Kind::OriginBlocked, Instant::now()) {
+        if let Some(Allowed { suppressed }) = limiter.allow(LogKind::OriginBlocked, Instant::now()) {
             let hub = endpoint.map(|(name, _)| display(name));
             // A hub has told its path.
             let path = hub.is_none().then(|| Escaped::new(&self.path).to_string());

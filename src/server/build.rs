@@ -24,7 +24,7 @@ use crate::hub::HubRoute;
 use crate::hub::declared::DeclaredHub;
 use crate::hub_path::HubPath;
 use crate::ids::{HubName, NodeId};
-use crate::logging::RateLimiter;
+use crate::logging::LogRateLimiter;
 use crate::metrics::Metrics;
 use crate::phase::PhaseWatch;
 use crate::transport::{DuplicatePath, Endpoints};
@@ -263,7 +263,7 @@ impl Builder {
             routes,
             headers,
             body_timeout: config.request_timeout,
-            log: RateLimiter::default(),
+            log: LogRateLimiter::default(),
         };
         Server { listen: config.listen, request_timeout: config.request_timeout, handler: Arc::new(handler), core }
     }

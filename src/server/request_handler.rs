@@ -20,7 +20,7 @@ use super::limited_body::LimitedBody;
 use super::server_core::ServerCore;
 use crate::api::Api;
 use crate::hub_path::HubPath;
-use crate::logging::RateLimiter;
+use crate::logging::LogRateLimiter;
 
 /// All that answers requests.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct RequestHandler {
     /// How long a body may take.
     pub(super) body_timeout: Duration,
     /// Limits the log lines about paths that are no hub's.
-    pub(super) log: RateLimiter,
+    pub(super) log: LogRateLimiter,
 }
 
 /// Adds headers to the answer of a request for a URI.

@@ -19,7 +19,7 @@ use super::{long_polling, negotiate, post, query, sse, websocket};
 use crate::close::CloseSignal;
 use crate::config::HubOptions;
 use crate::connection::HubHost;
-use crate::logging::RateLimiter;
+use crate::logging::LogRateLimiter;
 use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
 use crate::protocol::{Protocol, TransportKind};
@@ -51,7 +51,7 @@ pub(super) struct Endpoint {
     pub(super) options: HubOptions,
     pub(super) access_control: AccessControl,
     /// Limits the log lines about it; a hub's own one.
-    pub(super) log: Arc<RateLimiter>,
+    pub(super) log: Arc<LogRateLimiter>,
     pub(super) table: ConnectionTable,
     /// Shared by all endpoints.
     pub(super) connection_limit: Arc<ConnectionLimit>,

@@ -59,7 +59,7 @@ use crate::auth::Authenticate;
 use crate::close::CloseReason;
 use crate::config::{Authorize, HubOptions};
 use crate::hub_path::{HubPath, RequestPath};
-use crate::logging::RateLimiter;
+use crate::logging::LogRateLimiter;
 
 /// All paths that clients connect to, and all their connections.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Endpoints {
     }
 
     /// What log lines call the endpoint of a path, and what limits them. None: it is no endpoint's.
-    pub(crate) fn logged_as(&self, path: &str) -> Option<(&str, &RateLimiter)> {
+    pub(crate) fn logged_as(&self, path: &str) -> Option<(&str, &LogRateLimiter)> {
         let (endpoint, _) = self.endpoint(path)?;
         Some((&endpoint.name, &endpoint.log))
     }

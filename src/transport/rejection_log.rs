@@ -12,10 +12,10 @@ use super::access_control::{self, AccessDenied};
 use super::connection_lifecycle;
 use super::endpoint::Endpoint;
 use super::rejection::Rejection;
-use crate::logging::{Allowed, Escaped, Kind, reason};
+use crate::logging::{Allowed, Escaped, LogKind, reason};
 
 impl Endpoint {
-    fn allow(&self, kind: Kind) -> Option<Allowed> {
+    fn allow(&self, kind: LogKind) -> Option<Allowed> {
         self.log.allow(kind, Instant::now())
     }
 
@@ -24,7 +24,7 @@ impl Endpoint {
         let (hub, client) = (display(&self.name), client(request));
         let why = match denied {
             AccessDenied::Origin => {
-                if let Some(Allowed { suppressed }) = self.allow(Kind::OriginBlocked) {
+                if let Some(Allowed { suppressed }) = self.allow(LogKind::OriginBlocked) {
                     let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
                     let origin = origin.map(|origin| Escaped::new(&origin).to_string());
                     let reason = "the origin is not in `cors_origins`, and its host is not that of the header Host";
@@ -33,7 +33,7 @@ impl Endpoint {
                 return;
             }
             AccessDenied::Token(refused) => {
-                if let Some(Allowed { suppressed }) = self.allow(Kind::TokenRefused) {
+                if let Some(Allowed { suppressed }) = self.allow(LogKind::TokenRefused) {
                     tracing::info!(hub, client, reason = reason(refused.log_text()), suppressed, "a token was refused");
                 }
                 return;
@@ -42,7 +42,7 @@ impl Endpoint {
             AccessDenied::User => "the user does not fulfil the hub's `authorize`",
             AccessDenied::OtherUser => "the connection belongs to another user",
         };
-        if let Some(Allowed { suppressed }) = self.allow(Kind::Unauthorized) {
+        if let Some(Allowed { suppressed }) = self.allow(LogKind::Unauthorized) {
             tracing::info!(hub, client, user = user(request), reason = why, suppressed, "a request was not authorized");
         }
     }
@@ -50,7 +50,7 @@ impl Endpoint {
     /// Logs a refusal that the operator should hear of, and hands it on.
     pub(super) fn logged(&self, rejection: Rejection, request: &Request) -> Rejection {
         if rejection == Rejection::TooManyConnections
-            && let Some(Allowed { suppressed }) = self.allow(Kind::Full)
+            && let Some(Allowed { suppressed }) = self.allow(LogKind::Full)
         {
             let (hub, client) = (display(&self.name), client(request));
             let reason = format!("max_connections = {} is reached", self.connection_limit.max());

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::socket::{self, LinkError, RedisSocket, RedisStream};
 use super::subscriptions::RefusedCommand;
 use crate::backplane::InboundEnvelope;
-use crate::logging::{Allowed, Escaped, Kind, reason};
+use crate::logging::{Allowed, Escaped, LogKind, reason};
 
 type RedisReader = ReadHalf<Box<dyn RedisStream>>;
 type RedisWriter = WriteHalf<Box<dyn RedisStream>>;
@@ -349,7 +349,7 @@ impl<'a> SubscriptionReader<'a> {
                     let prefix = self.shared.options.channel_prefix.clone();
                     let refused = RefusedChannel { channel, error: socket::server_error(&error), prefix };
                     if self.up {
-                        let allowed = self.shared.log.allow(Kind::SubscriptionRefused, Instant::now());
+                        let allowed = self.shared.log.allow(LogKind::SubscriptionRefused, Instant::now());
                         if let Some(Allowed { suppressed }) = allowed {
                             refused.log(suppressed);
                         }

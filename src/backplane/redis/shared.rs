@@ -16,7 +16,7 @@ use super::redis_options::RedisOptions;
 use super::subscriptions::Subscriptions;
 use crate::backplane::{BackplaneError, Envelope, InboundEnvelope, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
-use crate::logging::{Escaped, RateLimiter};
+use crate::logging::{Escaped, LogRateLimiter};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Faults that were logged.
     logged_errors: Mutex<HashSet<EnvelopeError>>,
     /// Limits the log lines that clients can cause.
-    pub(super) log: RateLimiter,
+    pub(super) log: LogRateLimiter,
     metrics: BackplaneMetrics,
 }
 
@@ -84,7 +84,7 @@ impl Shared {
             subscriptions_ready: Notify::new(),
             replied: Notify::new(),
             logged_errors: Mutex::default(),
-            log: RateLimiter::default(),
+            log: LogRateLimiter::default(),
             metrics,
         })
     }

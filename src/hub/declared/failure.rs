@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::delivery::client_results::ClientResultError;
 use crate::delivery::{Delivery, SendError};
 use crate::hub::{ErrorKind, HubError};
-use crate::logging::{Allowed, Escaped, Kind, reason};
+use crate::logging::{Allowed, Escaped, LogKind, reason};
 
 /// An error, and its reason without anything that a client sent.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Failure {
 
     /// Logs that a call of a method failed.
     pub(super) fn log(&self, delivery: &Delivery, method: &str) {
-        if let Some(Allowed { suppressed }) = delivery.log().allow(Kind::MethodFailed, Instant::now()) {
+        if let Some(Allowed { suppressed }) = delivery.log().allow(LogKind::MethodFailed, Instant::now()) {
             let method = Escaped::new(method).to_string();
             let (step, reason) = (self.step.as_deref(), reason(&self.reason));
             tracing::warn!(method, step, reason, suppressed, "a declared method failed");
@@ -89,7 +89,7 @@ impl Failure {
 
     /// Logs that a step of `on_connected` or `on_disconnected` failed.
     pub(super) fn log_hook(&self, delivery: &Delivery) {
-        if let Some(Allowed { suppressed }) = delivery.log().allow(Kind::HookFailed, Instant::now()) {
+        if let Some(Allowed { suppressed }) = delivery.log().allow(LogKind::HookFailed, Instant::now()) {
             let (step, reason) = (self.step.as_deref(), reason(&self.reason));
             tracing::warn!(step, reason, suppressed, "a declared step failed; the client stays");
         }
