@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_one_slash_at_the_end_are_ignored() {
+    fn case_and_one_trailing_slash_are_ignored() {
         assert_eq!(path("/Chat"), path("/chat/"));
         assert_eq!((path("/Chat/").as_str(), path("/").as_str()), ("/Chat", "/"));
         assert_eq!(path("/Über"), path("/über"));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn invalid_paths_are_refused() {
         use HubPathError::{Character, EmptySegment, Relative};
         for (text, parsed, plain) in [
             ("/chat", Ok(()), Ok(())),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_fold_to_one_form() {
+    fn equivalent_request_paths_are_equal() {
         for (asked, key) in [
             ("/Ch%61t/NEGOTIATE", "/chat/negotiate"),
             ("/chat%2Fnegotiate", "/chat%2fnegotiate"),
