@@ -6,37 +6,37 @@ use tokio::sync::mpsc;
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
 /// Most chunks that are buffered in one direction.
-const CAPACITY: usize = 16;
+const CHANNEL_CAPACITY: usize = 16;
 
 /// What a client sends.
 #[derive(Debug)]
-pub(super) enum Sent {
+pub(super) enum ClientData {
     Bytes(Bytes),
     /// It closes the transport. Without this its end counts as a lost connection.
     End,
 }
 
 /// The client's end of the transport.
-pub(super) type ClientEnd = (mpsc::Sender<Sent>, mpsc::Receiver<Bytes>);
+pub(super) type ClientChannels = (mpsc::Sender<ClientData>, mpsc::Receiver<Bytes>);
 
 /// A transport: the client's end, and the server's two halves.
-pub(super) fn wire() -> (ClientEnd, InMemorySource, InMemorySink) {
-    let (to_server, from_client) = mpsc::channel(CAPACITY);
-    let (to_client, from_server) = mpsc::channel(CAPACITY);
+pub(super) fn wire() -> (ClientChannels, InMemorySource, InMemorySink) {
+    let (to_server, from_client) = mpsc::channel(CHANNEL_CAPACITY);
+    let (to_client, from_server) = mpsc::channel(CHANNEL_CAPACITY);
     ((to_server, from_server), InMemorySource(from_client), InMemorySink(to_client))
 }
 
 /// Held by the connection's reader; the client holds the other end.
-pub(super) struct InMemorySource(mpsc::Receiver<Sent>);
+pub(super) struct InMemorySource(mpsc::Receiver<ClientData>);
 
 impl Source for InMemorySource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         match self.0.recv().await {
-            Some(Sent::Bytes(bytes)) => {
+            Some(ClientData::Bytes(bytes)) => {
                 into.extend_from_slice(&bytes);
                 Ok(())
             }
-            Some(Sent::End) => Err(SourceEnd::Closed),
+            Some(ClientData::End) => Err(SourceEnd::Closed),
             None => Err(SourceEnd::Lost),
         }
     }

@@ -10,27 +10,27 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use super::client::Ended;
-use super::error::TestError;
+use super::test_client::Ended;
+use super::test_error::TestError;
 use crate::ids::InvocationId;
 use crate::protocol::handshake::{HandshakeResponse, read_response};
 use crate::protocol::{HubMessage, Invocation, Outcome, Protocol, RawValue};
 
 /// Most calls and items that are stored until the test takes them. With that many, the client stops reading, and is a
 /// slow client to the server.
-const CAPACITY: usize = 16_384;
+const MAX_WAITING: usize = 16_384;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
     /// Wakes the waiters and the reader when the state has changed.
     changed: Notify,
     timeout: Duration,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct InboxState {
     pub(super) handshake: Option<HandshakeResponse>,
     pub(super) calls: VecDeque<Invocation>,
     pub(super) items: HashMap<InvocationId, VecDeque<RawValue>>,
@@ -40,7 +40,7 @@ pub(super) struct State {
     pub(super) ended: Option<Ended>,
 }
 
-impl State {
+impl InboxState {
     fn waiting(&self) -> usize {
         self.calls.len() + self.items.values().map(VecDeque::len).sum::<usize>()
     }
@@ -93,12 +93,12 @@ impl Inbox {
         self.timeout
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, and wakes the waiters.
-    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut InboxState)) {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
@@ -107,7 +107,7 @@ impl Inbox {
     pub(super) async fn wait<T>(
         &self,
         what: &str,
-        mut take: impl FnMut(&mut State) -> Option<T>,
+        mut take: impl FnMut(&mut InboxState) -> Option<T>,
     ) -> Result<T, TestError> {
         let look = async {
             loop {
@@ -154,13 +154,13 @@ impl Inbox {
         }
     }
 
-    /// Waits until fewer than `CAPACITY` calls and items are stored.
+    /// Waits until fewer than `MAX_WAITING` calls and items are stored.
     async fn room(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.lock().waiting() < CAPACITY {
+            if self.lock().waiting() < MAX_WAITING {
                 return;
             }
             changed.await;

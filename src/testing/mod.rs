@@ -37,18 +37,18 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | this one | [`TestHub`], [`Connect`]: a hub under test, and a client that is about to connect |
-//! | `client` | [`TestClient`]: invocations in both directions |
+//! | `test_client` | [`TestClient`]: invocations in both directions |
 //! | `inbox` | what a client has received, and waiting for it |
-//! | `call`, `stream` | [`ReceivedCall`], [`TestStream`] |
-//! | `error` | [`TestError`] |
+//! | `received_call`, `test_stream` | [`ReceivedCall`], [`TestStream`] |
+//! | `test_error` | [`TestError`] |
 //! | `duplex` | the transport in memory |
 
-mod call;
-mod client;
 mod duplex;
-mod error;
 mod inbox;
-mod stream;
+mod received_call;
+mod test_client;
+mod test_error;
+mod test_stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,10 +58,10 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio_util::task::TaskTracker;
 
-pub use call::ReceivedCall;
-pub use client::{Ended, TestClient};
-pub use error::TestError;
-pub use stream::TestStream;
+pub use received_call::ReceivedCall;
+pub use test_client::{Ended, TestClient};
+pub use test_error::TestError;
+pub use test_stream::TestStream;
 
 use crate::auth::{Principal, policy};
 use crate::backplane::{InboundReceiver, memory};

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::client::ClientWire;
-use super::error::TestError;
 use super::inbox::json;
+use super::test_client::ClientWire;
+use super::test_error::TestError;
 use crate::hub::IntoValue;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, ValueError};

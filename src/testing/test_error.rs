@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::Ended;
+use super::test_client::Ended;
 use crate::hub::HubDefinitionError;
 use crate::protocol::ValueError;
 

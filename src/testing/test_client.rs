@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::call::ReceivedCall;
-use super::duplex::{self, Sent};
-use super::error::TestError;
-use super::inbox::{Inbox, State};
-use super::stream::TestStream;
+use super::duplex::{self, ClientData};
+use super::inbox::{Inbox, InboxState};
+use super::received_call::ReceivedCall;
+use super::test_error::TestError;
+use super::test_stream::TestStream;
 use crate::close::CloseSignal;
 use crate::connection::{HubHost, Peer, serve};
 use crate::hub::{Argument, IntoArguments, IntoValue, RequestInfo};
@@ -56,7 +56,7 @@ pub struct TestClient {
 /// A client's way to the server, and what it has received from there.
 #[derive(Clone, Debug)]
 pub(super) struct ClientWire {
-    to_server: mpsc::Sender<Sent>,
+    to_server: mpsc::Sender<ClientData>,
     pub(super) inbox: Arc<Inbox>,
 }
 
@@ -213,14 +213,14 @@ impl TestClient {
 
     /// Waits until the server has ended the connection. Calls that were received before can still be taken.
     pub async fn ended(&self) -> Result<Ended, TestError> {
-        self.wire.inbox.wait("the end of the connection", |state: &mut State| state.ended.clone()).await
+        self.wire.inbox.wait("the end of the connection", |state: &mut InboxState| state.ended.clone()).await
     }
 
     /// Closes the connection, as a client that stops, and waits until the hub's `disconnected` and the calls that were
     /// still running have ended.
     pub async fn close(&self) -> Result<Ended, TestError> {
         // This fails if the connection has ended already.
-        let _ = self.wire.to_server.send(Sent::End).await;
+        let _ = self.wire.to_server.send(ClientData::End).await;
         let ended = self.ended().await?;
         self.tasks.close();
         let patience = self.wire.inbox.timeout();
@@ -283,14 +283,14 @@ impl ClientWire {
     /// As [`ClientWire::send`], unless the transport is full.
     pub(super) fn try_send(&self, message: &HubMessage) {
         if let Ok(bytes) = Protocol::Json.encode(message) {
-            let _ = self.to_server.try_send(Sent::Bytes(bytes));
+            let _ = self.to_server.try_send(ClientData::Bytes(bytes));
         }
     }
 
     async fn bytes(&self, bytes: impl Into<bytes::Bytes>, what: &str) -> Result<(), TestError> {
         let after = self.inbox.timeout();
         let what = format!("the acceptance of {what}");
-        match timeout(after, self.to_server.send(Sent::Bytes(bytes.into()))).await {
+        match timeout(after, self.to_server.send(ClientData::Bytes(bytes.into()))).await {
             Ok(Ok(())) => Ok(()),
             // The connection has ended; how it ended is stored soon.
             Ok(Err(_)) => {

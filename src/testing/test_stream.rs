@@ -3,8 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::client::ClientWire;
-use super::error::TestError;
+use super::test_client::ClientWire;
+use super::test_error::TestError;
 use crate::hub::Argument;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Outcome, RawValue};
@@ -19,7 +19,7 @@ pub struct TestStream<T> {
     item: PhantomData<fn() -> T>,
 }
 
-enum Next {
+enum NextItem {
     Item(RawValue),
     Over(Outcome),
 }
@@ -37,13 +37,13 @@ impl<T: Argument> TestStream<T> {
         let (what, id) = (format!("an item of the stream {}", self.target), &self.id);
         let next = self.wire.inbox.wait(&what, |state| {
             if let Some(item) = state.items.get_mut(id).and_then(std::collections::VecDeque::pop_front) {
-                return Some(Next::Item(item));
+                return Some(NextItem::Item(item));
             }
-            state.outcomes.remove(id).map(Next::Over)
+            state.outcomes.remove(id).map(NextItem::Over)
         });
         match next.await? {
-            Next::Item(item) => T::from_value(item).map(Some).map_err(|source| TestError::Value { what, source }),
-            Next::Over(outcome) => {
+            NextItem::Item(item) => T::from_value(item).map(Some).map_err(|source| TestError::Value { what, source }),
+            NextItem::Over(outcome) => {
                 self.over = true;
                 match outcome {
                     Outcome::Error(text) => Err(TestError::Invocation(text)),
