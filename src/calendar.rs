@@ -1,4 +1,4 @@
-//! Floor 0: dates of the Gregorian calendar from days since 1970.
+//! Layer 0: dates of the Gregorian calendar from days since 1970.
 
 /// Year, month and day of a day counted from 1970, which may be before it.
 pub(crate) fn civil_date(days: i64) -> (i64, i64, i64) {

@@ -1,4 +1,4 @@
-//! Floor 10: the command line. What can be typed: subcommands and flags, and which of them runs.
+//! Layer 10: the command line. What can be typed: subcommands and flags, and which of them runs.
 //!
 //! Flags that set configuration stay texts here and are checked with the other sources, so that all problems come at
 //! once and with one exit code.

@@ -1,4 +1,4 @@
-//! Floor 2: every way a connection ends. A reason is data: it decides the Close message, the metric label and what
+//! Layer 2: every way a connection ends. A reason is data: it decides the Close message, the metric label and what
 //! the hub is told (docs/builders/signalr-protocol.md#4.9, #4.11).
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Floor 0: the .NET exceptions whose short names clients see in error texts. ASP.NET Core puts the name of the
+//! Layer 0: the .NET exceptions whose short names clients see in error texts. ASP.NET Core puts the name of the
 //! exception in front of an error's message (`HubException: ...`), and client code looks for these names.
 //!
 //! Everything else in the crate speaks of kinds of errors; only this file knows the names.

@@ -1,4 +1,4 @@
-//! Floor 1: the path at which clients find a hub or a raw connection: what may stand in it, and which requests mean it.
+//! Layer 1: the path at which clients find a hub or a raw connection: what may stand in it, and which requests mean it.
 //! As ASP.NET Core matches its routes, paths are case-insensitive, and a slash at the end is ignored
 //! (tests/probes/FINDINGS.md#2, HTTP).
 

@@ -1,4 +1,4 @@
-//! Floor 0: the names that travel through every other module, each a type of its own so that two cannot be swapped.
+//! Layer 0: the names that travel through every other module, each a type of its own so that two cannot be swapped.
 //!
 //! All are cheap to clone (a shared `str`) and compared ordinally, as SignalR compares group names, user ids and
 //! connection ids. [`ConnectionToken`] is a secret: its `Debug` does not print it.

@@ -1,4 +1,4 @@
-//! Floor 3: when a client is due a ping, and when it has been silent for too long
+//! Layer 3: when a client is due a ping, and when it has been silent for too long
 //! (docs/builders/signalr-protocol.md#4.10).
 //!
 //! No timer and no task of its own: one sweep a second asks each connection, which costs a few atomic reads.

@@ -5,12 +5,12 @@
 //! facts about the wire, and `tests/probes/FINDINGS.md` what a real server was seen to do where the facts say
 //! otherwise.
 //!
-//! # The house
+//! # Layers
 //!
-//! Modules stand on floors; each imports only from lower ones, and neighbours on a floor do not import each other
-//! (`tests/it/house.rs` holds them to it).
+//! The modules form layers; each imports only from lower ones, and neighbours in a layer do not import each other
+//! (`tests/it/layers.rs` enforces it).
 //!
-//! | floor | module | what it is for |
+//! | layer | module | what it is for |
 //! | --- | --- | --- |
 //! | 10 | `cli`, `main` | the command line |
 //! | 9 | [`server`], `telemetry` | assemble, bind, drain; logs |

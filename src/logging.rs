@@ -1,4 +1,4 @@
-//! Floor 0: what log lines about outsiders need: their texts made harmless ([`Escaped`]), and a bound on how often a
+//! Layer 0: what log lines about outsiders need: their texts made harmless ([`Escaped`]), and a bound on how often a
 //! kind of line is written ([`LogRateLimiter`]).
 //!
 //! The rules for log lines, which docs/design.md#9 states for users:

@@ -1,4 +1,4 @@
-//! Floor 3: what waits for one client. Bounded in bytes and in messages; senders never wait for a slow client, only
+//! Layer 3: what waits for one client. Bounded in bytes and in messages; senders never wait for a slow client, only
 //! a connection's own answers do (docs/design.md#6, rule 6).
 //!
 //! Every byte that leaves for a client goes through its outbox, so there is one order and one writer. Entries are

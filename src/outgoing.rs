@@ -1,4 +1,4 @@
-//! Floor 2: one outgoing message, encoded at most once per protocol and framed once per kind of transport, lazily,
+//! Layer 2: one outgoing message, encoded at most once per protocol and framed once per kind of transport, lazily,
 //! and shared by all who receive it (docs/design.md#6, rule 3).
 
 use std::sync::{Arc, OnceLock};

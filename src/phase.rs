@@ -1,4 +1,4 @@
-//! Floor 2: the phase a server is in, as a watch: `server` moves it on, the health page and the transports read it.
+//! Layer 2: the phase a server is in, as a watch: `server` moves it on, the health page and the transports read it.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! Floor 1: whom a message is for. One value instead of SignalR's nine send methods; it is what hubs, the
+//! Layer 1: whom a message is for. One value instead of SignalR's nine send methods; it is what hubs, the
 //! configuration and the backplane speak of (docs/builders/signalr-protocol.md#4.12).
 
 use crate::ids::{ConnectionId, GroupName, UserId};

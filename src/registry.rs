@@ -1,4 +1,4 @@
-//! Floor 4: who is connected to this node, in which groups and as which user; one registry a hub.
+//! Layer 4: who is connected to this node, in which groups and as which user; one registry a hub.
 //!
 //! One private mutex guards the tables; no caller sees a guard. Receivers are read as snapshots, shared slices that
 //! are built anew only after a change, so a broadcast holds no lock while it fills queues.

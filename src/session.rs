@@ -1,4 +1,4 @@
-//! Floor 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
+//! Layer 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
 
 pub(crate) mod receive_tracker;
 

@@ -1,4 +1,4 @@
-//! Floor 9: where log lines go: stderr, as text or as JSON.
+//! Layer 9: where log lines go: stderr, as text or as JSON.
 
 use std::io::IsTerminal;
 

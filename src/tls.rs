@@ -1,4 +1,4 @@
-//! Floor 0: TLS as a client, towards servers whose certificates this system trusts: Redis, and who publishes keys.
+//! Layer 0: TLS as a client, towards servers whose certificates this system trusts: Redis, and who publishes keys.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Floor 2: the two halves a transport offers. All that is above knows bytes in, bytes out, and how the peer ended.
+//! Layer 2: the two halves a transport offers. All that is above knows bytes in, bytes out, and how the peer ended.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Floor 8: HTTP beside the hubs: health, readiness, metrics, the demo page. Paths are matched exactly.
+//! Layer 8: HTTP beside the hubs: health, readiness, metrics, the demo page. Paths are matched exactly.
 //!
 //! | file | what is in it |
 //! | --- | --- |

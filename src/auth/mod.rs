@@ -1,4 +1,4 @@
-//! Floor 3: who somebody is, and what they may do. Pure: the time is an argument, keys are handed in.
+//! Layer 3: who somebody is, and what they may do. Pure: the time is an argument, keys are handed in.
 //!
 //! | file | what is in it |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Floor 4: what moves envelopes between nodes, and nothing more. Acks, timeouts, group commands and client results
+//! Layer 4: what moves envelopes between nodes, and nothing more. Acks, timeouts, group commands and client results
 //! are the work of `delivery`, once, for every backplane (docs/design.md#7).
 //!
 //! | file | what is in it |

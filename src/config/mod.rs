@@ -1,4 +1,4 @@
-//! Floor 2: what a server is told: plain data with the reference's defaults. Reading it is `load`'s work.
+//! Layer 2: what a server is told: plain data with the reference's defaults. Reading it is `load`'s work.
 //!
 //! docs/design.md#3 is the contract for every key.
 //!

@@ -1,4 +1,4 @@
-//! Floor 7: one task a client. It shakes hands, reads, calls the hub, and writes; nobody else touches the client's
+//! Layer 7: one task a client. It shakes hands, reads, calls the hub, and writes; nobody else touches the client's
 //! wire. What others have for it waits in its outbox.
 //!
 //! | file | what is in it |

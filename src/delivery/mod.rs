@@ -1,4 +1,4 @@
-//! Floor 5: local and remote delivery as one act. Hubs say whom a message is for; here it is decided what goes
+//! Layer 5: local and remote delivery as one act. Hubs say whom a message is for; here it is decided what goes
 //! straight into local queues and what goes over the backplane (docs/design.md#7;
 //! docs/builders/redis-backplane.md#B.1).
 //!

@@ -1,4 +1,4 @@
-//! Floor 6: application logic. Everything that answers clients is a [`Hub`]: declared in the configuration, written
+//! Layer 6: application logic. Everything that answers clients is a [`Hub`]: declared in the configuration, written
 //! in Rust with [`methods::Methods`] or by hand, later an HTTP upstream or an app server that dials in.
 //!
 //! | file | what is in it |

@@ -1,4 +1,4 @@
-//! What this floor's tests share: callers on a backplane that only takes notes, values in either protocol.
+//! What this layer's tests share: callers on a backplane that only takes notes, values in either protocol.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

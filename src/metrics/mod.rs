@@ -1,4 +1,4 @@
-//! Floor 2: every number the server tells, with its name. Labels are closed sets: no user, group or method is one.
+//! Layer 2: every number the server tells, with its name. Labels are closed sets: no user, group or method is one.
 //!
 //! | file | what is in it |
 //! | --- | --- |

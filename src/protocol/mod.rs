@@ -1,4 +1,4 @@
-//! Floor 1: the hub protocol. Bytes to messages and back, in JSON and in MessagePack; no socket, no clock, no log.
+//! Layer 1: the hub protocol. Bytes to messages and back, in JSON and in MessagePack; no socket, no clock, no log.
 //!
 //! | file | what is in it |
 //! | --- | --- |

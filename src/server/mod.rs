@@ -1,4 +1,4 @@
-//! Floor 9: a server from its configuration to its stop: build, serve, drain. Its requests come through a listener of
+//! Layer 9: a server from its configuration to its stop: build, serve, drain. Its requests come through a listener of
 //! its own, or through the axum application of its host.
 //!
 //! | file | what is in it |

@@ -1,4 +1,4 @@
-//! Floor 8: tests of a host's own hub, without sockets and HTTP. Clients in memory connect to the code that serves real
+//! Layer 8: tests of a host's own hub, without sockets and HTTP. Clients in memory connect to the code that serves real
 //! ones: handshake, JSON protocol, invocations, groups, and the end of a connection.
 //!
 //! ```

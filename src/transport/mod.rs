@@ -1,4 +1,4 @@
-//! Floor 8: how clients' bytes reach a hub over HTTP. A transport knows HTTP and no hub protocol: it offers a
+//! Layer 8: how clients' bytes reach a hub over HTTP. A transport knows HTTP and no hub protocol: it offers a
 //! [`crate::wire::Source`] and a [`crate::wire::Sink`] and has its own manners at the beginning and the end.
 //!
 //! | file | what is in it |

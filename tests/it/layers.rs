@@ -1,4 +1,4 @@
-//! The house rules that a compiler does not know: floors, file heads, sizes.
+//! Rules for the source that a compiler does not check: layers, the first line of a file, sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,24 +7,24 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 600;
 const MEDIAN_LINES: usize = 200;
 
-/// The floor of each module, as the map in src/lib.rs tells it. `main` and the modules it declares for itself stand on all.
-fn floors() -> BTreeMap<String, u8> {
+/// The layer of each module, as the map in src/lib.rs tells it. `main` and the modules it declares for itself stand on all.
+fn layers() -> BTreeMap<String, u8> {
     let source = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
-    let mut floors = BTreeMap::new();
+    let mut layers = BTreeMap::new();
     for row in source("lib.rs").lines().filter_map(|line| line.strip_prefix("//! | ")) {
         let mut cells = row.split(" | ");
-        if let (Some(Ok(floor)), Some(names)) = (cells.next().map(str::parse::<u8>), cells.next()) {
-            floors.extend(names.split('`').skip(1).step_by(2).map(|name| (name.to_owned(), floor)));
+        if let (Some(Ok(layer)), Some(names)) = (cells.next().map(str::parse::<u8>), cells.next()) {
+            layers.extend(names.split('`').skip(1).step_by(2).map(|name| (name.to_owned(), layer)));
         }
     }
-    assert!(floors.len() > 10, "src/lib.rs has lost its map: {floors:?}");
+    assert!(layers.len() > 10, "src/lib.rs has lost its map: {layers:?}");
     for line in source("main.rs").lines() {
         if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-            floors.insert(name.to_owned(), 10);
+            layers.insert(name.to_owned(), 10);
         }
     }
-    floors.insert("main".to_owned(), 10);
-    floors
+    layers.insert("main".to_owned(), 10);
+    layers
 }
 
 /// All Rust files below a folder of this crate, with their text.
@@ -94,34 +94,34 @@ fn heads(list: &str) -> Vec<String> {
 
 #[test]
 fn imports_point_downwards() {
-    let (floors, mut wrong) = (floors(), Vec::new());
+    let (layers, mut wrong) = (layers(), Vec::new());
     for (path, text) in files("src").iter().filter(|(path, _)| path != Path::new("lib.rs")) {
         let own = module(path);
-        let Some(&height) = floors.get(&own) else {
+        let Some(&height) = layers.get(&own) else {
             wrong.push(format!(
-                "{}: the module {own} has no floor; give it one in the map of src/lib.rs",
+                "{}: the module {own} has no layer; give it one in the map of src/lib.rs",
                 path.display()
             ));
             continue;
         };
         for name in imports(text, "crate::").into_iter().chain(imports(text, "hubplane::")) {
-            match floors.get(&name) {
+            match layers.get(&name) {
                 _ if name == own => {}
                 Some(&other) if other < height || height == 10 => {}
                 Some(other) => {
-                    wrong.push(format!("{}: floor {height} imports {name} of floor {other}", path.display()))
+                    wrong.push(format!("{}: layer {height} imports {name} of layer {other}", path.display()))
                 }
-                None => wrong.push(format!("{}: imports {name}, which has no floor", path.display())),
+                None => wrong.push(format!("{}: imports {name}, which has no layer", path.display())),
             }
         }
     }
-    assert!(wrong.is_empty(), "imports must point to lower floors:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports must point to lower layers:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn the_map_names_what_is_there() {
     let modules: BTreeSet<_> = files("src").iter().map(|(path, _)| module(path)).collect();
-    for name in floors().keys() {
+    for name in layers().keys() {
         assert!(modules.contains(name), "src/lib.rs tells of {name}, which is not there");
     }
 }
