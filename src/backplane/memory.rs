@@ -1,4 +1,5 @@
-//! Nodes of one process: the default, and the double for tests. Frames are handed over as they are; nothing is encoded.
+//! A backplane within one process: the default, and a stand-in for Redis in tests. Envelopes are passed on as values,
+//! without encoding them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,16 +12,17 @@ use tokio::sync::{mpsc, watch};
 use super::{Backplane, BackplaneError, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic};
 use crate::ids::NodeId;
 
-/// How many envelopes may wait for one node. While a receiving node is that far behind, a publish fails with
-/// [`BackplaneError::Full`] and reaches nobody: no node loses a message that another got, and none is overtaken.
+/// How many envelopes may wait for one node. While a subscribed node is that far behind, a publish fails with
+/// [`BackplaneError::Full`] and reaches no node at all: either every node gets a message or none does, and messages
+/// cannot overtake each other.
 const INBOUND_CAPACITY: usize = 4096;
 
-/// One node that stands alone: nobody hears it and it hears nobody.
+/// A backplane for a server without other nodes.
 pub(crate) fn standalone() -> (Arc<dyn Backplane>, InboundReceiver) {
     MemoryBus::default().node(NodeId::new("single"))
 }
 
-/// Joins nodes of one process. Clones are the same bus.
+/// Joins nodes of one process. Clones refer to the same bus.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryBus(Arc<Mutex<BusState>>);
 
@@ -31,9 +33,9 @@ struct BusState {
 }
 
 struct BusMember {
-    /// Counts may pass through negative values: subscribe and unsubscribe commute.
+    /// Subscriptions per topic. An unsubscribe may arrive before its subscribe, so a count may be negative for a while.
     topics: HashMap<Topic, i64>,
-    /// Sent to under the bus's lock only, so that all nodes see one order.
+    /// The node's delivery holds the receiver. Used only while the bus is locked, so that all nodes see the same order.
     inbound: mpsc::Sender<InboundEnvelope>,
 }
 
@@ -75,12 +77,13 @@ impl MemoryBackplane {
         if !nodes.nodes.contains_key(&self.key) {
             return Err(BackplaneError::Down(format!("{} has left", self.id)));
         }
-        // A node whose receiver is gone hears nothing any more.
+        // A node whose receiver was dropped cannot receive anything.
         nodes.nodes.retain(|_, member| !member.inbound.is_closed());
-        let hears = |key: &u64, member: &BusMember| {
+        let is_subscribed = |key: &u64, member: &BusMember| {
             *key != self.key && member.topics.get(topic).is_some_and(|count| *count > 0)
         };
-        let receivers = || nodes.nodes.iter().filter(|(key, member)| hears(key, member)).map(|(_, member)| member);
+        let receivers =
+            || nodes.nodes.iter().filter(|(key, member)| is_subscribed(key, member)).map(|(_, member)| member);
         if receivers().any(|member| member.inbound.capacity() == 0) {
             return Err(BackplaneError::Full(INBOUND_CAPACITY));
         }

@@ -1,10 +1,10 @@
-//! Layer 4: what moves envelopes between nodes, and nothing more. Acks, timeouts, group commands and client results
-//! are the work of `delivery`, once, for every backplane (docs/design.md#7).
+//! Layer 4: backplanes, which carry envelopes between nodes and do nothing else. Acks, timeouts, group commands and
+//! client results are implemented once, in `delivery`, for every backplane (docs/design.md#7).
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | [`memory`] | nodes of one process: the default, and the double for tests |
-//! | `redis` | nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane |
+//! | [`memory`] | joins nodes within one process; the default, and a stand-in for Redis in tests |
+//! | `redis` | joins nodes through Redis, using the wire format of ASP.NET Core's Redis backplane |
 
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
@@ -19,12 +19,12 @@ use tokio::sync::{mpsc, watch};
 use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId};
 use crate::outgoing::OutgoingMessage;
 
-/// Where an envelope goes (docs/builders/redis-backplane.md#A.1).
+/// The address of an envelope (docs/builders/redis-backplane.md#A.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Topic {
     /// The hub's name on the backplane.
     pub hub: HubName,
-    /// Whom within the hub.
+    /// Which nodes or clients of the hub.
     pub channel: Channel,
 }
 
@@ -39,136 +39,144 @@ pub(crate) enum Channel {
     Group(GroupName),
     /// The nodes that have connections of this user.
     User(UserId),
-    /// Every node: group changes for connections of others.
+    /// Every node; carries group commands for connections of other nodes.
     GroupCommands,
-    /// One node: answers to its group changes.
+    /// One node; carries the acks for its group commands.
     Acks(NodeId),
-    /// One node: answers to its client results.
+    /// One node; carries the client results that it requested.
     Results(NodeId),
 }
 
-/// What travels.
+/// One unit of traffic between nodes.
 #[derive(Clone, Debug)]
 pub(crate) enum Envelope {
     /// A message for clients.
     Message {
-        /// Who does not get it; counts on [`Channel::All`] and [`Channel::Group`] only.
+        /// The connections that must not get the message. Ignored except on [`Channel::All`] and [`Channel::Group`].
         except: Vec<ConnectionId>,
         /// The message.
         message: OutgoingMessage,
-        /// Set where an answer is wanted.
+        /// Set if the sender expects a client result.
         reply_to: Option<ReplyTo>,
     },
-    /// A change of a group that the connection's own node makes, and acknowledges.
+    /// A request to change a group. The node that has the connection makes the change and acknowledges it.
     GroupCommand {
-        /// Counts up from 1 in each node; the ack carries it back.
+        /// Counts up from 1 in each node; the ack repeats it.
         id: i32,
-        /// Who asks; its ack channel gets the ack.
+        /// The requesting node, to whose ack channel the ack is published.
         node: NodeId,
-        /// Join or leave.
+        /// Whether to join or to leave.
         action: GroupAction,
-        /// Which group.
+        /// The group to change.
         group: GroupName,
-        /// Whose membership.
+        /// The connection that joins or leaves.
         connection: ConnectionId,
     },
-    /// A group change was made.
+    /// Confirms that a group change was made.
     Ack {
-        /// The command's id.
+        /// The id of the group command.
         id: i32,
     },
-    /// A client's answer, as it came: one Completion with its hub framing.
+    /// A client result as the client's node encoded it: one Completion with its hub framing.
     Completion {
-        /// The answering client's protocol, as it is called on the wire; perhaps one we do not know.
+        /// The wire name of the answering client's protocol; it may be one that this server does not support.
         protocol: String,
         /// The framed message.
         message: Bytes,
     },
 }
 
-/// Who wants the answer to a [`Envelope::Message`]: it goes to [`Channel::Results`] of that node.
+/// Where the client result for an [`Envelope::Message`] goes: to [`Channel::Results`] of the requesting node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyTo {
     /// The invocation id inside the message.
     pub invocation: InvocationId,
-    /// The node that asked.
+    /// The requesting node.
     pub node: NodeId,
 }
 
-/// What a group command asks for; the number is the wire's (A.4).
+/// What a group command asks for (docs/builders/redis-backplane.md#A.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupAction {
-    /// 1
+    /// 1 on the wire.
     Join,
-    /// 2
+    /// 2 on the wire.
     Leave,
 }
 
 /// An envelope that has arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct InboundEnvelope {
-    /// On which topic.
+    /// The topic on which it arrived.
     pub topic: Topic,
-    /// What.
+    /// The envelope.
     pub envelope: Envelope,
 }
 
-/// Whether this node hears the others.
+/// Whether this node receives what the other nodes publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkState {
-    /// Not connected yet, since the start.
+    /// Not connected yet since the server started.
     Connecting,
-    /// Connected, and every wanted topic subscribed.
+    /// Connected, with a subscription for every topic that the node needs.
     Up,
-    /// It was up; it is being restored.
+    /// Lost after having been up; the backplane is reconnecting.
     Down,
 }
 
-/// What joins nodes. A constructor returns the backplane and the receiver of what arrives; that receiver is drained
-/// by one task, which must never wait for a client.
+/// A connection between this node and the other nodes of a farm.
+///
+/// A constructor returns the backplane and the receiver of inbound envelopes. One task drains the receiver; that task
+/// must never wait for a client.
 pub(crate) trait Backplane: fmt::Debug + Send + Sync {
-    /// Whether a node hears what it publishes itself. If so, a broadcast reaches the node's own clients when its
-    /// echo arrives, so that all nodes see one order in each channel; if not, delivery serves them itself.
+    /// Whether a node receives its own publishes. If it does, a broadcast reaches the node's own clients when its
+    /// echo arrives, so that all nodes see the same order in each channel. Otherwise delivery serves them directly.
     fn echoes(&self) -> bool;
 
-    /// Publishes. What was handed in first by one caller leaves first: the order is that of the calls, not of the
-    /// polls of what they return. The future ends when the backplane has taken it, with the number of subscribers
-    /// where it can tell (monitors may count). While the link is down it fails at once; nothing is buffered.
+    /// Publishes an envelope. Envelopes leave in the order in which `publish` is called, no matter in which order the
+    /// returned futures are polled.
+    ///
+    /// The future completes when the backplane has accepted the envelope. Its value is the number of subscribers if
+    /// the backplane knows it; that number may include monitoring clients. While the link is down the future fails
+    /// immediately, and nothing is buffered.
     fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>>;
 
-    /// Wants these topics heard, once more each: topics are counted, and `unsubscribe` takes one off. The future
-    /// ends when the subscriptions are confirmed, or at once while the link is down (they are made when it is back).
+    /// Adds one subscription for each topic. Subscriptions are counted: each needs its own `unsubscribe`.
+    ///
+    /// The future completes when the subscriptions are confirmed. While the link is down it completes immediately, and
+    /// the subscriptions are made once the link is back.
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()>;
 
-    /// Takes back one `subscribe` of each. Returns at once.
+    /// Removes one subscription for each topic. Returns without waiting.
     fn unsubscribe(&self, topics: Vec<Topic>);
 
     /// The state of the link, for readiness and metrics.
     fn link(&self) -> watch::Receiver<LinkState>;
 
-    /// Leaves in good order: subscriptions are given up, connections closed. Nothing works afterwards.
+    /// Leaves the farm gracefully: ends all subscriptions and closes the connections. The backplane cannot be used
+    /// afterwards.
     fn close(&self) -> BoxFuture<'static, ()>;
 }
 
-/// Envelopes on their way to this node's delivery; bounded.
+/// The bounded channel from which delivery reads inbound envelopes. The backplane holds the sending end.
 pub(crate) type InboundReceiver = mpsc::Receiver<InboundEnvelope>;
 
 /// Why something could not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackplaneError {
-    /// There is no connection now. The text is for whoever reads logs and detailed errors; it names no secret.
+    /// There is no connection at the moment. The text says why, for logs and detailed errors; it holds no secret.
     #[error("No connection is active/available to service this operation: {0}")]
     Down(String),
-    /// The connection broke before the answer came; whether the others heard it is unknown.
+    /// The connection broke before the answer arrived. It is unknown whether other nodes received the message.
     #[error("The connection was lost before the backplane answered: {0}")]
     Lost(String),
-    /// It answered with an error.
-    #[error("The backplane refused: {0}")]
+    /// The backplane answered with an error.
+    #[error("The backplane refused the message: {0}")]
     Refused(String),
-    /// More waits to be sent than the queue may hold.
-    #[error("Too many messages wait for the backplane ({0})")]
+    /// The queue of messages for the backplane is full; the number is how many it holds.
+    #[error("Too many messages are waiting for the backplane ({0})")]
     Full(usize),
-    /// A value has no form in one of the hub's protocols.
+    /// A value cannot be represented in one of the hub's protocols.
     #[error("{0}")]
     Value(#[from] crate::protocol::ValueError),
 }

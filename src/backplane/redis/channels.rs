@@ -1,20 +1,20 @@
-//! Every channel name, both directions (docs/builders/redis-backplane.md#A.1). The prefix is put in front as it is,
-//! without a separator; names inside are never escaped, so a group may be called `a:b` or `*`.
+//! Names of the Redis channels (docs/builders/redis-backplane.md#A.1). The configured prefix is prepended unchanged,
+//! without a separator. The names of groups and users are never escaped, so a group may be called `a:b` or `*`.
 
 use crate::backplane::{Channel, Topic};
 use crate::ids::{HubName, NodeId};
 
-/// The return channel of a node, without prefix: as it stands in a message that wants an answer (A.3).
+/// The return channel of a node without the prefix, as it appears in a message that expects a client result (A.3).
 pub(crate) fn return_channel(hub: &HubName, node: &NodeId) -> String {
     prefixed("", &Topic { hub: hub.clone(), channel: Channel::Results(node.clone()) })
 }
 
-/// The node whose return channel this is; None: it is no return channel of this hub.
+/// The node whose return channel this is; `None` if it is not a return channel of this hub.
 pub(crate) fn return_node(hub: &HubName, channel: &str) -> Option<NodeId> {
     channel.strip_prefix(hub.as_str())?.strip_prefix(":internal:return:").map(NodeId::from)
 }
 
-/// The channel of a topic as Redis sees it.
+/// The name of a topic's Redis channel.
 pub(crate) fn prefixed(prefix: &str, topic: &Topic) -> String {
     let hub = topic.hub.as_str();
     match &topic.channel {
@@ -28,8 +28,8 @@ pub(crate) fn prefixed(prefix: &str, topic: &Topic) -> String {
     }
 }
 
-/// The topic of a channel whose prefix was taken off; None when it belongs to none of these hubs. Hub names may hold
-/// colons: the longest that fits wins. Only tests read channel names: recorded ones.
+/// The topic of a channel name without its prefix; `None` if it belongs to none of `hubs`. Hub names may contain
+/// colons, so the longest one that matches wins. Only tests parse channel names, in recorded traffic.
 #[cfg(test)]
 pub(crate) fn parse<'a>(channel: &str, hubs: impl IntoIterator<Item = &'a HubName>) -> Option<Topic> {
     let mut best: Option<Topic> = None;

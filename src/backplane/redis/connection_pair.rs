@@ -1,6 +1,6 @@
-//! A pair of connections at work: a writer and a reader on each. Writers send whatever waits in one go; the reader of
-//! subscriptions only frames, looks up and hands over, and waits when the node is behind: Redis then keeps what comes,
-//! up to its `client-output-buffer-limit pubsub`.
+//! Runs the two connections of the link, each with a writer and a reader. A writer sends everything that is queued with
+//! one write. The reader of the subscription connection only decodes messages and passes them on. When the node falls
+//! behind it stops reading, and Redis buffers the messages up to its `client-output-buffer-limit pubsub`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,14 +25,16 @@ use crate::logging::{Allowed, Escaped, LogKind, reason};
 type RedisReader = ReadHalf<Box<dyn RedisStream>>;
 type RedisWriter = WriteHalf<Box<dyn RedisStream>>;
 
-/// How many refused channels of one connection are told about.
+/// How many refused subscriptions are logged while a connection is being set up.
 const MAX_LOGGED_REFUSALS: usize = 8;
 
-/// How much is allocated for reading at a time, and the least that a read is given room for.
+/// How many bytes are allocated for reading at a time.
 const READ_CHUNK: usize = 64 * 1024;
+/// How many free bytes a read needs at least; with fewer, the buffer grows.
 const MIN_READ_SPACE: usize = 8 * 1024;
 
-/// Works until one of the two breaks, and says why. `outage_logged`: the log knows that the link was down.
+/// Runs until one of the two connections breaks, and returns the reason. `outage_logged` is whether an outage has been
+/// logged; if so, the link becomes up only after [`RECOVERY_DELAY`], and the end of the outage is logged.
 pub(super) async fn run(
     shared: &Shared,
     pair: ConnectionPair,
@@ -93,7 +95,7 @@ async fn write_subscriptions(shared: &Shared, mut writer: RedisWriter, mut bytes
     }
 }
 
-/// Waits for more bytes, or for the time to look at the pulse.
+/// Waits for more bytes (`true`) or for the next keep-alive check (`false`).
 async fn read_more(
     reader: &mut RedisReader,
     buffer: &mut BytesMut,
@@ -103,7 +105,7 @@ async fn read_more(
         buffer.reserve(READ_CHUNK);
     }
     tokio::select! {
-        // What has come counts before the clock does.
+        // Reading comes first: bytes that have arrived already must not be taken for silence.
         biased;
         read = reader.read_buf(buffer) => match read {
             Ok(0) => Err("Redis closed it".to_owned()),
@@ -121,7 +123,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// No time in it: silence is given up sooner than `asyncTimeout` says.
+/// Names no duration, because a silent connection may be closed sooner than after `asyncTimeout`.
 const NO_ANSWER: &str = "Redis does not answer";
 
 async fn read_commands(shared: &Shared, mut reader: RedisReader, mut buffer: BytesMut) -> String {
@@ -170,7 +172,8 @@ async fn read_commands(shared: &Shared, mut reader: RedisReader, mut buffer: Byt
     }
 }
 
-/// A channel that Redis does not let this server subscribe. Its name may hold the name of a group, which a client chose.
+/// A channel to which Redis does not let this server subscribe. The name may contain a group name that a client chose,
+/// so it is escaped before it is logged.
 struct RefusedChannel {
     channel: Arc<str>,
     error: String,
@@ -185,14 +188,14 @@ impl RefusedChannel {
     }
 
     fn needs(&self) -> String {
-        format!("The user needs +subscribe +unsubscribe +publish +ping and the channels &{}*", self.prefix)
+        format!("The Redis user needs +subscribe +unsubscribe +publish +ping and the channels &{}*", self.prefix)
     }
 }
 
 impl fmt::Display for RefusedChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (channel, reason, needs) = (Escaped::new(&self.channel), reason(&self.error), self.needs());
-        write!(f, "Redis refused the subscription of channel '{channel}': {reason}. {needs}")
+        write!(f, "Redis refused the subscription to channel '{channel}': {reason}. {needs}")
     }
 }
 
@@ -203,11 +206,11 @@ struct SubscriptionReader<'a> {
     endpoint: &'a str,
     outage_logged: bool,
     up: bool,
-    /// When the grace after an outage is over.
+    /// When the link becomes up after an outage, once [`RECOVERY_DELAY`] has passed.
     up_at: Option<Instant>,
-    /// What Redis refused before the link was up.
+    /// The subscriptions that Redis refused before the link was up.
     refusals: Vec<RefusedChannel>,
-    /// When the node was last behind, so that nothing could be read.
+    /// When reading was last blocked because the node had fallen behind.
     backlogged_at: Instant,
 }
 
@@ -230,7 +233,7 @@ impl<'a> SubscriptionReader<'a> {
         }
     }
 
-    /// Hands one message over, and waits if the node is behind. False: nobody takes messages any more.
+    /// Passes one envelope to delivery, and waits while delivery is behind. Returns `false` if delivery has ended.
     async fn deliver(&mut self, message: InboundEnvelope) -> bool {
         match self.inbound.try_send(message) {
             Ok(()) => true,
@@ -253,7 +256,7 @@ impl<'a> SubscriptionReader<'a> {
                         if let Some(message) = self.shared.read(&channel, &payload)
                             && !self.deliver(message).await
                         {
-                            return "nobody takes what arrives".to_owned().into();
+                            return "the receiver of its messages has been dropped".to_owned().into();
                         }
                     }
                     Ok(Some(reply)) => self.handle_reply(reply),
@@ -262,7 +265,7 @@ impl<'a> SubscriptionReader<'a> {
                 }
             }
             self.shared.replied.notify_waiters();
-            // The time spent handing over is not Redis's silence.
+            // The time that delivery took must not be taken for silence of Redis.
             keep_alive.record_received();
             if let Err(link_error) = self.check_ready() {
                 return link_error;
@@ -288,11 +291,11 @@ impl<'a> SubscriptionReader<'a> {
     fn check(&self, keep_alive: &mut LinkKeepAlive) -> Result<(), String> {
         let now = Instant::now();
         let mut state = self.shared.lock();
-        // Redis answers, but our own messages do not come back: this is not the Redis that takes them.
+        // Redis answers, but the node's echoes do not arrive: the two connections do not reach the same Redis.
         if state.publish_queue.echo_pending_since().is_some_and(|since| {
             now - since.max(self.backlogged_at).max(keep_alive.stalled_at()) > keep_alive.command_timeout()
         }) {
-            return Err("what is published does not come back".to_owned());
+            return Err("published messages do not come back".to_owned());
         }
         match keep_alive.check(now, state.subscriptions.pending_since()) {
             LinkHealth::Healthy => Ok(()),
@@ -306,7 +309,7 @@ impl<'a> SubscriptionReader<'a> {
         }
     }
 
-    /// When everything that was wanted at first is confirmed, the link is about to be up.
+    /// Marks the link as up, after an outage with a delay, once every initial subscription is confirmed.
     fn check_ready(&mut self) -> Result<(), LinkError> {
         if self.up || self.up_at.is_some() || !self.shared.lock().subscriptions.is_ready() {
             return Ok(());
@@ -316,7 +319,7 @@ impl<'a> SubscriptionReader<'a> {
         if let Some(refused) = refusals.next_if(|_| all_refused) {
             return Err(LinkError { reason: refused.to_string(), refused: true });
         }
-        // At most a few: all are named.
+        // There are at most `MAX_LOGGED_REFUSALS` of them, so that the rate limiter is not needed.
         refusals.for_each(|refused| refused.log(None));
         if self.outage_logged {
             self.up_at = Some(Instant::now() + RECOVERY_DELAY);

@@ -1,4 +1,4 @@
-//! The keys of a connection string, each in one of three classes, and the grammar of StackExchange.Redis around them
+//! Reads StackExchange.Redis connection strings. Every key is either supported, accepted without effect, or refused
 //! (docs/builders/redis-backplane.md#C.2).
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::redis_options::{RedisEndpoint, RedisOptions, RespVersion, Secret, TlsOptions};
 
-/// Keys that people paste and that change nothing here, with the reason the note gives.
+/// Keys that are accepted because existing connection strings contain them, but have no effect here, with the reason.
 const IGNORED_KEYS: &[(&str, &str)] = &[
     ("allowAdmin", "no administrative command is ever sent"),
     ("checkCertificateRevocation", "revocation lists are not fetched"),
@@ -15,7 +15,7 @@ const IGNORED_KEYS: &[(&str, &str)] = &[
     ("highIntegrity", "replies are matched by their order"),
     ("highPriorityThreads", "there are no such threads"),
     ("preserveAsyncOrder", "order is always kept"),
-    ("resolveDns", "names are resolved at every connect"),
+    ("resolveDns", "names are resolved for every connection attempt"),
     ("responseTimeout", "it is obsolete; asyncTimeout bounds the wait for an answer"),
     ("sentinelPassword", "no Sentinel is asked"),
     ("sentinelUser", "no Sentinel is asked"),
@@ -47,10 +47,10 @@ const SUPPORTED_KEYS: &[&str] = &[
     "user",
 ];
 
-/// Commands that cannot be renamed or switched off, since this program sends them.
+/// Commands that cannot be renamed or disabled, since this program sends them.
 const REQUIRED_COMMANDS: &[&str] = &["PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "AUTH", "HELLO", "SELECT"];
 
-/// Azure Cache for Redis: TLS by itself on port 6380.
+/// Azure Cache for Redis: TLS by default on port 6380.
 const AZURE_CACHE_DOMAINS: &[&str] = &[
     ".redis.cache.windows.net",
     ".redis.cache.chinacloudapi.cn",
@@ -58,7 +58,7 @@ const AZURE_CACHE_DOMAINS: &[&str] = &[
     ".redis.cache.sovcloud-api.de",
     ".redis.cache.sovcloud-api.fr",
 ];
-/// Azure Managed Redis: always TLS.
+/// Azure Managed Redis: TLS by default on every port.
 const AZURE_MANAGED_DOMAINS: &[&str] = &[
     ".redis.azure.net",
     ".redis.chinacloudapi.cn",
@@ -68,14 +68,14 @@ const AZURE_MANAGED_DOMAINS: &[&str] = &[
     ".redisenterprise.cache.azure.net",
 ];
 
-/// The longest that `keepAlive` may leave a connection silent: a paused Redis is to be noticed within seconds.
+/// The longest keep-alive interval that `keepAlive` can set, so that a paused Redis is noticed within seconds.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(3);
 
-/// What was read so far.
+/// The options that have been read so far, and the problems that were found.
 #[derive(Debug, Default)]
 pub(super) struct OptionsParser {
     pub(super) options: RedisOptions,
-    /// Port None: the default, known when TLS is.
+    /// Hosts with their ports; `None` is the default port, which depends on whether TLS is used.
     pub(super) hosts: Vec<(String, Option<u16>)>,
     pub(super) paths: Vec<PathBuf>,
     pub(super) ssl: Option<bool>,
@@ -84,9 +84,9 @@ pub(super) struct OptionsParser {
     pub(super) problems: Vec<String>,
 }
 
-/// Reads a comma-separated connection string.
+/// Reads a comma-separated connection string into `parser`.
 pub(super) fn read(text: &str, parser: &mut OptionsParser) {
-    // A comma cannot be quoted in this form: what follows a password may be a piece of it, and is not shown.
+    // Commas cannot be quoted, so an item after a password may be a part of the password and must not be shown.
     let mut after_password = false;
     for (index, item) in text.split(',').map(str::trim).enumerate() {
         if item.is_empty() {
@@ -106,22 +106,22 @@ pub(super) fn read(text: &str, parser: &mut OptionsParser) {
                 }
             }
             _ => match endpoint(item) {
-                // Behind a password only `host:port` is surely no piece of it.
+                // After a password, only an item of the form `host:port` is certain not to be a part of it.
                 Some(ParsedEndpoint::Host(_, None)) | None if after_password => parser.problems.push(possible_secret(position)),
                 Some(found) => parser.add(found),
                 None => parser.problems.push(format!(
-                    "Item {position} is neither an endpoint nor KEY=VALUE; an endpoint is HOST, HOST:PORT, [IPV6]:PORT or !/PATH."
+                    "Item {position} is neither an endpoint nor KEY=VALUE; endpoints are HOST, HOST:PORT, [IPV6]:PORT and !/PATH."
                 )),
             },
         }
     }
 }
 
-/// No `=` and no URL in the text: the mask of secrets, which everything printed goes through, would take them for one.
+/// The text has no `=` and no URL in it, or the filter that masks secrets in all output would mask them.
 fn possible_secret(position: usize) -> String {
     format!(
         "Item {position} follows a password and is neither HOST:PORT nor a known option; it is not shown, since it may be a part \
-         of it. A password that holds a comma goes into a redis URL, the comma written as %2C."
+         of the password. To use a password with a comma, write a redis URL, with %2C for the comma."
     )
 }
 
@@ -142,7 +142,7 @@ fn endpoint(item: &str) -> Option<ParsedEndpoint> {
     host_and_port(item).map(|(host, port)| ParsedEndpoint::Host(host, port))
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`, a bare IPv6 address; `.` is this machine.
+/// Splits `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address. The host `.` means this machine.
 pub(super) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
         return Some((text.to_owned(), None));
@@ -203,7 +203,7 @@ impl OptionsParser {
         self.problems.push(format!("Keyword '{key}' is not supported.{hint}"));
     }
 
-    /// Applies one key, whatever the letter case.
+    /// Applies one key; keys are case-insensitive.
     pub(super) fn set(&mut self, key: &str, value: &str) {
         if let Some(command) = key.strip_prefix('$') {
             return self.command(command, value);
@@ -223,7 +223,7 @@ impl OptionsParser {
             "connectretry" => self.number("connectRetry", value, 1, |parser, count| {
                 parser.options.connect_retry = u32::try_from(count).unwrap_or(u32::MAX);
             }),
-            // -1 and 0 are StackExchange's ways to say "the default".
+            // In StackExchange.Redis, -1 and 0 mean the default.
             "keepalive" => self.number("keepAlive", value, -1, |parser, seconds| {
                 if (1..i32::MAX as u64).contains(&seconds) {
                     parser.options.keep_alive = Duration::from_secs(seconds).min(MAX_KEEP_ALIVE);
@@ -244,12 +244,12 @@ impl OptionsParser {
                 "resp2" | "2" => self.options.resp = RespVersion::Resp2,
                 "resp3" | "3" => self.options.resp = RespVersion::Resp3,
                 _ => self.problems.push(format!(
-                    "Keyword 'protocol' requires a RESP protocol value; the value '{value}' is not recognised. 'resp2' and 'resp3' are."
+                    "Keyword 'protocol' requires a RESP protocol value; the value '{value}' is not recognised. Use 'resp2' or 'resp3'."
                 )),
             },
             "proxy" if value.eq_ignore_ascii_case("none") => {}
             "proxy" => self.problems.push(format!(
-                "Keyword 'proxy': '{value}' cannot carry publish and subscribe, which the backplane is made of; connect to Redis itself."
+                "Keyword 'proxy': '{value}' does not support publish and subscribe, which the backplane needs; connect to Redis directly."
             )),
             "servicename" => self.problems.push(
                 "Keyword 'serviceName': Sentinel is not supported; name the primary itself, or an address that follows it."
@@ -269,7 +269,7 @@ impl OptionsParser {
             self.options.use_client_command = false;
         } else if REQUIRED_COMMANDS.contains(&command.as_str()) || command == "CLIENT" {
             self.problems.push(format!(
-                "'${command}': the backplane sends {command}, and does so under that name only; leave it as it is."
+                "'${command}': the backplane sends {command} and cannot do so under another name; leave it as it is."
             ));
         } else {
             self.note(format!("'${command}' is accepted without effect: {command} is never sent."));
@@ -287,7 +287,7 @@ impl OptionsParser {
             "true" | "1" | "yes" | "on" => apply(self, true),
             "false" | "0" | "no" | "off" => apply(self, false),
             _ => self.problems.push(format!(
-                "Keyword '{key}' requires a boolean value; the value '{value}' is not recognised. 'true' and 'false' are."
+                "Keyword '{key}' requires a boolean value; the value '{value}' is not recognised. Use 'true' or 'false'."
             )),
         }
     }
@@ -312,14 +312,14 @@ impl OptionsParser {
                 "tls13" => tls.tls13 = true,
                 "none" => (tls.tls12, tls.tls13) = (true, true),
                 _ => self.problems.push(format!(
-                    "Keyword 'sslProtocols': '{name}' is not supported; 'Tls12', 'Tls13' and 'Tls12|Tls13' are."
+                    "Keyword 'sslProtocols': '{name}' is not supported; use 'Tls12', 'Tls13' or 'Tls12|Tls13'."
                 )),
             }
         }
         self.tls = Some(tls);
     }
 
-    /// Puts together what depends on several keys.
+    /// Sets the options that depend on several keys, and returns the result or all problems.
     pub(super) fn finish(mut self) -> Result<RedisOptions, Vec<String>> {
         let ends_with = |host: &str, suffixes: &[&str]| {
             let host = host.to_ascii_lowercase();

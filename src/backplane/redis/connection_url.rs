@@ -1,5 +1,6 @@
-//! `redis://`, `rediss://` and `unix://`: `redis://[user[:password]@]host[:port][/database][?key=value&..]`,
-//! `unix:///path[?..]`. Names and values are percent-decoded; the query takes the keys of a connection string, and `db`.
+//! Reads connection URLs: `redis://[user[:password]@]host[:port][/database][?key=value&..]`, the same with `rediss://`
+//! for TLS, and `unix:///path[?..]`. All parts are percent-decoded. The query accepts the keys of a connection string,
+//! and `db`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -8,14 +9,14 @@ use percent_encoding::percent_decode_str;
 
 use super::connection_string::{OptionsParser, host_and_port};
 
-/// Whether the text begins with a scheme, so that it is read here.
+/// Whether the text begins with a URL scheme.
 pub(super) fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
     })
 }
 
-/// Reads a URL.
+/// Reads a URL into `parser`.
 pub(super) fn read(text: &str, parser: &mut OptionsParser) {
     let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
     let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
@@ -34,17 +35,17 @@ pub(super) fn read(text: &str, parser: &mut OptionsParser) {
             .problems
             .push("Sentinel is not supported; name the primary itself, or an address that follows it.".to_owned()),
         "redis+cluster" => parser.problems.push(
-            "Cluster URLs are not supported; name one node with redis://, its publish and subscribe reach all of them."
+            "Cluster URLs are not supported; name one node with redis://, since its publish and subscribe reach all nodes."
                 .to_owned(),
         ),
-        // What stands before :// may be anything, but hardly a secret; still only the kinds that exist are named.
-        _ => parser.problems.push("The URL's scheme is not known; redis, rediss and unix are.".to_owned()),
+        // The text before :// is not repeated: it is unlikely to be a secret, but it could be anything.
+        _ => parser.problems.push("The URL's scheme is not known; use redis, rediss or unix.".to_owned()),
     }
     if query.contains('@') {
-        // Perhaps a login that was cut in two: nothing of it is shown.
+        // This may be the second half of a login, cut in two by a '?' in the password, so nothing of it is shown.
         parser
             .problems
-            .push("The URL has an '@' behind its '?'; write %3F for a '?' in a password, %40 for an '@'.".to_owned());
+            .push("The URL has an '@' after its '?'; write %3F for a '?' in a password, %40 for an '@'.".to_owned());
         return;
     }
     for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
@@ -52,13 +53,13 @@ pub(super) fn read(text: &str, parser: &mut OptionsParser) {
         match (decode(key), decode(value)) {
             (Some(key), Some(value)) if key.eq_ignore_ascii_case("db") => parser.set("defaultDatabase", &value),
             (Some(key), Some(value)) => parser.set(&key, &value),
-            _ => parser.problems.push(format!("Pair {} of the URL's query is no percent-encoded UTF-8.", index + 1)),
+            _ => parser.problems.push(format!("Pair {} of the URL's query is not percent-encoded UTF-8.", index + 1)),
         }
     }
 }
 
 fn host(rest: &str, parser: &mut OptionsParser) {
-    // The last @ ends the login: passwords with a bare @ are common.
+    // The login ends at the last '@', since passwords with an unescaped '@' are common.
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (Some(login), rest),
         None => (None, rest),
@@ -74,11 +75,11 @@ fn host(rest: &str, parser: &mut OptionsParser) {
                 parser.set("password", &password);
             }
             (Some(_), None) => parser.problems.push(
-                // Without the scheme: the mask of secrets would take the example for one.
-                "The URL has a login without a colon; write :PASSWORD@HOST or USER:PASSWORD@HOST behind the slashes."
+                // The example has no scheme, or the filter that masks secrets would mask it.
+                "The URL has a login without a colon; write :PASSWORD@HOST or USER:PASSWORD@HOST after the slashes."
                     .to_owned(),
             ),
-            _ => parser.problems.push("The URL's login is no percent-encoded UTF-8.".to_owned()),
+            _ => parser.problems.push("The URL's login is not percent-encoded UTF-8.".to_owned()),
         }
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -103,14 +104,15 @@ fn host(rest: &str, parser: &mut OptionsParser) {
             continue;
         }
         match decode(part).as_deref().and_then(host_and_port) {
-            // A URL's default port does not depend on TLS.
+            // Unlike that of a connection string, the default port of a URL does not depend on TLS.
             Some((host, port)) => parser.hosts.push((host, Some(port.unwrap_or(6379)))),
             None => parser.problems.push("The URL's host is not HOST, HOST:PORT or [IPV6]:PORT.".to_owned()),
         }
     }
 }
 
-/// Undoes percent-encoding; a plus is a plus. None: a percent sign begins no escape, or the result is not UTF-8.
+/// Decodes percent-encoding; a plus sign is left as it is. Returns `None` if a percent sign is not followed by two hex
+/// digits, or if the result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let is_escape = |rest: &str| rest.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     let mut after_percent = text.split('%').skip(1);

@@ -1,4 +1,4 @@
-//! Making the two connections to Redis: which endpoint, with or without TLS, and why it did not work.
+//! Opens the two connections of the link to the first Redis endpoint that accepts them.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use tokio_rustls::rustls::ClientConfig;
 use super::shared::Shared;
 use super::socket::{self, LinkError, RedisSocket};
 
-/// Makes connections.
+/// Opens pairs of connections.
 pub(super) struct Connector {
     shared: Arc<Shared>,
     tls: Option<Arc<ClientConfig>>,
 }
 
-/// Two connections to one endpoint.
+/// Two connections to the same endpoint, one for commands and one for subscriptions.
 pub(super) struct ConnectionPair {
     pub(super) endpoint: String,
     pub(super) commands: RedisSocket,
@@ -26,12 +26,12 @@ impl Connector {
         Ok(Self { shared, tls })
     }
 
-    /// What the link's tasks share.
+    /// The state that callers and the link task share.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// Tries the endpoints in turn.
+    /// Tries the endpoints in turn. If none works, the error names each endpoint with its reason.
     pub(super) async fn connect(&self) -> Result<ConnectionPair, LinkError> {
         let options = &self.shared.options;
         let mut errors = Vec::new();

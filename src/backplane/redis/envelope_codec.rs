@@ -1,8 +1,8 @@
-//! The envelopes' bytes, as ASP.NET Core writes and reads them (docs/builders/redis-backplane.md#A.2 to #A.8), and our
-//! own trailing item, which its readers ignore (A.7).
+//! Encodes and decodes envelopes as ASP.NET Core does (docs/builders/redis-backplane.md#A.2 to #A.8), with one more
+//! item, which ASP.NET Core's readers ignore (A.7).
 //!
-//! Ours is the fifth item of an invocation: `[node, id]`, the node that published and its number for the message. A
-//! node knows its own echo by it and needs to read nothing else.
+//! That item is the fifth of an invocation: `[node, id]`, the publishing node and its number for the message. With it,
+//! a node recognises its own echo without decoding the rest.
 
 use bytes::Bytes;
 
@@ -15,20 +15,25 @@ use crate::protocol::framing::{BadMessages, check_messages};
 use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, ValueError};
 
-/// Bytes on one of our channels that are no envelope.
+/// A message on a backplane channel is not a valid envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{problem} in {kind}")]
 pub(crate) struct EnvelopeError {
     /// What the channel carries: Invocation, GroupCommand, Ack or CompletionMessage.
     pub kind: &'static str,
-    /// What is wrong. One of a closed set, so that each is logged once.
+    /// What is wrong. One of a fixed set of texts, so that each is logged only once.
     pub problem: &'static str,
 }
 
 // === writing ===
 
-/// Appends the envelope of a hub. `protocols` are those of the hub: a message is written in each of them (A.3), whoever
-/// listens. Fails when a value has no form in one of them; `out` is then to be thrown away.
+/// Appends an envelope of a hub to `out`. A message is written in each of `protocols`, which are those of the hub,
+/// because the publisher does not know which ones the receiving clients use (A.3). `origin` is the publishing node and
+/// its number for the message.
+///
+/// # Errors
+///
+/// Fails if a value cannot be represented in one of the protocols; `out` is then incomplete and must be discarded.
 pub(crate) fn encode(
     hub: &HubName,
     envelope: &Envelope,
@@ -73,7 +78,7 @@ pub(crate) fn encode(
     Ok(())
 }
 
-/// An invocation of 2, 4 or 5 items, as few as carry what there is.
+/// Appends an invocation with as few items as possible: 5 with an origin, else 4 with `reply_to`, else 2.
 fn invocation(
     except: &[ConnectionId],
     parts: &[(&str, Bytes)],
@@ -119,7 +124,8 @@ fn invocation(
 
 // === reading ===
 
-/// Who published an invocation and under which number, if it was one of us. Steps over the rest.
+/// The node that published an invocation and its number for it; `None` if an ASP.NET Core node published it. Skips
+/// everything else.
 pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
     let mut reader = EnvelopeReader::new(payload);
     if reader.array()? < 5 {
@@ -135,8 +141,8 @@ pub(crate) fn origin(payload: &Bytes) -> Option<(&str, u64)> {
     Some((node, u64::try_from(reader.integer()?).ok()?))
 }
 
-/// Reads what came on a topic. As tolerant as the reference's readers: more items than known are
-/// ignored, integers may have any width, texts may be nil.
+/// Decodes an envelope that arrived on a topic. It is as tolerant as ASP.NET Core's readers: unknown further items are
+/// ignored, integers may have any width, and strings may be nil.
 pub(crate) fn decode(topic: &Topic, payload: &Bytes) -> Result<Envelope, EnvelopeError> {
     let (kind, least) = match topic.channel {
         Channel::All | Channel::Connection(_) | Channel::Group(_) | Channel::User(_) => ("Invocation", 2),
@@ -200,8 +206,8 @@ fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Res
         let name = reader.text().ok_or("a protocol name that is no text")?;
         let bytes = reader.binary().ok_or("a message that is no binary")?;
         if let (Some(protocol), Some(bytes)) = (name.and_then(Protocol::from_name), bytes) {
-            // It is sent to clients as it is: an incomplete message would break the stream of each of them, and invalid
-            // UTF-8 in a text frame their connections.
+            // These bytes are sent to clients unchanged. An incomplete message would corrupt the stream of each client,
+            // and invalid UTF-8 in a text frame would make clients close their connections.
             check_messages(protocol, &bytes).map_err(|bad| match bad {
                 BadMessages::Framing => "no whole hub message",
                 BadMessages::Text => "a hub message with text that is not Unicode",
@@ -216,7 +222,7 @@ fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Res
         if let (Some(id), Some(channel)) = (id, channel) {
             reply_to = match channels::return_node(&topic.hub, channel) {
                 Some(node) => Some(ReplyTo { invocation: InvocationId::from(id), node }),
-                // A client would be asked, and its answer would reach nobody.
+                // The client's answer could not be sent anywhere, so the client is not asked at all.
                 None if matches!(topic.channel, Channel::Connection(_)) => {
                     return Err("a return channel that is not of this hub");
                 }

@@ -1,12 +1,13 @@
-//! Reads the MessagePack of envelopes, more tolerantly than the hub protocol does
-//! (docs/builders/redis-backplane.md#A.2). Nothing is copied.
+//! A MessagePack reader for envelopes, which is more tolerant than that of the hub protocol
+//! (docs/builders/redis-backplane.md#A.2). It copies nothing.
 
 use bytes::Bytes;
 
 use crate::protocol::MAX_DEPTH;
 use crate::protocol::msgpack::token_reader::{self, Token};
 
-/// Walks over one payload. Every answer of `None` means: not that, or not enough bytes.
+/// Reads one payload value by value. Every method returns `None` if the next value has another type, or if bytes are
+/// missing.
 #[derive(Clone, Debug)]
 pub(super) struct EnvelopeReader<'a> {
     source: &'a Bytes,
@@ -36,7 +37,7 @@ impl<'a> EnvelopeReader<'a> {
         }
     }
 
-    /// A text; the inner None is nil.
+    /// A string; the inner `None` is nil.
     pub(super) fn text(&mut self) -> Option<Option<&'a str>> {
         match self.token()? {
             Token::Nil => Some(None),
@@ -45,7 +46,7 @@ impl<'a> EnvelopeReader<'a> {
         }
     }
 
-    /// Bytes, as a slice of the payload, also where they were written as text; the inner None is nil.
+    /// Binary data or the bytes of a string, as a slice of the payload; the inner `None` is nil.
     pub(super) fn binary(&mut self) -> Option<Option<Bytes>> {
         match self.token()? {
             Token::Nil => Some(None),
@@ -54,7 +55,7 @@ impl<'a> EnvelopeReader<'a> {
         }
     }
 
-    /// An integer of any width that fits.
+    /// An integer of any width, if its value fits.
     pub(super) fn integer(&mut self) -> Option<i64> {
         match self.token()? {
             Token::Int(number) => Some(number),
@@ -62,7 +63,7 @@ impl<'a> EnvelopeReader<'a> {
         }
     }
 
-    /// Steps over one value, whatever it is.
+    /// Skips one value of any type.
     pub(super) fn skip(&mut self) -> Option<()> {
         self.tokens.skip(MAX_DEPTH).ok()
     }

@@ -1,6 +1,6 @@
-//! The link to Redis over time: connected, lost, and tried again with a growing delay. It has two connections, one for
-//! commands and one for subscriptions; when either breaks the link is down until both are back and every wanted channel
-//! is subscribed.
+//! Keeps the link to Redis up, and reconnects with a growing delay when it is lost. The link consists of two
+//! connections, one for commands and one for subscriptions. When either breaks, the link is down until both are back
+//! and every wanted channel is subscribed again.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::socket::LinkError;
 use crate::backplane::{InboundEnvelope, LinkState};
 use crate::logging::reason;
 
-/// The first delay between attempts, behind one at once, and the longest: short, since a node that comes back later
-/// than another misses what that one sends meanwhile.
+/// The delay before the second attempt to reconnect; the first is made without a delay.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// The longest delay between attempts. It is short, since a node misses what other nodes publish until it is back.
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// The delay when Redis is there and does not want us: no node of the farm works then, and haste helps nobody.
+/// The delay after Redis refused a login or a subscription: trying again sooner is unlikely to help.
 const REFUSED_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// After an outage a node that has subscribed everything waits so long before it sends: the others, who try as often,
-/// hear by then what it says.
+/// How long a node waits after an outage before it publishes, once its own subscriptions are confirmed. Other nodes
+/// reconnect at the same pace, so by then they receive what it publishes.
 pub(super) const RECOVERY_DELAY: Duration = Duration::from_millis(400);
 
-/// Keeps the link until `stop`; `first` is a pair that is there already.
+/// Maintains the link until `stop` becomes `true`. `first` is a pair of connections that is already open.
 pub(super) async fn maintain(
     connector: Connector,
     mut first: Option<ConnectionPair>,
@@ -58,7 +58,7 @@ pub(super) async fn maintain(
         };
         if was_up || !outage_logged {
             let reason = reason(&link_error);
-            tracing::error!("Connection to Redis failed ({reason}). Trying again until it is back.");
+            tracing::error!("Connection to Redis failed ({reason}). Retrying until it is back.");
             outage_logged = true;
         }
         tokio::select! {
@@ -68,7 +68,7 @@ pub(super) async fn maintain(
     }
 }
 
-/// Everybody who waits gets the error; the state tells. True: it was up.
+/// Records that the link is down, and fails everything that waits for an answer. Returns whether the link was up.
 fn mark_down(shared: &Shared, link_error: &LinkError) -> bool {
     let mut state = shared.lock();
     let was_up = state.down.replace(link_error.to_string()).is_none();
@@ -86,7 +86,7 @@ fn mark_down(shared: &Shared, link_error: &LinkError) -> bool {
     was_up
 }
 
-/// The link stands and everything is subscribed.
+/// Records that the link is up: both connections work and every wanted channel is subscribed.
 pub(super) fn mark_up(shared: &Shared, endpoint: &str, outage_logged: bool) {
     shared.lock().down = None;
     shared.link.send_replace(LinkState::Up);
@@ -97,7 +97,7 @@ pub(super) fn mark_up(shared: &Shared, endpoint: &str, outage_logged: bool) {
     }
 }
 
-/// Between half and all of the delay, so that the nodes of a farm do not come back in step.
+/// A random duration between half of the delay and all of it, so that the nodes of a farm do not reconnect in step.
 fn jittered(delay: Duration) -> Duration {
     let mut byte = [0];
     let share = if getrandom::fill(&mut byte).is_ok() { f64::from(byte[0]) / 255.0 } else { 1.0 };

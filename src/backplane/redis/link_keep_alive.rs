@@ -1,4 +1,4 @@
-//! Whether Redis is alive: when it was last heard, and when silence means that a connection is dead.
+//! Keep-alive for a connection to Redis: decides when to send a PING, and when a silent connection is dead.
 
 use std::time::Duration;
 
@@ -6,34 +6,35 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 
-/// When something was last heard, and how long silence may last while an answer is due.
+/// When something was last received, and how long a connection may be silent while an answer is due.
 #[derive(Debug)]
 pub(super) struct LinkKeepAlive {
     last_received: Instant,
-    /// When it was last looked at. If that is long ago, it was this process that stood still.
+    /// When the last check was made. If that is long ago, it was this process that stalled, and not Redis.
     last_checked: Instant,
-    /// When it last turned out to have stood still.
+    /// When a stall of this process was last noticed.
     stalled_at: Instant,
     max_silence: Duration,
     command_timeout: Duration,
     keep_alive: Duration,
 }
 
-/// What a look at the pulse says.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LinkHealth {
     Healthy,
-    /// Nothing is due and it has been silent: ask.
+    /// No answer is due and the connection has been silent for a while: a PING should be sent.
     PingDue,
-    /// Too long without an answer.
+    /// An answer has been due for too long.
     Dead,
 }
 
-/// The longest silence while an answer is due: a paused Redis is noticed within seconds.
+/// How long a connection may be silent while an answer is due, with the default timeout. It is short, so that a paused
+/// Redis is noticed within seconds.
 const MAX_SILENCE: Duration = Duration::from_secs(3);
 
-/// The same for a Redis whose answers may take `command_timeout`. A time-out that was raised above its default, as for a Redis that
-/// stands still for seconds at times, raises this in proportion.
+/// How long a connection may be silent while an answer is due, when answers may take `command_timeout`. A timeout above
+/// the default, chosen for a Redis that sometimes stalls for seconds, allows a longer silence in proportion.
 fn longest_silence(command_timeout: Duration) -> Duration {
     command_timeout.min(MAX_SILENCE).max(command_timeout * 3 / 5)
 }
@@ -52,15 +53,15 @@ impl LinkKeepAlive {
         }
     }
 
-    /// Something came.
+    /// Records that something was received now.
     pub(super) fn record_received(&mut self) {
         self.last_received = Instant::now();
         self.last_checked = self.last_received;
     }
 
-    /// `pending_since`: when the oldest unanswered command was handed in.
+    /// Checks the connection; `pending_since` is when the oldest unanswered command was sent.
     pub(super) fn check(&mut self, now: Instant, pending_since: Option<Instant>) -> LinkHealth {
-        // Twice, since a tick may come a little late.
+        // Twice the interval, since a tick may come a little late without a stall.
         if now - self.last_checked > self.interval() * 2 {
             self.stalled_at = now;
         }
@@ -103,7 +104,7 @@ mod tests {
         LinkKeepAlive::new(&Shared::new(RedisOptions::default(), "n".into(), Vec::new(), BackplaneMetrics::default()))
     }
 
-    /// Looks every period for `seconds`; the last verdict.
+    /// Checks once per interval for `seconds` without receiving anything, and returns the last result.
     fn silence(keep_alive: &mut LinkKeepAlive, start: Instant, seconds: f64, waiting: bool) -> LinkHealth {
         let end = start + Duration::from_secs_f64(seconds);
         let mut now = start;

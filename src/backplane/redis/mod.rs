@@ -1,17 +1,17 @@
-//! Nodes that share a Redis, on the wire of ASP.NET Core's Redis backplane (docs/builders/redis-backplane.md;
-//! docs/design.md#7).
+//! A backplane over Redis that is wire-compatible with ASP.NET Core's Redis backplane
+//! (docs/builders/redis-backplane.md; docs/design.md#7).
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | [`channels`] | every channel name, both directions |
-//! | [`envelope_codec`] | the envelopes' bytes (`envelope_msgpack`: their primitives) |
-//! | [`redis_options`] | connection strings and URLs as one struct (`connection_string`, `connection_url`: their grammars) |
-//! | `resp`, `socket` | Redis's own wire; a connection that is logged in |
+//! | [`channels`] | names of channels |
+//! | [`envelope_codec`], `envelope_msgpack` | encoding and decoding of envelopes; the MessagePack reader for them |
+//! | [`redis_options`], `connection_string`, `connection_url` | connection options; parsers for their two notations |
+//! | `resp`, `socket` | Redis's own protocol; opening a connection and logging in |
 //! | `subscriptions` | which channels are wanted and which are confirmed |
-//! | `publish_queue` | what is published, who waits for the answer, which echoes are due |
-//! | `shared` | these two behind one lock |
-//! | `connector`, `link`, `connection_pair` | the two connections: how they are made; made again when they break; at work |
-//! | `link_keep_alive` | whether Redis still answers |
+//! | `publish_queue` | commands to send, callers that wait for the answers, echoes that are due |
+//! | `shared` | the state of the two above, behind one lock |
+//! | `connector`, `connection_pair`, `link` | opening the two connections; reading and writing on them; reconnecting |
+//! | `link_keep_alive` | detects a Redis that no longer answers |
 
 pub(crate) mod channels;
 pub(crate) mod envelope_codec;
@@ -48,17 +48,17 @@ use crate::protocol::Protocol;
 use connector::Connector;
 use shared::Shared;
 
-/// How many envelopes may wait for this node's delivery. Beyond it the reader waits and Redis keeps what comes.
+/// How many envelopes may wait for this node's delivery. When the queue is full the reader waits, and Redis buffers.
 const INBOUND_CAPACITY: usize = 4096;
 
-/// How long leaving may wait for answers.
+/// How long closing may wait for answers from Redis.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a node could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// TLS is wanted and cannot be set up on this machine.
-    #[error("TLS towards Redis cannot be set up: {0}")]
+    /// TLS is configured, but cannot be set up on this machine.
+    #[error("TLS for Redis cannot be set up: {0}")]
     Tls(String),
     /// Redis could not be reached, and `abortConnect` is set.
     #[error(
@@ -67,11 +67,11 @@ pub(crate) enum ConnectError {
     Unreachable(String),
 }
 
-/// The link of this process to its Redis: one pair of connections, whatever the number of hubs.
+/// The link of this process to Redis: one pair of connections, shared by all hubs.
 ///
-/// A [`Envelope::Message`] on a topic that this node hears itself is published when Redis has answered and the node's
-/// own echo has come: success then means that the subscription connection was alive too. So the task that takes the
-/// inbound envelopes must not wait for a publish on such a topic.
+/// Publishing an [`Envelope::Message`] on a topic to which this node itself has subscribed completes when Redis has
+/// answered and the node's own echo has arrived, so that success also shows that the subscription connection works. The
+/// task that drains the inbound envelopes must therefore not wait for such a publish.
 #[derive(Debug)]
 pub(crate) struct RedisBackplane {
     shared: Arc<Shared>,
@@ -80,7 +80,7 @@ pub(crate) struct RedisBackplane {
 }
 
 impl RedisBackplane {
-    /// As [`RedisBackplane::connect_with_metrics`], and counts nothing.
+    /// Like [`RedisBackplane::connect_with_metrics`], but without metrics.
     #[cfg(test)]
     pub(crate) async fn connect(
         options: RedisOptions,
@@ -90,11 +90,19 @@ impl RedisBackplane {
         Self::connect_with_metrics(options, node, hubs, BackplaneMetrics::default()).await
     }
 
-    /// Joins the farm as `node`. `hubs` names every hub with the protocols its clients may use: each message is
-    /// published in all of them. `metrics` counts what arrives.
+    /// Joins the farm as `node`. `hubs` lists every hub with the protocols that its clients may use; each message is
+    /// published in all of them. `metrics` counts the envelopes that arrive.
     ///
-    /// Returns at once, in the state [`LinkState::Connecting`]; with `abort_connect` only when Redis was reached, or
-    /// with the error after `connect_retry` attempts. To be called within a Tokio runtime, which drives the link.
+    /// Returns immediately, in the state [`LinkState::Connecting`], unless `abort_connect` is set: then it returns once
+    /// Redis has been reached.
+    ///
+    /// # Errors
+    ///
+    /// Fails if TLS cannot be set up, or, with `abort_connect`, if Redis cannot be reached in `connect_retry` attempts.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a Tokio runtime, which is needed to run the link.
     pub(crate) async fn connect_with_metrics(
         options: RedisOptions,
         node: NodeId,
@@ -141,7 +149,7 @@ impl Backplane for RedisBackplane {
     }
 
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
-        // Each channel that is not confirmed yet holds a token of it.
+        // Each channel that is not confirmed yet holds one of its tokens.
         let confirmed = TaskTracker::new();
         self.shared.subscribe(&topics, &confirmed);
         confirmed.close();
@@ -178,7 +186,7 @@ impl Backplane for RedisBackplane {
     }
 }
 
-/// Waits until Redis has answered everything that was published, then unsubscribes from all channels.
+/// Waits until every publish has completed, then unsubscribes from all channels.
 async fn finish_and_unsubscribe(shared: &Shared) {
     shared.until(|state| state.publish_queue.is_idle()).await;
     shared.lock().subscriptions.remove_all();

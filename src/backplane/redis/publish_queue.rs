@@ -1,8 +1,9 @@
-//! What is published: one buffer in the order of the calls, the callers who wait for the answers in the same order, and
-//! the messages whose echo is still to come.
+//! The queue of the command connection: the bytes to be written, the callers that wait for answers, in the same order,
+//! and the messages whose echo has not arrived yet.
 //!
-//! A publish to a channel that this node hears itself succeeds when its echo has come too: an answer alone would call
-//! a message delivered that this node, whose subscription connection broke a moment ago, never hears.
+//! A publish to a channel to which this node itself has subscribed succeeds only when its echo has arrived. An answer
+//! from Redis alone does not suffice: if the subscription connection had just broken, this node would never receive
+//! the message.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,31 +14,33 @@ use tokio::time::Instant;
 use super::resp;
 use crate::backplane::{BackplaneError, Envelope};
 
-/// How many publishes may wait for an answer, and how many bytes may wait to be written.
+/// How many publishes may wait for an answer.
 pub(super) const MAX_PENDING_REPLIES: usize = 65_536;
+/// How many bytes may wait to be written.
 const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
-/// How many messages, and of what size together, are kept for their echo.
+/// How many messages are kept until their echo arrives. Beyond it, the oldest are no longer waited for.
 const MAX_ECHOES: usize = 16_384;
+/// How many bytes the messages that are kept for their echo may have together.
 const MAX_ECHO_BYTES: usize = 32 * 1024 * 1024;
 
-/// Gets the result of one publish.
+/// Reports the result of one publish to its caller, which holds the receiver.
 pub(super) type PublishCaller = oneshot::Sender<Result<u64, BackplaneError>>;
 
-/// A command on the command connection that is not answered.
+/// A command on the command connection that has not been answered.
 #[derive(Debug)]
 struct PendingCommand {
     since: Instant,
-    /// None: a PING.
+    /// The id and the caller of a PUBLISH; `None` for a PING.
     publish: Option<(u64, PublishCaller)>,
 }
 
-/// A message that is expected back.
+/// A message whose echo has not arrived.
 #[derive(Debug)]
 struct PendingEcho {
     envelope: Envelope,
     channel: Box<str>,
     size: usize,
-    /// Redis has answered: when, with what, for whom.
+    /// Set once Redis has answered: when, the number of subscribers, and the caller.
     reply: Option<(Instant, u64, PublishCaller)>,
 }
 
@@ -49,17 +52,17 @@ pub(super) struct PublishQueue {
     echo_bytes: usize,
 }
 
-/// What [`PublishQueue::publish`] sends.
+/// The message for [`PublishQueue::publish`].
 pub(super) struct Publish<'a> {
     pub(super) id: u64,
     pub(super) channel: &'a str,
     pub(super) payload: &'a [u8],
-    /// The message, if its echo is expected.
+    /// The envelope, if its echo is expected.
     pub(super) echo: Option<Envelope>,
 }
 
 impl PublishQueue {
-    /// Queues one message.
+    /// Queues one message, or fails with [`BackplaneError::Full`].
     pub(super) fn publish(
         &mut self,
         publish: Publish<'_>,
@@ -92,22 +95,22 @@ impl PublishQueue {
         self.pending.push_back(PendingCommand { since: now, publish: None });
     }
 
-    /// What is to be written now.
+    /// Takes the bytes that are to be written now.
     pub(super) fn take_buffer(&mut self) -> BytesMut {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Since when the oldest unanswered command waits.
+    /// When the oldest unanswered command was queued.
     pub(super) fn pending_since(&self) -> Option<Instant> {
         self.pending.front().map(|command| command.since)
     }
 
-    /// Whether everything was answered and heard.
+    /// Whether no caller waits for an answer or an echo.
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.echoes.values().all(|echo| echo.reply.is_none())
     }
 
-    /// Redis answered the oldest command.
+    /// Handles the answer to the oldest unanswered command.
     pub(super) fn reply_received(&mut self, result: Result<u64, String>, now: Instant) {
         let Some(PendingCommand { publish: Some((id, caller)), .. }) = self.pending.pop_front() else { return };
         match result {
@@ -124,7 +127,7 @@ impl PublishQueue {
         }
     }
 
-    /// An echo came: the very message that was published, if it is still known.
+    /// Handles an echo, and returns the envelope that was published under this id if it is still kept.
     pub(super) fn echo_received(&mut self, id: u64) -> Option<Envelope> {
         let echo = self.remove_echo(id)?;
         if let Some((_, count, caller)) = echo.reply {
@@ -139,7 +142,7 @@ impl PublishQueue {
         Some(echo)
     }
 
-    /// The channel is not heard any more, on our own wish: its echoes are not waited for.
+    /// Stops waiting for the echoes of a channel from which this node has unsubscribed.
     pub(super) fn channel_unsubscribed(&mut self, channel: &str) {
         let ids: Vec<u64> =
             self.echoes.iter().filter(|(_, echo)| *echo.channel == *channel).map(|(id, _)| *id).collect();
@@ -150,12 +153,12 @@ impl PublishQueue {
         }
     }
 
-    /// Since when the oldest answered message has not come back.
+    /// When Redis answered the oldest publish whose echo has not arrived.
     pub(super) fn echo_pending_since(&self) -> Option<Instant> {
         self.echoes.values().find_map(|echo| echo.reply.as_ref().map(|(since, ..)| *since))
     }
 
-    /// The link broke: every caller gets the error.
+    /// Fails every waiting caller with [`BackplaneError::Lost`], because the link broke.
     pub(super) fn fail_all(&mut self, reason: &str) {
         self.buffer = BytesMut::new();
         for PendingCommand { publish, .. } in self.pending.drain(..) {
@@ -172,7 +175,7 @@ impl PublishQueue {
     }
 }
 
-/// Ends an echo that is not waited for any more.
+/// Completes a publish, if Redis has answered it, without waiting for its echo any longer.
 fn resolve_with_reply(echo: PendingEcho) {
     if let Some((_, count, caller)) = echo.reply {
         let _ = caller.send(Ok(count));

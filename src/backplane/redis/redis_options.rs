@@ -1,8 +1,8 @@
-//! How to reach Redis: what a StackExchange.Redis connection string or a URL says, as one struct
+//! The options for connecting to Redis, read from a StackExchange.Redis connection string or a URL
 //! (docs/builders/redis-backplane.md#C.1 to #C.2; docs/design.md#7).
 //!
-//! Every key is honoured, accepted without effect (a note says so), or refused with the reason. No text made here
-//! holds a secret, and where a piece of the string may be part of a password, it is named by its place.
+//! Every key is supported, accepted without effect (with a note), or refused with a reason. No note and no error
+//! contains a secret. An item that could be part of a password is named by its position only.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use super::connection_string::{self, OptionsParser};
 use super::connection_url;
 
-/// One place where a Redis may listen.
+/// One address of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RedisEndpoint {
     /// A host name or address, and a port.
     Tcp {
-        /// The host, an IPv6 address without brackets.
+        /// The host; an IPv6 address has no brackets.
         host: String,
         /// The port.
         port: u16,
     },
-    /// A Unix socket; a path that begins with a zero byte is an abstract name (Linux).
+    /// The path of a Unix socket; one that begins with a zero byte is an abstract name (Linux).
     Unix(PathBuf),
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for RedisEndpoint {
     }
 }
 
-/// A text that no log and no error may show.
+/// A text that must not appear in logs or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(super) String);
 
@@ -45,70 +45,71 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// TLS towards Redis.
+/// The options for TLS connections to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsOptions {
-    /// The name the certificate must have, and the one told to the server; None is the endpoint's host (`sslHost`).
+    /// The name for SNI that the certificate must match (`sslHost`); `None` is the endpoint's host.
     pub host: Option<String>,
-    /// Whether TLS 1.2 may be spoken (`sslProtocols`).
+    /// Whether TLS 1.2 may be used (`sslProtocols`).
     pub tls12: bool,
-    /// Whether TLS 1.3 may be spoken.
+    /// Whether TLS 1.3 may be used (`sslProtocols`).
     pub tls13: bool,
 }
 
-/// Which version of Redis's own protocol is spoken (`protocol`).
+/// The version of Redis's own protocol (`protocol`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RespVersion {
-    /// Every server knows it.
+    /// Supported by every server.
     #[default]
     Resp2,
-    /// With HELLO, from Redis 6 on.
+    /// Negotiated with HELLO; needs Redis 6 or newer.
     Resp3,
 }
 
-/// How to reach Redis.
+/// How to connect to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RedisOptions {
-    /// Tried in turn, whenever a connection is made. They must be names of one Redis (its primary): several
-    /// independent ones would split the farm. Never empty.
+    /// The endpoints, tried in turn for each connection. They must all be addresses of one Redis (its primary), since
+    /// independent servers would split the farm. Never empty.
     pub endpoints: Vec<RedisEndpoint>,
-    /// The ACL user; None is the server's default user.
+    /// The ACL user; `None` is the server's default user.
     pub user: Option<String>,
-    /// Its password.
+    /// The user's password.
     pub password: Option<Secret>,
-    /// TLS; None is a plain connection. Unix sockets never use it.
+    /// TLS; `None` is a plain connection. It does not apply to Unix sockets.
     pub tls: Option<TlsOptions>,
-    /// The database. Channels do not depend on it, so it isolates nothing.
+    /// The database. Channels do not depend on it, so it does not isolate farms from each other.
     pub database: u32,
-    /// What CLIENT LIST shows (`name`); None is `hubplane`.
+    /// The name that CLIENT LIST shows (`name`); `None` is `hubplane`.
     pub client_name: Option<String>,
     /// Whether CLIENT SETINFO is sent (`setlib`).
     pub set_library: bool,
     /// Whether CLIENT is used at all (`$CLIENT=` turns it off).
     pub use_client_command: bool,
-    /// How long one connection may take to be ready, TLS and login included (`connectTimeout`). 5 s.
+    /// How long opening a connection may take, including TLS and the login (`connectTimeout`). The default is 5 s.
     pub connect_timeout: Duration,
-    /// How long an answer may take (`asyncTimeout`). 5 s. Beyond it the connection is given up. If nothing at all comes
-    /// while one is due, it is given up after 3 s, or after three fifths of this where that is longer.
+    /// How long an answer may take before the connection is closed (`asyncTimeout`). The default is 5 s. While an
+    /// answer is due, a connection on which nothing at all arrives is closed sooner: after 3 s, or after three fifths
+    /// of this timeout if that is longer.
     pub command_timeout: Duration,
-    /// A silent connection is asked for a sign of life after this long (`keepAlive`, of which at most 3 s are
-    /// taken). 1 s.
+    /// After how much silence a PING is sent (`keepAlive`; more than 3 s is taken as 3 s). The default is 1 s.
     pub keep_alive: Duration,
-    /// How many first attempts are made when `abort_connect` is set (`connectRetry`). 3.
+    /// How often a server with `abort_connect` tries to connect before it fails to start (`connectRetry`). The default
+    /// is 3.
     pub connect_retry: u32,
-    /// Put in front of every channel as it is (`channelPrefix`).
+    /// The text that is prepended unchanged to the name of every channel (`channelPrefix`).
     pub channel_prefix: String,
-    /// Whether the start fails when Redis cannot be reached (`abortConnect`). Off, other than StackExchange's: a
-    /// node without Redis still serves its own clients.
+    /// Whether the server fails to start if Redis cannot be reached (`abortConnect`). Unlike in StackExchange.Redis it
+    /// is off by default, since a node without Redis still serves its own clients.
     pub abort_connect: bool,
-    /// Which protocol is spoken.
+    /// The version of Redis's protocol.
     pub resp: RespVersion,
     /// One line for each key that was accepted without effect.
     pub notes: Vec<String>,
 }
 
 impl Default for RedisOptions {
-    /// The Redis of this machine.
+    /// Redis on this machine, at its default port.
     fn default() -> Self {
         Self {
             endpoints: vec![RedisEndpoint::Tcp { host: "127.0.0.1".to_owned(), port: 6379 }],
@@ -132,13 +133,16 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Reads a StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL. All problems are
-    /// told at once.
+    /// Reads a StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL.
+    ///
+    /// # Errors
+    ///
+    /// Returns all problems, not only the first.
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
         let text = text.trim();
         let mut parser = OptionsParser::default();
         if text.is_empty() {
-            parser.problems.push("The connection string is empty; 'localhost:6379' would name a Redis.".to_owned());
+            parser.problems.push("The connection string is empty; an example is 'localhost:6379'.".to_owned());
         } else if text.contains("://") && connection_url::is_url(text) {
             connection_url::read(text, &mut parser);
         } else {
@@ -147,13 +151,14 @@ impl RedisOptions {
         parser.finish()
     }
 
-    /// The endpoints as logs name them.
+    /// The endpoints as one text for logs.
     pub(crate) fn endpoints_text(&self) -> String {
         self.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Whether a connection text can be used: the notes about what has no effect, or every problem. Neither shows a secret.
+/// Checks a connection string or URL. Returns notes about keys without effect, or all problems. Neither contains a
+/// secret.
 pub(crate) fn check_connection(text: &str) -> Result<Vec<String>, Vec<String>> {
     RedisOptions::parse(text).map(|options| options.notes)
 }

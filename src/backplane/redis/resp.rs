@@ -1,34 +1,34 @@
-//! Redis's own wire: commands out, replies in.
+//! Redis's own protocol (RESP): encodes commands and decodes replies.
 //!
-//! The `redis` crate parses replies here, and URLs in `url`. What is ours: finding where a reply ends, and reading the
-//! channel and payload of a pushed message as slices of the read buffer, because the crate's parser copies both. The
-//! crate's connections are not used: its pub/sub queue is unbounded, and its client cannot pipeline commands in the
-//! order of their callers.
+//! Replies are parsed by the `redis` crate. This module only finds where a reply ends, and reads the channel and the
+//! payload of a published message as slices of the read buffer, because the crate's parser copies both. The crate's
+//! connections are not used: its pub/sub queue is unbounded, and its client cannot pipeline commands in the order in
+//! which they were issued.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redis::Value;
 
-/// One thing that came from Redis.
+/// One reply or pushed message from Redis.
 #[derive(Debug)]
 pub(super) enum RedisReply {
-    /// A message on a channel we are subscribed to.
+    /// A message on a subscribed channel.
     Message {
         /// The channel's name.
         channel: Bytes,
-        /// What was published.
+        /// The published bytes.
         payload: Bytes,
     },
-    /// SUBSCRIBE is in force for this channel.
+    /// Confirms SUBSCRIBE for this channel.
     Subscribed(Bytes),
-    /// UNSUBSCRIBE is in force for this channel.
+    /// Confirms UNSUBSCRIBE for this channel.
     Unsubscribed(Bytes),
-    /// The answer to anything else.
+    /// The reply to any other command.
     Value(Value),
 }
 
-/// What stands where a reply should be.
+/// The received bytes are not a valid reply.
 #[derive(Debug, thiserror::Error)]
-#[error("Redis sent what is no reply: {0}")]
+#[error("Redis sent an invalid reply: {0}")]
 pub(super) struct InvalidReply(String);
 
 /// Appends a command.
@@ -58,7 +58,7 @@ fn header(out: &mut BytesMut, kind: u8, length: usize) {
     out.put_slice(b"\r\n");
 }
 
-/// Takes the first whole reply off `buffer`; None while it is not all there.
+/// Takes the first reply from the front of `buffer`; `None` if it is not complete yet.
 pub(super) fn take_reply(buffer: &mut BytesMut) -> Result<Option<RedisReply>, InvalidReply> {
     let Some(length) = reply_length(buffer)? else { return Ok(None) };
     let frame = buffer.split_to(length).freeze();
@@ -67,13 +67,13 @@ pub(super) fn take_reply(buffer: &mut BytesMut) -> Result<Option<RedisReply>, In
     {
         return Ok(Some(reply));
     }
-    // Errors may repeat what was sent, which need not be text.
+    // An error may repeat a part of the command, which need not be valid UTF-8.
     let text = (frame.first() == Some(&b'-')).then(|| String::from_utf8_lossy(&frame));
     let value = redis::parse_redis_value(text.as_deref().map_or(&frame[..], str::as_bytes));
     value.map(|value| Some(RedisReply::Value(value))).map_err(|error| InvalidReply(error.to_string()))
 }
 
-/// The line that begins at `at`, without its kind byte and its end; and where the next begins.
+/// The line that begins at `at`, without its type byte and its line end, and the position of the next line.
 fn line(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let rest = buffer.get(at + 1..)?;
     let end = memchr::memchr(b'\n', rest)?;
@@ -84,10 +84,11 @@ fn number(line: &[u8]) -> Result<i64, InvalidReply> {
     std::str::from_utf8(line)
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| InvalidReply("a length that is no number".to_owned()))
+        .ok_or_else(|| InvalidReply("a length that is not a number".to_owned()))
 }
 
-/// How long the first reply is, if it is all there. Steps from length to length; claims cost nothing.
+/// The length of the first reply in bytes; `None` if it is not complete yet. It only adds up lengths and allocates
+/// nothing, so that a reply which announces a huge length costs no memory.
 fn reply_length(buffer: &[u8]) -> Result<Option<usize>, InvalidReply> {
     let mut at = 0_usize;
     let mut left: u64 = 1;
@@ -112,13 +113,13 @@ fn reply_length(buffer: &[u8]) -> Result<Option<usize>, InvalidReply> {
                 left =
                     left.saturating_add(u64::try_from(number(head)?).unwrap_or(0).saturating_mul(2)).saturating_add(1);
             }
-            other => return Err(InvalidReply(format!("a reply of kind {:?}", char::from(*other)))),
+            other => return Err(InvalidReply(format!("a reply of unknown type {:?}", char::from(*other)))),
         }
     }
     Ok(Some(at))
 }
 
-/// A bulk string at the front of a frame that is known to be whole.
+/// Takes a bulk string from the front of a frame that is known to be complete.
 fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, InvalidReply> {
     if frame.first() != Some(&b'$') {
         return Ok(None);
@@ -134,7 +135,7 @@ fn bulk(frame: &mut Bytes) -> Result<Option<Bytes>, InvalidReply> {
     Ok(Some(body))
 }
 
-/// A reply of the subscribed state: an array in RESP2, a push in RESP3.
+/// Reads a published message or a confirmation: an array in RESP2, a push in RESP3.
 fn pushed(frame: &Bytes) -> Result<Option<RedisReply>, InvalidReply> {
     let mut rest = frame.clone();
     let Some((_, next)) = line(frame, 0) else { return Ok(None) };
@@ -149,7 +150,7 @@ fn pushed(frame: &Bytes) -> Result<Option<RedisReply>, InvalidReply> {
     })
 }
 
-/// Whether a value is out-of-band and answers nothing.
+/// Whether a value is a push, which is not the reply to a command.
 pub(super) fn is_push(value: &Value) -> bool {
     matches!(value, Value::Push { .. })
 }
@@ -163,7 +164,7 @@ mod tests {
     fn all(bytes: &[u8]) -> Vec<RedisReply> {
         let mut buffer = BytesMut::new();
         let mut replies = Vec::new();
-        // One byte at a time: no split may matter.
+        // One byte at a time, since replies may be split anywhere.
         for byte in bytes {
             buffer.put_u8(*byte);
             while let Some(reply) = take_reply(&mut buffer).unwrap() {

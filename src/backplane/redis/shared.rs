@@ -1,4 +1,5 @@
-//! What callers and the link's task share: one lock, held only for table look-ups and copies, never across an await.
+//! The state that callers of the backplane share with the link task. Its lock is held only for look-ups and copies, and
+//! never across an await.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,13 +29,13 @@ pub(super) struct Shared {
     state: Mutex<SharedState>,
     next_id: AtomicU64,
     pub(super) link: watch::Sender<LinkState>,
-    /// Something waits to be written on the command connection.
+    /// Notified when there is something to write on the command connection. Its writer waits for it.
     pub(super) publish_ready: Notify,
-    /// Something waits to be written on the subscription connection.
+    /// Notified when there is something to write on the subscription connection. Its writer waits for it.
     pub(super) subscriptions_ready: Notify,
-    /// Notified when replies from Redis have been taken in, on either connection. Only the shutdown waits for it.
+    /// Notified when replies from Redis have been processed, on either connection. Only the shutdown waits for it.
     pub(super) replied: Notify,
-    /// Faults that were logged.
+    /// The errors that have been logged already.
     logged_errors: Mutex<HashSet<EnvelopeError>>,
     /// Limits the log lines that clients can cause.
     pub(super) log: LogRateLimiter,
@@ -43,19 +44,19 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct SharedState {
-    /// None while the link is up, else why it is not.
+    /// Why the link is down; `None` while it is up.
     pub(super) down: Option<String>,
     pub(super) publish_queue: PublishQueue,
     pub(super) subscriptions: Subscriptions,
 }
 
-/// The poison of a panicking holder is no reason to stop: the tables are whole between any two statements.
+/// Locks a mutex and ignores poisoning: the tables are consistent after every statement, so a panic breaks nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A small payload gets memory of its own: as a slice it would keep the whole read buffer alive for as long as one slow
-/// client has it waiting.
+/// Copies a small payload. As a slice it would keep the whole read buffer alive for as long as it waits for a slow
+/// client.
 fn detached(payload: &Bytes) -> Bytes {
     const SMALL: usize = 16 * 1024;
     if payload.len() < SMALL { Bytes::copy_from_slice(payload) } else { payload.clone() }
@@ -68,7 +69,7 @@ impl Shared {
         hubs: Vec<(HubName, Vec<Protocol>)>,
         metrics: BackplaneMetrics,
     ) -> Arc<Self> {
-        let down = Some(format!("{} was not reached yet", options.endpoints_text()));
+        let down = Some(format!("{} has not been reached yet", options.endpoints_text()));
         Arc::new(Self {
             options,
             node,
@@ -93,12 +94,12 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// Waits until replies from Redis have brought the state to where `is_done` holds.
+    /// Waits until `is_done` returns `true`, and calls it again after each reply from Redis.
     pub(super) async fn until(&self, is_done: impl Fn(&SharedState) -> bool) {
         loop {
             let replied = self.replied.notified();
             tokio::pin!(replied);
-            // Registered before the look, so that no reply is missed in between.
+            // Registered before the check, so that a reply in between is not missed.
             replied.as_mut().enable();
             if is_done(&self.lock()) {
                 return;
@@ -111,7 +112,7 @@ impl Shared {
         channels::prefixed(&self.options.channel_prefix, topic)
     }
 
-    /// Encodes and queues; the receiver gets the result.
+    /// Encodes an envelope and queues it. The returned receiver gets the result.
     pub(super) fn publish(
         &self,
         topic: &Topic,
@@ -139,7 +140,8 @@ impl Shared {
         Ok(receiver)
     }
 
-    /// Counts one more subscription of each. While the link is down nobody waits.
+    /// Adds one subscription for each topic. `confirmed` gets a token for each that has yet to be confirmed, but none
+    /// while the link is down, so that its owner does not wait then.
     pub(super) fn subscribe(&self, topics: &[Topic], confirmed: &TaskTracker) {
         let mut state = self.lock();
         let confirmed = Some(confirmed).filter(|_| state.down.is_none());
@@ -165,13 +167,13 @@ impl Shared {
         }
     }
 
-    /// What a message on one of our channels says; None if it says nothing to us.
+    /// Decodes a message from a channel; `None` if the channel is no longer wanted or the message is invalid.
     pub(super) fn read(&self, channel: &Bytes, payload: &Bytes) -> Option<InboundEnvelope> {
         let name = std::str::from_utf8(channel).ok()?;
         let own = envelope_codec::origin(payload).filter(|(node, _)| *node == self.node.as_str()).map(|(_, id)| id);
         let mut state = self.lock();
         let envelope = own.and_then(|id| state.publish_queue.echo_received(id));
-        // Unsubscribed a moment ago: nobody wants it any more.
+        // `None` if the node has just unsubscribed.
         let topic = state.subscriptions.topic(name)?.clone();
         drop(state);
         let envelope = match envelope {
@@ -189,14 +191,14 @@ impl Shared {
         Some(InboundEnvelope { topic, envelope })
     }
 
-    /// Foreign bytes are logged once for each kind, so that they cannot fill a disk.
+    /// Logs each kind of invalid message once, so that a foreign publisher cannot fill the disk.
     fn log_once(&self, channel: &str, length: usize, error: EnvelopeError) {
         if lock(&self.logged_errors).insert(error) {
             let channel = Escaped::new(channel).to_string();
             tracing::warn!(
                 channel,
                 bytes = length,
-                "Ignored a message on a backplane channel: {error}. More of this kind are not logged."
+                "Ignored a message on a backplane channel: {error}. Further ones of this kind are not logged."
             );
         }
     }

@@ -1,5 +1,5 @@
-//! A connection to Redis that is ready for use: TCP, TLS or a Unix socket, logged in. What a minimal ACL user may not
-//! do (CLIENT, SELECT 0) is not needed.
+//! Opens a connection to Redis over TCP, TLS or a Unix socket, and logs in. It works for an ACL user with minimal
+//! rights, who may use neither CLIENT nor SELECT.
 
 use std::io;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use super::redis_options::{RedisEndpoint, RedisOptions, RespVersion, TlsOptions}
 use super::resp::{self, RedisReply};
 use crate::tls::{self, TlsError};
 
-/// Anything bytes go through.
+/// A byte stream to Redis: TCP, TLS or a Unix socket.
 pub(super) trait RedisStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> RedisStream for T {}
 
-/// One open connection and what was read ahead on it.
+/// One open connection, and the bytes that were read from it but not processed yet.
 pub(super) struct RedisSocket {
     pub(super) stream: Box<dyn RedisStream>,
     pub(super) buffer: BytesMut,
 }
 
-/// Why there is no pair: which endpoint, and what it said. Holds no secret.
+/// Why a connection could not be opened, or why it broke. The text is for logs and holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct LinkError {
     pub(super) reason: String,
-    /// Redis answered, and refused.
+    /// Whether Redis answered, but refused the login or the subscriptions.
     pub(super) refused: bool,
 }
 
@@ -47,7 +47,7 @@ impl From<TlsError> for LinkError {
     }
 }
 
-/// Makes the TLS side of the options; fails when the system has no usable root certificates.
+/// Makes the TLS configuration. Fails if the system has no usable root certificates.
 pub(super) fn tls_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
     if options.tls13 {
@@ -59,7 +59,7 @@ pub(super) fn tls_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsE
     tls::client_config(&versions)
 }
 
-/// Connects and logs in. The error is for logs: it holds no secret.
+/// Connects and logs in, within `connect_timeout`.
 pub(super) async fn connect(
     options: &RedisOptions,
     tls: Option<&Arc<ClientConfig>>,
@@ -94,7 +94,7 @@ async fn open(
     Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
 }
 
-/// What must succeed is awaited; CLIENT may be refused.
+/// Logs in with one pipeline of commands. All of them must succeed except CLIENT, which Redis may refuse.
 async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), LinkError> {
     let user = options.user.as_deref();
     let password = options.password.as_ref().map(|secret| secret.0.as_str());
@@ -114,7 +114,7 @@ async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), 
     if options.database != 0 {
         needed.push(vec!["SELECT", &database]);
     }
-    // Says at once that a login is missing, that the data set is still loading, or that this is no Redis.
+    // Its answer shows whether a login is missing, the data set is still loading, or the server is not Redis at all.
     needed.push(vec!["PING"]);
     let mut extra: Vec<Vec<&str>> = Vec::new();
     if options.use_client_command {
@@ -134,7 +134,7 @@ async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), 
     for command in &needed {
         if let Value::ServerError(error) = read_reply(socket).await? {
             let reason = format!("{} was refused: {}", command[0], server_error(&error));
-            // These pass by themselves.
+            // These conditions are temporary, so they do not count as a refusal.
             let refused = !matches!(error.code(), "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN");
             return Err(LinkError { reason, refused });
         }
@@ -145,8 +145,8 @@ async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), 
     Ok(())
 }
 
-/// Code and text of an error reply. A command that is not known is repeated in it, and with it a password or a message:
-/// its arguments are left out.
+/// The code and the text of an error reply. Redis repeats an unknown command with its arguments, which may be a
+/// password or a message, so the arguments are removed.
 pub(super) fn server_error(error: &redis::ServerError) -> String {
     match error.details().map(|details| details.split(", with args").next().unwrap_or_default()) {
         Some(details) => format!("{} {details}", error.code()),
@@ -168,7 +168,7 @@ async fn read_reply(socket: &mut RedisSocket) -> Result<Value, String> {
     }
 }
 
-/// A piece of text from Redis, for a log.
+/// Bytes from Redis as text; invalid UTF-8 is replaced.
 pub(super) fn lossy_text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,5 +1,5 @@
-//! Which channels are wanted, and which of them Redis has confirmed: a table of what should be, brought about in
-//! batches by whoever holds the subscription connection.
+//! Tracks which channels are wanted and which of them Redis has confirmed. The writer of the subscription connection
+//! sends the difference in batches.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::resp;
 use crate::backplane::Topic;
 
-/// How many names one SUBSCRIBE or UNSUBSCRIBE takes at most.
+/// How many channels one SUBSCRIBE or UNSUBSCRIBE has at most.
 pub(super) const BATCH: usize = 512;
 
-/// One channel.
+/// The state of one channel.
 #[derive(Debug)]
 struct ChannelState {
     topic: Topic,
-    /// Subscribes minus unsubscribes; they may come in any order, so it may pass below zero.
+    /// Subscribes minus unsubscribes. They may arrive in any order, so it may be negative for a while.
     count: i64,
-    /// Whether the last command sent was SUBSCRIBE.
+    /// Whether the last command that was sent for it is SUBSCRIBE.
     sent: bool,
-    /// SUBSCRIBEs that are not confirmed yet.
+    /// How many SUBSCRIBEs have been sent and not confirmed.
     unconfirmed: u32,
-    /// Whether it waits in `changed`.
+    /// Whether it is in `changed`.
     queued: bool,
-    /// Whether it was in a batch that Redis refused and is asked for alone.
+    /// Whether it was in a batch that Redis refused, so that it is subscribed with a command of its own.
     retry_alone: bool,
-    /// Redis refused this very channel on this connection.
+    /// Whether Redis refused this channel on the current connection.
     refused: bool,
-    /// One token for each caller that waits for this channel to be confirmed. A caller goes on when all the tokens of
-    /// its tracker are dropped.
+    /// One token for each caller that waits for this channel to be confirmed. A caller continues when all tokens of its
+    /// tracker have been dropped.
     waiters: Vec<TaskTrackerToken>,
 }
 
-/// A command sent on the subscription connection whose answer is not complete.
+/// A command that was sent on the subscription connection and has not been answered completely.
 #[derive(Debug)]
 pub(super) struct SentCommand {
     pub(super) since: Instant,
@@ -50,33 +50,34 @@ enum CommandKind {
     Unsubscribe { remaining: usize },
 }
 
-/// What an error answered.
+/// The command that Redis answered with an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RefusedCommand {
-    /// A whole batch; its channels are asked for one by one now.
+    /// A SUBSCRIBE of several channels; each of them is now subscribed with a command of its own.
     Batch,
-    /// This channel.
+    /// A SUBSCRIBE of this channel.
     Channel(Arc<str>),
-    /// Something that is no subscription.
+    /// Another command.
     Other,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     entries: HashMap<Arc<str>, ChannelState>,
-    /// Channels whose wish and state may differ.
+    /// The channels for which a command may have to be sent.
     changed: Vec<Arc<str>>,
     in_flight: VecDeque<SentCommand>,
     /// Whether the next flush sends a PING.
     ping: bool,
-    /// How many of the first commands of this connection are not answered; None before they were sent.
+    /// How many of the commands that were sent first on this connection are unanswered; `None` before they are sent.
     initial_pending: Option<usize>,
 }
 
-// === what is wanted ===
+// === the wanted channels ===
 
 impl Subscriptions {
-    /// Counts one subscribe. `confirmed` tracks what its caller waits for, if it waits. True: something is to be sent.
+    /// Adds one subscription. `confirmed` is the tracker of the caller, if it waits for the confirmation. Returns
+    /// whether there is something to send.
     pub(super) fn add(&mut self, channel: &str, topic: &Topic, confirmed: Option<&TaskTracker>) -> bool {
         let (name, entry) = self.entry(channel, topic);
         entry.count += 1;
@@ -87,14 +88,14 @@ impl Subscriptions {
         self.queue(&name)
     }
 
-    /// Counts one unsubscribe. True: something is to be sent.
+    /// Removes one subscription. Returns whether there is something to send.
     pub(super) fn remove(&mut self, channel: &str, topic: &Topic) -> bool {
         let (name, entry) = self.entry(channel, topic);
         entry.count -= 1;
         self.queue(&name)
     }
 
-    /// Nothing is wanted any more.
+    /// Removes all subscriptions.
     pub(super) fn remove_all(&mut self) {
         let names: Vec<_> = self.entries.keys().cloned().collect();
         for name in names {
@@ -136,7 +137,7 @@ impl Subscriptions {
         true
     }
 
-    /// Drops an entry that says nothing.
+    /// Removes the entry of a channel that is neither wanted nor subscribed, and for which nothing is pending.
     fn remove_if_unused(&mut self, name: &Arc<str>) {
         let idle = |entry: &ChannelState| entry.count == 0 && !entry.sent && entry.unconfirmed == 0 && !entry.queued;
         if self.entries.get(name).is_some_and(idle) {
@@ -144,39 +145,39 @@ impl Subscriptions {
         }
     }
 
-    /// The topic of a channel that is wanted.
+    /// The topic of a channel; `None` if it is not wanted.
     pub(super) fn topic(&self, channel: &str) -> Option<&Topic> {
         self.entries.get(channel).filter(|entry| entry.count > 0).map(|entry| &entry.topic)
     }
 
-    /// Whether what is published on it now comes back for certain.
+    /// Whether the subscription is confirmed, so that a message published on the channel now is certain to come back.
     pub(super) fn is_confirmed(&self, channel: &str) -> bool {
         self.entries.get(channel).is_some_and(|entry| {
             entry.count > 0 && entry.sent && entry.unconfirmed == 0 && !entry.queued && !entry.refused
         })
     }
 
-    /// Whether Redis has confirmed all that was asked.
+    /// Whether Redis has answered every command, and nothing is left to send.
     pub(super) fn is_idle(&self) -> bool {
         self.changed.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Whether everything that was wanted when this connection began is confirmed. What is wanted since then does not
-    /// count, or a crowd of arriving clients could keep the link from coming up.
+    /// Whether every channel that was wanted when this connection was opened is confirmed. Channels that have been
+    /// added since are ignored, or a stream of new clients could keep the link from ever being up.
     pub(super) fn is_ready(&self) -> bool {
         self.initial_pending == Some(0)
     }
 
-    /// Whether Redis refused every single channel.
+    /// Whether Redis refused every channel.
     pub(super) fn all_refused(&self) -> bool {
         !self.entries.is_empty() && self.entries.values().all(|entry| entry.refused)
     }
 }
 
-// === what is sent ===
+// === commands ===
 
 impl Subscriptions {
-    /// Appends the commands that bring about what is wanted.
+    /// Appends the commands that subscribe to wanted channels and unsubscribe from the others.
     pub(super) fn flush(&mut self, out: &mut BytesMut, now: Instant) {
         let (mut on, mut off) = (Vec::new(), Vec::new());
         for name in std::mem::take(&mut self.changed) {
@@ -184,7 +185,7 @@ impl Subscriptions {
             entry.queued = false;
             let wanted = entry.count > 0;
             if wanted == entry.sent {
-                // It changed twice: nobody has anything left to wait for.
+                // It changed twice, so there is nothing to send and nothing to wait for.
                 if entry.unconfirmed == 0 {
                     entry.waiters.clear();
                 }
@@ -233,21 +234,21 @@ impl Subscriptions {
         self.in_flight.push_back(SentCommand { since, kind });
     }
 
-    /// The next flush sends a PING.
+    /// Makes the next flush send a PING.
     pub(super) fn request_ping(&mut self) {
         self.ping = true;
     }
 
-    /// Since when the oldest unanswered command waits.
+    /// When the oldest unanswered command was sent.
     pub(super) fn pending_since(&self) -> Option<Instant> {
         self.in_flight.front().map(|in_flight| in_flight.since)
     }
 }
 
-// === what is answered ===
+// === answers ===
 
 impl Subscriptions {
-    /// SUBSCRIBE was confirmed.
+    /// Handles the confirmation of a SUBSCRIBE.
     pub(super) fn subscribed(&mut self, channel: &str) {
         self.confirmation_received();
         let Some((name, _)) = self.entries.get_key_value(channel) else { return };
@@ -261,7 +262,7 @@ impl Subscriptions {
         self.remove_if_unused(&name);
     }
 
-    /// UNSUBSCRIBE was confirmed.
+    /// Handles the confirmation of an UNSUBSCRIBE.
     pub(super) fn unsubscribed(&mut self, channel: &str) {
         self.confirmation_received();
         if let Some((name, _)) = self.entries.get_key_value(channel) {
@@ -291,14 +292,14 @@ impl Subscriptions {
         self.in_flight.pop_front()
     }
 
-    /// PING was answered.
+    /// Handles the answer to a PING.
     pub(super) fn pong_received(&mut self) {
         if matches!(self.in_flight.front(), Some(SentCommand { kind: CommandKind::Ping, .. })) {
             self.pop();
         }
     }
 
-    /// An error answered the oldest command.
+    /// Handles an error, which answers the oldest command, and returns what that command was.
     pub(super) fn error_received(&mut self) -> RefusedCommand {
         let was_initial = self.initial_pending.is_some_and(|initial_pending| initial_pending > 0);
         let Some(SentCommand { kind: CommandKind::Subscribe { names, .. }, .. }) = self.pop() else {
@@ -310,7 +311,7 @@ impl Subscriptions {
             let Some(entry) = self.entries.get_mut(name) else { continue };
             entry.unconfirmed = entry.unconfirmed.saturating_sub(1);
             if single {
-                // Counts as sent, so that it is not asked for again and again; a new connection asks again.
+                // `sent` stays set, so that the channel is not tried again until there is a new connection.
                 entry.refused = true;
                 entry.waiters.clear();
             } else if entry.sent && entry.unconfirmed == 0 {
@@ -332,7 +333,8 @@ impl Subscriptions {
         }
     }
 
-    /// The connection is gone: nothing is subscribed, nobody waits, everything wanted is to be asked for again.
+    /// Resets the state after the connection was lost: no channel is subscribed, no caller waits any longer, and every
+    /// wanted channel will be subscribed again.
     pub(super) fn connection_lost(&mut self) {
         self.in_flight.clear();
         self.changed.clear();

@@ -1,4 +1,4 @@
-//! Answers, echoes and who gets what when.
+//! Tests of the publish queue: how answers and echoes complete a publish, and the bounds.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -81,7 +81,7 @@ fn unsubscribing_a_channel_resolves_its_pending_echoes() {
 #[test]
 fn both_queues_are_bounded() {
     let mut publish_queue = PublishQueue::default();
-    // One message of any size passes alone.
+    // An empty queue accepts a message of any size.
     publish(&mut publish_queue, 1, true, MAX_BUFFERED_BYTES + 1).unwrap();
     assert!(publish_queue.echoes.is_empty(), "too large to be kept for its echo");
     assert_eq!(publish(&mut publish_queue, 2, false, 1).unwrap_err(), BackplaneError::Full(1));
@@ -90,7 +90,7 @@ fn both_queues_are_bounded() {
         (2..=MAX_PENDING_REPLIES as u64).map(|id| publish(&mut publish_queue, id, true, 1).unwrap()).collect();
     assert_eq!(publish(&mut publish_queue, 0, false, 1).unwrap_err(), BackplaneError::Full(MAX_PENDING_REPLIES));
     assert_eq!(publish_queue.echoes.len(), MAX_ECHOES);
-    // Whose echo is not kept any more succeeds with the answer.
+    // A publish whose echo is no longer kept succeeds with the answer.
     for _ in 0..2 {
         publish_queue.reply_received(Ok(3), Instant::now());
     }

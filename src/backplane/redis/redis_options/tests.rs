@@ -1,4 +1,4 @@
-//! Connection texts: what is honoured, noted and refused, and that no secret is shown.
+//! Tests of connection strings and URLs: what is supported, ignored and refused, and that no secret is shown.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -77,7 +77,7 @@ fn urls_are_parsed() {
         ("redis://:%zz@host", "percent-encoded"),
         ("redis+sentinel://h", "Sentinel is not supported"),
         ("redis+cluster://h", "Cluster URLs are not supported"),
-        ("http://h", "redis, rediss and unix"),
+        ("http://h", "redis, rediss or unix"),
         ("unix://relative", "absolute path"),
         ("redis://h:7000,abortConnect=true", "follow a '?'"),
         ("redis://h?abortconect=true", "Did you mean 'abortConnect'?"),
@@ -114,8 +114,8 @@ fn refused_values_say_what_would_be_valid() {
         ("h,ssl=maybe", "Keyword 'ssl' requires a boolean value; the value 'maybe' is not recognised."),
         ("h,asyncTimeout=x", "Keyword 'asyncTimeout' requires an integer value; the value 'x' is not recognised."),
         ("h,asyncTimeout=0", "Keyword 'asyncTimeout' has a minimum value of '1'; the value '0' is not permitted."),
-        ("h,protocol=4", "'resp2' and 'resp3'"),
-        ("h,proxy=Twemproxy", "connect to Redis itself"),
+        ("h,protocol=4", "'resp2' or 'resp3'"),
+        ("h,proxy=Twemproxy", "connect to Redis directly"),
         ("h,proxy=Envoyproxy", "publish and subscribe"),
         ("h,serviceName=mymaster", "Sentinel is not supported"),
         ("h,tunnel=http:proxy:8080", "'tunnel' is not supported"),
@@ -132,7 +132,7 @@ fn refused_values_say_what_would_be_valid() {
     ] {
         let problems = problems(text);
         assert!(problems.contains(problem), "{text}: {problems}");
-        // What the configuration prints goes through the mask; our own words are to come out of it whole.
+        // Everything printed about the configuration goes through the mask, which must leave these texts intact.
         assert_eq!(mask(&problems), problems, "{text}");
     }
     assert_eq!(problems("h,a=1,b=2,ssl=x").lines().count(), 3, "all at once");
@@ -140,7 +140,7 @@ fn refused_values_say_what_would_be_valid() {
 
 #[test]
 fn no_error_or_note_contains_a_secret() {
-    // A comma inside a password tears it apart.
+    // A comma inside a password splits it into two items.
     for text in [
         "h,password=hun,ter2",
         "h,password=hun,ter2=x",

@@ -1,4 +1,4 @@
-//! The table of subscriptions, against a model of what Redis would answer.
+//! Tests of the table of subscriptions: the commands it sends, and how it handles the answers.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -26,7 +26,7 @@ fn a_reverted_change_sends_nothing() {
     subscriptions.remove("a", &topic("a"));
     assert!(commands(&mut subscriptions).is_empty());
     assert!(subscriptions.is_idle() && subscriptions.entries.is_empty());
-    // The other order too, and the second subscribe of a channel costs nothing.
+    // So it is in the other order, and a second subscribe of a channel sends nothing either.
     subscriptions.remove("a", &topic("a"));
     assert!(!subscriptions.add("a", &topic("a"), None));
     assert!(subscriptions.entries.is_empty());
@@ -84,7 +84,7 @@ fn a_refused_batch_is_retried_channel_by_channel() {
     assert!(subscriptions.is_ready() && subscriptions.is_confirmed("b") && !subscriptions.all_refused());
     assert!(confirmed.is_empty());
     subscriptions.remove("a", &topic("a"));
-    assert!(commands(&mut subscriptions).is_empty(), "what was refused need not be given up");
+    assert!(commands(&mut subscriptions).is_empty(), "a refused channel needs no UNSUBSCRIBE");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_lost_connection_resubscribes_everything() {
     commands(&mut subscriptions);
     subscriptions.remove("b", &topic("b"));
     subscriptions.connection_lost();
-    assert!(confirmed.is_empty(), "nobody waits any more");
+    assert!(confirmed.is_empty(), "no caller waits any more");
     assert!(!subscriptions.is_confirmed("a") && !subscriptions.is_ready());
     assert_eq!(commands(&mut subscriptions), [["SUBSCRIBE", "a"]]);
     subscriptions.subscribed("a");

@@ -1,4 +1,4 @@
-//! What two nodes may expect of any backplane, run on the memory bus and on Redis.
+//! Tests of the contract of every backplane, run with two nodes on the memory bus and on Redis.
 
 use bytes::Bytes;
 use testkit::Redis;
@@ -40,7 +40,7 @@ impl Farm {
         self.b.subscribe([Channel::All]).await;
     }
 
-    /// How many more hear a message because its own node does.
+    /// 1 if a node receives its own publishes too, else 0.
     fn own(&self) -> u64 {
         u64::from(self.a.backplane.echoes())
     }
@@ -67,7 +67,7 @@ async fn publishes_keep_the_order_of_the_calls(mut farm: Farm) {
     farm.both_hear_all().await;
     let publishes: Vec<_> =
         (0..1000).map(|i| farm.a.backplane.publish(topic(Channel::All), text_envelope(&i.to_string()))).collect();
-    // Polled in the wrong order: only the calls count.
+    // The futures are polled in reverse, which must not matter.
     for publish in publishes.into_iter().rev() {
         tokio::time::timeout(TIMEOUT, publish).await.unwrap().unwrap();
     }
@@ -84,7 +84,7 @@ async fn subscriptions_are_counted_and_commute(mut farm: Farm) {
     assert_eq!(farm.a.publish(group(), text_envelope("still there")).await, Ok(1));
     assert_eq!(farm.b.next_text().await, "still there");
     farm.b.unsubscribe(group());
-    // A later subscription is confirmed behind the unsubscription.
+    // Once a later subscription is confirmed, the unsubscription has taken effect.
     farm.b.subscribe([Channel::User("u".into())]).await;
     assert_eq!(farm.a.publish(group(), text_envelope("gone")).await, Ok(0));
     farm.b.unsubscribe(group());
@@ -118,7 +118,7 @@ async fn hubs_do_not_receive_each_others_messages(mut farm: Farm) {
     assert_eq!(farm.b.next().await.topic, other);
 }
 
-async fn every_envelope_arrives_whole(mut farm: Farm) {
+async fn every_envelope_arrives_unchanged(mut farm: Farm) {
     let node = || NodeId::from("b_0123");
     farm.b
         .subscribe([
@@ -196,7 +196,7 @@ on_both! {
     subscriptions_are_counted_and_commute,
     names_are_literal_and_case_sensitive,
     hubs_do_not_receive_each_others_messages,
-    every_envelope_arrives_whole,
+    every_envelope_arrives_unchanged,
     many_topics_are_subscribed_at_once,
     a_closed_node_neither_receives_nor_publishes,
 }
@@ -212,7 +212,7 @@ async fn a_full_node_fails_the_whole_publish() {
     };
     assert!(matches!(failed, BackplaneError::Full(_)));
     farm.b.next_text().await;
-    assert_eq!(farm.a.publish_text("room again").await, Ok(1));
+    assert_eq!(farm.a.publish_text("space again").await, Ok(1));
 }
 
 #[tokio::test]
@@ -242,6 +242,6 @@ async fn an_echo_yields_the_published_message_itself() {
     farm.a.publish(Channel::All, envelope).await.unwrap();
     let Envelope::Message { message: own, .. } = farm.a.next().await.envelope else { panic!() };
     let Envelope::Message { message: other, .. } = farm.b.next().await.envelope else { panic!() };
-    assert_eq!(own.hub_framed(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr(), "not parsed again");
+    assert_eq!(own.hub_framed(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr(), "it is not decoded again");
     assert_ne!(other.hub_framed(Protocol::Json).unwrap().as_ptr(), bytes.as_ptr());
 }

@@ -1,4 +1,4 @@
-//! Golden bytes: the reference's own test vectors, and what two real ASP.NET Core nodes published.
+//! Tests of envelopes against recorded bytes: ASP.NET Core's own test vectors, and what two of its nodes published.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -73,7 +73,7 @@ fn group_commands_match_the_vectors() {
 #[test]
 fn invocations_match_the_vectors() {
     for case in cases("invocation") {
-        // The vectors' protocols p1 and p2 are not ours: their bytes with our names are what we must write.
+        // The vectors use protocols called p1 and p2. With our names in their place the bytes must be the same.
         let hex = text(&case["hex"]).replace("a27031", "a46a736f6e").replace("a27032", "ab6d6573736167657061636b");
         let two = Bytes::from_static(b"*");
         let except: Vec<_> = case["excludedIds"].as_array().unwrap().iter().map(|id| text(id).into()).collect();
@@ -125,14 +125,14 @@ fn our_own_item_is_appended() {
         let everybody = decode(&topic(Channel::All), &out);
         assert!(matches!(everybody, Ok(Envelope::Message { reply_to: None, .. })), "{channel}");
     }
-    // Somebody else's fifth item, or none.
+    // The fifth item of another program, or none.
     for hex in ["9590 80 c0c0 82a16fa26e31a17107", "9290 80", "9590 80 c0c0 91a26e31", "9590 80 c0c0 92c007", "95"] {
         assert_eq!(origin(&bytes(&hex.replace(' ', ""))), None, "{hex}");
     }
 }
 
-/// Everything that was published by two real nodes: each channel is one of ours, each payload is understood, and
-/// what is written again is the same to the byte.
+/// Checks everything that two ASP.NET Core nodes published: each channel name and each payload can be decoded, and
+/// encoding them again results in the same bytes.
 #[test]
 fn captured_aspnet_envelopes_are_read_and_rewritten_identically() {
     let hub = HubName::from(HUB);
@@ -170,7 +170,7 @@ fn a_truncated_envelope_is_an_error() {
             assert!(decode(&topic, &whole.slice(..length)).is_err());
             let _ = origin(&whole.slice(..length));
         }
-        // Every byte turned into something else: an answer of some kind, never a panic.
+        // Changing any byte may result in an error, but never in a panic.
         for at in 0..whole.len() {
             for new in [0x00, 0x90, 0xc0, 0xc1, 0xc6, 0xdd, 0xdf, 0xff] {
                 let mut changed = whole.to_vec();

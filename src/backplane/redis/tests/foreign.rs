@@ -1,4 +1,4 @@
-//! Foreign bytes on our channels, and more items than we know.
+//! Tests of foreign messages on the backplane's channels: invalid envelopes, and envelopes with unknown further items.
 
 use testkit::log::Capture;
 
@@ -26,11 +26,11 @@ async fn foreign_bytes_are_logged_once_and_skipped() {
         b"\x91\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\xdd\xff\xff\xff\xff",
         b"\xc1",
-        // Well-formed envelopes of what would break every client's stream.
+        // Well-formed envelopes whose messages would corrupt the stream of every client.
         b"\x92\x90\x81\xa4json\xc4\x01x",
         b"\x92\x90\x81\xa4json\xc4\x0a{\"type\":6}",
         b"\x92\x90\x82\xa4json\xc4\x0b{\"type\":6}\x1e\xabmessagepack\xc4\x03\x05\x91\x06",
-        // And with strings that are not Unicode text.
+        // Well-formed envelopes whose messages contain strings that are not Unicode text.
         b"\x92\x90\x81\xa4json\xc4\x0d{\"type\":\"\xff\"}\x1e",
         b"\x92\x90\x81\xa4json\xc4\x12{\"type\":\"\\uD83D\"}\x1e",
         b"\x92\x90\x82\xa4json\xc4\x0b{\"type\":6}\x1e\xabmessagepack\xc4\x04\x03\x91\xa1\xff",
@@ -43,7 +43,7 @@ async fn foreign_bytes_are_logged_once_and_skipped() {
         }
     }
     a.publish_text("still well").await.unwrap();
-    // One of them happens to be an Ack; nothing else comes before what we said.
+    // One of the payloads happens to be a valid Ack. Nothing else may arrive before the node's own message.
     let inbound = loop {
         let inbound = a.next().await;
         if !matches!(inbound.envelope, Envelope::Ack { id: 1 }) {
@@ -78,7 +78,7 @@ async fn extra_envelope_items_are_ignored() {
     redis.publish("Chat:Hub:internal:groups", b"\x96\xd2\x00\x00\x00\x07\xa1s\xcc\x01\xa1g\xa1c\xc3");
     redis.publish("Chat:Hub:internal:ack:a", b"\x92\xd3\xff\xff\xff\xff\xff\xff\xff\xff\xa1x");
     assert!(matches!(a.next().await.envelope, Envelope::Message { reply_to: None, .. }));
-    // Our own name with a number that we do not know: read like any other.
+    // This one has the node's own name and an unknown number; it is decoded like any other message.
     assert!(matches!(a.next().await.envelope, Envelope::Message { reply_to: None, .. }));
     assert!(matches!(a.next().await.envelope, Envelope::GroupCommand { id: 7, .. }));
     assert!(matches!(a.next().await.envelope, Envelope::Ack { id: -1 }));

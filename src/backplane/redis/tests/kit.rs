@@ -1,4 +1,4 @@
-//! Nodes on a real Redis, and short words for them and for envelopes.
+//! Helpers for the tests of the Redis backplane: starting a Redis, nodes on it, and envelopes made of short texts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::protocol::Protocol;
 use crate::protocol::framing::write_prefix;
 use crate::protocol::msgpack::write;
 
-/// Longer than anything here may take.
+/// An upper bound for everything in these tests.
 pub(super) const TIMEOUT: Duration = testkit::PROCESS_TIMEOUT;
 
 /// Starts a Redis with these arguments and waits until it answers.
@@ -27,18 +27,18 @@ pub(super) async fn start(arguments: &[&str]) -> Redis {
     redis
 }
 
-/// Starts it, or starts it again, and waits until it answers, while nodes go on.
+/// Starts or restarts a Redis and waits until it answers. It does not block the runtime, so nodes keep running.
 pub(super) async fn run(redis: &mut Redis) {
     redis.spawn();
     until("redis-server answers", async || redis.answers().then_some(())).await;
 }
 
-/// What a node on this Redis is given, with more options.
+/// The options of a node on this Redis, with `more` appended.
 pub(super) fn options(redis: &Redis, more: &str) -> RedisOptions {
     RedisOptions::parse(&format!("{},{more}", redis.connection())).unwrap()
 }
 
-/// The same with the time-outs that are usual, for tests of outages.
+/// The options of a node on this Redis with the default timeouts, for tests of outages.
 pub(super) fn default_options(redis: &Redis, more: &str) -> RedisOptions {
     RedisOptions::parse(&format!("{},{more}", redis.connection_with_defaults())).unwrap()
 }
@@ -91,7 +91,7 @@ impl Node {
         text_of(&self.next().await)
     }
 
-    /// Whether nothing is there, after everything published before `marker` has come.
+    /// Receives messages until `marker` arrives, and checks that those before it are `texts`.
     pub(super) async fn expect_texts(&mut self, texts: &[&str], marker: &str) {
         let mut heard = Vec::new();
         loop {
@@ -105,7 +105,7 @@ impl Node {
     }
 }
 
-/// Contains a colon, as the names of .NET types may, and has another hub's name as its beginning.
+/// Contains a colon, as names of .NET types may, and begins with the name of another hub.
 const HUB: &str = "Chat:Hub";
 
 pub(super) fn topic(channel: Channel) -> Topic {

@@ -1,4 +1,5 @@
-//! Passwords, users with the least rights, databases, sockets and both versions of Redis's protocol.
+//! Tests of connecting and logging in: passwords, ACL users, databases, Unix sockets and both versions of Redis's
+//! protocol.
 
 use testkit::log::Capture;
 use testkit::nonblocking::until;
@@ -35,7 +36,8 @@ async fn a_password_works_in_both_resp_versions() {
     round_trip_works(Node::on_redis(RedisOptions::parse(&url).unwrap(), "a").await).await;
 }
 
-/// An unknown command is answered with its arguments. Old servers do not know HELLO, and managed ones rename AUTH.
+/// Redis repeats the arguments of an unknown command in its error. Old servers do not know HELLO, and managed ones may
+/// rename AUTH.
 #[tokio::test]
 async fn an_error_that_echoes_the_command_does_not_leak_the_password() {
     testkit::needs!("redis-server");
@@ -103,13 +105,13 @@ async fn a_user_without_channels_keeps_the_link_down_and_is_logged_once() {
     let mut link = node.backplane.link();
     tokio::time::timeout(TIMEOUT, node.backplane.subscribe(vec![super::kit::topic(Channel::All)])).await.unwrap();
     if *link.borrow() == LinkState::Up {
-        // It was up before anything was wanted; a new connection asks for everything at first.
+        // The link was up before the channel was wanted. A new connection subscribes to it first.
         assert_eq!(redis.command(&["CLIENT", "KILL", "TYPE", "normal"]), ":2", "both of its connections");
         tokio::time::timeout(TIMEOUT, link.wait_for(|state| *state == LinkState::Down)).await.unwrap().unwrap();
     }
     let failures = || log.lines().iter().filter(|line| line.contains("Connection to Redis failed")).count();
     until("the failure is logged", async || (failures() > 0).then_some(())).await;
-    // It tries again, and says nothing more: two more pairs of connections, and one for each question about them.
+    // It tries again without logging anything: wait for two more pairs of connections. Each `stat` makes one more.
     let (connections, mut asked) = (redis.stat("total_connections_received"), 0);
     until("it has tried again", async || {
         asked += 1;

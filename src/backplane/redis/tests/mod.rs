@@ -1,4 +1,5 @@
-//! Tests against a real Redis: `REDIS_SERVER` names the binary (default: `redis-server` of the PATH).
+//! Tests against a real Redis. The environment variable `REDIS_SERVER` names the binary; the default is `redis-server`
+//! from the PATH.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod contract;

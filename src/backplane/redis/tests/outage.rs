@@ -1,4 +1,4 @@
-//! What happens when Redis goes, pauses, comes back, or cuts one of the two connections (docs/design.md#7).
+//! Tests of outages: Redis is killed, paused, restarted, or closes one of the two connections (docs/design.md#7).
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn pair_on(redis: &Redis) -> (Node, Node) {
     (a, b)
 }
 
-/// Listens in place of a Redis that is not there, until so many connections have been made, each of which it ends. A
+/// Listens in place of a Redis that is down, and closes every connection, until `times` connections have been made. A
 /// node makes two at a time.
 async fn hang_up(redis: &Redis, times: u32) {
     let listener = TcpListener::bind(("127.0.0.1", redis.port())).await.unwrap();
@@ -32,7 +32,7 @@ async fn hang_up(redis: &Redis, times: u32) {
     }
 }
 
-/// Everything works again within two seconds after Redis answers.
+/// Checks that everything works again within two seconds after `since`, when Redis began to answer.
 async fn works_again(a: &Node, b: &mut Node, since: Stopwatch) {
     a.wait_for_link(LinkState::Up).await;
     b.wait_for_link(LinkState::Up).await;
@@ -52,7 +52,7 @@ async fn the_link_recovers_when_redis_is_killed_and_restarted() {
     a.wait_for_link(LinkState::Down).await;
     b.wait_for_link(LinkState::Down).await;
     assert!(matches!(a.publish_text("nobody").await, Err(BackplaneError::Down(_))));
-    // Wanted and given up meanwhile; nobody waits for it.
+    // Subscriptions change during the outage; no caller has to wait.
     b.subscribe([Channel::Group("late".into())]).await;
     b.unsubscribe(Channel::Group("7".into()));
     run(&mut redis).await;
@@ -101,8 +101,8 @@ async fn with_abort_connect_a_node_does_not_start_while_redis_is_down() {
     node.wait_for_link(LinkState::Up).await;
 }
 
-/// Sends one after another, `disrupt` along the way, until everything works again. What the sender was told had
-/// succeeded, both nodes hear, in order.
+/// Publishes one message after another, with `disrupt` in between, until everything works again. Checks that both nodes
+/// receive, in order, every message whose publish succeeded.
 async fn nothing_is_lost_silently(redis: &mut Redis, disrupt: impl AsyncFnOnce(&mut Redis)) {
     let (mut a, mut b) = pair_on(redis).await;
     let mut sent = Vec::new();
@@ -126,7 +126,7 @@ async fn nothing_is_lost_silently(redis: &mut Redis, disrupt: impl AsyncFnOnce(&
             break;
         }
     }
-    assert!(failed > 0, "the strike was felt");
+    assert!(failed > 0, "the disruption had an effect");
     a.publish_text("end").await.unwrap();
     for node in [&mut a, &mut b] {
         let mut heard = Vec::new();
@@ -136,7 +136,7 @@ async fn nothing_is_lost_silently(redis: &mut Redis, disrupt: impl AsyncFnOnce(&
                 text => heard.push(text),
             }
         }
-        // A failed one may have been heard all the same.
+        // A message whose publish failed may have arrived nevertheless.
         heard.retain(|text| sent.contains(text));
         assert_eq!(heard, sent);
     }
@@ -183,10 +183,10 @@ async fn a_paused_redis_is_detected_and_recovers() {
     let paused = Stopwatch::start();
     let answer = a.publish_text("into the void").await;
     let Err(BackplaneError::Lost(reason)) = answer else { panic!("{answer:?}") };
-    // It was the silence that ended it, after 3 s, and not a time-out of 5 s.
+    // The silence ended it after 3 s, and not the timeout of 5 s.
     assert!(reason.contains("does not answer") && !reason.contains("5s"), "{reason}");
     a.wait_for_link(LinkState::Down).await;
-    // Without any traffic of its own.
+    // This node notices it without any traffic of its own.
     b.wait_for_link(LinkState::Down).await;
     paused.within(Duration::from_millis(5500), "both have noticed");
     assert!(matches!(a.publish_text("at once").await, Err(BackplaneError::Down(_))));
@@ -213,7 +213,7 @@ async fn async_timeout_bounds_the_wait_for_a_reply() {
 async fn a_node_with_a_backlog_does_not_declare_redis_dead() {
     testkit::needs!("redis-server");
     let redis = start(&[]).await;
-    // Only b's counts: to have ten thousand sends answered takes a as long as it takes.
+    // Only the timeout of b matters; a gets a long one, since ten thousand answers may take a while.
     let a = Node::on_redis(options(&redis, "asyncTimeout=60000"), "a").await;
     let mut b = Node::on_redis(options(&redis, "asyncTimeout=1000"), "b").await;
     a.wait_for_link(LinkState::Up).await;
@@ -225,7 +225,7 @@ async fn a_node_with_a_backlog_does_not_declare_redis_dead() {
     for send in sends {
         send.await.unwrap();
     }
-    // More than the queue holds waits for b, for longer than asyncTimeout.
+    // More messages wait for b than its queue holds, for longer than asyncTimeout.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(*b.backplane.link().borrow(), LinkState::Up);
     for i in 0..10_000 {

@@ -1,5 +1,5 @@
-//! TLS against a real Redis, with certificates that `openssl` makes on the spot. Root certificates are those of the
-//! system, so the part that must trust ours runs in a process of its own, with `SSL_CERT_FILE` set.
+//! Tests of TLS against a real Redis, with certificates that `openssl` generates. Hubplane uses the system's root
+//! certificates, so the part that must trust the generated one runs in a process of its own with `SSL_CERT_FILE` set.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::kit::Node;
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
 use crate::backplane::{Channel, LinkState};
 
-/// The port of the server, in the process that trusts its certificate.
+/// The environment variable with the port of the server, set in the process that trusts its certificate.
 const PORT: &str = "HUBPLANE_TEST_TLS_PORT";
 
 fn openssl(folder: &Path, args: &str) {
@@ -54,7 +54,7 @@ fn tls_accepts_only_a_trusted_certificate() {
         "--requirepass",
         "hunter2",
     ]);
-    // Some builds have no TLS: one that REDIS_SERVER names may be left out with `--skip tls`.
+    // Some builds of Redis have no TLS. When REDIS_SERVER names one of them, run the tests with `--skip tls`.
     redis.run();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "backplane::redis::tests::tls::tls_accepts_only_a_trusted_certificate", "--nocapture"])
@@ -66,7 +66,7 @@ fn tls_accepts_only_a_trusted_certificate() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// With our certificate among the system's.
+/// The part that runs in a process of its own, which trusts the generated certificate.
 async fn connects_with_a_trusted_certificate(port: &str) {
     for text in [
         format!("127.0.0.1:{port},ssl=true,password=hunter2"),
@@ -76,7 +76,7 @@ async fn connects_with_a_trusted_certificate(port: &str) {
         let mut node = Node::on_redis(RedisOptions::parse(&text).unwrap(), "a").await;
         node.wait_for_link(LinkState::Up).await;
         node.subscribe([Channel::All]).await;
-        // Larger than a TLS record and than what is read at a time.
+        // Longer than a TLS record and than one read.
         let long = "x".repeat(300_000);
         assert_eq!(node.publish_text(&long).await, Ok(1));
         assert_eq!(node.next_text().await, long);
