@@ -22,27 +22,28 @@ use crate::registry::Member;
 /// A hub with everything its connections need.
 #[derive(Clone)]
 pub(crate) struct HubHost {
-    /// The application.
+    /// The application's hub.
     pub hub: Arc<dyn Hub>,
     /// Its name in metrics and logs.
     pub name: String,
-    /// Its sends.
+    /// Sends to its clients, on this node and on others.
     pub delivery: Arc<Delivery>,
     /// Its options.
     pub options: HubOptions,
-    /// Who a connection's user is, asked once at the handshake.
+    /// Determines the user of a connection, once, after the handshake.
     pub user_id: UserIdProvider,
-    /// Its instruments.
+    /// Its metrics.
     pub metrics: HubMetrics,
-    /// What outlives a connection's wire: calls that still run, and the hub's `disconnected`. Stopping waits for it.
+    /// Work that outlives its connection: calls that still run, and the hub's `disconnected`. A stopping server waits
+    /// for it.
     pub tasks: TaskTracker,
 }
 
-/// Tells the user id of a connection from its HTTP request.
+/// Determines the user id of a connection from its HTTP request.
 pub(crate) type UserIdProvider = Arc<dyn Fn(&RequestInfo) -> Option<UserId> + Send + Sync>;
 
 impl HubHost {
-    /// The hub of a route, with the options it is served with, on this node.
+    /// The hub of `route` on this node, served with `options`.
     pub(crate) fn new(
         route: &HubRoute,
         options: HubOptions,
@@ -63,16 +64,16 @@ impl HubHost {
         }
     }
 
-    /// An empty outbox with the hub's bounds, for a client whose transport frames like this and whose connection `close`
-    /// ends. The transport keeps a clone where it must answer by itself (pongs).
+    /// Creates an empty outbox with the hub's bounds for a client whose transport uses `framing`; overflowing it closes
+    /// the connection through `close`. A transport that answers by itself (pongs) keeps a clone.
     pub(crate) fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
         let encoding = Encoding { protocol: Protocol::Json, framing };
         let HubOptions { outgoing_buffer_size, outgoing_buffer_messages, .. } = self.options;
         Arc::new(Outbox::new(encoding, outgoing_buffer_size, outgoing_buffer_messages, close.clone()))
     }
 
-    /// To be called once a second: pings who is due, acknowledges what came from those who acknowledge, and closes who
-    /// has been silent, or without a socket, for too long.
+    /// Must be called once a second. Pings the clients that are due, sends due Acks (stateful reconnect), and closes
+    /// connections that have been silent or without a socket for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         let (keep_alive, timeout) = (self.options.keep_alive_interval, self.options.client_timeout_interval);
         for member in self.delivery.registry().all().iter() {
@@ -89,7 +90,8 @@ impl HubHost {
 }
 
 impl HubHost {
-    /// The timers of stateful reconnect; nothing for others.
+    /// Sends a due Ack, or closes a connection that has been without a socket for too long. Does nothing for a
+    /// connection without stateful reconnect.
     fn acknowledge(&self, member: &Member, now: Instant) {
         let Some(receive_tracker) = &member.receive_tracker else { return };
         match member.outbox.detached_since() {

@@ -1,5 +1,5 @@
-//! What a call answers: results, streams, and errors with exactly the reference's texts
-//! (docs/builders/signalr-protocol.md#4.2, #4.3, #4.5).
+//! Runs a hub method and completes its invocation: with a result, stream items, or an error in ASP.NET Core's exact
+//! words (docs/builders/signalr-protocol.md#4.2, #4.3, #4.5).
 
 use std::fmt::Display;
 use std::future::Future;
@@ -20,10 +20,10 @@ use crate::outbox::{Outbox, PushError};
 use crate::outgoing::OutgoingMessage;
 use crate::protocol::{BindingError, Headers, HubMessage, Outcome, RawValue};
 
-/// How long a stream that is cancelled, and listens for that, may take to end.
+/// How long a cancelled stream may take to end, if its method listens for the cancellation.
 const CANCELLED_STREAM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers calls of one connection.
+/// Runs the invocations of one connection.
 #[derive(Clone)]
 pub(super) struct InvocationRunner {
     pub(super) host: Arc<HubHost>,
@@ -32,7 +32,8 @@ pub(super) struct InvocationRunner {
 }
 
 impl InvocationRunner {
-    /// Runs a plain call and answers it; a call without an id is never answered, not even with an error (4.3).
+    /// Runs a call without streamed results, and completes it. A call without an invocation id is never completed, not
+    /// even with an error (docs/builders/signalr-protocol.md#4.3).
     pub(super) async fn run(self, id: Option<InvocationId>, method: &dyn HubMethod, call: Call) {
         let started = Instant::now();
         let outcome = match self.invoke(method, call).await {
@@ -61,7 +62,7 @@ impl InvocationRunner {
             tokio::select! {
                 biased;
                 outcome = &mut work => outcome,
-                // Cancelled: the stream ends without an error whatever it says now
+                // A cancelled stream ends without an error, whatever its method returns
                 // (docs/builders/signalr-protocol.md#4.5).
                 () = canceller.cancelled() => {
                     if canceller.has_listeners() {
@@ -99,8 +100,9 @@ impl InvocationRunner {
         loop {
             let error = match catch_panic(self.log(), async { stream.next().await.transpose() }).await {
                 Ok(None) => return Outcome::Void,
-                // Its reader has said that it wants no more. No queue holds back a stream that never waits now: it must
-                // not keep its thread for itself, and nobody would notice that its time is over.
+                // The client has cancelled the stream, so its items are dropped. That never waits for room in the
+                // queue, so a stream that itself never waits would occupy the thread, and its timeout would never be
+                // noticed.
                 Ok(Some(_)) if canceller.is_cancelled() => {
                     tokio::task::coop::consume_budget().await;
                     continue;
@@ -131,11 +133,11 @@ impl InvocationRunner {
     }
 
     async fn invoke(&self, method: &dyn HubMethod, call: Call) -> Result<Reply, HubError> {
-        // Within the block a panic before the first await is contained too.
+        // The block is needed: it also contains a panic that happens before the method returns its future.
         catch_panic(self.log(), async { method.invoke(self.caller.clone(), call).await }).await
     }
 
-    /// Refuses a call before it runs.
+    /// Completes a call that is refused before it runs.
     pub(super) async fn reject(&self, id: Option<InvocationId>, target: &str, outcome: Outcome) {
         self.host.metrics.invocation(InvocationOutcome::Rejected, Duration::ZERO);
         self.complete(id, target, outcome).await;
@@ -149,7 +151,7 @@ impl InvocationRunner {
         };
         let mut pushed = self.outbox.push_waiting(&message(outcome)).await;
         if let Err(PushError::Value(error)) = pushed {
-            // The result has no form in the client's protocol; the call is answered all the same.
+            // The result cannot be encoded in the client's protocol. The call must be completed all the same.
             self.log_failed(target, &error);
             let failed = self.failure(target, &HubError::from(error));
             pushed = self.outbox.push_waiting(&message(failed)).await;
@@ -159,6 +161,7 @@ impl InvocationRunner {
         }
     }
 
+    /// The completion of a call that failed with `error`.
     pub(super) fn failure(&self, target: &str, error: &HubError) -> Outcome {
         let base = match error.kind() {
             ErrorKind::InvalidArguments => format!("Failed to invoke '{target}' due to an error on the server."),
@@ -167,13 +170,13 @@ impl InvocationRunner {
         Outcome::Error(self.detailed(&base, error))
     }
 
-    /// What the reader of an upload stream is told of an item that could not be read.
+    /// The error that the reader of an upload stream gets for an item that could not be bound.
     pub(super) fn item_failure(&self, error: BindingError) -> String {
         self.detailed("Failed to bind Stream message.", &error.into())
     }
 
-    /// The suffix rule of docs/builders/signalr-protocol.md#4.2: a hub's own errors are always told, others with
-    /// detailed errors only.
+    /// Appends the error's own text where clients may see it: always for a `HubException`, and with `detailed_errors`
+    /// for all others (docs/builders/signalr-protocol.md#4.2).
     fn detailed(&self, base: &str, error: &HubError) -> String {
         if self.host.options.detailed_errors || error.is_shown_to_clients() {
             format!("{base} {}", error.wire_text())
@@ -200,7 +203,7 @@ impl InvocationRunner {
         self.log().allow(kind, tokio::time::Instant::now())
     }
 
-    /// Logs that a client called a method that there is not.
+    /// Logs that a client called a method that does not exist.
     pub(super) fn log_unknown(&self, target: &str) {
         if let Some(Allowed { suppressed }) = self.allow(LogKind::UnknownMethod) {
             let method = Escaped::new(target).to_string();
@@ -208,12 +211,12 @@ impl InvocationRunner {
         }
     }
 
-    /// Logs that the arguments of a call do not fit, without saying what they are.
+    /// Logs that the arguments of a call do not match the parameters, without their values.
     pub(super) fn log_not_bound(&self, target: &str) {
         self.log_refused(target, "the types of the arguments do not match the parameters");
     }
 
-    /// Logs that a call was refused before its method ran. `why` must not repeat an argument.
+    /// Logs that a call was refused before its method ran. `why` must not contain an argument.
     pub(super) fn log_refused(&self, target: &str, why: impl Display) {
         if let Some(Allowed { suppressed }) = self.allow(LogKind::CallRefused) {
             let method = Escaped::new(target).to_string();
@@ -221,19 +224,19 @@ impl InvocationRunner {
         }
     }
 
-    /// Logs that a caller may not call a method.
+    /// Logs that the method's `authorize` does not permit the caller.
     pub(super) fn log_unauthorized(&self, target: &str) {
         if let Some(Allowed { suppressed }) = self.allow(LogKind::CallUnauthorized) {
             let method = Escaped::new(target).to_string();
             let reason = match self.caller.principal() {
-                None => "the caller is anonymous, and the method's `authorize` asks for a user",
+                None => "the caller is anonymous, and the method's `authorize` requires a user",
                 Some(_) => "the user does not fulfil the method's `authorize`",
             };
             tracing::info!(method, reason, suppressed, "a call was not authorized");
         }
     }
 
-    /// Logs the error of a method, or of its stream, without its text: that may repeat what the client sent.
+    /// Logs the error of a method, or of its stream, without its text, which may contain what the client sent.
     fn log_error(&self, method: &dyn HubMethod, error: &HubError) {
         match error.kind() {
             ErrorKind::InvalidArguments => self.log_not_bound(method.name()),
@@ -242,7 +245,7 @@ impl InvocationRunner {
         }
     }
 
-    /// Logs that a method failed. `why` must not repeat an argument.
+    /// Logs that a method failed. `why` must not contain an argument.
     fn log_failed(&self, target: &str, why: impl Display) {
         if let Some(Allowed { suppressed }) = self.allow(LogKind::MethodFailed) {
             let method = Escaped::new(target).to_string();
@@ -251,14 +254,14 @@ impl InvocationRunner {
     }
 }
 
-/// Awaits application code; a panic in it becomes an error of that call alone.
+/// Awaits application code, and turns a panic in it into an error, so that it affects this call only.
 pub(super) async fn catch_panic<T>(
     log: &LogRateLimiter,
     work: impl Future<Output = Result<T, HubError>>,
 ) -> Result<T, HubError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
         if let Some(Allowed { suppressed }) = log.allow(LogKind::Panicked, tokio::time::Instant::now()) {
-            tracing::error!(suppressed, "application code panicked; the call is answered with an error");
+            tracing::error!(suppressed, "application code panicked; its caller gets an error");
         }
         Err(HubError::panicked())
     })

@@ -1,4 +1,4 @@
-//! The calls of one connection that are in flight: which are let in, how many run, streams in both directions
+//! The invocations of one connection that are in flight: which are accepted, how many run, streams in both directions
 //! (docs/builders/signalr-protocol.md#4.1, #4.4 to #4.7).
 
 use std::collections::HashMap;
@@ -21,25 +21,25 @@ use crate::ids::InvocationId;
 use crate::outbox::Outbox;
 use crate::protocol::{BindingError, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
-/// The calls of one connection.
+/// The invocations of one connection.
 pub(super) struct Invocations {
     runner: InvocationRunner,
-    /// The plain call that waits for a slot.
+    /// The call that waits for a slot; the reader waits with it.
     waiting: Option<AcceptedInvocation>,
-    /// Everything that runs.
+    /// Every call that runs.
     running: FuturesUnordered<BoxFuture<'static, FinishedInvocation>>,
-    /// The slots of plain calls that run; those given up do not count.
+    /// The slots of running calls. A call that has released its slot keeps running without one.
     slots: Vec<Arc<InvocationSlot>>,
-    /// Told when a slot is given up by a call that goes on.
+    /// Notified when a running call releases its slot.
     slot_freed: Arc<Notify>,
-    /// Running streams, and how to cancel each.
+    /// The running streams, each with the means to cancel it.
     streams: HashMap<InvocationId, Canceller>,
-    /// Cancels all that runs: the client has gone.
+    /// Cancels everything that runs, when the client has disconnected.
     disconnected: CancellationToken,
     uploads: Uploads,
 }
 
-/// What a call held, given back when it ends.
+/// What a call held and releases when it ends.
 #[derive(Default)]
 struct FinishedInvocation {
     slot: Option<Arc<InvocationSlot>>,
@@ -47,7 +47,7 @@ struct FinishedInvocation {
     upload_call: Option<u64>,
 }
 
-/// A call that has been let in.
+/// A call that has passed all checks.
 struct AcceptedInvocation {
     method: Arc<dyn HubMethod>,
     id: Option<InvocationId>,
@@ -55,15 +55,15 @@ struct AcceptedInvocation {
     upload_call: Option<u64>,
 }
 
-/// Why a call is not let in.
+/// Why a call is refused.
 enum CallRefusal {
-    /// Its arguments cannot be read, or are of the wrong types.
+    /// Its arguments cannot be read, or have the wrong types.
     NotBound(HubError),
-    /// It has too many arguments, or too few.
-    Miscounted(BindingError),
+    /// It has too many or too few arguments.
+    WrongArgumentCount(BindingError),
     /// The method's `authorize` does not permit the caller.
     Unauthorized,
-    /// The mode of the call, or its streams; the text is the answer.
+    /// It is (or is not) a stream invocation, or its upload streams are wrong. The text is for the client.
     Mode(String),
 }
 
@@ -81,7 +81,7 @@ impl Invocations {
         }
     }
 
-    /// Drives what is in flight; ends when some call has ended or has given its slot up. Never ends while none runs.
+    /// Drives the running calls until one of them ends or releases its slot. Never returns while none runs.
     pub(super) async fn progress(&mut self) {
         tokio::select! {
             Some(finished) = self.running.next() => self.release(finished),
@@ -101,8 +101,8 @@ impl Invocations {
         }
     }
 
-    /// Drives what is in flight to its end, a call that waits for its slot too: it was accepted. Streams are cancelled,
-    /// since their reader has gone, and uploads fail.
+    /// Drives all accepted calls to their end, including one that still waits for its slot. Streams are cancelled,
+    /// since their client is gone, and uploads fail.
     pub(super) async fn finish(mut self) {
         self.uploads = Uploads::default();
         self.disconnected.cancel();
@@ -116,15 +116,15 @@ impl Invocations {
 // === calls ===
 
 impl Invocations {
-    /// A plain call. Waits for a free slot, then lets the call run and returns. Calls with upload streams take none.
-    /// An error ends the connection.
+    /// Handles an invocation without streamed results: waits for a free slot, starts the call and returns. A call with
+    /// upload streams needs no slot. An error ends the connection.
     pub(super) async fn invoke(&mut self, invocation: Invocation) -> Result<(), ProtocolError> {
         self.waiting = self.accept(invocation, false).await?;
         self.start().await;
         Ok(())
     }
 
-    /// Lets the call that waits run once there is a slot for it. Dropped half-way it waits on.
+    /// Starts the waiting call as soon as there is a slot for it. Cancel safe: the call then keeps waiting.
     async fn start(&mut self) {
         let needs_no_slot = |accepted: &AcceptedInvocation| accepted.method.shape().uploads > 0;
         let maximum = self.runner.host.options.maximum_parallel_invocations_per_client;
@@ -148,15 +148,15 @@ impl Invocations {
         self.poll_ready();
     }
 
-    /// A method that does not wait ends here, without another turn of the reader, and is answered in its turn.
+    /// Polls the calls once. A method that does not wait ends here and is completed at once, in order.
     fn poll_ready(&mut self) {
         while let Some(Some(finished)) = self.running.next().now_or_never() {
             self.release(finished);
         }
     }
 
-    /// A call whose results are streamed. Takes no slot (docs/builders/signalr-protocol.md#4.4). An error ends the
-    /// connection.
+    /// Handles an invocation with streamed results, which needs no slot (docs/builders/signalr-protocol.md#4.4). An
+    /// error ends the connection.
     pub(super) async fn stream(&mut self, invocation: Invocation) -> Result<(), ProtocolError> {
         let accepted = self.accept(invocation, true).await?;
         let Some(AcceptedInvocation { method, id: Some(id), mut call, upload_call }) = accepted else { return Ok(()) };
@@ -172,15 +172,17 @@ impl Invocations {
         Ok(())
     }
 
-    /// A client's Cancel. Of plain calls and unknown ids it means nothing (docs/builders/signalr-protocol.md#4.7).
+    /// Cancels a stream at the client's request. Ignored for other calls and unknown ids
+    /// (docs/builders/signalr-protocol.md#4.7).
     pub(super) fn cancel(&mut self, id: &InvocationId) {
         if let Some(stream) = self.streams.get(id) {
             stream.cancel();
         }
     }
 
-    /// What is checked before anything runs, in the reference's order: the method, the arguments, who calls, the mode
-    /// of the call, the upload streams. None: the caller has been told what is wrong. An error ends the connection.
+    /// Checks a call before it runs, in the same order as ASP.NET Core: the method, the arguments, the authorization,
+    /// whether it is a stream invocation, the upload streams. `None` means that the call was refused and the caller
+    /// informed. An error ends the connection.
     async fn accept(
         &mut self,
         invocation: Invocation,
@@ -188,7 +190,7 @@ impl Invocations {
     ) -> Result<Option<AcceptedInvocation>, ProtocolError> {
         let Invocation { id, target, arguments, stream_ids, .. } = invocation;
         let Some(method) = self.runner.host.hub.resolve(&target) else {
-            // With the suffix whether details are on or not (docs/builders/signalr-protocol.md#4.2).
+            // The suffix is sent with and without `detailed_errors` (docs/builders/signalr-protocol.md#4.2).
             let text = format!(
                 "Failed to invoke '{target}' due to an error on the server. HubException: Method does not exist."
             );
@@ -196,7 +198,7 @@ impl Invocations {
             self.runner.reject(id, &target, Outcome::Error(text)).await;
             return Ok(None);
         };
-        // In MessagePack the reference refuses an empty stream id, but reads the ids only of methods that it knows.
+        // In MessagePack ASP.NET Core refuses an empty stream id, but it reads the ids only if it knows the method.
         if self.runner.outbox.encoding().protocol == Protocol::MessagePack
             && stream_ids.iter().any(|id| id.as_str().is_empty())
         {
@@ -216,20 +218,20 @@ impl Invocations {
         }
     }
 
-    /// Logs why a call is refused, and what its caller is told.
+    /// Logs why a call is refused, and returns its completion.
     fn refusal(&self, target: &str, refused: CallRefusal) -> Outcome {
         match refused {
             CallRefusal::NotBound(error) => {
                 self.runner.log_not_bound(target);
                 self.runner.failure(target, &error)
             }
-            CallRefusal::Miscounted(error) => {
+            CallRefusal::WrongArgumentCount(error) => {
                 self.runner.log_refused(target, &error.detail);
                 self.runner.failure(target, &error.into())
             }
             CallRefusal::Unauthorized => {
                 self.runner.log_unauthorized(target);
-                // Never detailed.
+                // The same with and without `detailed_errors`.
                 Outcome::Error(format!("Failed to invoke '{target}' because user is unauthorized"))
             }
             CallRefusal::Mode(text) => {
@@ -239,7 +241,7 @@ impl Invocations {
         }
     }
 
-    /// The call, if its arguments could be read and are as many as the method takes.
+    /// Makes the call, if its arguments could be read and have the number that the method expects.
     fn bind(
         &self,
         method: &dyn HubMethod,
@@ -248,18 +250,18 @@ impl Invocations {
         let mut call = Call::new(arguments.map_err(|error| CallRefusal::NotBound(error.into()))?);
         call.cancellation = Cancellation::of_connection(&self.disconnected);
         match method.shape().parameters {
-            // Arguments are read before they are counted: one of the wrong type is told first
+            // ASP.NET Core reads arguments before it counts them, so a wrong type is reported before a wrong number
             // (tests/probes/FINDINGS.md#2).
             Some(expected) if expected != call.arguments.len() => {
                 method.check(&self.runner.caller, &call.arguments).map_err(CallRefusal::NotBound)?;
-                Err(CallRefusal::Miscounted(BindingError::argument_count(call.arguments.len(), expected)))
+                Err(CallRefusal::WrongArgumentCount(BindingError::argument_count(call.arguments.len(), expected)))
             }
             _ => Ok(call),
         }
     }
 
-    /// Checks who calls, and the mode of the call, and opens its upload streams: items sent right behind the call find
-    /// them.
+    /// Performs the checks after the binding, and opens the upload streams of the call, so that they exist when the
+    /// items that follow the call are dispatched.
     fn open_streams(
         &mut self,
         method: &dyn HubMethod,
@@ -273,7 +275,7 @@ impl Invocations {
                 call.uploads = uploads;
                 Ok((upload_call, call))
             }
-            // The reference binds first: arguments of the wrong type are told before anything else that is wrong.
+            // ASP.NET Core binds first: arguments of the wrong type are reported before anything else.
             Err(refused) => {
                 Err(method.check(&self.runner.caller, &call.arguments).map_or_else(CallRefusal::NotBound, |()| refused))
             }
@@ -288,7 +290,7 @@ impl Invocations {
         streaming: bool,
     ) -> Result<(Option<u64>, Vec<Upload>), CallRefusal> {
         let (target, shape) = (method.name(), method.shape());
-        // After binding, before everything else (docs/builders/signalr-protocol.md#4.1).
+        // After the binding, before everything else (docs/builders/signalr-protocol.md#4.1).
         if !shape.policy.as_ref().is_none_or(|rule| policy::permits(rule, self.runner.caller.principal())) {
             return Err(CallRefusal::Unauthorized);
         }
@@ -322,8 +324,8 @@ impl Invocations {
 // === uploads ===
 
 impl Invocations {
-    /// An item of an upload stream; waits while the stream is full, and calls go on meanwhile. One of a stream that
-    /// nobody reads is passed over; one that could not be read ends its stream with an error
+    /// Passes an item to its upload stream. Waits while the stream is full, and drives the running calls meanwhile. An
+    /// item of an unknown stream is ignored; one that could not be read ends its stream with an error
     /// (docs/builders/signalr-protocol.md#4.6).
     pub(super) async fn item(&mut self, id: &InvocationId, item: Result<RawValue, BindingError>) {
         match item {
@@ -339,14 +341,14 @@ impl Invocations {
         }
     }
 
-    /// The client ends an upload stream. `Err` gives the outcome back: there is no such stream.
+    /// Ends an upload stream at the client's request. If there is no such stream, `Err` returns the outcome.
     pub(super) async fn complete(&mut self, id: &InvocationId, outcome: Outcome) -> Result<(), Outcome> {
         let Some(stream) = self.uploads.take(id) else { return Err(outcome) };
         self.drive_until(stream.complete(Uploads::error_of(outcome))).await;
         Ok(())
     }
 
-    /// Waits for room in a stream; calls go on meanwhile, and may be what makes the room.
+    /// Waits for room in a stream, and drives the running calls meanwhile, since one of them has to read from it.
     async fn drive_until(&mut self, transfer: impl Future<Output = ()>) {
         tokio::pin!(transfer);
         loop {

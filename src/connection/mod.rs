@@ -103,13 +103,14 @@ pub(crate) async fn serve<S: Source, K: Sink>(
     reason
 }
 
-/// Moves what waits to the wire until the outbox is finished and empty, or the peer is gone and may not come again.
+/// Writes what waits in the outbox until the outbox is finished and empty, or the socket is lost and the client cannot
+/// come back on another one.
 async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Disconnected {
     let mut batch: Vec<Bytes> = Vec::new();
     let mut socket = 0;
     loop {
-        // A hub that is busy enough brings the next message while one is written: the reader, and the thread, are not
-        // for the writer alone.
+        // On a busy hub the next message arrives while one is being written. The writer shares its task with the reader
+        // and its thread with other tasks, and must give both their turn.
         tokio::task::coop::consume_budget().await;
         tokio::select! {
             () = sink.ready() => {}
@@ -123,7 +124,7 @@ async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Di
                     continue;
                 }
                 host.metrics.resumed();
-                tracing::debug!(socket, sent_again = batch.len() - 1, "connection goes on over another socket");
+                tracing::debug!(socket, sent_again = batch.len() - 1, "connection resumed on another socket");
             }
             more = outbox.next(&mut batch) => if !more { return Disconnected },
         }
@@ -132,7 +133,7 @@ async fn write_loop<K: Sink>(host: &HubHost, outbox: &Outbox, mut sink: K) -> Di
             if !outbox.has_replay_buffer() {
                 return Disconnected;
             }
-            // What was in the batch is kept; the reader finds the end by itself.
+            // The replay buffer has what was in the batch. The reader notices the loss of the socket by itself.
             outbox.detach(socket, Instant::now());
         }
         batch.clear();
@@ -202,7 +203,8 @@ impl Connection {
     }
 
     fn member(&self) -> Arc<Member> {
-        // Polls keep themselves alive; pings would only wake them (docs/builders/signalr-protocol.md#1.8).
+        // A poll ends and is repeated anyway, so a ping would only end it early
+        // (docs/builders/signalr-protocol.md#1.8).
         let pings = self.peer.request.transport != crate::protocol::TransportKind::LongPolling;
         Arc::new(Member {
             id: self.peer.id.clone(),
@@ -216,7 +218,7 @@ impl Connection {
 
     // === reading ===
 
-    /// Takes messages in the order they came until the connection must end.
+    /// Reads and dispatches messages in the order of their arrival, until the connection must end.
     async fn read_loop<S: Source>(
         &self,
         session: &mut Session,
@@ -226,14 +228,14 @@ impl Connection {
     ) -> CloseReason {
         let mut read_ahead = ReadAhead::new(self.host.options.stateful_reconnect_buffer_size);
         loop {
-            // What came in one piece with the message that ended the connection is still dispatched, as in the
-            // reference; what comes later is not.
+            // Messages that arrived in one read with the one that ended the connection are still dispatched, as in
+            // ASP.NET Core; later ones are not.
             if let Some(reason) = self.peer.close.reason() {
                 return reason.clone();
             }
             member.keep_alive.busy();
             loop {
-                // A client that sends without a pause must not keep its thread for itself.
+                // A client that sends without a pause must not occupy the thread.
                 tokio::task::coop::consume_budget().await;
                 let message = match read_ahead.poll(session) {
                     Err(error) => return CloseReason::Protocol(error),
@@ -241,8 +243,8 @@ impl Connection {
                     Ok(Some(message)) => message,
                 };
                 self.host.metrics.received(&message);
-                let counted = member.receive_tracker.as_ref().filter(|_| message.is_trackable());
-                if counted.is_some_and(|receive_tracker| !receive_tracker.is_new()) {
+                let tracker = member.receive_tracker.as_ref().filter(|_| message.is_trackable());
+                if tracker.is_some_and(|tracker| !tracker.is_new()) {
                     continue;
                 }
                 let dispatched = self.dispatch(message, member, calls);
@@ -276,10 +278,11 @@ impl Connection {
                 Err(SourceEnd::Closed) => {
                     return session.end().map_or_else(CloseReason::Protocol, |()| CloseReason::ClientClosed);
                 }
-                // No end yet: the client may come again.
+                // Not the end: the client may come back on another socket.
                 Err(SourceEnd::Lost) if member.receive_tracker.is_some() => {
                     read_ahead.socket_lost(session, &self.outbox);
-                    // Nobody is there to be heard: what ends it now is the time without a socket.
+                    // Without a socket the client cannot ping. `disconnect_timeout` applies instead of the client
+                    // timeout.
                     member.keep_alive.busy();
                     loop {
                         tokio::select! {
@@ -297,8 +300,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// One message. Some: it ends the connection. Waits only where the reference blocks its loop too: for a free
-    /// slot, and for room in an upload stream.
+    /// Handles one message; `Some` if it ends the connection. Waits only where ASP.NET Core blocks its read loop too:
+    /// for a free invocation slot, and for room in an upload stream.
     async fn dispatch(&self, message: HubMessage, member: &Member, calls: &mut Invocations) -> Option<CloseReason> {
         match message {
             HubMessage::Invocation(invocation) => {
@@ -308,7 +311,7 @@ impl Connection {
                 return calls.stream(invocation).await.err().map(CloseReason::Protocol);
             }
             HubMessage::CancelInvocation { id, .. } => calls.cancel(&id),
-            // Items and ends of streams that nobody reads, and late answers, are passed over
+            // Items and completions of unknown streams, and results that arrive too late, are ignored
             // (docs/builders/signalr-protocol.md#4.6, #4.8).
             HubMessage::StreamItem { id, item, .. } => {
                 calls.item(&id, item).await;
@@ -317,7 +320,7 @@ impl Connection {
                 if let Err(outcome) = calls.complete(&id, outcome).await {
                     match self.host.delivery.result_received(&member.id, &id, outcome) {
                         Ok(None) => {}
-                        // The way to another node is gone beside the reader.
+                        // Another node has asked for this result. Sending it there must not hold up the reader.
                         Ok(Some(forwarded)) => drop(self.host.tasks.spawn(forwarded)),
                         Err(error) => return Some(CloseReason::Protocol(error)),
                     }
@@ -325,7 +328,7 @@ impl Connection {
             }
             HubMessage::Ping => member.keep_alive.ping_received(),
             HubMessage::Close { error, .. } => return Some(CloseReason::ClientSentClose(error)),
-            // Of a connection without stateful reconnect these two mean nothing (4.13).
+            // Without stateful reconnect these two are ignored (docs/builders/signalr-protocol.md#4.13).
             HubMessage::Ack { sequence_id } => self.outbox.acknowledge(sequence_id),
             HubMessage::Sequence { sequence_id } => {
                 return member.receive_tracker.as_ref()?.sequence(sequence_id).err().map(CloseReason::Protocol);

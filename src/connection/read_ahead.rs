@@ -1,6 +1,6 @@
-//! Reading on while a message is waited for, for the sake of the Acks behind it (stateful reconnect). Without that a
-//! stream that waits for Acks would wait for the reader, and the reader, with an item of an upload or a call in its
-//! hand, for the stream.
+//! Reads further messages while an earlier one waits to be dispatched, so that the Acks among them take effect at once
+//! (stateful reconnect). Otherwise a deadlock is possible: a stream waits for an Ack, and the reader, which would read
+//! the Ack, waits for that stream to make room for an upload item or to free an invocation slot.
 
 use std::collections::VecDeque;
 
@@ -11,35 +11,35 @@ use crate::protocol::{HubMessage, ProtocolError};
 use crate::session::Session;
 use crate::wire::{Source, SourceEnd};
 
-/// What a client may send beyond what it leaves unacknowledged: about one read.
+/// How many bytes a client may send beyond those it leaves unacknowledged: about one read.
 const READ_AHEAD_MARGIN: usize = 64 * 1024;
 
-/// Bounds it whatever is configured.
+/// The bound on bytes read ahead, whatever is configured.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
-/// What was read ahead. Acks have counted already; everything else has its turn later, in order.
+/// The messages that were read ahead. Acks have been applied already; all others are dispatched later, in order.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     messages: VecDeque<HubMessage>,
-    /// How many bytes were read for it.
+    /// How many bytes were read for `messages`.
     bytes: usize,
-    /// Beyond this nothing is read ahead.
+    /// Reading ahead stops at this many bytes.
     max_bytes: usize,
     error: Option<ProtocolError>,
     end: Option<SourceEnd>,
-    /// The number of the socket that is read.
+    /// The number of the current socket.
     socket: u64,
 }
 
 impl ReadAhead {
-    /// Clients leave about as much unacknowledged themselves as the server's streams do, so that their Acks are found
-    /// within it.
+    /// `unacknowledged` is how many bytes the server's streams may leave unacknowledged. Clients have a similar limit,
+    /// so an Ack is found within that many bytes.
     pub(super) fn new(unacknowledged: usize) -> Self {
         let max_bytes = unacknowledged.saturating_add(READ_AHEAD_MARGIN).min(MAX_READ_AHEAD);
         Self { messages: VecDeque::new(), bytes: 0, max_bytes, error: None, end: None, socket: 0 }
     }
 
-    /// The next message in order.
+    /// Returns the next message in order; `None` if more has to be read first.
     pub(super) fn poll(&mut self, session: &mut Session) -> Result<Option<HubMessage>, ProtocolError> {
         if let Some(message) = self.messages.pop_front() {
             return Ok(Some(message));
@@ -53,26 +53,27 @@ impl ReadAhead {
         }
     }
 
-    /// How the source ended, if that was found ahead; to be asked when [`ReadAhead::poll`] has nothing more.
+    /// Returns how the source ended, if reading ahead came to its end. To be called when [`ReadAhead::poll`] returns
+    /// `None`.
     pub(super) fn take_end(&mut self) -> Option<SourceEnd> {
         self.end.take()
     }
 
-    /// The socket is gone. What was half a message comes again over the next one; messages that were read whole have
-    /// their turn.
+    /// Handles the loss of the socket. An incomplete message is dropped, because the client sends it again on the next
+    /// socket; complete ones are still dispatched.
     pub(super) fn socket_lost(&self, session: &mut Session, outbox: &Outbox) {
         outbox.detach(self.socket, Instant::now());
         session.discard_partial();
     }
 
-    /// Waits for the next socket. May be dropped half-way.
+    /// Waits for the next socket. Cancel safe.
     pub(super) async fn next_socket<S: Source>(&mut self, source: &mut S) {
         self.socket = source.next_socket().await;
         self.end = None;
     }
 
-    /// Reads and lets Acks count until nothing more may be read, which is told. When the socket is lost it goes on with
-    /// the next one: that is where the Acks come then. May be dropped half-way.
+    /// Reads, and applies Acks, until nothing more may be read ahead. When the socket is lost it continues with the
+    /// next one, since that is where the Acks then arrive. Cancel safe.
     pub(super) async fn read<S: Source>(&mut self, session: &mut Session, source: &mut S, outbox: &Outbox) {
         while self.bytes < self.max_bytes && self.error.is_none() {
             match self.end {
@@ -80,12 +81,12 @@ impl ReadAhead {
                 Some(SourceEnd::Lost) => self.next_socket(source).await,
                 Some(SourceEnd::Closed | SourceEnd::Violation(_)) => return,
             }
-            // What was there before is decoded first: messages stay in order.
+            // What was read before is decoded first, so that messages stay in order.
             self.decode(session, outbox);
-            let had = session.buffer().len();
+            let length = session.buffer().len();
             match source.recv(session.buffer()).await {
                 Ok(()) => {
-                    self.bytes += session.buffer().len() - had;
+                    self.bytes += session.buffer().len() - length;
                     self.decode(session, outbox);
                 }
                 Err(end) => {

@@ -7,24 +7,29 @@ use crate::hub::upload::UploadSender;
 use crate::ids::InvocationId;
 use crate::protocol::Outcome;
 
-/// Open upload streams by their id. A call's streams are closed when it returns; what comes for a closed stream is
-/// passed over.
+/// The open upload streams by their ids. The streams of a call are closed when it returns; items that arrive for a
+/// closed stream are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     open: HashMap<InvocationId, OpenUpload>,
-    /// The number of the last call that uploads.
+    /// The number of the latest call with uploads.
     last: u64,
 }
 
 #[derive(Debug)]
 struct OpenUpload {
-    /// The call it belongs to: an id may be used again at once, and then belongs to another.
+    /// The call it belongs to. A client may reuse an id at once, and the stream then belongs to another call.
     call: u64,
+    /// The method reads the other end.
     stream: UploadSender,
 }
 
 impl Uploads {
-    /// Opens the streams of one call. Err: the first id that is open already; nothing is opened then.
+    /// Opens the streams of one call, and returns the call's number for [`Uploads::close`].
+    ///
+    /// # Errors
+    ///
+    /// The first id that is already open; nothing is opened then.
     pub(super) fn open(&mut self, ids: &[InvocationId], capacity: usize) -> Result<(u64, Vec<Upload>), InvocationId> {
         for (index, id) in ids.iter().enumerate() {
             if self.open.contains_key(id) || ids[..index].contains(id) {
@@ -42,22 +47,22 @@ impl Uploads {
         Ok((call, uploads))
     }
 
-    /// A call has returned.
+    /// Closes the streams of a call that has returned.
     pub(super) fn close(&mut self, call: u64) {
         self.open.retain(|_, entry| entry.call != call);
     }
 
-    /// The stream of that id, if it is open.
+    /// The stream with that id, if it is open.
     pub(super) fn get(&self, id: &InvocationId) -> Option<UploadSender> {
         self.open.get(id).map(|entry| entry.stream.clone())
     }
 
-    /// The client ends a stream. A result has no meaning there.
+    /// Removes and returns the stream with that id, because the client has ended it.
     pub(super) fn take(&mut self, id: &InvocationId) -> Option<UploadSender> {
         self.open.remove(id).map(|entry| entry.stream)
     }
 
-    /// What the end of a stream says: an error's text, the empty one included.
+    /// The error with which a client ends a stream, which may be an empty text. A result has no meaning there.
     pub(super) fn error_of(outcome: Outcome) -> Option<String> {
         match outcome {
             Outcome::Error(text) => Some(text),

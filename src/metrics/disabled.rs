@@ -44,7 +44,7 @@ impl HubMetrics {
     /// A client was given up because its queue was full.
     pub fn overflow(&self) {}
 
-    /// A connection goes on over another socket.
+    /// A connection has resumed on another socket.
     pub fn resumed(&self) {}
 }
 

@@ -78,7 +78,7 @@ impl HubMetrics {
 }
 
 impl HubMetrics {
-    /// A connection goes on over another socket (stateful reconnect).
+    /// A connection has resumed on another socket (stateful reconnect).
     pub fn resumed(&self) {
         self.0.resumes.inc();
     }

@@ -38,7 +38,7 @@ impl Endpoint {
                 }
                 return;
             }
-            AccessDenied::Anonymous => "it came without a token, and the hub's `authorize` asks for a user",
+            AccessDenied::Anonymous => "it came without a token, and the hub's `authorize` requires a user",
             AccessDenied::User => "the user does not fulfil the hub's `authorize`",
             AccessDenied::OtherUser => "the connection belongs to another user",
         };
