@@ -1,8 +1,9 @@
-//! Layer 0: dates of the Gregorian calendar from days since 1970.
+//! Layer 0: converts a number of days since 1970-01-01 to a date of the Gregorian calendar.
 
-/// Year, month and day of a day counted from 1970, which may be before it.
+/// The year, month and day of a day counted from 1970-01-01. Negative numbers are earlier days.
 pub(crate) fn civil_date(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that the leap day is the last of its year; an era is 400 of them.
+    // The calculation uses years that begin in March, so that a leap day is the last day of its year. An era is 400
+    // years, after which the calendar repeats.
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,5 +1,6 @@
-//! Layer 2: every way a connection ends. A reason is data: it decides the Close message, the metric label and what
-//! the hub is told (docs/builders/signalr-protocol.md#4.9, #4.11).
+//! Layer 2: the reasons why connections end, and the signal that ends them. The reason determines the close message,
+//! the metric label, the log line and the error for the hub's `disconnected`
+//! (docs/builders/signalr-protocol.md#4.9, #4.11).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,47 +15,48 @@ use crate::protocol::{HubMessage, ProtocolError};
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// Server code ended it: `Caller::abort`.
+    /// The hub ended it with `Caller::abort`.
     Aborted,
-    /// Its token ended, and `close_on_authentication_expiration` is on; the client may come again with a new one.
+    /// Its access token expired, and `close_on_authentication_expiration` is on. The client may reconnect with a new
+    /// token.
     AuthenticationExpired,
-    /// The client said nothing for `client_timeout_interval`, after it had begun to ping.
+    /// The client has sent pings, but then sent nothing for `client_timeout_interval`.
     ClientTimeout,
-    /// The client ended its transport in good order.
+    /// The client ended its transport properly.
     ClientClosed,
-    /// The client sent a Close message, perhaps with an error.
+    /// The client sent a close message, perhaps with an error.
     ClientSentClose(Option<String>),
     /// The hub's `connected` failed.
     ConnectedFailed {
-        /// The error as clients are told it: the exception's short name, and the message.
+        /// The error as it is shown to clients: the short name of the exception, and the message.
         error: String,
-        /// Whether the client is told it without detailed errors.
+        /// Whether it is shown to the client even without detailed errors.
         is_shown: bool,
     },
-    /// The server stops; clients may come again.
+    /// The server is stopping. The client may reconnect.
     Draining,
     /// No transport was attached for `disconnect_timeout`.
     Abandoned,
-    /// The handshake did not succeed; the text the client was told.
+    /// The handshake failed; the text is the error that was sent to the client.
     HandshakeFailed(String),
-    /// No handshake came within `handshake_timeout`, or the peer left before it.
+    /// No handshake arrived within `handshake_timeout`, or the client disconnected before it.
     HandshakeMissing,
-    /// The peer broke the hub protocol.
+    /// The client violated the hub protocol.
     Protocol(ProtocolError),
     /// One write took longer than `transport_send_timeout`.
     SendTimeout,
-    /// Its queue passed `outgoing_buffer_size` or `outgoing_buffer_messages`.
+    /// Its outbox exceeded `outgoing_buffer_size` or `outgoing_buffer_messages`.
     SlowClient,
-    /// The client's DELETE.
+    /// The client ended it with a DELETE request.
     Terminated,
-    /// The socket ended without a farewell.
+    /// The socket ended without a close frame or its equivalent.
     TransportLost,
-    /// The peer broke the WebSocket protocol; the close code it was told.
+    /// The client violated the WebSocket protocol; the number is the close code that was sent to it.
     Violation(u16),
 }
 
 impl CloseReason {
-    /// The value of the metric label `reason`; a closed set.
+    /// The value of the metric label `reason`, which is one of a fixed set.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Aborted => "aborted",
@@ -75,11 +77,11 @@ impl CloseReason {
         }
     }
 
-    /// The Close message the client gets; None where nothing can or may be sent any more
+    /// The close message for the client; `None` if nothing can or may be sent any more
     /// (docs/builders/signalr-protocol.md#4.9).
     pub(crate) fn close_message(&self, detailed_errors: bool) -> Option<HubMessage> {
         let (error, allow_reconnect) = match self {
-            // A client that has ended its transport takes nothing more.
+            // These clients cannot receive a close message any more, or have not completed the handshake.
             Self::ClientClosed
             | Self::HandshakeFailed(_)
             | Self::HandshakeMissing
@@ -98,7 +100,7 @@ impl CloseReason {
             }
             Self::SlowClient => (Some(format!("{}: The client reads too slowly.", Exception::InvalidOperation)), true),
         };
-        // A hub's own error is told whether details are on or not, as everywhere
+        // An error that the hub wants to be shown is sent even without detailed errors, as in completions
         // (docs/builders/signalr-protocol.md#4.2).
         let is_shown = detailed_errors || matches!(self, Self::ConnectedFailed { is_shown: true, .. });
         let error = error.map(|error| {
@@ -108,7 +110,8 @@ impl CloseReason {
         Some(HubMessage::Close { error, allow_reconnect })
     }
 
-    /// What the hub's `disconnected` is told: None for an orderly end (docs/builders/signalr-protocol.md#4.11).
+    /// The error that the hub's `disconnected` gets; `None` if the connection ended normally
+    /// (docs/builders/signalr-protocol.md#4.11).
     pub(crate) fn error(&self) -> Option<String> {
         match self {
             Self::Aborted
@@ -131,9 +134,8 @@ impl CloseReason {
 }
 
 impl CloseReason {
-    /// Writes the log line of an end that somebody should hear of; nothing for the usual ones, and for those that were
-    /// logged when they came about: a failed handshake, a failed `connected`. To be called in the connection's own
-    /// span.
+    /// Logs the end of the connection if it is unusual and has not been logged already, as a failed handshake or a
+    /// failed `connected` has. Must be called in the span of the connection.
     pub(crate) fn log(&self, limiter: &LogRateLimiter) {
         let allow = |kind| limiter.allow(kind, Instant::now());
         match self {
@@ -178,7 +180,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Ends one connection from anywhere: the first reason given counts. Cheap to clone; clones share it.
+/// A signal that ends one connection from anywhere. The first reason that is given wins. Clones share the signal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CloseSignal(Arc<CloseState>);
 
@@ -189,12 +191,12 @@ struct CloseState {
 }
 
 impl CloseSignal {
-    /// Asks the connection to end. Later calls change nothing.
+    /// Signals the connection to end. Only the first call has an effect.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.try_close(reason);
     }
 
-    /// As [`CloseSignal::close`]; true: nobody had asked before.
+    /// Like [`CloseSignal::close`], and returns whether this was the first call.
     pub(crate) fn try_close(&self, reason: CloseReason) -> bool {
         let first = self.0.reason.set(reason).is_ok();
         if first {
@@ -203,17 +205,17 @@ impl CloseSignal {
         first
     }
 
-    /// The reason, once there is one.
+    /// The reason, if the signal has been given.
     pub(crate) fn reason(&self) -> Option<&CloseReason> {
         self.0.reason.get()
     }
 
-    /// Waits for the reason.
+    /// Waits for the signal, and returns its reason.
     pub(crate) async fn closed(&self) -> CloseReason {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
-            // Registered before the look, so that a `close` in between is not missed.
+            // Registered before the check, so that a `close` in between is not missed.
             changed.as_mut().enable();
             if let Some(reason) = self.0.reason.get() {
                 return reason.clone();

@@ -1,37 +1,37 @@
-//! Layer 0: the .NET exceptions whose short names clients see in error texts. ASP.NET Core puts the name of the
-//! exception in front of an error's message (`HubException: ...`), and client code looks for these names.
+//! Layer 0: names of .NET exceptions in error texts. ASP.NET Core begins an error text with the short name of the
+//! exception (`HubException: ...`), and client code looks for these names.
 //!
-//! Everything else in the crate speaks of kinds of errors; only this file knows the names.
+//! The rest of the crate uses the enum; only this file contains the names.
 
 use std::fmt;
 
-/// One exception of .NET.
+/// A .NET exception, by the kind of error that it stands for here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Exception {
-    /// A wrong argument of a call to the server's own API.
+    /// The server's own API was called with an invalid argument.
     Argument,
-    /// A hub method failed on purpose; the only one that a client sees without detailed errors.
+    /// A hub method failed with an error for the client; the only kind that clients see without detailed errors.
     Hub,
-    /// What a client sent, or the number and types of its arguments, is invalid.
+    /// A client sent invalid data, or the wrong number or types of arguments.
     InvalidData,
-    /// Something is not allowed in the present state; also what an error of a Rust host is shown as.
+    /// An operation is not allowed in the current state. Errors of a Rust host are shown under this name too.
     InvalidOperation,
     /// A client is not connected.
     Io,
     /// A value cannot be written as JSON or read from it.
     Json,
-    /// Work was cancelled because its client was gone or too slow.
+    /// An operation was cancelled because the client was gone or too slow.
     OperationCanceled,
     /// Application code panicked. .NET has no such exception.
     Panic,
-    /// Redis is away.
+    /// There is no connection to Redis.
     RedisConnection,
-    /// Something did not end in time.
+    /// An operation did not complete in time.
     TaskCanceled,
 }
 
 impl Exception {
-    /// The short name of its type.
+    /// The short name of the exception's type.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Argument => "ArgumentException",

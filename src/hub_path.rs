@@ -1,6 +1,5 @@
-//! Layer 1: the path at which clients find a hub or a raw connection: what may stand in it, and which requests mean it.
-//! As ASP.NET Core matches its routes, paths are case-insensitive, and a slash at the end is ignored
-//! (tests/probes/FINDINGS.md#2, HTTP).
+//! Layer 1: paths of hubs and raw connections: which paths are valid, and which requests match them. As in ASP.NET
+//! Core, matching is case-insensitive, and a trailing slash is ignored (tests/probes/FINDINGS.md#2, HTTP).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,43 +8,47 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-/// The path of the page that tells whether the process lives.
+/// The path of the liveness page.
 pub(crate) const HEALTHZ: &str = "/healthz";
-/// The path of the page that tells whether new clients should be sent here.
+/// The path of the readiness page.
 pub(crate) const READYZ: &str = "/readyz";
-/// The path of the page with the metrics.
+/// The path of the metrics page.
 pub(crate) const METRICS: &str = "/metrics";
 
-/// What clients append to a path to negotiate (docs/builders/signalr-protocol.md#1.1).
+/// The suffix that clients append to a path to negotiate (docs/builders/signalr-protocol.md#1.1).
 const NEGOTIATE: &str = "/negotiate";
 
-/// The path of a hub or a raw connection. Two that differ in case, or by a slash at the end, are equal.
+/// The path of a hub or a raw connection. Paths that differ only in case or by a trailing slash are equal.
 #[derive(Clone)]
 pub struct HubPath {
-    /// As it was given, without the slash at its end; empty is `/`.
+    /// The path as it was given, but without a trailing slash; empty for `/`.
     given: String,
-    /// The form in which it is compared: lower case. That of a request's path is made by [`RequestPath`].
+    /// The path in lower case, for comparison. [`RequestPath`] makes the same form from the path of a request.
     key: String,
 }
 
-/// Why a text is no path for a hub.
+/// Why a text is not a valid path for a hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubPathError {
-    /// It is relative, or empty.
+    /// It is relative or empty.
     #[error("must begin with /")]
     Relative,
-    /// It has a character that no path can have, or that has another meaning there.
-    #[error("must be a plain URL path; {0:?} cannot stand in it")]
+    /// It contains a character that is not allowed in a path or has a special meaning there.
+    #[error("must be a plain URL path; {0:?} is not allowed in it")]
     Character(char),
-    /// It has two slashes in a row.
-    #[error("must not have // in it")]
+    /// It contains two slashes in a row.
+    #[error("must not contain //")]
     EmptySegment,
 }
 
 impl HubPath {
-    /// A path as a program gives it. Percent-encoding has no place in it: letters of any script stand for themselves,
-    /// and match requests in which they are encoded.
+    /// Parses a path that a program gives. Write letters of any script as they are, and not percent-encoded; they match
+    /// requests in which they are percent-encoded.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path does not begin with `/`, or if it contains `?`, `#`, `%`, white space or control characters.
     pub fn parse(text: &str) -> Result<Self, HubPathError> {
         let Some(rest) = text.strip_prefix('/') else { return Err(HubPathError::Relative) };
         let wrong = |c: &char| matches!(c, '?' | '#' | '%') || c.is_whitespace() || c.is_control();
@@ -56,8 +59,8 @@ impl HubPath {
         Ok(Self { given: given.to_owned(), key: given.to_lowercase() })
     }
 
-    /// A path as people write it into a configuration: only what stands in URLs as it is, since anything else, such as
-    /// a brace, is a mistake there.
+    /// Parses a path from a configuration file. Only characters that URLs contain unescaped are allowed, since any
+    /// other one, such as a brace, is probably a mistake.
     pub(crate) fn parse_plain(text: &str) -> Result<Self, HubPathError> {
         let path = Self::parse(text)?;
         let plain = |c: &char| c.is_ascii_alphanumeric() || "/-._~!$&'()+,;=:@".contains(*c);
@@ -67,32 +70,32 @@ impl HubPath {
         if text.contains("//") { Err(HubPathError::EmptySegment) } else { Ok(path) }
     }
 
-    /// Something in the place of a path that has been reported as wrong, to go on with the rest of a configuration.
+    /// A placeholder for a path that has been reported as invalid, so that the rest of a configuration can be checked.
     pub(crate) fn stand_in(text: &str) -> Self {
         Self { given: text.to_owned(), key: text.to_lowercase() }
     }
 
-    /// As it was given, without a slash at its end.
+    /// The path as it was given, but without a trailing slash.
     pub fn as_str(&self) -> &str {
         if self.given.is_empty() { "/" } else { &self.given }
     }
 
-    /// Whether a request for the one would mean the other too: they are equal, or one is the other's negotiate.
+    /// Whether some request would match both paths: they are equal, or one is the negotiate path of the other.
     pub fn collides_with(&self, other: &Self) -> bool {
         self == other || self.is_negotiate_of(other) || other.is_negotiate_of(self)
     }
 
-    /// Whether clients of the other path negotiate at this one.
+    /// Whether this path is the negotiate path of the other.
     pub(crate) fn is_negotiate_of(&self, other: &Self) -> bool {
         self.key.strip_suffix(NEGOTIATE) == Some(&other.key)
     }
 
-    /// Whether it is this page of the server's own.
+    /// Whether this is the path of one of the server's own pages, such as [`HEALTHZ`].
     pub(crate) fn is_page(&self, page: &str) -> bool {
         self.key.trim_end_matches('/') == page
     }
 
-    /// What clients ask for, in the case that was given, with and without a slash at the end.
+    /// The paths that clients request, in the case that was given, with and without a trailing slash.
     pub(crate) fn requests(&self) -> impl Iterator<Item = String> {
         let ends = ["", "/", NEGOTIATE, "/negotiate/"].into_iter();
         ends.map(|end| format!("{}{end}", self.given)).filter(|path| !path.is_empty())
@@ -113,7 +116,7 @@ impl Hash for HubPath {
     }
 }
 
-/// Its key, so that maps are asked for a [`RequestPath`].
+/// Borrows the key, so that the key of a [`RequestPath`] finds a hub in a map.
 impl Borrow<str> for HubPath {
     fn borrow(&self) -> &str {
         &self.key
@@ -140,12 +143,12 @@ impl fmt::Debug for HubPath {
     }
 }
 
-/// The path of a request, in the form in which hub paths are compared.
+/// The path of a request, in the form of the keys of hub paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestPath(String);
 
 impl RequestPath {
-    /// Escapes are decoded, but for `%2F`: it is no slash, and no hub has one.
+    /// Decodes percent-encoding, except for `%2F`, which must not become a slash. No hub's path contains it.
     pub(crate) fn new(path: &str) -> Self {
         let segments = path.replace("%2f", "%2F");
         let decoded = segments.split("%2F").map(|part| percent_decode_str(part).decode_utf8_lossy());
@@ -156,13 +159,13 @@ impl RequestPath {
         Self(key)
     }
 
-    /// The key of the hub whose path it is.
+    /// The key of the hub path that this request would match.
     pub(crate) fn hub(&self) -> &str {
         &self.0
     }
 
-    /// The key of the hub whose negotiate it is, if it ends as one. What is in front is taken as it is:
-    /// `{hub}//negotiate` is no hub's.
+    /// The key of the hub path for which this would be a negotiate request, if it ends in `/negotiate`. The rest is
+    /// left unchanged, so `{hub}//negotiate` does not match the hub.
     pub(crate) fn negotiated_hub(&self) -> Option<&str> {
         self.0.strip_suffix(NEGOTIATE)
     }

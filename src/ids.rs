@@ -1,7 +1,8 @@
-//! Layer 0: the names that travel through every other module, each a type of its own so that two cannot be swapped.
+//! Layer 0: names and ids, such as [`ConnectionId`] and [`GroupName`]. Each is a type of its own, so that they cannot
+//! be mixed up.
 //!
-//! All are cheap to clone (a shared `str`) and compared ordinally, as SignalR compares group names, user ids and
-//! connection ids. [`ConnectionToken`] is a secret: its `Debug` does not print it.
+//! All are cheap to clone (a shared `str`) and are compared byte by byte, as SignalR compares group names, user ids and
+//! connection ids. [`ConnectionToken`] is a secret, so its `Debug` does not print it.
 
 #![allow(
     unreachable_pub,
@@ -22,7 +23,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Wraps a text as it is; no check, since every text is a legal name.
+            /// Wraps a text unchanged. Every text is a valid name.
             pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
@@ -82,38 +83,38 @@ macro_rules! shown {
 }
 
 name! {
-    /// The public id of a connection: other clients may know it and send to it.
+    /// The public id of a connection. Other clients may know it and send to it.
     ConnectionId
 }
 name! {
-    /// The secret with which a client finds its connection again (`id=` in the transport URL).
+    /// The secret with which a client's requests find its connection (`id=` in the transport URL).
     /// With negotiate version 0 it equals the connection id.
     ConnectionToken
 }
 name! {
-    /// Whom a connection belongs to, as `Clients.User(..)` addresses it.
+    /// The id of a user, to which messages can be addressed. A user may have any number of connections.
     UserId
 }
 name! {
-    /// A group of connections; every text is legal, the empty one included.
+    /// The name of a group of connections. Every text is valid, even an empty one.
     GroupName
 }
 name! {
-    /// The name a hub has on the backplane: for a farm with ASP.NET Core the hub type's full name.
+    /// The name of a hub on the backplane. In a farm with ASP.NET Core it must be the full name of the hub's type.
     HubName
 }
 name! {
-    /// Joins an invocation to its completion; chosen by whoever invokes.
+    /// The id that relates a completion to its invocation. The side that invokes chooses it.
     InvocationId
 }
 name! {
-    /// This process on the backplane (`S` of docs/builders/redis-backplane.md#A.1), unique for each start.
+    /// The id of one process on the backplane (`S` in docs/builders/redis-backplane.md#A.1). Each start has a new one.
     NodeId
 }
 shown!(ConnectionId, UserId, GroupName, HubName, InvocationId, NodeId);
 
 impl ConnectionId {
-    /// A new random id: 16 bytes of the system's random source in base64url, 22 characters
+    /// A new random id: 16 bytes from the system's random source in base64url, which are 22 characters
     /// (docs/builders/signalr-protocol.md#1.3).
     pub fn random() -> Self {
         Self::new(random_id())
@@ -128,7 +129,7 @@ impl ConnectionToken {
 }
 
 impl From<&ConnectionId> for ConnectionToken {
-    /// With negotiate version 0 the id is the token.
+    /// With negotiate version 0 the connection id is also the token.
     fn from(id: &ConnectionId) -> Self {
         Self(id.0.clone())
     }
@@ -141,7 +142,8 @@ impl fmt::Debug for ConnectionToken {
 }
 
 impl NodeId {
-    /// `{host name}_{32 hex digits}`, the form ASP.NET Core uses; only uniqueness matters.
+    /// A new random id of the form `{host name}_{32 hex digits}`. ASP.NET Core uses this form, but it only has to be
+    /// unique.
     pub fn random(host: &str) -> Self {
         use std::fmt::Write as _;
         let mut text = format!("{host}_");
@@ -158,8 +160,8 @@ fn random_id() -> String {
 
 fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
-    // The system's random source only fails where the process could not have started either.
-    getrandom::fill(&mut bytes).expect("the operating system's random source answers");
+    // The random source fails only on systems on which the process could not even have started.
+    getrandom::fill(&mut bytes).expect("the operating system's random source works");
     bytes
 }
 

@@ -1,30 +1,31 @@
-//! Layer 3: when a client is due a ping, and when it has been silent for too long
+//! Layer 3: keep-alive of connections: decides when to send a ping, and when a client has been silent for too long
 //! (docs/builders/signalr-protocol.md#4.10).
 //!
-//! No timer and no task of its own: one sweep a second asks each connection, which costs a few atomic reads.
+//! Connections have no timers of their own. A sweep checks every connection once a second, which takes a few atomic
+//! reads for each.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The clocks of one connection. Written by its own task, read by the sweep.
+/// The keep-alive state of one connection. Its own task updates it, and the sweep checks it.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     started: Instant,
-    /// Whether the server pings at all; not on long polling.
+    /// Whether the server sends pings; it does not with long polling.
     pings: bool,
-    /// Milliseconds since `started` of the last ping sent; other writes do not count.
+    /// When the last ping was sent, in milliseconds since `started`. Other messages do not postpone pings.
     last_ping: AtomicU64,
-    /// Milliseconds since `started` when the client was last heard, or last stopped being busy.
+    /// When the last message of the client had been handled, in milliseconds since `started`.
     last_received: AtomicU64,
-    /// Set by the first ping of the client: one that never pings is never timed out.
+    /// Set by the first ping of the client. A client that never pings never times out.
     client_pings: AtomicBool,
-    /// While a message is dispatched the client's clock stands still.
+    /// Whether a message of the client is being handled, during which it cannot time out.
     busy: AtomicBool,
 }
 
-/// What a sweep has to do for a connection.
+/// What the sweep has to do for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAliveAction {
     /// Nothing.
@@ -36,7 +37,7 @@ pub(crate) enum KeepAliveAction {
 }
 
 impl KeepAlive {
-    /// Starts with the handshake.
+    /// Makes the state of a connection whose handshake has just completed.
     pub(crate) fn new(now: Instant, pings: bool) -> Self {
         Self {
             started: now,
@@ -48,23 +49,23 @@ impl KeepAlive {
         }
     }
 
-    /// The client sent a ping.
+    /// Records that the client sent a ping.
     pub(crate) fn ping_received(&self) {
         self.client_pings.store(true, Ordering::Relaxed);
     }
 
-    /// A message of the client is being dispatched.
+    /// Suspends the client timeout while a message of the client is being handled.
     pub(crate) fn busy(&self) {
         self.busy.store(true, Ordering::Relaxed);
     }
 
-    /// All that came has been dispatched; the client's clock starts anew.
+    /// Restarts the client timeout when everything received has been handled.
     pub(crate) fn idle(&self, now: Instant) {
         self.last_received.store(self.millis(now), Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
     }
 
-    /// What is due now. An answer of [`KeepAliveAction::Ping`] counts as the ping sent.
+    /// Returns what is due now. After [`KeepAliveAction::Ping`] the ping is taken as sent.
     pub(crate) fn check(&self, now: Instant, keep_alive: Duration, client_timeout: Duration) -> KeepAliveAction {
         let millis = self.millis(now);
         let silent = || millis.saturating_sub(self.last_received.load(Ordering::Relaxed));

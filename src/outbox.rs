@@ -1,13 +1,14 @@
-//! Layer 3: what waits for one client. Bounded in bytes and in messages; senders never wait for a slow client, only
-//! a connection's own answers do (docs/design.md#6, rule 6).
+//! Layer 3: the queue of messages for one connection, bounded in bytes and in messages. Broadcasts never wait for a
+//! slow client; only the connection's own stream items and completions do (docs/design.md#6, rule 6).
 //!
-//! Every byte that leaves for a client goes through its outbox, so there is one order and one writer. Entries are
-//! already framed for the client's transport: what a batch holds is written as it is.
+//! Everything that is sent to a client passes through its outbox, so that there is one order and one writer. Messages
+//! are queued with the framing of the client's transport, and batches are written unchanged.
 //!
-//! Once a connection has been asked to end, messages are dropped: only what was queued before, and then the Close
-//! message, is still written, as in the reference (docs/builders/signalr-protocol.md#4.9).
+//! Once a connection is closing, further messages are dropped. Only those that were queued before are still written,
+//! and then the close message, as in ASP.NET Core (docs/builders/signalr-protocol.md#4.9).
 //!
-//! With stateful reconnect (`retained`) what was written is kept until the client has acknowledged it.
+//! With stateful reconnect, written messages are kept in a replay buffer (`replay_buffer`) until the client has
+//! acknowledged them.
 
 mod replay_buffer;
 
@@ -24,25 +25,26 @@ use crate::close::CloseSignal;
 use crate::outgoing::{Encoding, OutgoingMessage};
 use crate::protocol::{HubMessage, ValueError};
 
-/// Above this many waiting bytes a connection's own stream items and completions wait (reference: 64 KiB pipe,
-/// docs/builders/signalr-protocol.md#1.9).
+/// How many bytes may be queued before the connection's own stream items and completions wait. ASP.NET Core's pipe has
+/// the same limit (docs/builders/signalr-protocol.md#1.9).
 const HIGH_WATER_MARK: usize = 64 * 1024;
 
-/// How long a connection's own messages wait for a client that does not acknowledge (docs/design.md#7).
+/// How long the connection's own messages wait for a client that does not acknowledge (docs/design.md#7).
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queue of one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
-    /// How messages are framed until the handshake, and from then on.
+    /// The encoding until the handshake.
     first_encoding: Encoding,
+    /// The encoding after the handshake.
     encoding: OnceLock<Encoding>,
-    /// The connection's: once it is given, no message is queued any more.
+    /// The signal that closes the connection. Once it has been given, no further messages are queued.
     close: CloseSignal,
-    /// Tells the writer that something waits, or that no more will come.
+    /// Notified when a message has been queued, or when no more will be. The writer waits for it.
     not_empty: Notify,
-    /// Tells a waiting answer that there is room.
+    /// Notified when messages may have become acceptable. Stream items and completions wait for it.
     changed: Notify,
     max_bytes: usize,
     max_messages: usize,
@@ -52,9 +54,9 @@ pub(crate) struct Outbox {
 struct OutboxState {
     queue: VecDeque<QueuedMessage>,
     bytes: usize,
-    /// What is not acknowledged, where the client acknowledges.
+    /// The messages that have not been acknowledged, with stateful reconnect.
     replay: Option<Box<ReplayBuffer>>,
-    /// The latest pong that is owed; it overtakes the queue, and a newer one replaces it (RFC 6455, 5.5.3).
+    /// A pong that has to be sent. It overtakes the queue, and a newer one replaces it (RFC 6455, 5.5.3).
     pong: Option<Bytes>,
     finished: bool,
 }
@@ -62,27 +64,27 @@ struct OutboxState {
 #[derive(Debug)]
 struct QueuedMessage {
     bytes: Bytes,
-    /// Whether stateful reconnect counts it.
+    /// Whether stateful reconnect numbers the message and keeps it until it is acknowledged.
     trackable: bool,
 }
 
 /// Why something could not be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
-    /// The bounds are reached, or the client has not acknowledged for too long: it must be closed. What was pushed is
-    /// not queued.
+    /// A bound is reached, or the client has not acknowledged for too long: the connection must be closed. The message
+    /// was not queued.
     Full,
-    /// The connection is ending; the message is dropped, as the reference does.
+    /// The connection is closing; the message was dropped, as in ASP.NET Core.
     Finished,
-    /// The message has no form in the client's protocol.
+    /// The message cannot be represented in the client's protocol.
     Value(ValueError),
 }
 
-// === making and filling it ===
+// === pushing ===
 
 impl Outbox {
-    /// An empty queue of the connection that `close` ends. `None` is no bound. The protocol of `encoding` is known
-    /// after the handshake only: see [`Outbox::set_encoding`].
+    /// Makes an empty queue for the connection that `close` ends; a bound of `None` means no bound. The protocol is not
+    /// known before the handshake, after which [`Outbox::set_encoding`] replaces `encoding`.
     pub(crate) fn new(
         encoding: Encoding,
         max_bytes: Option<usize>,
@@ -102,31 +104,34 @@ impl Outbox {
         }
     }
 
-    /// How messages are framed from now on, as the handshake has settled it; a second word changes nothing.
+    /// Sets the encoding that results from the handshake. Only the first call has an effect.
     pub(crate) fn set_encoding(&self, encoding: Encoding) {
         let _ = self.encoding.set(encoding);
     }
 
-    /// How messages are framed. Takes no lock.
+    /// The current encoding. Takes no lock.
     pub(crate) fn encoding(&self) -> Encoding {
         *self.encoding.get().unwrap_or(&self.first_encoding)
     }
 
     /// Queues a message. Never waits.
     pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<(), PushError> {
-        // Encoding happens outside of the lock: the first receiver of a large broadcast does the work.
+        // Encoded before locking, because the first recipient of a large broadcast has to do the work.
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
         self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, |_| true)
     }
 
-    /// Queues bytes that are already framed for this client's transport, and no message that is ever acknowledged: the
-    /// answer to a handshake. It is taken while the connection is closing too, since the Close message must follow it.
+    /// Queues the answer to a handshake, which is already framed for the client's transport and is never acknowledged.
+    /// It is accepted even if the connection is closing, since the close message must follow it.
     pub(crate) fn push_bytes(&self, bytes: Bytes) -> Result<(), PushError> {
         self.put_always(QueuedMessage { bytes, trackable: false }, |_| true)
     }
 
-    /// Queues a message of the connection's own, after waiting for room: the back-pressure of answers. `Full`: there
-    /// was none for 5 s because the client does not acknowledge.
+    /// Queues a message of the connection's own, such as a completion, after waiting until the outbox has space for it.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Full`] if the client did not make space by acknowledging messages within 5 s.
     pub(crate) async fn push_waiting(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
         let trackable = message.is_trackable();
@@ -139,8 +144,8 @@ impl Outbox {
         .await?
     }
 
-    /// Queues an item of a stream. Beyond [`Outbox::push_waiting`] it waits until little enough is unacknowledged,
-    /// and while there is no socket: what is kept then is kept for others.
+    /// Queues an item of a stream, like [`Outbox::push_waiting`]. It also waits while too much is unacknowledged, and
+    /// while no socket is attached, so that streams leave the space in the replay buffer to other messages.
     pub(crate) async fn push_item(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         let may_send_item = |replay: &ReplayBuffer, bytes| replay.is_attached() && replay.is_acknowledged(bytes);
         self.retry_until(|| {
@@ -154,8 +159,8 @@ impl Outbox {
         self.push_waiting(message).await
     }
 
-    /// Tries again whenever something has left, come in or changed. `Full`: the client alone could have made room, by
-    /// acknowledging, and had its time.
+    /// Calls `attempt` again after each change until it succeeds. Fails with [`PushError::Full`] if only acks from the
+    /// client could have helped, and they did not arrive within [`ACK_TIMEOUT`].
     async fn retry_until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, PushError> {
         let mut deadline = None;
         loop {
@@ -175,13 +180,13 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits to be written, so that only Acks can make room.
+    /// Whether the queue is empty, so that only acks can make space.
     fn waits_for_acks(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.replay.as_ref().is_some_and(|replay| replay.is_attached())
     }
 
-    /// Queues what is within the bounds and `fits`, unless the connection has been asked to end.
+    /// Queues a message if it is within the bounds and `fits` returns `true`, unless the connection is closing.
     fn try_enqueue(&self, message: QueuedMessage, fits: impl FnOnce(&OutboxState) -> bool) -> Result<(), PushError> {
         if self.is_closing() {
             return Err(PushError::Finished);
@@ -195,13 +200,13 @@ impl Outbox {
             return Err(PushError::Finished);
         }
         let within = match &state.replay {
-            // Pings and Acks are worth nothing to a client that is not there.
+            // Pings and acks are meaningless while no socket is attached.
             Some(replay) if !message.trackable && !replay.is_attached() => return Ok(()),
             Some(replay) => {
                 let has_slot = state.queue.len() < self.max_messages || state.queue.is_empty();
                 has_slot && replay.has_room(state.bytes, message.bytes.len())
             }
-            // One message larger than the bound passes when nothing waits: it is no sign of a slow client.
+            // An empty queue accepts a message of any size, since its size does not mean that the client is slow.
             None if state.queue.is_empty() => true,
             None => {
                 state.queue.len() < self.max_messages
@@ -218,7 +223,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Owes the peer a pong. Only the latest is kept.
+    /// Queues a pong, which replaces one that has not been written yet.
     pub(crate) fn push_pong(&self, framed: Bytes) {
         let mut state = self.lock();
         if state.finished {
@@ -229,8 +234,8 @@ impl Outbox {
         self.not_empty.notify_one();
     }
 
-    /// Takes nothing more; `last` is queued as the last message, whatever the bounds. What waits may still be
-    /// written, and then [`Outbox::next`] ends.
+    /// Finishes the outbox: `last` is queued regardless of the bounds, and nothing is accepted afterwards. Messages in
+    /// the queue may still be written; after them, [`Outbox::next`] returns `false`.
     pub(crate) fn finish(&self, last: Option<&OutgoingMessage>) {
         let last = last.and_then(|message| message.encoded(self.encoding()).ok());
         let mut state = self.lock();
@@ -250,19 +255,19 @@ impl Outbox {
 // === stateful reconnect ===
 
 impl Outbox {
-    /// From now on what is written is kept until it is acknowledged. `allowance` is how many bytes may be added while
-    /// no socket is attached, and how many of a stream's may be unacknowledged.
+    /// Keeps written messages from now on until they are acknowledged. `allowance` is how many bytes may be added while
+    /// no socket is attached, and with how many unacknowledged bytes streams may continue.
     pub(crate) fn enable_replay(&self, allowance: usize) {
         let most = self.max_bytes;
         self.lock().replay.get_or_insert_with(|| Box::new(ReplayBuffer::new(allowance, most)));
     }
 
-    /// Whether what is written is kept.
+    /// Whether written messages are kept until they are acknowledged.
     pub(crate) fn has_replay_buffer(&self) -> bool {
         self.lock().replay.is_some()
     }
 
-    /// The client has everything up to this id. Of a client that does not acknowledge it means nothing.
+    /// Handles an ack: the client has received everything up to this id. Ignored without a replay buffer.
     pub(crate) fn acknowledge(&self, id: i64) {
         let mut state = self.lock();
         let waiting = state.bytes;
@@ -272,26 +277,26 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
-    /// A socket is gone. Until [`Outbox::resume`] with a later one nothing is given out. Sockets that have been
-    /// replaced already do not count.
+    /// Detaches a socket that was lost. [`Outbox::next`] returns nothing until [`Outbox::resume`] is called with a
+    /// later socket. Ignored for a socket that has been replaced already.
     pub(crate) fn detach(&self, socket: u64, now: Instant) {
         let mut state = self.lock();
         let waiting = state.bytes;
         if state.replay.as_mut().is_some_and(|replay| replay.detach(socket, now, waiting)) {
             state.drop_untrackable();
             drop(state);
-            // Whoever waits for Acks waits for a socket now, and that has its own time.
+            // Pushes that waited for acks wait for a socket now, without `ACK_TIMEOUT`.
             self.changed.notify_waiters();
         }
     }
 
-    /// Since when no socket is attached.
+    /// When the last socket was lost; `None` while one is attached.
     pub(crate) fn detached_since(&self) -> Option<Instant> {
         self.lock().replay.as_ref().and_then(|replay| replay.detached_since())
     }
 
-    /// Begins with another socket: `batch` gets what that one must be sent first, the Sequence and everything that is
-    /// not acknowledged. Nothing else may be sent before. False: the connection is ending, and has no use for it.
+    /// Resumes on another socket. Appends to `batch` what must be sent on it first: the Sequence message and every
+    /// message that has not been acknowledged. Returns `false` if the connection is closing and cannot be resumed.
     pub(crate) fn resume(&self, socket: u64, batch: &mut Vec<Bytes>) -> bool {
         let mut state = self.lock();
         if state.finished || self.is_closing() {
@@ -311,7 +316,7 @@ impl Outbox {
 }
 
 impl OutboxState {
-    /// What was meant for a socket that is gone.
+    /// Drops messages that make sense on the lost socket only, such as pings.
     fn drop_untrackable(&mut self) {
         self.pong = None;
         self.queue.retain(|message| message.trackable);
@@ -323,12 +328,13 @@ impl OutboxState {
     }
 }
 
-// === draining it ===
+// === taking messages out ===
 
 impl Outbox {
-    /// Waits until something is to be written and moves all of it into `batch`. False: it is finished and empty, or
-    /// finished and without a socket.
-    /// There is one writer; dropping the future loses nothing.
+    /// Waits until there is something to write, and moves all of it into `batch`. Returns `false` if the outbox is
+    /// finished, and is empty or has no socket.
+    ///
+    /// Only one writer may call this. It is cancel-safe.
     pub(crate) async fn next(&self, batch: &mut Vec<Bytes>) -> bool {
         loop {
             {
@@ -346,7 +352,7 @@ impl Outbox {
                         batch.push(bytes);
                     }
                     state.bytes = 0;
-                    // A queue that was long once gives its memory back.
+                    // Returns the memory of a queue that was long once.
                     if state.queue.capacity() > 256 {
                         state.queue = VecDeque::new();
                     }
@@ -364,7 +370,7 @@ impl Outbox {
         }
     }
 
-    /// Ends when it is finished and nothing can be written any more, whether the wire is ready or not.
+    /// Waits until the outbox is finished and nothing is left that could be written.
     pub(crate) async fn ended(&self) {
         loop {
             let changed = self.changed.notified();
@@ -377,8 +383,8 @@ impl Outbox {
         }
     }
 
+    /// Whether there is nothing to write.
     #[cfg(test)]
-    /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         let state = self.lock();
         state.queue.is_empty() && state.pong.is_none()
@@ -394,7 +400,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {
-        // Nothing panics under this lock but an allocation failure; the state is whole either way.
+        // Nothing but an allocation failure can panic while this lock is held, and the state is consistent even then.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

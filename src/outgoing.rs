@@ -1,5 +1,5 @@
-//! Layer 2: one outgoing message, encoded at most once per protocol and framed once per kind of transport, lazily,
-//! and shared by all who receive it (docs/design.md#6, rule 3).
+//! Layer 2: an outgoing message, which is encoded at most once per protocol and framed at most once per transport, on
+//! first use. All recipients share the bytes (docs/design.md#6, rule 3).
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use crate::protocol::{HubMessage, Protocol, RawValue, ValueError};
 /// What a transport puts around one hub message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Nothing: polls, where messages follow each other in the body.
+    /// Nothing. Used for long polling, where messages follow each other in the body.
     Raw,
     /// An unmasked WebSocket frame, text for JSON and binary for MessagePack.
     WebSocket,
@@ -18,42 +18,42 @@ pub(crate) enum Framing {
     ServerSentEvents,
 }
 
-/// How bytes leave for one client.
+/// How messages to one client are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoding {
-    /// The hub protocol of its handshake.
+    /// The hub protocol that the client's handshake selected.
     pub protocol: Protocol,
-    /// What its transport puts around a message.
+    /// The framing of its transport.
     pub framing: Framing,
 }
 
-/// One message on its way out. Cloning shares the encoded bytes.
+/// One outgoing message. Clones share the encoded bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingMessage(Arc<EncodedForms>);
 
 #[derive(Debug)]
 struct EncodedForms {
-    /// None for a message that came encoded from another node.
+    /// `None` for a message that another node has encoded.
     message: Option<HubMessage>,
     raw: [OnceLock<Result<Bytes, ValueError>>; 2],
     websocket: [OnceLock<Bytes>; 2],
     event: OnceLock<Bytes>,
 }
 
-// === making one ===
+// === construction ===
 
 impl OutgoingMessage {
-    /// A message of this node. Nothing is encoded yet.
+    /// Makes a message of this node. Nothing is encoded yet.
     pub(crate) fn new(message: HubMessage) -> Self {
         Self::from_parts(Some(message))
     }
 
-    /// An invocation that came from another node, already framed by the hub protocol, in one protocol or both
-    /// (docs/builders/redis-backplane.md#A.3). One that is missing is made from the other when a client needs it.
+    /// Makes a message from an invocation that another node has encoded, with hub framing, in one protocol or both
+    /// (docs/builders/redis-backplane.md#A.3). If one is missing, it is transcoded from the other on first use.
     pub(crate) fn from_encoded(parts: impl IntoIterator<Item = (Protocol, Bytes)>) -> Self {
         let frame = Self::from_parts(None);
         for (protocol, bytes) in parts {
-            // A protocol named twice: the first counts.
+            // If a protocol occurs twice, its first bytes are used.
             let _ = frame.0.raw[index_of(protocol)].set(Ok(bytes));
         }
         frame
@@ -69,21 +69,21 @@ impl OutgoingMessage {
     }
 }
 
-// === reading it ===
+// === encoding ===
 
 impl OutgoingMessage {
-    /// Whether stateful reconnect counts it ([`HubMessage::is_trackable`]). What comes from other nodes is always an
-    /// invocation.
+    /// Whether stateful reconnect numbers this message ([`HubMessage::is_trackable`]). Messages from other nodes are
+    /// always invocations, which are numbered.
     pub(crate) fn is_trackable(&self) -> bool {
         self.0.message.as_ref().is_none_or(HubMessage::is_trackable)
     }
 
-    /// The message with its hub framing (0x1E or length), as the backplane carries it.
+    /// The message with its hub framing (trailing 0x1E, or length prefix), as the backplane carries it.
     pub(crate) fn hub_framed(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
         self.0.raw[index_of(protocol)].get_or_init(|| self.encode(protocol)).clone()
     }
 
-    /// The bytes that go to a client of that encoding.
+    /// The bytes for a client with this encoding.
     pub(crate) fn encoded(&self, encoding: Encoding) -> Result<Bytes, ValueError> {
         let made = match encoding.framing {
             Framing::Raw => return self.hub_framed(encoding.protocol),
@@ -103,7 +103,7 @@ impl OutgoingMessage {
             return protocol.encode(message);
         }
         let missing =
-            || ValueError(format!("the message came from another node without a form in '{}'", protocol.name()));
+            || ValueError(format!("the message came from another node and cannot be encoded as '{}'", protocol.name()));
         let other = match protocol {
             Protocol::Json => Protocol::MessagePack,
             Protocol::MessagePack => Protocol::Json,
@@ -123,7 +123,7 @@ fn index_of(protocol: Protocol) -> usize {
 
 // === framing ===
 
-/// Bytes that are no [`OutgoingMessage`], such as a handshake answer, as one message of a transport.
+/// Applies a framing to bytes that are not an [`OutgoingMessage`], such as a handshake response.
 pub(crate) fn apply_framing(framing: Framing, payload: &[u8], binary: bool) -> Bytes {
     match framing {
         Framing::Raw => Bytes::copy_from_slice(payload),
@@ -132,7 +132,7 @@ pub(crate) fn apply_framing(framing: Framing, payload: &[u8], binary: bool) -> B
     }
 }
 
-/// One whole, unmasked WebSocket message (RFC 6455, section 5.2).
+/// One complete, unmasked WebSocket message (RFC 6455, section 5.2).
 pub(crate) fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 10);
     out.put_u8(if binary { 0x82 } else { 0x81 });
@@ -151,9 +151,9 @@ pub(crate) fn websocket_frame(payload: &[u8], binary: bool) -> Bytes {
     out.freeze()
 }
 
-/// One event, a `data: ` line for each line of the payload; a CR before an LF is dropped
-/// (docs/builders/signalr-protocol.md#1.7). A lone CR ends a line too: clients read it so (HTML, "Parsing an event
-/// stream"), and what stood behind it would be lost.
+/// One server-sent event, with a `data: ` line for each line of the payload; the CR of a CRLF is dropped
+/// (docs/builders/signalr-protocol.md#1.7). A lone CR ends a line too, since it does so for clients (HTML, "Parsing an
+/// event stream"), and they would ignore the rest of the line.
 pub(crate) fn server_sent_event(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(payload.len() + 12);
     for line in payload.split(|byte| *byte == b'\n') {
@@ -167,13 +167,13 @@ pub(crate) fn server_sent_event(payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// The frame of a keep-alive ping; made once and shared.
+/// A keep-alive ping; it is encoded only once per process.
 pub(crate) fn ping() -> OutgoingMessage {
     static PING: OnceLock<OutgoingMessage> = OnceLock::new();
     PING.get_or_init(|| OutgoingMessage::new(HubMessage::Ping)).clone()
 }
 
-/// A call that nobody waits for, to any number of clients.
+/// An invocation without an invocation id, so that no completion is expected.
 pub(crate) fn invocation(target: &str, arguments: Vec<RawValue>) -> OutgoingMessage {
     OutgoingMessage::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
 }

@@ -1,21 +1,21 @@
-//! Layer 2: the phase a server is in, as a watch: `server` moves it on, the health page and the transports read it.
+//! Layer 2: the phase of a server between start and exit. `server` advances it; `/readyz` and the transports read it.
 
 use tokio::sync::watch;
 
-/// Where a server stands between start and end. It only moves forward.
+/// A phase of a server. Phases only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It is not listening yet, or its parts are still being put together.
+    /// The server is being set up, and may not be listening yet.
     Starting,
-    /// It serves.
+    /// It serves clients.
     Ready,
-    /// It stops: `/readyz` says so, but new clients are still taken until `drain_delay` is over.
+    /// It is stopping. `/readyz` fails, but new clients are still accepted until `drain_delay` is over.
     Draining,
-    /// Negotiate and new connections get 503, clients are sent away.
+    /// Negotiate and new connections get 503, and the existing connections are being closed.
     Closing,
 }
 
-/// The phase of one server. Clones share it.
+/// The current phase of one server. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct PhaseWatch(watch::Sender<Phase>);
 
@@ -26,12 +26,12 @@ impl Default for PhaseWatch {
 }
 
 impl PhaseWatch {
-    /// The phase now.
+    /// The current phase.
     pub(crate) fn get(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Moves on. A phase that is already behind us changes nothing.
+    /// Advances to a phase. Has no effect if that phase has been reached already.
     pub(crate) fn advance(&self, to: Phase) {
         self.0.send_if_modified(|phase| {
             let forward = to > *phase;
@@ -42,10 +42,10 @@ impl PhaseWatch {
         });
     }
 
-    /// Waits until the phase is `at_least` this one.
+    /// Waits until the phase is `at_least` or a later one.
     pub(crate) async fn reached(&self, at_least: Phase) {
         let mut receiver = self.0.subscribe();
-        // The sender is `self`, so that the watch cannot end while this waits.
+        // This cannot fail: `self` is the sender, so the channel stays open during the wait.
         let _ = receiver.wait_for(|phase| *phase >= at_least).await;
     }
 }

@@ -1,33 +1,33 @@
-//! Layer 1: whom a message is for. One value instead of SignalR's nine send methods; it is what hubs, the
-//! configuration and the backplane speak of (docs/builders/signalr-protocol.md#4.12).
+//! Layer 1: the recipients of a message, as one value. It covers the nine ways of sending in SignalR, and is used by
+//! hubs, the configuration and delivery (docs/builders/signalr-protocol.md#4.12).
 
 use crate::ids::{ConnectionId, GroupName, UserId};
 
-/// The receivers of one send.
+/// The connections that a message is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipients {
-    /// Among whom.
+    /// All recipients, before exceptions.
     pub scope: RecipientScope,
-    /// Who of them is left out. Counts for [`RecipientScope::All`] and [`RecipientScope::Groups`] only, as in the reference
-    /// (docs/builders/redis-backplane.md#B.1).
+    /// Connections that do not get the message. As in ASP.NET Core, exceptions apply to [`RecipientScope::All`] and
+    /// [`RecipientScope::Groups`], and are ignored otherwise (docs/builders/redis-backplane.md#B.1).
     pub except: Vec<ConnectionId>,
 }
 
-/// Among whom a message goes.
+/// A set of connections, described by what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecipientScope {
     /// Every connection of the hub, on all nodes.
     All,
-    /// These connections; unknown ones are passed over.
+    /// These connections; unknown ids are ignored.
     Connections(Vec<ConnectionId>),
-    /// The members of these groups; a member of two gets two copies, as in the reference.
+    /// The members of these groups. As in ASP.NET Core, a member of two of them gets the message twice.
     Groups(Vec<GroupName>),
     /// All connections of these users.
     Users(Vec<UserId>),
 }
 
 impl Recipients {
-    /// Everybody.
+    /// Every connection of the hub.
     pub fn all() -> Self {
         RecipientScope::All.into()
     }
@@ -37,17 +37,17 @@ impl Recipients {
         RecipientScope::Connections(vec![id.into()]).into()
     }
 
-    /// One group.
+    /// The members of one group.
     pub fn group(name: impl Into<GroupName>) -> Self {
         RecipientScope::Groups(vec![name.into()]).into()
     }
 
-    /// One user.
+    /// All connections of one user.
     pub fn user(id: impl Into<UserId>) -> Self {
         RecipientScope::Users(vec![id.into()]).into()
     }
 
-    /// The same without these connections.
+    /// Excludes these connections, in addition to those that are excluded already.
     pub fn except(mut self, ids: impl IntoIterator<Item = ConnectionId>) -> Self {
         self.except.extend(ids);
         self

@@ -1,7 +1,7 @@
-//! Layer 4: who is connected to this node, in which groups and as which user; one registry a hub.
+//! Layer 4: the registry of a hub's connections on this node, by id, by group and by user.
 //!
-//! One private mutex guards the tables; no caller sees a guard. Receivers are read as snapshots, shared slices that
-//! are built anew only after a change, so a broadcast holds no lock while it fills queues.
+//! One private mutex guards the tables, and no caller holds it. Recipients are returned as snapshots: shared slices
+//! that are rebuilt only after a change. So a broadcast holds no lock while it fills outboxes.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -14,41 +14,41 @@ use crate::outbox::{Outbox, PushError};
 use crate::outgoing::OutgoingMessage;
 use crate::session::receive_tracker::ReceiveTracker;
 
-/// One connection as others see it.
+/// A connection as the rest of the server sees it.
 #[derive(Debug)]
 pub(crate) struct Member {
     /// Its public id.
     pub id: ConnectionId,
-    /// Whom it belongs to.
+    /// Its user, if there is one.
     pub user: Option<UserId>,
-    /// What waits for it. It takes nothing more once `close` is given.
+    /// The queue of its messages. It accepts no further ones once `close` has been signalled.
     pub outbox: Arc<Outbox>,
-    /// Ends it.
+    /// Ends the connection.
     pub close: CloseSignal,
-    /// Its clocks.
+    /// Its keep-alive state.
     pub keep_alive: KeepAlive,
-    /// What came from it, where it acknowledges and is acknowledged (stateful reconnect).
+    /// Counts the messages that were received from it, if it uses stateful reconnect.
     pub receive_tracker: Option<ReceiveTracker>,
 }
 
-/// Receivers at one moment.
+/// A set of connections at one moment.
 pub(crate) type MemberSnapshot = Arc<[Arc<Member>]>;
 
-/// How a push to a member went.
+/// The outcome of a push to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
-    /// It is queued, or the connection is ending and wants nothing more.
+    /// The message is queued, or was dropped because the connection is ending.
     Queued,
-    /// The member was too slow and is being closed; told once.
+    /// The client was too slow and is being closed. Returned only once per connection.
     TooSlow,
-    /// The message has no form in the member's protocol; the text says why.
+    /// The message cannot be represented in the client's protocol; the text says why.
     NotConvertible(String),
 }
 
 impl Member {
-    /// Queues a message; a member whose queue is full is closed, alone. What a full queue could not take may be followed
-    /// by a smaller message that would fit: that does not arrive without the one before it, since the outbox of a member
-    /// that is being closed takes nothing.
+    /// Queues a message. If the outbox is full, this connection is closed, and no other is affected. A smaller message
+    /// that would still fit does not arrive after one that was lost, since the outbox of a closing connection accepts
+    /// nothing.
     pub(crate) fn push(&self, message: &OutgoingMessage) -> PushOutcome {
         match self.outbox.push(message) {
             Ok(()) | Err(PushError::Finished) => PushOutcome::Queued,
@@ -68,7 +68,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct RegistryState {
     connections: HashMap<ConnectionId, MemberEntry>,
-    /// None after a change, until somebody asks.
+    /// All connections; `None` after a change, until the next call of [`Registry::all`].
     all: Option<MemberSnapshot>,
     groups: HashMap<GroupName, MemberSet>,
     users: HashMap<UserId, MemberSet>,
@@ -80,17 +80,17 @@ struct MemberEntry {
     groups: HashSet<GroupName>,
 }
 
-/// Connections that share a group or a user; never kept empty.
+/// The connections of one group or one user. Empty sets are removed.
 #[derive(Debug, Default)]
 struct MemberSet {
     members: HashMap<ConnectionId, Arc<Member>>,
     snapshot: Option<MemberSnapshot>,
 }
 
-// === coming and going ===
+// === changes ===
 
 impl Registry {
-    /// Makes a connection known: from now on broadcasts reach it.
+    /// Adds a connection. From now on, broadcasts reach it.
     pub(crate) fn add(&self, member: Arc<Member>) {
         let mut state = self.lock();
         state.all = None;
@@ -100,7 +100,7 @@ impl Registry {
         state.connections.insert(member.id.clone(), MemberEntry { member, groups: HashSet::new() });
     }
 
-    /// Forgets a connection and tells which groups it was in. None: it was not known.
+    /// Removes a connection, and returns it with the groups of which it was a member; `None` if it is unknown.
     pub(crate) fn remove(&self, id: &ConnectionId) -> Option<(Arc<Member>, Vec<GroupName>)> {
         let mut state = self.lock();
         let MemberEntry { member, groups } = state.connections.remove(id)?;
@@ -114,7 +114,7 @@ impl Registry {
         Some((member, groups.into_iter().collect()))
     }
 
-    /// Puts a connection into a group. None: it is not here; false: it was in it already.
+    /// Adds a connection to a group. Returns `None` if it is not on this node, and `false` if it was a member already.
     pub(crate) fn join(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
         let mut state = self.lock();
         let entry = state.connections.get_mut(id)?;
@@ -126,7 +126,7 @@ impl Registry {
         Some(true)
     }
 
-    /// Takes a connection out of a group. None: it is not here; false: it was not in it.
+    /// Removes a connection from a group. Returns `None` if it is not on this node, and `false` if it was not a member.
     pub(crate) fn leave(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
         let mut state = self.lock();
         if !state.connections.get_mut(id)?.groups.remove(group) {
@@ -137,10 +137,10 @@ impl Registry {
     }
 }
 
-// === who is here ===
+// === look-ups ===
 
 impl Registry {
-    /// Everybody.
+    /// All connections.
     pub(crate) fn all(&self) -> MemberSnapshot {
         let mut state = self.lock();
         if let Some(snapshot) = &state.all {
@@ -151,23 +151,23 @@ impl Registry {
         snapshot
     }
 
-    /// The members of a group; None where it has none here.
+    /// The members of a group; `None` if there are none on this node.
     pub(crate) fn group(&self, name: &GroupName) -> Option<MemberSnapshot> {
         self.lock().groups.get_mut(name).map(MemberSet::snapshot)
     }
 
-    /// The connections of a user; None where it has none here.
+    /// The connections of a user; `None` if there are none on this node.
     pub(crate) fn user(&self, id: &UserId) -> Option<MemberSnapshot> {
         self.lock().users.get_mut(id).map(MemberSet::snapshot)
     }
 
-    /// One connection.
+    /// The connection with this id; `None` if it is not on this node.
     pub(crate) fn connection(&self, id: &ConnectionId) -> Option<Arc<Member>> {
         self.lock().connections.get(id).map(|entry| entry.member.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {
-        // Nothing panics under this lock but an allocation failure; the tables are whole either way.
+        // Nothing but an allocation failure can panic while this lock is held, and the tables are consistent even then.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

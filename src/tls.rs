@@ -1,4 +1,4 @@
-//! Layer 0: TLS as a client, towards servers whose certificates this system trusts: Redis, and who publishes keys.
+//! Layer 0: client-side TLS with the system's root certificates, for connections to Redis and for fetching key sets.
 
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, SupportedProtocolV
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// There is no certificate to trust.
+    /// No trusted root certificate was found.
     #[error("no root certificate of this system could be read: {0}")]
     NoRoots(String),
-    /// The versions cannot be used.
+    /// The TLS versions are not supported.
     #[error("{0}")]
     Versions(#[from] rustls::Error),
 }
 
-/// Trusts the root certificates of this system. They are read anew each time, since they change too.
+/// Makes a configuration that trusts the root certificates of this system. They are read on every call, since they may
+/// change while the process runs.
 pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
@@ -25,7 +26,7 @@ pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> R
         let reason = errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
         return Err(TlsError::NoRoots(reason));
     }
-    // Named, not the process-wide one, which belongs to the host.
+    // An explicit provider: the process-wide default belongs to the host.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?

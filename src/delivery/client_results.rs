@@ -1,8 +1,8 @@
-//! Client results: the server asks one client and awaits its answer, whichever node the client is on
+//! Client results: invokes a client method and awaits its result, no matter which node the client is connected to
 //! (docs/builders/signalr-protocol.md#4.8; docs/builders/redis-backplane.md#B.4).
 //!
-//! One table holds every question that waits for an answer here: those this node asked, and those it passes on for
-//! another node to a client of its own.
+//! One table holds all pending results of a node: those that it requested itself, and those that another node requested
+//! from one of its clients.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,44 +21,45 @@ use crate::outgoing::OutgoingMessage;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 use crate::registry::{Member, PushOutcome};
 
-/// How long a client may take to answer, unless the asker says otherwise.
+/// How long a client may take to answer, unless the caller sets another timeout.
 pub(crate) const DEFAULT_RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a client gave no result. The texts are the reference's.
+/// Why a client result could not be obtained. The texts are those of ASP.NET Core.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientResultError {
     /// No node has this connection.
     #[error("Connection '{0}' does not exist.")]
     UnknownConnection(ConnectionId),
-    /// It went away before it answered.
+    /// The connection ended before the client answered.
     #[error("Connection '{0}' disconnected.")]
     Disconnected(ConnectionId),
-    /// The client answered with an error, or its node did for it; the text is theirs.
+    /// The client, or its node on its behalf, answered with this error.
     #[error("{0}")]
     Client(String),
-    /// No answer came in time.
+    /// The client did not answer in time.
     #[error("Invocation canceled by the server.")]
     TimedOut,
-    /// A client cannot be asked before its hub's `connected` has ended: it is not read until then.
+    /// The hub's `connected` requested a result from the client that is connecting. The client's messages are not read
+    /// until `connected` has ended, so its answer could not arrive.
     #[error("Client results inside OnConnectedAsync Hub methods are not allowed.")]
     WhileConnecting,
-    /// The question could not be sent.
+    /// The invocation could not be sent.
     #[error("{0}")]
     Send(#[from] SendError),
 }
 
-/// What the reference says of an answer without a result (tests/probes/FINDINGS.md#2).
+/// ASP.NET Core's error for an answer without a result (tests/probes/FINDINGS.md#2).
 const NO_RESULT_TEXT: &str = "Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown.";
 
-/// What an asker on another node is told of a client that left (B.4).
+/// The error that a requesting node gets if the client disconnects (B.4).
 const DISCONNECTED_TEXT: &str = "Connection disconnected.";
 
-/// How many questions may be open to a client when another node asks it one more. Those of other nodes stay open until
-/// the client answers or leaves, since nobody says when their askers gave up.
+/// How many results of one client may be pending when another node requests one more. Requests of other nodes stay
+/// pending until the client answers or disconnects, since a node does not report that it has given up.
 pub(super) const MAX_PENDING_PER_CONNECTION: usize = 1024;
 
-/// What such an asker is told then.
-const TOO_MANY_PENDING_TEXT: &str = "The client leaves too many questions unanswered.";
+/// The error that a requesting node gets beyond [`MAX_PENDING_PER_CONNECTION`].
+const TOO_MANY_PENDING_TEXT: &str = "Too many results of this client are pending.";
 
 #[derive(Debug, Default)]
 pub(super) struct PendingResults {
@@ -67,10 +68,10 @@ pub(super) struct PendingResults {
 
 #[derive(Debug, Default)]
 struct ResultTable {
-    /// The number of the last question to a client of this node; the first is 1.
+    /// The number of the last request to a client of this node; the first is 1.
     last: u64,
     waiting: HashMap<InvocationId, PendingResult>,
-    /// Which of them each client of this node is to answer; no set is kept empty.
+    /// The requests that each client of this node has yet to answer; empty sets are removed.
     by_connection: HashMap<ConnectionId, HashSet<InvocationId>>,
 }
 
@@ -96,7 +97,7 @@ impl ResultTable {
         Some(pending)
     }
 
-    /// All that a client was asked.
+    /// Removes and returns all pending results of a client.
     fn take_of(&mut self, connection: &ConnectionId) -> Vec<(InvocationId, PendingResult)> {
         let ids = self.by_connection.remove(connection).unwrap_or_default();
         ids.into_iter().filter_map(|id| self.waiting.remove(&id).map(|pending| (id, pending))).collect()
@@ -109,7 +110,7 @@ impl ResultTable {
 
 #[derive(Debug)]
 struct PendingResult {
-    /// Who may answer. None: a client of another node; its answer comes over the backplane.
+    /// The connection that may answer; `None` for a client of another node, whose answer comes over the backplane.
     connection: Option<ConnectionId>,
     result_receiver: ResultReceiver,
 }
@@ -120,7 +121,7 @@ enum ResultReceiver {
     Remote(NodeId, Protocol),
 }
 
-/// Takes its question off the table however the wait ends; a late answer is passed over.
+/// Removes a pending result from the table when the wait ends for any reason; an answer that comes later is ignored.
 struct ResultGuard<'a> {
     pending_results: &'a PendingResults,
     id: InvocationId,
@@ -133,7 +134,7 @@ impl Drop for ResultGuard<'_> {
 }
 
 impl PendingResults {
-    /// Opens a question of this node.
+    /// Adds a pending result that this node requests; `connection` is the client if it is connected to this node.
     fn register(
         &self,
         connection: Option<&ConnectionId>,
@@ -141,12 +142,12 @@ impl PendingResults {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
         let id = match connection {
-            // The prefix keeps it apart from ids that clients choose.
+            // The prefix distinguishes it from the ids that clients choose.
             Some(_) => {
                 table.last += 1;
                 InvocationId::new(format!("s{}", table.last))
             }
-            // Unique among all nodes: the client's own node puts it on its table beside its own.
+            // Must be unique among all nodes, since the client's node adds it to its own table.
             None => InvocationId::from(ConnectionId::random().as_str()),
         };
         table.add(
@@ -161,10 +162,10 @@ impl PendingResults {
     }
 }
 
-// === asking ===
+// === requests ===
 
 impl Delivery {
-    /// Asks one client and awaits its answer, at most `timeout`. Dropping the future gives the question up.
+    /// Invokes a client method and awaits its result for at most `timeout`. Dropping the future abandons the request.
     pub(crate) async fn request_result(
         &self,
         connection: &ConnectionId,
@@ -179,8 +180,8 @@ impl Delivery {
         let message = OutgoingMessage::new(HubMessage::Invocation(pending));
         match member {
             Some(member) => {
-                // Registered first: whoever removes the connection later fails the question, and one that is
-                // going already is told here.
+                // Registered before this check: if the connection is removed later, that fails the request; if it is
+                // ending already, the request fails here.
                 if member.close.reason().is_some() || self.push(&member, &message) != PushOutcome::Queued {
                     return Err(ClientResultError::Disconnected(connection.clone()));
                 }
@@ -203,8 +204,8 @@ impl Delivery {
         let envelope = Envelope::Message { except: Vec::new(), message, reply_to };
         let topic = self.topic(Channel::Connection(connection.clone()));
         let receivers = self.backplane.publish(topic, envelope).await.map_err(SendError::from)?;
-        // Monitors count as subscribers, so more than none proves nothing: the time-out stands behind it
-        // (docs/builders/redis-backplane.md#S, 6).
+        // Zero means that no node has the connection. A higher number proves nothing, since monitoring clients count as
+        // subscribers too; the timeout covers that case (docs/builders/redis-backplane.md#S, 6).
         if receivers == 0 { Err(ClientResultError::UnknownConnection(connection.clone())) } else { Ok(()) }
     }
 }
@@ -212,8 +213,12 @@ impl Delivery {
 // === answers ===
 
 impl Delivery {
-    /// A client of this node answered. Some: there was such a question, and this is what is left to do. An answer
-    /// to somebody else's question is an error that closes the client; the question stays open.
+    /// Handles the answer of a client of this node. Returns a future that sends the result to another node, if that
+    /// node requested it. An answer to an unknown request is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the request was made to another client; that request stays pending, and the answering client is closed.
     pub(crate) fn result_received(
         &self,
         connection: &ConnectionId,
@@ -234,31 +239,31 @@ impl Delivery {
         Ok(pending.and_then(|pending| self.resolve(id, pending, outcome)))
     }
 
-    /// An answer that came over the backplane.
+    /// Handles an answer that arrived over the backplane.
     pub(super) fn remote_result_received(&self, protocol: &str, message: &Bytes) {
         let report = |error, what: &str| {
             if self.reported_errors.first_report(error) {
-                tracing::warn!(hub = %self.hub, "a client result of another node {what}; its asker will time out, as will others");
+                tracing::warn!(hub = %self.hub, "a client result from another node {what}; the call that waits for it will time out; further ones are not logged");
             }
         };
         let Some(protocol) = Protocol::from_name(protocol) else {
-            return report(InboundError::UnknownProtocol, "came in a protocol that this server does not speak");
+            return report(InboundError::UnknownProtocol, "is in a protocol that this server does not support");
         };
         match protocol.decode(&mut BytesMut::from(&message[..]), None) {
             Ok(Some(HubMessage::Completion { id, outcome, .. })) => {
                 let pending = self.pending_results.lock().take(&id);
-                // Only questions of this node are asked elsewhere, so there is nothing to pass on.
+                // A request to a client of another node was made by this node, so there is nothing to forward.
                 if let Some(pending) = pending {
                     let _ = self.resolve(&id, pending, outcome);
                 }
             }
-            Ok(_) => report(InboundError::NotACompletion, "is no Completion"),
-            Err(_) => report(InboundError::Unreadable, "cannot be read"),
+            Ok(_) => report(InboundError::NotACompletion, "is not a completion"),
+            Err(_) => report(InboundError::Unreadable, "cannot be decoded"),
         }
     }
 
-    /// Another node asks a client of this one; the answer goes to that node. Some: the
-    /// client is leaving already, or has left too many questions open, and this tells the asker.
+    /// Forwards the request of another node to a client of this node, whose answer will be sent to that node. If the
+    /// client is disconnecting or has too many pending results, returns a future that sends an error to that node.
     pub(super) fn forward_request(
         &self,
         connection: &ConnectionId,
@@ -277,7 +282,7 @@ impl Delivery {
             }
             table.add(id.clone(), pending);
         }
-        // Looked at after the question stands on the table: a client that begins to leave later fails it there.
+        // Checked after the request has been added: if the client begins to disconnect later, that fails the request.
         if member.close.reason().is_none() && self.push(&member, message) == PushOutcome::Queued {
             return None;
         }
@@ -285,7 +290,8 @@ impl Delivery {
         self.resolve(&id, pending, Outcome::Error(DISCONNECTED_TEXT.to_owned()))
     }
 
-    /// Fails every question to a connection that has gone.
+    /// Fails all pending results of a connection that has ended. Returns futures that notify the other nodes that
+    /// requested some of them.
     pub(super) fn fail_pending_results(&self, member: &Member) -> Vec<BoxFuture<'static, ()>> {
         let pending_results = self.pending_results.lock().take_of(&member.id);
         let mut left = Vec::new();
@@ -303,7 +309,7 @@ impl Delivery {
         left
     }
 
-    /// Gives an answer to its asker. What is returned is the way to another node, still to be gone.
+    /// Completes a pending result. If another node requested it, returns a future that sends it to that node.
     fn resolve(&self, id: &InvocationId, pending: PendingResult, outcome: Outcome) -> Option<BoxFuture<'static, ()>> {
         match pending.result_receiver {
             ResultReceiver::Local(sender) => {
@@ -317,7 +323,7 @@ impl Delivery {
             }
             ResultReceiver::Remote(node, protocol) => {
                 let completion = HubMessage::Completion { id: id.clone(), outcome, headers: Headers::default() };
-                // The values are the client's own, in its own protocol: there is nothing to convert that could fail.
+                // The value is in the client's own protocol, so it needs no conversion, and encoding cannot fail.
                 let message = protocol.encode(&completion).ok()?;
                 let envelope = Envelope::Completion { protocol: protocol.name().to_owned(), message };
                 let hub = self.hub.clone();
@@ -325,7 +331,7 @@ impl Delivery {
                 Some(Box::pin(async move {
                     if let Err(error @ (BackplaneError::Down(_) | BackplaneError::Lost(_))) = published.await {
                         let reason = reason(&error);
-                        tracing::debug!(%hub, reason, "a client's answer could not be passed on");
+                        tracing::debug!(%hub, reason, "a client result could not be sent to the node that requested it");
                     }
                 }))
             }

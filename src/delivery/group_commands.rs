@@ -1,5 +1,5 @@
-//! Group changes: at once for connections of this node, by command and acknowledgement for those of others
-//! (docs/builders/redis-backplane.md#B.3).
+//! Adds connections to groups and removes them: directly for connections of this node, and with a group command and an
+//! ack for those of other nodes (docs/builders/redis-backplane.md#B.3).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use super::{Delivery, SendError};
 use crate::backplane::{Channel, Envelope, GroupAction};
 use crate::ids::{ConnectionId, GroupName};
 
-/// How long another node may take to acknowledge.
+/// How long another node may take to acknowledge a group command.
 const GROUP_ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Commands that wait for their acks.
+/// The group commands of this node that have not been acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct PendingAcks {
     table: Mutex<AckTable>,
@@ -22,12 +22,12 @@ pub(super) struct PendingAcks {
 
 #[derive(Debug, Default)]
 struct AckTable {
-    /// The last id given; the first is 1 (A.4).
+    /// The last id that was used; the first is 1 (A.4).
     last: i32,
     acks: HashMap<i32, oneshot::Sender<()>>,
 }
 
-/// Takes its command off the table however the wait ends.
+/// Removes a command from the table when the wait for its ack ends for any reason.
 struct PendingAck<'a> {
     pending_acks: &'a PendingAcks,
     id: i32,
@@ -49,7 +49,7 @@ impl PendingAcks {
         (PendingAck { pending_acks: self, id }, receiver)
     }
 
-    /// An ack came; one that nobody waits for is passed over.
+    /// Handles an ack; one that is not expected is ignored.
     pub(super) fn ack_received(&self, id: i32) {
         if let Some(sender) = self.lock().acks.remove(&id) {
             let _ = sender.send(());
@@ -62,11 +62,17 @@ impl PendingAcks {
 }
 
 impl Delivery {
-    /// Puts a connection into a group. Done when the subscription is confirmed, so that a send after it is heard;
-    /// while the backplane is away a connection of this node joins at once and is subscribed later.
+    /// Adds a connection to a group. The future completes when the subscription is confirmed, so that the connection
+    /// receives what is sent to the group afterwards. While the link is down, a connection of this node joins
+    /// immediately, and the subscription is made later.
     ///
-    /// A connection of another node is asked for by command; [`SendError::AckTimeout`] after 30 s where none has it.
-    /// A node that stands alone passes over connections it does not have.
+    /// If the connection is not on this node, a group command is sent to the other nodes. A node without other nodes
+    /// ignores unknown connections.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::AckTimeout`] if no node acknowledges the command within 30 s; [`SendError::Backplane`] if it cannot
+    /// be published.
     pub(crate) async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
         if self.join_local(connection, group).await {
             return Ok(());
@@ -74,7 +80,8 @@ impl Delivery {
         self.send_group_command(GroupAction::Join, connection, group).await
     }
 
-    /// Takes a connection out of a group; no error where it is not in it. Elsewhere as [`Delivery::join`].
+    /// Removes a connection from a group, if it is a member. Other nodes are involved as in [`Delivery::join`], with
+    /// the same errors.
     pub(crate) async fn leave(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
         if self.leave_local(connection, group) {
             return Ok(());
@@ -82,7 +89,7 @@ impl Delivery {
         self.send_group_command(GroupAction::Leave, connection, group).await
     }
 
-    /// False: the connection is not here.
+    /// Adds a connection of this node to a group. Returns `false` if the connection is not on this node.
     pub(super) async fn join_local(&self, connection: &ConnectionId, group: &GroupName) -> bool {
         match self.registry.join(connection, group) {
             None => false,
@@ -90,7 +97,8 @@ impl Delivery {
                 let topics = vec![self.topic(Channel::Group(group.clone()))];
                 let confirmed = self.backplane.subscribe(topics.clone());
                 if !newly {
-                    // Counted at the first join already, whose confirmation may still be on its way.
+                    // The first join has added the subscription already. Only its confirmation, which may not have
+                    // arrived yet, is awaited here.
                     self.backplane.unsubscribe(topics);
                 }
                 confirmed.await;
@@ -99,7 +107,7 @@ impl Delivery {
         }
     }
 
-    /// False: the connection is not here.
+    /// Removes a connection of this node from a group. Returns `false` if the connection is not on this node.
     pub(super) fn leave_local(&self, connection: &ConnectionId, group: &GroupName) -> bool {
         match self.registry.leave(connection, group) {
             None => false,
@@ -128,7 +136,7 @@ impl Delivery {
         };
         let receivers = self.backplane.publish(self.topic(Channel::GroupCommands), command).await?;
         if receivers == 0 && !self.backplane.echoes() {
-            // There is no other node that could have it: unknown connections are passed over
+            // No other node exists that could have the connection, and unknown connections are ignored
             // (docs/builders/signalr-protocol.md#4.12).
             return Ok(());
         }

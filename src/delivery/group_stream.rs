@@ -1,4 +1,4 @@
-//! Watching a group: what is sent to it, heard by a stream in place of a connection.
+//! The messages that are sent to a group, as a stream for a hub method that follows the group.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,11 @@ use crate::backplane::Channel;
 use crate::ids::{ConnectionId, GroupName};
 use crate::outgoing::OutgoingMessage;
 
-/// Messages that wait for a watcher. One that falls further behind hears no more: the group does not wait.
+/// How many messages may wait for a subscriber. The stream of one that falls further behind ends, since sends to the
+/// group never wait.
 const MAX_WAITING_MESSAGES: usize = 256;
 
-/// Who watches which group on this node.
+/// The group streams of this node, by group.
 #[derive(Debug, Default)]
 pub(super) struct GroupStreams {
     table: Mutex<StreamTable>,
@@ -28,12 +29,13 @@ struct StreamTable {
 #[derive(Debug)]
 struct StreamSubscriber {
     number: u64,
-    /// For whom: messages that leave this connection out are not for the watcher either.
+    /// The connection on whose behalf the stream runs. The stream skips messages that exclude this connection.
     connection: ConnectionId,
+    /// The [`GroupStream`] holds the receiver.
     messages: mpsc::Sender<OutgoingMessage>,
 }
 
-/// The messages of one group, until this is dropped.
+/// A subscription to the messages of one group. It ends when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct GroupStream {
     delivery: Arc<Delivery>,
@@ -43,7 +45,7 @@ pub(crate) struct GroupStream {
 }
 
 impl GroupStream {
-    /// The next message. None: this watcher fell behind, and some are lost.
+    /// Waits for the next message; `None` if messages were lost because this stream was read too slowly.
     pub(crate) async fn next(&mut self) -> Option<OutgoingMessage> {
         self.messages.recv().await
     }
@@ -61,7 +63,7 @@ impl GroupStreams {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a message of a group to those who watch it. Never waits.
+    /// Passes a message to the streams of a group. Never waits.
     pub(super) fn forward(&self, group: &GroupName, except: &[ConnectionId], message: &OutgoingMessage) {
         self.lock().retain(group, |subscriber| {
             except.contains(&subscriber.connection) || subscriber.messages.try_send(message.clone()).is_ok()
@@ -81,8 +83,9 @@ impl StreamTable {
 }
 
 impl Delivery {
-    /// Watches a group on behalf of a connection, which need not be in it. What is sent when this has ended is
-    /// heard; while the backplane is away, it is heard from when it is back.
+    /// Subscribes to the messages of a group on behalf of a connection, which need not be a member. The stream gets
+    /// every message that is sent after the future completes. While the link is down the future completes immediately,
+    /// and the stream gets messages once the link is back.
     pub(crate) async fn stream_group(self: &Arc<Self>, group: GroupName, connection: &ConnectionId) -> GroupStream {
         let (sender, messages) = mpsc::channel(MAX_WAITING_MESSAGES);
         let number = {
@@ -94,7 +97,7 @@ impl Delivery {
             number
         };
         let subscribed = self.backplane.subscribe(vec![self.topic(Channel::Group(group.clone()))]);
-        // Made before the wait: whoever drops the future half-way takes everything back.
+        // Made before the wait, so that dropping the future undoes everything.
         let group_stream = GroupStream { delivery: self.clone(), group, number, messages };
         subscribed.await;
         group_stream
@@ -111,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_group_stream_leaves_nothing_behind() {
-        let (backplane, _nothing_arrives) = memory::standalone();
+        let (backplane, _inbound) = memory::standalone();
         let protocols = vec![Protocol::Json];
         let delivery = Delivery::new("chat".into(), NodeId::from("node"), protocols, backplane, HubMetrics::default());
         let delivery = Arc::new(delivery);

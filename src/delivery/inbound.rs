@@ -1,5 +1,5 @@
-//! What arrives from other nodes, and from this one's own echo: one task takes it in order and never waits for a
-//! client. Group commands, which must wait for a subscription, are finished on the side.
+//! Handles the envelopes that arrive over the backplane, including this node's own echoes. One task handles them in
+//! order and never waits for a client. Group commands have to wait for a subscription, so they run concurrently.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::backplane::{Channel, Envelope, GroupAction, InboundEnvelope, InboundR
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId};
 use crate::logging::{Allowed, LogKind, reason};
 
-/// What may be under way at a time, for group commands to be taken. One more is left out, and whoever asked for it
-/// times out: it must not wait, since the confirmation that others wait for may stand behind it in the same line.
+/// How many group commands may be in progress at a time. Any further one is dropped, and its sender times out. It
+/// cannot wait: the confirmations for which the others wait may arrive after it on the same connection.
 pub(super) const MAX_PENDING_COMMANDS: usize = 65_536;
 
-/// Gives what arrives to the hub it is for.
+/// Passes inbound envelopes to the delivery of their hub.
 #[derive(Debug, Default)]
 pub(crate) struct InboundDispatcher {
     hubs: HashMap<HubName, Arc<Delivery>>,
@@ -28,7 +28,7 @@ pub(crate) struct InboundDispatcher {
 type PendingJob = BoxFuture<'static, ()>;
 
 impl InboundDispatcher {
-    /// A router for these hubs.
+    /// Makes a dispatcher for these hubs.
     pub(crate) fn new(hubs: impl IntoIterator<Item = Arc<Delivery>>) -> Self {
         Self { hubs: hubs.into_iter().map(|delivery| (delivery.hub().clone(), delivery)).collect() }
     }
@@ -39,7 +39,7 @@ impl InboundDispatcher {
         loop {
             tokio::select! {
                 biased;
-                // First what is done, so that only what really waits is counted.
+                // Completed jobs are removed first, so that only those still waiting are counted.
                 Some(()) = jobs.next() => {}
                 inbound = receiver.recv() => {
                     let Some(inbound) = inbound else { return };
@@ -49,7 +49,7 @@ impl InboundDispatcher {
         }
     }
 
-    /// What is left to do for one that arrived, beside `in_flight` others.
+    /// Handles one envelope. Returns a job if something remains to be awaited; `in_flight` is the number of other jobs.
     fn dispatch(&self, InboundEnvelope { topic, envelope }: InboundEnvelope, in_flight: usize) -> Option<PendingJob> {
         let delivery = self.hubs.get(&topic.hub)?;
         match envelope {
@@ -57,14 +57,14 @@ impl InboundDispatcher {
                 if let (Some(reply_to), Channel::Connection(id)) = (reply_to, &topic.channel) {
                     return delivery.forward_request(id, &message, reply_to);
                 }
-                // Exceptions count on these two channels only (B.1).
-                let counts = matches!(topic.channel, Channel::All | Channel::Group(_));
-                delivery.deliver(&topic.channel, if counts { &except } else { &[] }, &message);
+                // Exceptions apply to these two channels only (B.1).
+                let may_except = matches!(topic.channel, Channel::All | Channel::Group(_));
+                delivery.deliver(&topic.channel, if may_except { &except } else { &[] }, &message);
                 None
             }
             Envelope::GroupCommand { .. } if in_flight >= MAX_PENDING_COMMANDS => {
                 if delivery.reported_errors.first_report(InboundError::TooManyCommands) {
-                    tracing::warn!(hub = %delivery.hub, "too many group changes of other nodes wait for their subscriptions; one was left out and its asker will time out, as may others");
+                    tracing::warn!(hub = %delivery.hub, "too many group commands of other nodes are waiting for subscriptions; one was dropped, and the call that sent it will time out; further ones are not logged");
                 }
                 None
             }
@@ -83,7 +83,7 @@ impl InboundDispatcher {
     }
 }
 
-/// Carries out a group command if the connection is here, and acknowledges it; all other nodes keep silent.
+/// Executes and acknowledges a group command if the connection is on this node; otherwise does nothing.
 async fn execute_group_command(
     delivery: Arc<Delivery>,
     id: i32,

@@ -1,15 +1,15 @@
-//! Layer 5: local and remote delivery as one act. Hubs say whom a message is for; here it is decided what goes
-//! straight into local queues and what goes over the backplane (docs/design.md#7;
+//! Layer 5: delivery of messages to the clients of a hub, on this node and on others. Hubs name the recipients; this
+//! module decides what goes directly into local outboxes and what is published on the backplane (docs/design.md#7;
 //! docs/builders/redis-backplane.md#B.1).
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | sends |
-//! | [`group_commands`] | joining and leaving, here and by command to other nodes |
-//! | `inbound_errors` | what is wrong with what arrives, told once a kind |
-//! | [`inbound`] | what arrives from other nodes |
-//! | [`group_stream`] | what is sent to a group, heard by a stream |
-//! | [`client_results`] | asking one client and awaiting its answer |
+//! | this one | sends, connects and disconnects |
+//! | [`group_commands`] | joining and leaving groups, directly or by group command to other nodes |
+//! | [`client_results`] | invoking a client method and awaiting its result |
+//! | [`group_stream`] | the messages of a group as a stream |
+//! | [`inbound`] | handling of envelopes that arrive over the backplane |
+//! | `inbound_errors` | limits the log lines about invalid envelopes |
 
 pub(crate) mod client_results;
 pub(crate) mod group_commands;
@@ -32,7 +32,7 @@ use crate::protocol::{Protocol, RawValue, ValueError};
 use crate::recipients::{RecipientScope, Recipients};
 use crate::registry::{Member, PushOutcome, Registry};
 
-/// Everything that is sent to clients of one hub goes through its delivery.
+/// Sends messages to the clients of one hub. There is one for each hub; every message to its clients passes through it.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     hub: HubName,
@@ -52,10 +52,10 @@ pub(crate) struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The backplane is needed and could not take it.
+    /// The send needs the backplane, which did not accept it.
     #[error("{0}")]
     Backplane(#[from] BackplaneError),
-    /// A value has no form in one of the hub's protocols.
+    /// A value cannot be represented in one of the hub's protocols.
     #[error("{0}")]
     Value(ValueError),
     /// No node acknowledged a group change in time.
@@ -64,7 +64,7 @@ pub enum SendError {
     /// An empty group name in a list of groups (docs/builders/signalr-protocol.md#4.12).
     #[error("Cannot send to an empty group name.")]
     EmptyGroup,
-    /// It was sent through a `HubContext` that is not attached to a hub yet.
+    /// The send was made through a `HubContext` that is not attached to a hub yet.
     #[error(
         "this hub context is not attached to a hub yet: attach it with HubRoute::context, and await Builder::build \
          before sending"
@@ -72,11 +72,11 @@ pub enum SendError {
     NotAttached,
 }
 
-// === making one ===
+// === construction ===
 
 impl Delivery {
-    /// The delivery of one hub on this node. [`Delivery::subscribe_hub_channels`] must follow, and an [`inbound::InboundDispatcher`] must be
-    /// given what arrives.
+    /// Makes the delivery of one hub on this node. The caller must also call [`Delivery::subscribe_hub_channels`] and
+    /// run an [`inbound::InboundDispatcher`] with the backplane's receiver.
     pub(crate) fn new(
         hub: HubName,
         node: NodeId,
@@ -99,7 +99,7 @@ impl Delivery {
         }
     }
 
-    /// Subscribes what every node hears always (docs/builders/redis-backplane.md#B.2).
+    /// Subscribes to the channels of the hub that every node needs (docs/builders/redis-backplane.md#B.2).
     pub(crate) async fn subscribe_hub_channels(&self) {
         let node = || self.node.clone();
         let channels = [Channel::All, Channel::GroupCommands, Channel::Acks(node()), Channel::Results(node())];
@@ -111,12 +111,12 @@ impl Delivery {
         &self.hub
     }
 
-    /// Who is connected here.
+    /// The hub's connections on this node.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Limits the log lines about the hub.
+    /// The rate limiter for log lines about the hub.
     pub(crate) fn log(&self) -> &Arc<LogRateLimiter> {
         &self.log
     }
@@ -126,32 +126,32 @@ impl Delivery {
     }
 }
 
-// === coming and going ===
+// === connecting and disconnecting ===
 
 impl Delivery {
-    /// Makes a connection reachable. Broadcasts reach it at once; when this ends, so does what is sent to it or to
-    /// its user on other nodes.
+    /// Makes a connection reachable: immediately for broadcasts, and, once the future completes, also for messages that
+    /// other nodes send to it or to its user.
     pub(crate) async fn connect(&self, member: Arc<Member>) {
         let topics = self.own_topics(&member);
         self.registry.add(member);
         self.backplane.subscribe(topics).await;
     }
 
-    /// Forgets a connection: its groups, its user, its subscriptions, and the questions it has not answered. Ends
-    /// when askers on other nodes have been told.
+    /// Removes a connection with its groups and its subscriptions, and fails its pending results. The future completes
+    /// when other nodes that wait for such results have been notified.
     pub(crate) async fn disconnect(&self, id: &ConnectionId) {
         if let Some((member, groups)) = self.registry.remove(id) {
-            let unreported = self.fail_pending_results(&member);
+            let notifications = self.fail_pending_results(&member);
             let mut topics = self.own_topics(&member);
             topics.extend(groups.into_iter().map(|group| self.topic(Channel::Group(group))));
             self.backplane.unsubscribe(topics);
-            join_all(unreported).await;
+            join_all(notifications).await;
         }
     }
 
     fn own_topics(&self, member: &Member) -> Vec<Topic> {
         let mut topics = vec![self.topic(Channel::Connection(member.id.clone()))];
-        // The reference subscribes no channel for an empty user id (B.2).
+        // Like ASP.NET Core, which has no channel for an empty user id (B.2).
         if let Some(user) = member.user.as_ref().filter(|user| !user.as_str().is_empty()) {
             topics.push(self.topic(Channel::User(user.clone())));
         }
@@ -162,12 +162,15 @@ impl Delivery {
 // === sending ===
 
 impl Delivery {
-    /// Calls `method` at every receiver, here and on other nodes, and waits for no answer.
+    /// Invokes `method` on every recipient, on this node and on others, without waiting for results. The future
+    /// completes when the message is queued for local recipients and the backplane has accepted it.
     ///
-    /// Returns when all is queued here and taken by the backplane. Values are scanned first: one that has no form
-    /// in one of the hub's protocols fails the send, whoever listens. Of a send to connections of this node alone
-    /// the receivers' own protocols count. While the backplane is away, what needs it fails; a send to a connection
-    /// of this node does not need it.
+    /// # Errors
+    ///
+    /// [`SendError::Value`] if an argument cannot be represented in one of the hub's protocols, no matter which ones
+    /// the recipients use; if all recipients are given by connection id and are on this node, only their own protocols
+    /// matter. [`SendError::Backplane`] if the backplane does not accept the message; sends to connections of this node
+    /// do not need it.
     pub(crate) async fn send(
         &self,
         recipients: &Recipients,
@@ -214,7 +217,8 @@ impl Delivery {
         }
     }
 
-    /// Sends one envelope to each channel. With a backplane that echoes, this node's clients are served by the echo.
+    /// Publishes one envelope on each channel. If the backplane echoes, this node's clients get the message when the
+    /// echo arrives, and otherwise immediately.
     async fn publish(
         &self,
         channels: impl IntoIterator<Item = Channel>,
@@ -229,7 +233,7 @@ impl Delivery {
             let envelope = Envelope::Message { except: except.to_vec(), message: message.clone(), reply_to: None };
             taken.push(self.backplane.publish(self.topic(channel), envelope));
         }
-        // All are on their way before the first answer is waited for.
+        // Every envelope was published before the first result is awaited.
         if taken.len() == 1 {
             if let Some(only) = taken.pop() {
                 only.await?;
@@ -240,7 +244,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Gives a frame to the receivers of a channel that are connected here.
+    /// Pushes a message to the recipients of a channel that are connected to this node.
     fn deliver(&self, channel: &Channel, except: &[ConnectionId], message: &OutgoingMessage) {
         let members = match channel {
             Channel::All => Some(self.registry.all()),
@@ -264,17 +268,17 @@ impl Delivery {
         }
     }
 
-    /// Gives a frame to one member that is connected here. One that is too slow is closed and counted; its own task
-    /// writes the log line, since this runs in the sender's.
+    /// Pushes a message to one connection of this node. A slow client is closed and counted in the metrics; its own
+    /// task writes the log line, since this code runs in the task of the sender.
     pub(crate) fn push(&self, member: &Member, message: &OutgoingMessage) -> PushOutcome {
         let outcome = member.push(message);
         match &outcome {
             PushOutcome::Queued => {}
             PushOutcome::TooSlow => self.metrics.overflow(),
-            // Only a message of a foreign node can get here: ours are checked before they are sent.
+            // Only messages from other nodes can get here, since this node checks its own before sending.
             PushOutcome::NotConvertible(why) if self.reported_errors.first_report(InboundError::NotConvertible) => {
                 let why = Escaped::new(why).to_string();
-                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message of another node has no form in this client's protocol; it was left out, and so are others like it");
+                tracing::warn!(hub = %self.hub, connection = %member.id, why, "a message from another node cannot be represented in this client's protocol and was dropped; further ones are not logged");
             }
             PushOutcome::NotConvertible(_) => {}
         }
@@ -282,7 +286,7 @@ impl Delivery {
     }
 }
 
-/// Whether the values have a form in each of these protocols, and none is too deep for its receivers.
+/// Checks that the values can be represented in each of these protocols, and that none is nested too deeply.
 fn check(arguments: &[RawValue], protocols: &[Protocol]) -> Result<(), SendError> {
     for value in arguments {
         let foreign = protocols.iter().any(|protocol| *protocol != value.protocol());

@@ -1,4 +1,4 @@
-//! What a send and a group change promise on one node.
+//! Tests of sends, group changes and client results on one node.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::sync::Mutex;
@@ -19,10 +19,10 @@ use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
 use crate::protocol::Outcome;
 
-/// A hub on a node that stands alone.
+/// A hub on a node without other nodes.
 struct StandaloneNode {
     delivery: Delivery,
-    /// Its one member.
+    /// The only connection.
     member: Arc<Member>,
     metrics: Metrics,
     _inbound: InboundReceiver,
@@ -84,7 +84,7 @@ async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss(
     let mut batch = Vec::new();
     member.outbox.next(&mut batch).await;
     assert_eq!(batch.len(), 1);
-    // Room again, but number two is missing.
+    // The outbox is empty again, but message 2 was lost, so nothing may follow it.
     delivery.send(&Recipients::all(), "4", vec![]).await.unwrap();
     assert!(member.outbox.is_empty());
     #[cfg(feature = "metrics")]
@@ -97,7 +97,8 @@ async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss(
     drop(metrics);
 }
 
-/// A Redis whose subscription connection is one line: confirmations come behind the messages that were sent before.
+/// A backplane that confirms subscriptions only when the test says so. As on Redis, where confirmations and messages
+/// share a connection, a confirmation comes after the messages that were sent before it.
 #[derive(Debug, Default)]
 struct OrderedBackplane {
     unconfirmed: Mutex<Vec<oneshot::Sender<()>>>,
@@ -137,13 +138,13 @@ impl Backplane for OrderedBackplane {
     }
 }
 
-/// How many of so many joins that come in one burst are made and acknowledged.
+/// Sends a burst of group commands, and returns how many of them are acknowledged.
 async fn acknowledged_of(burst: usize) -> usize {
-    let line = Arc::new(OrderedBackplane::default());
+    let ordered = Arc::new(OrderedBackplane::default());
     let StandaloneNode { member, metrics, _inbound, .. } = standalone_node(&Protocol::ALL, 9).await;
     let hub = HubName::from("chat");
     let delivery =
-        Delivery::new(hub.clone(), NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
+        Delivery::new(hub.clone(), NodeId::from("node"), Protocol::ALL.to_vec(), ordered.clone(), metrics.hub("chat"));
     delivery.registry().add(member.clone());
     let (sender, arrived) = mpsc::channel(64);
     let dispatcher = tokio::spawn(inbound::InboundDispatcher::new([Arc::new(delivery)]).run(arrived));
@@ -162,15 +163,17 @@ async fn acknowledged_of(burst: usize) -> usize {
         while sender.capacity() < sender.max_capacity() {
             tokio::task::yield_now().await;
         }
-        line.confirm();
-        while line.acks.load(Ordering::Relaxed) < burst.min(inbound::MAX_PENDING_COMMANDS) {
+        ordered.confirm();
+        while ordered.acks.load(Ordering::Relaxed) < burst.min(inbound::MAX_PENDING_COMMANDS) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("what arrives does not wait for them");
+    tokio::time::timeout(Duration::from_secs(60), reading)
+        .await
+        .expect("later envelopes do not wait for group commands");
     drop(sender);
     dispatcher.await.unwrap();
-    line.acks.load(Ordering::Relaxed)
+    ordered.acks.load(Ordering::Relaxed)
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,23 +182,24 @@ async fn a_burst_of_group_commands_does_not_block_their_confirmations() {
     assert_eq!(
         acknowledged_of(inbound::MAX_PENDING_COMMANDS + 3).await,
         inbound::MAX_PENDING_COMMANDS,
-        "there is a bound"
+        "the number of pending commands is bounded"
     );
 }
 
 #[tokio::test]
 async fn a_second_join_waits_for_the_subscription_of_the_first() {
-    let line = Arc::new(OrderedBackplane::default());
+    let ordered = Arc::new(OrderedBackplane::default());
     let StandaloneNode { member, metrics, _inbound, .. } = standalone_node(&Protocol::ALL, 9).await;
     let hub = HubName::from("chat");
-    let delivery = Delivery::new(hub, NodeId::from("node"), Protocol::ALL.to_vec(), line.clone(), metrics.hub("chat"));
+    let delivery =
+        Delivery::new(hub, NodeId::from("node"), Protocol::ALL.to_vec(), ordered.clone(), metrics.hub("chat"));
     delivery.registry().add(member.clone());
     let room = "room".into();
     let mut joins = [(); 2].map(|()| Box::pin(delivery.join(&member.id, &room)));
     for join in &mut joins {
         assert_eq!(join.as_mut().now_or_never(), None);
     }
-    line.confirm();
+    ordered.confirm();
     for join in joins {
         assert_eq!(join.now_or_never(), Some(Ok(())));
     }
@@ -209,10 +213,10 @@ async fn requests_to_a_client_that_never_answers_are_bounded() {
         delivery.forward_request(&member.id, &outgoing::invocation("Answer", vec![]), reply_to)
     };
     for number in 0..client_results::MAX_PENDING_PER_CONNECTION {
-        assert!(ask(number).is_none(), "it is asked");
+        assert!(ask(number).is_none(), "the client gets the request");
     }
-    assert!(ask(client_results::MAX_PENDING_PER_CONNECTION).is_some(), "the asker is told");
-    // An answer makes room.
+    assert!(ask(client_results::MAX_PENDING_PER_CONNECTION).is_some(), "the requesting node gets an error");
+    // After an answer, one more request is possible.
     assert!(delivery.result_received(&member.id, &"7".into(), Outcome::Void).unwrap().is_some());
     assert!(ask(client_results::MAX_PENDING_PER_CONNECTION).is_none());
     assert_eq!(delivery.fail_pending_results(&member).len(), client_results::MAX_PENDING_PER_CONNECTION);

@@ -1,5 +1,5 @@
-//! What a client with stateful reconnect has not acknowledged: kept until it has, and sent again over its next socket
-//! (docs/builders/signalr-protocol.md#4.13; limits as in docs/design.md#7).
+//! The replay buffer: keeps what a client with stateful reconnect has not acknowledged, to send it again on its next
+//! socket (docs/builders/signalr-protocol.md#4.13; for the limits, docs/design.md#7).
 
 use std::collections::VecDeque;
 
@@ -7,34 +7,36 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 /// The outgoing half of stateful reconnect. Sockets are numbered as in [`crate::wire::ReconnectState`].
+///
+/// Several methods have a parameter `waiting`: the number of bytes in the outbox's queue.
 #[derive(Debug)]
 pub(super) struct ReplayBuffer {
-    /// Messages that were written at least once, from id `acked + 1` on.
+    /// Messages that were written at least once, beginning with id `acknowledged + 1`.
     messages: VecDeque<Bytes>,
     bytes: usize,
-    /// Up to here the client has acknowledged.
+    /// The last id that the client has acknowledged.
     acknowledged: u64,
-    /// The socket that is written to.
+    /// The socket to which messages are written.
     attached_socket: u64,
-    /// Sockets below this one are gone.
+    /// Sockets with lower numbers are lost.
     lost_below: u64,
-    /// Since when there is none.
+    /// When the last socket was lost; `None` while one is attached.
     detached_since: Option<Instant>,
-    /// What may be added while there is no socket, and what streams may have unacknowledged.
+    /// How many bytes may be added while no socket is attached, and with how many unacknowledged bytes streams may
+    /// continue.
     allowance: usize,
-    /// What may be kept and wait while there is one.
+    /// How many bytes may be kept and queued together while a socket is attached.
     max_bytes: usize,
-    /// What may be kept and wait now.
+    /// How many bytes may be kept and queued together at the moment.
     limit: usize,
 }
 
 impl ReplayBuffer {
     pub(super) fn new(allowance: usize, max_bytes: usize) -> Self {
-        let (sent, bytes, acknowledged) = (VecDeque::new(), 0, 0);
         Self {
-            messages: sent,
-            bytes,
-            acknowledged,
+            messages: VecDeque::new(),
+            bytes: 0,
+            acknowledged: 0,
             attached_socket: 0,
             lost_below: 0,
             detached_since: None,
@@ -44,14 +46,14 @@ impl ReplayBuffer {
         }
     }
 
-    /// A message is being written.
+    /// Keeps a message that is about to be written.
     pub(super) fn push(&mut self, message: Bytes) {
         self.bytes += message.len();
         self.messages.push_back(message);
     }
 
-    /// The client has everything up to this id. One that was not sent yet cannot be meant: it counts as the last that
-    /// was.
+    /// Drops the messages up to this id, which the client has received. An id that has not been sent yet is taken as
+    /// the last one that has.
     pub(super) fn acknowledge(&mut self, id: i64, waiting: usize) {
         let acknowledged = u64::try_from(id).unwrap_or(0).min(self.acknowledged + self.messages.len() as u64);
         while self.acknowledged < acknowledged
@@ -68,7 +70,7 @@ impl ReplayBuffer {
         }
     }
 
-    /// A socket is gone. True: it was the last there was.
+    /// Records that a socket was lost. Returns whether no socket is attached any more.
     pub(super) fn detach(&mut self, socket: u64, now: Instant, waiting: usize) -> bool {
         self.lost_below = self.lost_below.max(socket + 1);
         if self.is_attached() || self.detached_since.is_some() {
@@ -79,12 +81,13 @@ impl ReplayBuffer {
         true
     }
 
-    /// Another socket is written to from now on.
+    /// Attaches another socket, to which messages are written from now on.
     pub(super) fn attach(&mut self, socket: u64) {
         self.attached_socket = self.attached_socket.max(socket);
         if self.is_attached() {
             self.detached_since = None;
-            // What was added meanwhile is not held against the client before it could acknowledge it.
+            // The client must have a chance to acknowledge what was added in the meantime, before the usual limit
+            // applies again.
             self.limit = self.limit.max(self.max_bytes);
         }
     }
@@ -93,29 +96,30 @@ impl ReplayBuffer {
         self.attached_socket >= self.lost_below
     }
 
-    /// Since when there is no socket.
+    /// When the last socket was lost; `None` while one is attached.
     pub(super) fn detached_since(&self) -> Option<Instant> {
         self.detached_since
     }
 
-    /// Whether so many bytes more may be taken while `waiting` wait.
+    /// Whether another `more` bytes are within the limit.
     pub(super) fn has_room(&self, waiting: usize, more: usize) -> bool {
         let all = self.bytes.saturating_add(waiting);
-        // One message larger than the bound passes where there is nothing else: it is no sign of a slow client.
+        // If nothing is kept or queued, a message of any size is accepted: the client is not slow just because the
+        // message is large.
         all == 0 || all.saturating_add(more) <= self.limit
     }
 
-    /// Whether so little is unacknowledged that streams may go on.
+    /// Whether little enough is unacknowledged for streams to continue.
     pub(super) fn is_acknowledged(&self, waiting: usize) -> bool {
         self.bytes.saturating_add(waiting) <= self.allowance
     }
 
-    /// The id of the first message that is not acknowledged, or of the next one.
+    /// The id of the first message that is not acknowledged, or of the next message if there is none.
     pub(super) fn first_id(&self) -> i64 {
         i64::try_from(self.acknowledged.saturating_add(1)).unwrap_or(i64::MAX)
     }
 
-    /// All that is not acknowledged, in order.
+    /// All messages that are not acknowledged, in order.
     pub(super) fn messages(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.messages.iter().cloned()
     }

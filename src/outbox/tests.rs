@@ -1,4 +1,4 @@
-//! The bounds of the queue, who waits for room and who does not, and its end.
+//! Tests of the outbox: its bounds, pushes that wait, closing, and stateful reconnect.
 #![allow(clippy::unwrap_used)]
 
 use futures_util::FutureExt;
@@ -33,12 +33,12 @@ fn the_queue_is_bounded_in_bytes_and_messages() {
     let small = outbox(5, 100);
     small.push_bytes("abc".into()).unwrap();
     assert_eq!(small.push_bytes("def".into()), Err(PushError::Full));
-    let has_slot = outbox(100, 2);
-    has_slot.push_bytes("a".into()).unwrap();
-    has_slot.push_bytes("b".into()).unwrap();
-    assert_eq!(has_slot.push_bytes("c".into()), Err(PushError::Full));
-    drain(&has_slot);
-    has_slot.push_bytes("c".into()).unwrap();
+    let short = outbox(100, 2);
+    short.push_bytes("a".into()).unwrap();
+    short.push_bytes("b".into()).unwrap();
+    assert_eq!(short.push_bytes("c".into()), Err(PushError::Full));
+    drain(&short);
+    short.push_bytes("c".into()).unwrap();
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn one_oversized_message_is_accepted_by_an_empty_queue() {
 }
 
 #[test]
-fn an_own_message_waits_for_room_where_a_broadcast_is_refused() {
+fn a_waiting_push_completes_when_the_queue_is_drained() {
     let outbox = outbox(5, 100);
     outbox.push_bytes("abcde".into()).unwrap();
     let ping = crate::outgoing::ping();
@@ -76,7 +76,7 @@ fn the_final_message_ignores_the_bounds_and_comes_last() {
     outbox.push_bytes("abcde".into()).unwrap();
     outbox.finish(Some(&crate::outgoing::ping()));
     assert_eq!(outbox.push_bytes("x".into()), Err(PushError::Finished));
-    assert!(outbox.ended().now_or_never().is_none(), "something waits still");
+    assert!(outbox.ended().now_or_never().is_none(), "something is still queued");
     assert_eq!(drain(&outbox).unwrap().len(), 2);
     assert!(outbox.ended().now_or_never().is_some());
     assert_eq!(drain(&outbox), Some(Vec::new()), "finished and empty");
@@ -128,10 +128,10 @@ fn only_unacknowledged_messages_are_resent() {
     let batch = resumed(&outbox, 1);
     assert_eq!(batch.len(), 1 + 1000 - 437);
     assert_eq!((&batch[0], &batch[1]), (&sequence(438), &text(438)));
-    // What cannot be meant acknowledges nothing, and what is too high no more than was sent.
-    for nonsense in [0, -1, i64::MIN, 400] {
-        outbox.acknowledge(nonsense);
-        assert_eq!(resumed(&outbox, 2)[0], sequence(438), "{nonsense}");
+    // Ids that are too low acknowledge nothing, and an id that is too high acknowledges only what was sent.
+    for too_low in [0, -1, i64::MIN, 400] {
+        outbox.acknowledge(too_low);
+        assert_eq!(resumed(&outbox, 2)[0], sequence(438), "{too_low}");
     }
     outbox.acknowledge(i64::MAX);
     assert_eq!(resumed(&outbox, 3), [sequence(1001)]);
@@ -146,7 +146,7 @@ fn messages_queued_without_a_socket_follow_the_resent_ones() {
     outbox.push(&message(2)).unwrap();
     outbox.push(&crate::outgoing::ping()).unwrap();
     outbox.push_pong("pong".into());
-    assert_eq!(drain(&outbox), None, "nothing is given out without a socket");
+    assert_eq!(drain(&outbox), None, "nothing can be written without a socket");
     assert_eq!(resumed(&outbox, 1), [sequence(1), text(1)]);
     assert_eq!(drain(&outbox).unwrap(), [text(2)]);
     assert_eq!(resumed(&outbox, 2), [sequence(1), text(1), text(2)]);
@@ -157,8 +157,8 @@ fn losing_a_replaced_socket_changes_nothing() {
     let outbox = with_replay(1000, 1000);
     resumed(&outbox, 1);
     outbox.detach(0, Instant::now());
-    assert!(outbox.detached_since().is_none(), "a later one is there");
-    // The reader may see the end of a socket before the writer has begun with it.
+    assert!(outbox.detached_since().is_none(), "a later socket is attached");
+    // The reader may notice the end of a socket before the writer has attached it.
     outbox.detach(2, Instant::now());
     assert!(outbox.detached_since().is_some());
     resumed(&outbox, 2);
@@ -181,7 +181,7 @@ fn the_bound_covers_the_queue_and_the_replay_buffer() {
     outbox.detach(0, Instant::now());
     outbox.push(&message(4)).unwrap();
     assert_eq!(outbox.push(&message(5)), Err(PushError::Full));
-    // Its Acks may take a moment to come.
+    // The acks for what was added without a socket may take a moment, so the limit is not lowered at once.
     resumed(&outbox, 1);
     assert_eq!(drain(&outbox).unwrap().len(), 2);
     assert_eq!(outbox.push(&message(5)), Err(PushError::Full));
@@ -201,14 +201,14 @@ async fn stream_items_wait_for_acks_up_to_a_timeout() {
     let mut waiting = Box::pin(outbox.push_item(&third));
     assert!(waiting.as_mut().now_or_never().is_none());
     drain(&outbox);
-    assert!(waiting.as_mut().now_or_never().is_none(), "reading alone does not release it");
+    assert!(waiting.as_mut().now_or_never().is_none(), "writing alone is not enough without an ack");
     outbox.acknowledge(1);
     assert_eq!(waiting.as_mut().now_or_never(), Some(Ok(())));
     drain(&outbox);
     let start = Instant::now();
     assert_eq!(outbox.push_item(&third).await, Err(PushError::Full));
     assert_eq!(start.elapsed(), ACK_TIMEOUT);
-    // What was given up was not numbered: the next message is the fourth.
+    // The item that timed out was not numbered: the next message gets id 4.
     outbox.push_waiting(&message(4)).await.unwrap();
     assert_eq!(resumed(&outbox, 1), [sequence(2), text(2), text(3)]);
     outbox.acknowledge(3);
@@ -236,8 +236,8 @@ async fn the_ack_timeout_is_suspended_without_a_socket() {
     let mut waiting = Box::pin(outbox.push_item(&second));
     assert!(tokio::time::timeout(ACK_TIMEOUT / 2, waiting.as_mut()).await.is_err());
     outbox.detach(0, Instant::now());
-    assert!(tokio::time::timeout(ACK_TIMEOUT * 2, waiting.as_mut()).await.is_err(), "nobody could acknowledge");
-    // With the next socket its time begins anew.
+    assert!(tokio::time::timeout(ACK_TIMEOUT * 2, waiting.as_mut()).await.is_err(), "the client could not acknowledge");
+    // The timeout begins again with the next socket.
     resumed(&outbox, 1);
     assert!(tokio::time::timeout(ACK_TIMEOUT / 2, waiting.as_mut()).await.is_err());
     outbox.acknowledge(1);
@@ -256,27 +256,31 @@ fn finishing_without_a_socket_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_asked_to_end_takes_its_close_and_nothing_else() {
+async fn a_closing_connection_accepts_only_its_handshake_and_close_messages() {
     let close = CloseSignal::default();
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
     let outbox = Outbox::new(encoding, Some(10), None, close.clone());
     let ping = crate::outgoing::ping();
     outbox.push(&ping).unwrap();
     let mut waiting = Box::pin(outbox.push_waiting(&ping));
-    assert!(waiting.as_mut().now_or_never().is_none(), "there is no room");
+    assert!(waiting.as_mut().now_or_never().is_none(), "the queue is full");
     close.close(CloseReason::Aborted);
     assert_eq!(outbox.push(&ping), Err(PushError::Finished));
     assert_eq!(outbox.push_item(&ping).await, Err(PushError::Finished));
     assert_eq!(drain(&outbox).unwrap(), ["{\"type\":6}\u{1e}"], "what was queued before");
-    assert_eq!(waiting.await, Err(PushError::Finished), "room comes too late");
+    assert_eq!(waiting.await, Err(PushError::Finished), "there is space now, but it is too late");
     outbox.push_bytes("{}\u{1e}".into()).unwrap();
     outbox.finish(CloseReason::Aborted.close_message(false).map(OutgoingMessage::new).as_ref());
-    assert_eq!(drain(&outbox).unwrap(), ["{}\u{1e}", "{\"type\":7}\u{1e}"], "the Close follows the handshake's answer");
+    assert_eq!(
+        drain(&outbox).unwrap(),
+        ["{}\u{1e}", "{\"type\":7}\u{1e}"],
+        "the close message follows the handshake's answer"
+    );
     assert_eq!(drain(&outbox).unwrap(), [""; 0]);
 }
 
 #[test]
-fn a_connection_that_is_asked_to_end_does_not_go_on_over_another_socket() {
+fn a_closing_connection_cannot_be_resumed() {
     let close = CloseSignal::default();
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
     let outbox = Outbox::new(encoding, None, None, close.clone());

@@ -1,4 +1,4 @@
-//! Framing by hand-computed bytes, and that a message is encoded once.
+//! Tests of outgoing messages: framing, compared with bytes computed by hand, and sharing of encoded bytes.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn an_event_has_one_data_line_per_line() {
     assert_eq!(&server_sent_event(b"a\nb\r\nc")[..], b"data: a\r\ndata: b\r\ndata: c\r\n\r\n");
 }
 
-/// A lone CR ends a line of an event stream too (HTML, "Parsing an event stream"), and a client may send one between
-/// the tokens of an argument.
+/// In an event stream a lone CR ends a line too (HTML, "Parsing an event stream"). JSON from a client may contain one
+/// between tokens.
 #[test]
 fn a_lone_cr_does_not_truncate_an_event() {
     assert_eq!(&server_sent_event(b"{\r1}")[..], b"data: {\r\ndata: 1}\r\n\r\n");

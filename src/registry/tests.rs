@@ -1,4 +1,4 @@
-//! What the registry promises of groups, users and snapshots.
+//! Tests of the registry: groups, users, snapshots and slow members.
 
 use tokio::time::Instant;
 

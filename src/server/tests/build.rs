@@ -41,7 +41,7 @@ async fn duplicate_and_invalid_paths_are_errors() {
         ("/chat/negotiate", r#"the path "/chat/negotiate" of the hub "negotiate" is taken already"#),
         ("other", r#"the path "other" of the hub "other" must begin with /"#),
         ("", r#"the path "" of the hub "" must begin with /"#),
-        ("/a b", r#"the path "/a b" of the hub "a b" must be a plain URL path; ' ' cannot stand in it"#),
+        ("/a b", r#"the path "/a b" of the hub "a b" must be a plain URL path; ' ' is not allowed in it"#),
         ("/healthz", r#"the path "/healthz" of the hub "healthz" is one of the server's own pages"#),
     ] {
         assert_eq!(error(with([route("/chat").name("talk"), route(path)])).await, expected);
