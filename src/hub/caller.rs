@@ -1,4 +1,4 @@
-//! Who calls: the connection behind a call, its HTTP request, and the way to everybody else.
+//! [`Caller`]: the connection that invokes a hub method, its HTTP request, and access to the hub's clients and groups.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,22 @@ use crate::delivery::Delivery;
 use crate::ids::{ConnectionId, UserId};
 use crate::protocol::TransportKind;
 
-/// The connection that a call came from. Cheap to clone; may be kept, and does not keep the connection alive.
+/// The connection that invokes a hub method, or that has connected or disconnected.
+///
+/// It is the first thing that most hub methods take. It identifies the client and its user, and gives access to the
+/// hub's [`Clients`] and [`Groups`]. It is cheap to clone. It may be kept after the call and does not keep the
+/// connection open.
+///
+/// ```
+/// use hubplane::hub::{Caller, Methods};
+///
+/// let hub = Methods::new().method("Say", |caller: Caller, text: String| async move {
+///     let name = caller.user_id().map_or("somebody", |user| user.as_str());
+///     caller.clients().others().send("Said", (name, text)).await?;
+///     Ok(())
+/// });
+/// # drop(hub);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
     inner: Arc<CallerInner>,
@@ -29,23 +44,23 @@ struct CallerInner {
     delivery: Arc<Delivery>,
 }
 
-/// The HTTP request a connection began with: the WebSocket's or event stream's, or the first poll's.
+/// The HTTP request that started a connection: that of its WebSocket or event stream, or its first poll.
 #[derive(Clone)]
 pub struct RequestInfo {
-    /// The transport it asked for.
+    /// The transport that the request is for.
     pub transport: TransportKind,
-    /// Path and query. The query may hold a token (`access_token`): do not log it.
+    /// Path and query. Do not log the query: it may contain an access token (`access_token=`).
     pub uri: Uri,
-    /// All headers. They may hold tokens: do not log them.
+    /// All headers. Do not log them: they may contain tokens.
     pub headers: HeaderMap,
-    /// The peer's address, a load balancer's perhaps.
+    /// The address of the peer, which may be a proxy.
     pub remote: Option<std::net::SocketAddr>,
-    /// Who sent it, as its token says; None for an anonymous one.
+    /// The authenticated user; `None` if the request is anonymous.
     pub principal: Option<Arc<Principal>>,
 }
 
 impl RequestInfo {
-    /// The first value of a query key; letter case of the key does not count, as in ASP.NET Core.
+    /// The first value of a key in the query, decoded. The key is case-insensitive, as in ASP.NET Core.
     pub fn query(&self, key: &str) -> Option<String> {
         let query = self.uri.query().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes())
@@ -53,12 +68,13 @@ impl RequestInfo {
             .map(|(_, value)| value.into_owned())
     }
 
-    /// A header's first value, where it is text.
+    /// The first value of a header; `None` if there is none or if it is not visible ASCII text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A cookie's value, read leniently: clients send what browsers would not.
+    /// The value of a cookie. The name is case-sensitive. Cookies are parsed leniently, because clients that are not
+    /// browsers may send invalid ones.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.headers
             .get_all(http::header::COOKIE)
@@ -72,7 +88,7 @@ impl RequestInfo {
 }
 
 impl fmt::Debug for RequestInfo {
-    /// Neither the query nor the values of headers: both may hold tokens.
+    /// Leaves out the query and the values of headers, since both may contain tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestInfo")
             .field("transport", &self.transport)
@@ -97,7 +113,7 @@ impl Caller {
         }
     }
 
-    /// The same caller, where asking a client means something else.
+    /// The same connection with another permission to await client results.
     pub(crate) fn with_permission(&self, permission: ResultPermission) -> Self {
         Self { inner: self.inner.clone(), permission }
     }
@@ -107,52 +123,57 @@ impl Caller {
         &self.inner.id
     }
 
-    /// Whom it belongs to; None for an anonymous one.
+    /// The id of the connection's user; `None` if there is none, as for an anonymous connection.
+    ///
+    /// By default it comes from the access token; [`crate::server::Builder::user_id`] changes that.
     pub fn user_id(&self) -> Option<&UserId> {
         self.inner.user.as_ref()
     }
 
-    /// Who it is, with roles and claims; None for an anonymous one. The token was checked when the connection began.
+    /// The authenticated user with roles and claims; `None` for an anonymous connection. The token was verified when
+    /// the connection was opened.
     pub fn principal(&self) -> Option<&Principal> {
         self.inner.request.principal.as_deref()
     }
 
-    /// Its HTTP request: headers, cookies, query.
+    /// The HTTP request that started the connection, with its headers, cookies and query.
     pub fn request(&self) -> &RequestInfo {
         &self.inner.request
     }
 
-    /// The transport it is on.
+    /// The transport of the connection.
     pub fn transport(&self) -> TransportKind {
         self.inner.request.transport
     }
 
-    /// Whom messages can be sent to.
+    /// The hub's clients, to send messages to.
     pub fn clients(&self) -> Clients {
         Clients::of_caller(self.inner.delivery.clone(), self.inner.id.clone(), self.permission.clone())
     }
 
-    /// Who is in which group.
+    /// The hub's groups, to add connections to them and remove them.
     pub fn groups(&self) -> Groups {
         Groups::of(self.inner.delivery.clone())
     }
 
-    /// For a hub that needs more than `Clients` and `Groups` offer.
+    /// For declared hubs, which need more than `Clients` and `Groups` offer.
     pub(super) fn delivery(&self) -> &Arc<Delivery> {
         &self.inner.delivery
     }
 
-    /// Closes the connection; its client is told not to come back by itself (docs/builders/signalr-protocol.md#4.9).
+    /// Closes the connection. The close message tells the client not to reconnect automatically
+    /// (docs/builders/signalr-protocol.md#4.9).
     pub fn abort(&self) {
         self.inner.close.close(CloseReason::Aborted);
     }
 
-    /// Closes it because its client does not take what is sent, or does not acknowledge it.
+    /// Closes the connection because its client does not read or acknowledge messages fast enough.
     pub(crate) fn close_as_slow(&self) {
         self.inner.close.close(CloseReason::SlowClient);
     }
 
-    /// Ends when the connection is closing: for long work that nobody will hear of any more.
+    /// Completes when the connection is closing. A long-running method can use it to stop work whose result nobody will
+    /// receive.
     pub async fn closed(&self) {
         self.inner.close.closed().await;
     }
@@ -167,7 +188,7 @@ mod tests {
     use crate::hub::test_kit::{caller, request};
 
     #[test]
-    fn the_first_query_value_counts_whatever_the_keys_case() {
+    fn query_keys_are_case_insensitive_and_the_first_value_wins() {
         let request = request("/chat?id=1&User=a%20b&user=c&empty=");
         assert_eq!(request.query("user").as_deref(), Some("a b"));
         assert_eq!(request.query("empty").as_deref(), Some(""));
@@ -175,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_found_in_every_line() {
+    fn cookies_are_found_in_every_cookie_header() {
         let mut request = request("/chat");
         request.headers.append("cookie", HeaderValue::from_static("a=1; session=x=y"));
         request.headers.append("cookie", HeaderValue::from_static("bare;  last=\"q\""));
@@ -187,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_does_not_print_its_tokens() {
+    fn debug_output_of_a_request_hides_tokens() {
         let mut request = request("/chat?access_token=SECRET");
         request.headers.insert("authorization", HeaderValue::from_static("Bearer SECRET"));
         let shown = format!("{request:?}");

@@ -1,53 +1,69 @@
-//! How a method learns that nobody waits for its call any more.
+//! [`Cancellation`]: the signal to a running method that nobody waits for its result any longer.
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Tells a method that nobody waits for it any more: its client cancelled the stream, or has gone. As .NET's
-/// `CancellationToken` parameter.
+/// Signals a method that nobody waits for its result any longer, because the client has cancelled the stream or has
+/// disconnected. It is a parameter like .NET's `CancellationToken`.
 ///
-/// Without it a stream that is cancelled is dropped at once. Who holds one is let run on, for at most 5 s, to end by
-/// itself; its items reach nobody then. A plain call cannot be cancelled and is never dropped: it only learns here
-/// that its client has gone (docs/builders/signalr-protocol.md#4.7).
+/// A cancelled stream is dropped at once, unless the method or the stream holds a `Cancellation`. Then it may keep
+/// running for up to 5 s, so that it can finish by itself; its items are discarded. A call with a single result cannot
+/// be cancelled by the client and is never dropped: for it, this only signals that the client has disconnected
+/// (docs/builders/signalr-protocol.md#4.7).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hubplane::hub::{Cancellation, Methods};
+///
+/// let hub = Methods::new().method("Search", |text: String, cancellation: Cancellation| async move {
+///     tokio::select! {
+///         () = tokio::time::sleep(Duration::from_secs(60)) => Ok(Some(format!("nothing found for {text}"))),
+///         () = cancellation.cancelled() => Ok(None),
+///     }
+/// });
+/// # drop(hub);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Cancellation {
     token: CancellationToken,
-    /// Lets the [`Canceller`] of a stream know that somebody listens. A plain call has no such need.
+    /// Tells the [`Canceller`] of a stream that a `Cancellation` is still held. `None` for a call with a single result,
+    /// which is never dropped.
     _listening: Option<watch::Receiver<()>>,
 }
 
-/// The connection's end of the [`Cancellation`] of one stream. Clones cancel the same stream.
+/// Cancels one stream; held by the connection. Clones cancel the same stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Canceller {
     token: CancellationToken,
-    /// Closed when no [`Cancellation`] is left.
+    /// Closed when every [`Cancellation`] of the stream has been dropped.
     listeners: watch::Sender<()>,
 }
 
 impl Cancellation {
-    /// One that only learns of the end of the connection, which `gone` tells.
+    /// A cancellation that is triggered only by the end of the connection, `gone`.
     pub(crate) fn of_connection(gone: &CancellationToken) -> Self {
         Self { token: gone.clone(), _listening: None }
     }
 
-    /// Ends when the call is cancelled.
+    /// Completes when the call is cancelled.
     pub async fn cancelled(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether it is cancelled already.
+    /// Whether the call has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 }
 
 impl Canceller {
-    /// For one stream of a connection whose end `gone` tells.
+    /// For one stream of a connection. The end of the connection, `gone`, cancels it too.
     pub(crate) fn new(gone: &CancellationToken) -> Self {
         Self { token: gone.child_token(), listeners: watch::Sender::new(()) }
     }
 
-    /// What the method gets.
+    /// The receiving half, for the method.
     pub(crate) fn cancellation(&self) -> Cancellation {
         Cancellation { token: self.token.clone(), _listening: Some(self.listeners.subscribe()) }
     }
@@ -60,12 +76,12 @@ impl Canceller {
         self.token.is_cancelled()
     }
 
-    /// Ends when the stream is cancelled.
+    /// Completes when the stream is cancelled.
     pub(crate) async fn cancelled(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether the method or its stream holds a [`Cancellation`].
+    /// Whether the method or its stream still holds a [`Cancellation`].
     pub(crate) fn has_listeners(&self) -> bool {
         !self.listeners.is_closed()
     }

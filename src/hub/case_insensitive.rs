@@ -1,4 +1,4 @@
-//! Objects of clients whose property names come in any case, as ASP.NET Core reads them in JSON.
+//! [`CaseInsensitive`]: reads JSON objects whose property names are case-insensitive, as ASP.NET Core does.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::values::Argument;
 use crate::protocol::{Protocol, RawValue, ValueError};
 
 /// A parameter whose property names are case-insensitive in JSON, as they are for a .NET hub: `firstName`, `FirstName`
-/// and `FIRSTNAME` are the same. Also for items of an upload, and for results of clients.
+/// and `FIRSTNAME` are the same. It can also be the type of an upload's items and of a client result.
 ///
 /// ```
 /// use hubplane::hub::{Caller, CaseInsensitive, Methods};
@@ -32,17 +32,18 @@ use crate::protocol::{Protocol, RawValue, ValueError};
 /// });
 /// ```
 ///
-/// - It applies to every struct within `T`, except for those inside enums and those with `#[serde(flatten)]`. Keys of maps
-///   stay as they are, and must be texts.
-/// - Names are compared with those that serde has for the fields, after `rename` and the like. Letters other than ASCII
-///   must be equal.
-/// - Of a property that comes several times the last value is taken, as in .NET. A field of exactly that name goes before
-///   one that differs by case. An array is not taken for a struct.
-/// - In MessagePack names are case-sensitive, as in .NET.
+/// - It applies to every struct within `T`, except for structs inside enums and structs with `#[serde(flatten)]`. Keys
+///   of maps are not changed, and must be strings.
+/// - The names are those that serde uses, that is after `rename` and similar attributes. Only ASCII letters are
+///   compared without case.
+/// - If a property occurs several times, its last value is used, as in .NET. If several fields match a name, a field
+///   with exactly this name is preferred.
+/// - An array is not accepted for a struct.
+/// - In MessagePack, names are case-sensitive, as in .NET.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaseInsensitive<T>(pub T);
 
-// It implements neither trait of serde: so it may stand beside the implementation for all that do.
+// `CaseInsensitive` does not implement `Deserialize`. Therefore this does not overlap with the blanket implementation.
 impl<T: DeserializeOwned> Argument for CaseInsensitive<T> {
     fn from_value(value: RawValue) -> Result<Self, ValueError> {
         if value.protocol() == Protocol::MessagePack {
@@ -53,7 +54,7 @@ impl<T: DeserializeOwned> Argument for CaseInsensitive<T> {
     }
 }
 
-/// One JSON value, whose parts are found when they are asked for.
+/// The text of one JSON value, which is parsed when it is deserialized.
 #[derive(Clone, Copy)]
 struct InsensitiveJson<'de>(&'de str);
 
@@ -62,7 +63,7 @@ impl<'de> InsensitiveJson<'de> {
         self.0.trim_ascii_start().as_bytes().first() == Some(&byte)
     }
 
-    /// Reads it as serde_json does.
+    /// serde_json's own deserializer for this value.
     fn parser(self) -> serde_json::Deserializer<serde_json::de::StrRead<'de>> {
         serde_json::Deserializer::from_str(self.0)
     }
@@ -140,7 +141,7 @@ impl<'de> Deserializer<'de> for InsensitiveJson<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         if name.starts_with('$') {
-            // serde_json's own raw value.
+            // serde_json reads its own `RawValue` under a private name that begins with `$`.
             return self.parser().deserialize_newtype_struct(name, visitor);
         }
         visitor.visit_newtype_struct(self)
@@ -180,7 +181,7 @@ impl<'de> IntoDeserializer<'de, Error> for InsensitiveJson<'de> {
     }
 }
 
-/// Takes the members of an object in order.
+/// Collects the members of an object in order.
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
@@ -289,9 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_differ_by_case_have_their_own_names() {
+    fn a_field_of_exactly_the_same_name_is_preferred() {
         #[derive(Debug, Deserialize, PartialEq)]
-        #[allow(non_snake_case, reason = "that is what is tested")]
+        #[allow(non_snake_case, reason = "the test needs two names that differ by case")]
         struct Both {
             a: i32,
             A: i32,

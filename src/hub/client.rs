@@ -1,4 +1,4 @@
-//! One client: it can be sent to, and it can be asked (docs/builders/signalr-protocol.md#4.8).
+//! [`Client`]: a single client, to send to it or to await a result from it (docs/builders/signalr-protocol.md#4.8).
 
 use std::any::type_name;
 use std::sync::atomic::Ordering;
@@ -14,12 +14,30 @@ use crate::delivery::client_results::{ClientResultError, DEFAULT_RESULT_TIMEOUT}
 use crate::ids::ConnectionId;
 use crate::protocol::RawValue;
 
-/// One client, chosen; on whichever node it is.
+/// A single client, on any node: [`Clients::client`](super::Clients::client) or
+/// [`Clients::caller`](super::Clients::caller).
+///
+/// Unlike an [`Audience`], it can return a result to the server:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hubplane::hub::{Caller, HubError, Methods};
+///
+/// async fn delete(caller: Caller, file: String) -> Result<bool, HubError> {
+///     let client = caller.clients().caller().timeout(Duration::from_secs(10));
+///     let confirmed: bool = client.invoke("Confirm", (format!("Delete {file}?"),)).await?;
+///     Ok(confirmed)
+/// }
+///
+/// let hub = Methods::new().method("Delete", delete);
+/// # drop(hub);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send` or `invoke`"]
 pub struct Client {
     pub(super) audience: Audience,
-    /// None: the caller of no call.
+    /// `None` for the caller where there is none, that is outside of hub methods.
     id: Option<ConnectionId>,
     permission: ResultPermission,
     timeout: Duration,
@@ -30,27 +48,39 @@ impl Client {
         Self { audience, id, permission, timeout: DEFAULT_RESULT_TIMEOUT }
     }
 
-    /// Calls `method` at the client and waits for no answer; see [`Audience::send`].
+    /// Invokes a client method without awaiting a result.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Audience::send`].
     pub async fn send<A>(&self, method: impl Callable<A>, arguments: A) -> Result<(), SendError> {
         self.audience.send(method, arguments).await
     }
 
-    /// How long [`Client::invoke`] waits for the answer; 30 s unless this says otherwise.
+    /// Sets how long [`Client::invoke`] waits for the result. Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Calls `method` at the client and awaits what it returns. Dropping the future gives the question up.
+    /// Invokes a client method and awaits its result. Dropping the future stops waiting; a result that arrives later is
+    /// ignored.
     ///
-    /// The method is a [`super::ClientMethod`], or a name with any arguments, as for [`Audience::send`]; the result's
-    /// type is then the caller's to say, as in `let answer: i32 = client.invoke("Answer", ()).await?`.
+    /// `method` is a [`super::ClientMethod`], which declares the type of the result, or the method's name, as for
+    /// [`Audience::send`]. With a name, the type of the result has to be given, as in
+    /// `let answer: i32 = client.invoke("Answer", ()).await?`.
     ///
-    /// The call that asks gives its slot free, so that its connection is read on. Fails with
-    /// - the client's own error, as a text that the caller of a hub method sees;
-    /// - [`super::ErrorKind::NotConnected`] for a connection that does not exist or goes away;
-    /// - [`super::ErrorKind::NoAnswer`] when no answer comes in time;
-    /// - [`super::ErrorKind::NotAllowed`] within the hub's `connected`, where no client is read yet.
+    /// A hub method that does this no longer counts towards `maximum_parallel_invocations_per_client`. Otherwise, with
+    /// the default maximum of 1, a caller could never deliver its own result.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Client`](super::ErrorKind::Client) with the client's own error, or if the result is not an `R`;
+    /// - [`ErrorKind::NotConnected`](super::ErrorKind::NotConnected) if the connection does not exist or ends;
+    /// - [`ErrorKind::NoAnswer`](super::ErrorKind::NoAnswer) if no result arrives in time;
+    /// - [`ErrorKind::NotAllowed`](super::ErrorKind::NotAllowed) inside the hub's `connected`, during which the
+    ///   client's messages are not read;
+    /// - the errors of [`Audience::send`].
     pub async fn invoke<R: Argument, A>(&self, method: impl Callable<A, R>, arguments: A) -> Result<R, HubError> {
         let answer = self.request_result(method.method_name(), method.values(arguments)?).await?;
         R::from_value(answer).map_err(|error| {
@@ -61,7 +91,7 @@ impl Client {
         })
     }
 
-    /// The same as bytes, with the error as it came about.
+    /// Like [`Client::invoke`], with the result as raw bytes and the error before its conversion.
     pub(super) async fn request_result(
         &self,
         method: &str,
@@ -81,7 +111,7 @@ impl Client {
     }
 }
 
-/// The name users of .NET know a simple type by; of others the last part of its path, without parameters.
+/// .NET's name for a simple type. For other types, the last segment of the path without its generic parameters.
 fn dotnet_name(name: &str) -> &str {
     match name {
         "bool" => "Boolean",
@@ -104,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_have_the_names_that_dotnet_users_know() {
+    fn types_are_named_as_in_dotnet() {
         for (name, expected) in [
             (type_name::<i32>(), "Int32"),
             (type_name::<String>(), "String"),

@@ -1,4 +1,4 @@
-//! Methods of clients, with the types of their arguments and results: [`ClientMethod`].
+//! [`ClientMethod`]: a client method with the types of its arguments and its result.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use super::values::{Argument, ArgumentsFor, IntoArguments};
 use crate::protocol::{RawValue, ValueError};
 
-/// A method of the hub's clients: its name, and the types of its arguments and of what it returns. The compiler checks
-/// them wherever the method is called.
+/// A method that clients have registered: its name, and the types of its arguments and its result. The compiler checks
+/// the types wherever the method is invoked.
 ///
-/// Declare one as a constant for each method that clients have. `Args` is the tuple of the arguments, `()` for none.
-/// `Returns` is what the client answers; without it the method is one that nobody awaits. Where `String` is declared
-/// a `&str` may be given, for `Vec<T>` a `&[T]` or an array, and for any `T` a `&T` ([`ArgumentsFor`]).
+/// Declare a constant for each client method. `Args` is the tuple of its arguments, `()` for none. `Returns` is the
+/// type of the client's result; leave it out for a method that returns nothing. For a declared `String` a `&str` can be
+/// passed, for a `Vec<T>` a `&[T]` or an array, and for any `T` a `&T` ([`ArgumentsFor`]).
 ///
 /// ```
 /// use hubplane::hub::{Caller, ClientMethod, Methods};
@@ -28,7 +28,7 @@ use crate::protocol::{RawValue, ValueError};
 /// # drop(hub);
 /// ```
 ///
-/// Arguments of other types, and a method with a result that is sent and not invoked, do not compile:
+/// Arguments of other types do not compile, and neither does sending a method that has a result:
 ///
 /// ```compile_fail,E0277
 /// # use hubplane::hub::{ClientMethod, Clients};
@@ -53,12 +53,12 @@ pub struct ClientMethod<Args, Returns = ()> {
 }
 
 impl<Args, Returns> ClientMethod<Args, Returns> {
-    /// The method that clients have registered under this name.
+    /// Declares a method that clients have registered under this name.
     pub const fn new(name: &'static str) -> Self {
         Self { name, types: PhantomData }
     }
 
-    /// The name that clients have registered it under.
+    /// The method's name.
     pub const fn name(&self) -> &'static str {
         self.name
     }
@@ -78,21 +78,23 @@ impl<Args, Returns> fmt::Debug for ClientMethod<Args, Returns> {
     }
 }
 
-/// What can be called at clients with the arguments `A`, for the result `R`: a method by its name alone, with any
-/// arguments ([`IntoArguments`]) and any result, or a [`ClientMethod`] with its own. A send awaits no result: there it is
+/// A client method that can be invoked with the arguments `A` and returns `R`. A send awaits no result: there `R` is
 /// `()`.
+///
+/// Implemented for a name (`&str`, `&String`), with any arguments ([`IntoArguments`]) and any result, and for
+/// [`ClientMethod`] with the types that it declares.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be called with the arguments `{A}` for the result `{R}`",
-    label = "no method of clients that takes these arguments and returns this",
-    note = "the arguments are a tuple, `()` for none; for a `ClientMethod` they must be of its types, and one that has a \
-            result is invoked and not sent"
+    message = "`{Self}` cannot be invoked with the arguments `{A}` and the result `{R}`",
+    label = "not a client method with these arguments and this result",
+    note = "arguments are passed as a tuple, `()` for none; for a `ClientMethod` they must have the declared types, and a \
+            method that declares a result must be invoked, not sent"
 )]
 pub trait Callable<A, R = ()> {
-    /// The name that clients have registered the method under.
+    /// The name under which clients have registered the method.
     #[doc(hidden)]
     fn method_name(&self) -> &str;
 
-    /// One raw value for each argument.
+    /// Converts the arguments to raw values, one for each.
     #[doc(hidden)]
     fn values(&self, arguments: A) -> Result<Vec<RawValue>, ValueError>;
 }

@@ -1,4 +1,5 @@
-//! SignalR's send surface: `Clients` and `Groups` (docs/builders/signalr-protocol.md#4.12).
+//! [`Clients`] and [`Groups`]: choosing recipients, sending to them, and changing groups
+//! (docs/builders/signalr-protocol.md#4.12).
 
 use std::sync::Arc;
 
@@ -11,7 +12,22 @@ use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::ValueError;
 use crate::recipients::{RecipientScope, Recipients};
 
-/// Whom messages can be sent to, from a hub method or from outside.
+/// The clients of a hub, to choose the recipients of a message from.
+///
+/// Inside a hub method, get it from [`Caller::clients`](super::Caller::clients); elsewhere, from
+/// [`HubContext::clients`]. Recipients are reached on all nodes of the farm. An unknown connection, an empty group and
+/// a user without connections are not errors: nothing is sent to them.
+///
+/// ```
+/// use hubplane::hub::{Clients, HubError};
+///
+/// async fn announce(clients: &Clients) -> Result<(), HubError> {
+///     clients.all().send("Notice", ("The server restarts at noon.",)).await?;
+///     clients.group("admins").send("Restart", ("noon", 12)).await?;
+///     clients.user("ann").send("Refresh", ()).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clients {
     delivery: DeliveryRef,
@@ -19,7 +35,7 @@ pub struct Clients {
     permission: ResultPermission,
 }
 
-/// Some receivers, chosen; [`Audience::send`] sends.
+/// The chosen recipients of a message. [`Audience::send`] sends it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Audience {
@@ -27,13 +43,16 @@ pub struct Audience {
     recipients: Recipients,
 }
 
-/// Who is in which group.
+/// The groups of a hub. A connection can be in any number of groups, and leaves all of them when it ends.
+///
+/// Groups need not be created: a group exists while it has members. Inside a hub method, get this from
+/// [`Caller::groups`](super::Caller::groups); elsewhere, from [`HubContext::groups`].
 #[derive(Clone, Debug)]
 pub struct Groups {
     delivery: DeliveryRef,
 }
 
-/// How a send reaches the delivery of its hub: directly, or through a context that may not be attached yet.
+/// The delivery of the hub, held directly or through a context that may not be attached yet.
 #[derive(Clone, Debug)]
 enum DeliveryRef {
     Delivery(Arc<Delivery>),
@@ -50,38 +69,39 @@ impl DeliveryRef {
 }
 
 impl Clients {
-    /// From outside of any call.
+    /// For code outside of hub methods.
     pub(super) fn of_context(context: HubContext) -> Self {
         Self { delivery: DeliveryRef::Context(context), caller: None, permission: ResultPermission::Allowed }
     }
 
-    /// Of a call, or of a hook, of this connection.
+    /// For a method or a hook that runs for this connection.
     pub(super) fn of_caller(delivery: Arc<Delivery>, caller: ConnectionId, permission: ResultPermission) -> Self {
         Self { delivery: DeliveryRef::Delivery(delivery), caller: Some(caller), permission }
     }
 
-    /// Any target.
+    /// Any recipients.
     pub fn recipients(&self, recipients: Recipients) -> Audience {
         Audience { delivery: self.delivery.clone(), recipients }
     }
 
-    /// Everybody.
+    /// All connections of the hub.
     pub fn all(&self) -> Audience {
         self.recipients(Recipients::all())
     }
 
-    /// Everybody but these.
+    /// All connections of the hub except for these.
     pub fn all_except(&self, ids: impl IntoIterator<Item = impl Into<ConnectionId>>) -> Audience {
         self.recipients(Recipients::all().except(ids.into_iter().map(Into::into)))
     }
 
-    /// The connection that calls. Outside of a call there is none, and nothing is sent.
+    /// The caller. For [`Clients`] from a [`HubContext`] there is no caller: sends to it reach nobody, and
+    /// [`Client::invoke`] fails.
     pub fn caller(&self) -> Client {
         let audience = self.recipients(RecipientScope::Connections(self.caller.iter().cloned().collect()).into());
         Client::new(audience, self.caller.clone(), self.permission.clone())
     }
 
-    /// Everybody but the caller.
+    /// All connections of the hub except for the caller.
     pub fn others(&self) -> Audience {
         self.all_except(self.caller.clone())
     }
@@ -102,12 +122,12 @@ impl Clients {
         self.recipients(Recipients::group(name))
     }
 
-    /// The members of several groups; a member of two gets two copies.
+    /// The members of several groups. A connection that is a member of two of them receives the message twice.
     pub fn groups(&self, names: impl IntoIterator<Item = impl Into<GroupName>>) -> Audience {
         self.recipients(RecipientScope::Groups(names.into_iter().map(Into::into).collect()).into())
     }
 
-    /// The members of a group but these.
+    /// The members of a group except for these connections.
     pub fn group_except(
         &self,
         name: impl Into<GroupName>,
@@ -116,7 +136,7 @@ impl Clients {
         self.recipients(Recipients::group(name).except(ids.into_iter().map(Into::into)))
     }
 
-    /// The members of a group but the caller.
+    /// The members of a group except for the caller.
     pub fn others_in_group(&self, name: impl Into<GroupName>) -> Audience {
         self.group_except(name, self.caller.clone())
     }
@@ -133,14 +153,21 @@ impl Clients {
 }
 
 impl Audience {
-    /// Calls `method` at each receiver and waits for no answer. It is a [`super::ClientMethod`], whose arguments the
-    /// compiler checks, or a name with any arguments: a tuple of up to eight values, `()` for none, or a
-    /// `Vec<RawValue>` ([`super::IntoArguments`]).
+    /// Invokes a client method on every recipient, without awaiting results.
     ///
-    /// Returns when every local receiver has it queued and the backplane has taken it. A slow receiver is never
-    /// waited for. Fails when a value has no form in one of the hub's protocols, when `method` is empty (clients take
-    /// such a call for a broken message and hang up), when the backplane is needed and away, or when this came from a
-    /// [`HubContext`] that is not attached yet.
+    /// `method` is a [`super::ClientMethod`], whose arguments the compiler checks, or the method's name with any
+    /// arguments: a tuple of up to eight values, `()` for none, or a `Vec<RawValue>` ([`super::IntoArguments`]).
+    ///
+    /// Returns when the message is in the recipients' outboxes or, if it goes over the backplane, when the backplane
+    /// has accepted it. It never waits for a slow client.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::Value`] if an argument cannot be represented in one of the hub's protocols, or if the method's
+    ///   name is empty (clients treat such a message as invalid and disconnect);
+    /// - [`SendError::EmptyGroup`] if one of several groups has an empty name;
+    /// - [`SendError::Backplane`] if the backplane is needed and not available;
+    /// - [`SendError::NotAttached`] if this came from a [`HubContext`] that is not attached yet.
     pub async fn send<A>(&self, method: impl Callable<A>, arguments: A) -> Result<(), SendError> {
         let name = method.method_name();
         if name.is_empty() {
@@ -164,13 +191,27 @@ impl Groups {
         Self { delivery: DeliveryRef::Context(context) }
     }
 
-    /// Puts a connection into a group, on whichever node it is. Done when what is sent to the group afterwards
-    /// reaches it. A connection of another node that does not answer within 30 s is an error.
+    /// Adds a connection to a group. The connection may be on any node.
+    ///
+    /// When this returns, the connection receives everything that is sent to the group from then on. Adding a member
+    /// again has no effect.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::AckTimeout`] if the connection is not on this node and no other node acknowledges the change
+    ///   within 30 s, for example because the connection does not exist (a server without a backplane ignores unknown
+    ///   connections instead);
+    /// - [`SendError::Backplane`] if another node is needed and the backplane is not available;
+    /// - [`SendError::NotAttached`] if this came from a [`HubContext`] that is not attached yet.
     pub async fn add(&self, connection: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<(), SendError> {
         self.delivery.delivery()?.join(&connection.into(), &group.into()).await
     }
 
-    /// Takes a connection out of a group; no error where it was not in it.
+    /// Removes a connection from a group. It is not an error if the connection is not a member.
+    ///
+    /// # Errors
+    ///
+    /// The same errors as [`Groups::add`].
     pub async fn remove(
         &self,
         connection: impl Into<ConnectionId>,
@@ -186,7 +227,7 @@ mod tests {
     use crate::hub::test_kit::caller;
 
     #[tokio::test]
-    async fn every_choice_is_its_target() {
+    async fn every_method_chooses_its_recipients() {
         let clients = caller("me", None).await.clients();
         let (me, one) = (|| [ConnectionId::from("me")], ConnectionId::from("a"));
         let ids = || ["a", "b"].map(ConnectionId::from);
@@ -217,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_method_without_a_name_is_not_called() {
+    async fn a_send_with_an_empty_method_name_fails() {
         let sent = caller("me", None).await.clients().all().send("", ()).await;
         assert!(matches!(sent, Err(SendError::Value(_))), "{sent:?}");
     }

@@ -1,4 +1,4 @@
-//! The way to a hub's clients from outside of its methods: [`HubContext`].
+//! [`HubContext`]: sends to a hub's clients from outside of its methods.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use super::clients::{Clients, Groups};
 use crate::delivery::{Delivery, SendError};
 
-/// Sends to a hub's clients from outside of its methods, as ASP.NET Core's `IHubContext`: from a background task, from
-/// another hub, from a handler of an axum route. Cheap to clone.
+/// Sends to a hub's clients from outside of its methods, like ASP.NET Core's `IHubContext`: from a background task,
+/// from another hub, or from a handler of an axum route. Cheap to clone.
 ///
 /// A context can be created before the server, with [`HubContext::new`], and cloned into the state of a hub or of an
 /// axum application. [`super::HubRoute::context`] attaches it to a hub, and it can send as soon as
-/// [`crate::server::Builder::build`] has returned. Before that, every send fails with [`SendError::NotAttached`]. Once a
-/// server is built, [`crate::server::Server::hub_context`] returns a context of any of its hubs.
+/// [`crate::server::Builder::build`] has returned. Before that, every send fails with [`SendError::NotAttached`]. After
+/// the server has been built, [`crate::server::Server::hub_context`] returns a context of any of its hubs.
 ///
 /// A context does not keep the server alive. After the server has stopped, sends reach nobody or fail.
 ///
@@ -28,7 +28,7 @@ use crate::delivery::{Delivery, SendError};
 ///     loop {
 ///         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
 ///         if let Err(error) = clock.clients().all().send("MinuteHasPassed", ()).await {
-///             tracing::warn!(%error, "nobody was told of the time");
+///             tracing::warn!(%error, "the clock's clients were not notified");
 ///         }
 ///     }
 /// });
@@ -41,22 +41,25 @@ use crate::delivery::{Delivery, SendError};
 pub struct HubContext(Arc<OnceLock<Arc<Delivery>>>);
 
 impl HubContext {
-    /// A context that is not attached to a hub yet.
+    /// Creates a context that is not attached to a hub yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The hub's clients. The result may be kept, also from before the context was attached.
+    /// The hub's clients, to send messages to. The value may be created before the context is attached, and kept.
+    ///
+    /// There is no caller: `clients().caller()` reaches nobody, and `clients().others()` reaches every client.
     pub fn clients(&self) -> Clients {
         Clients::of_context(self.clone())
     }
 
-    /// The hub's groups. The result may be kept, also from before the context was attached.
+    /// The hub's groups, to add connections to them and remove them. The value may be created before the context is
+    /// attached, and kept.
     pub fn groups(&self) -> Groups {
         Groups::of_context(self.clone())
     }
 
-    /// Whether it is attached to a hub of a server that is built.
+    /// Whether the context is attached to a hub of a built server, so that it can send.
     pub fn is_attached(&self) -> bool {
         self.0.get().is_some()
     }
@@ -66,12 +69,12 @@ impl HubContext {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// A context that is attached to a hub.
+    /// Creates a context that is attached to a hub.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Self {
         Self(Arc::new(OnceLock::from(delivery)))
     }
 
-    /// Attaches it to a hub. False: it is attached to one already.
+    /// Attaches the context to a hub. Returns false if it is attached already.
     pub(crate) fn attach(&self, delivery: Arc<Delivery>) -> bool {
         self.0.set(delivery).is_ok()
     }
@@ -95,16 +98,16 @@ mod tests {
     use crate::hub::test_kit::caller_and_backplane;
 
     #[tokio::test]
-    async fn clients_and_groups_from_before_it_was_attached_work_afterwards() {
+    async fn clients_and_groups_taken_before_attaching_work_afterwards() {
         let context = HubContext::new();
         let (clients, groups) = (context.clients(), context.groups());
         assert_eq!(clients.all().send("M", ()).await, Err(SendError::NotAttached));
         assert_eq!(groups.add("me", "g").await, Err(SendError::NotAttached));
         assert_eq!(groups.remove("me", "g").await, Err(SendError::NotAttached));
-        let asked = clients.client("me").invoke::<i32, _>("M", ()).await;
-        assert_eq!(asked, Err(HubError::from(SendError::NotAttached)));
-        let told = SendError::NotAttached.to_string();
-        assert!(told.contains("HubRoute::context") && told.contains("build"), "{told}");
+        let result = clients.client("me").invoke::<i32, _>("M", ()).await;
+        assert_eq!(result, Err(HubError::from(SendError::NotAttached)));
+        let text = SendError::NotAttached.to_string();
+        assert!(text.contains("HubRoute::context") && text.contains("build"), "{text}");
 
         let (caller, notes) = caller_and_backplane("me", None).await;
         assert!(context.attach(caller.delivery().clone()));

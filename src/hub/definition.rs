@@ -1,8 +1,10 @@
-//! Why a hub cannot be served: mistakes in how it was put together.
+//! [`HubDefinitionError`]: the mistakes in a hub's definition because of which it cannot be served.
 
 use std::fmt;
 
-/// Mistakes in how a hub was put together, all that were found. A server with such a hub is not built.
+/// All mistakes that were found in a hub's definition, such as two methods of the same name.
+///
+/// [`Hub::validate`](super::Hub::validate) returns it, and [`crate::server::Builder::build`] fails with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HubDefinitionError {
     problems: Vec<DefinitionProblem>,
@@ -23,7 +25,7 @@ impl HubDefinitionError {
         self.problems.push(DefinitionProblem::UnknownMethod(name.to_owned()));
     }
 
-    /// `Ok` when nothing was found.
+    /// `Ok` when there is no problem.
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }

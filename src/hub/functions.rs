@@ -1,5 +1,5 @@
-//! Async functions as methods and hooks of a hub: what they may look like, and how their types are erased, so that all
-//! of a hub's stand in one table.
+//! The traits of async functions that can be hub methods and hooks, and the erasure of their types, so that one table
+//! holds all of a hub's methods.
 
 use std::sync::Arc;
 
@@ -11,8 +11,10 @@ use super::values::IntoValue;
 use super::{Call, Caller, HubError, Reply};
 use crate::protocol::RawValue;
 
-/// An async function that can be a method: it takes up to ten [`Parameter`]s and returns `Result<_, HubError>`. `S` is
-/// the hub's state. `A` is the tuple of the parameters' types; it is inferred.
+/// An async function that can be a hub method: it takes up to ten [`Parameter`]s and returns `Result<_, HubError>`.
+///
+/// It is implemented for all such functions and closures; there is no need to implement it. `S` is the type of the
+/// hub's state. `A` is the tuple of the parameters' types, which the compiler infers.
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a hub method",
     label = "not an async function of up to ten parameters that returns `Result<_, HubError>`",
@@ -20,36 +22,38 @@ use crate::protocol::RawValue;
             `Cancellation`, `State` of the hub's own state, or one that implements `Parameter`"
 )]
 pub trait MethodFn<S, A>: Send + Sync + 'static {
-    /// What it returns when it does not fail.
+    /// The type of a successful result.
     type Output;
 
-    /// How many arguments it takes.
+    /// The number of arguments that a call must have.
     const ARGUMENTS: usize;
-    /// How many streams it takes.
+    /// The number of streams that the client uploads with a call.
     const UPLOADS: usize;
 
-    /// Whether the arguments fit.
+    /// Checks whether the arguments have the right number and types, without calling the function.
     #[doc(hidden)]
     fn check(&self, inputs: Inputs<'_, S>) -> Result<(), HubError>;
 
-    /// Makes the parameters and runs.
+    /// Makes the parameters and calls the function.
     #[doc(hidden)]
     fn call(&self, inputs: Inputs<'_, S>) -> impl Future<Output = Result<Self::Output, HubError>> + Send;
 }
 
-/// An async function that can be told that a client has gone: it takes the [`Caller`], the error, and up to eight
-/// [`Parameter`]s that are no arguments; it returns `Result<(), HubError>`. `S` and `A` are as for [`MethodFn`].
+/// An async function that can be passed to [`Methods::on_disconnected`](super::Methods::on_disconnected): it takes the
+/// [`Caller`], the error, and up to eight [`Parameter`]s that need no arguments, and returns `Result<(), HubError>`.
+///
+/// It is implemented for all such functions and closures. `S` and `A` have the same meaning as for [`MethodFn`].
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a hub's `on_disconnected`",
     label = "not an async function of `Caller`, `Option<String>` and up to eight parameters that returns `Result<(), HubError>`"
 )]
 pub trait DisconnectedFn<S, A>: Send + Sync + 'static {
-    /// How many arguments it takes beside the error.
+    /// The number of arguments that the parameters after the error need; it must be 0.
     const ARGUMENTS: usize;
-    /// How many streams it takes.
+    /// The number of uploads that the parameters need; it must be 0.
     const UPLOADS: usize;
 
-    /// Makes the parameters and runs.
+    /// Makes the parameters and calls the function.
     #[doc(hidden)]
     fn call(&self, error: Option<String>, inputs: Inputs<'_, S>) -> impl Future<Output = Result<(), HubError>> + Send;
 }
@@ -76,7 +80,8 @@ macro_rules! methods {
             }
 
             async fn call(&self, inputs: Inputs<'_, State>) -> Result<Value, HubError> {
-                // All of it runs when the future does: a function that panics before its first await panics there.
+                // The function is called when the future is polled, so that a panic before its first await occurs
+                // there and is caught like any other.
                 let returned = {
                     inputs.counted(<Self as MethodFn<State, ($($name,)*)>>::ARGUMENTS)?;
                     let mut _inputs = inputs;
@@ -135,15 +140,15 @@ disconnected! {
     A B C D E F G H;
 }
 
-// === erased ===
+// === type erasure ===
 
-/// A method whose types are forgotten.
+/// A method without the types of its function.
 pub(super) trait ErasedMethod: Send + Sync {
     fn check(&self, caller: &Caller, arguments: &[RawValue]) -> Result<(), HubError>;
     fn call(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>>;
 }
 
-/// A function with the hub's state, and how its result becomes a reply.
+/// A function with the hub's state and the conversion of its result into a reply.
 struct TypedMethod<S, A, F: MethodFn<S, A>> {
     state: Arc<S>,
     function: F,
@@ -163,7 +168,7 @@ impl<S: Send + Sync + 'static, A: 'static, F: MethodFn<S, A>> ErasedMethod for T
     }
 }
 
-/// A function that returns once.
+/// Erases the types of a function that returns a single result.
 pub(super) fn plain<S, A, F>(state: Arc<S>, function: F) -> Arc<dyn ErasedMethod>
 where
     S: Send + Sync + 'static,
@@ -174,7 +179,7 @@ where
     Arc::new(TypedMethod { state, function, reply: |value| Ok(Reply::Value(value.into_value()?)) })
 }
 
-/// A function that returns a stream.
+/// Erases the types of a function that returns a stream.
 pub(super) fn streaming<S, A, F, T>(state: Arc<S>, function: F) -> Arc<dyn ErasedMethod>
 where
     S: Send + Sync + 'static,
@@ -187,7 +192,7 @@ where
     Arc::new(TypedMethod { state, function, reply })
 }
 
-/// A hook for clients that have come.
+/// What runs when a client has connected.
 pub(super) type ConnectedHook = Box<dyn Fn(Caller) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
 
 pub(super) fn connected<S, A, F>(state: Arc<S>, function: F) -> ConnectedHook
@@ -202,7 +207,7 @@ where
     })
 }
 
-/// A hook for clients that have gone.
+/// What runs when a client has disconnected.
 pub(super) type DisconnectedHook =
     Box<dyn Fn(Caller, Option<String>) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
 

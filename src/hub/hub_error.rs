@@ -1,4 +1,4 @@
-//! Why application code failed: [`HubError`].
+//! [`HubError`]: why application code failed, and what clients see of it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,13 +9,14 @@ use crate::delivery::client_results::ClientResultError;
 use crate::exception::Exception;
 use crate::protocol::{BindingError, ValueError};
 
-/// Why a hub method, a hook or a request to a client failed.
+/// Why a hub method, a hook or an invocation of a client method failed.
 ///
-/// Clients see the text of [`HubError::client`] always. Of all other errors they see only that there was one, unless
-/// the hub's option `detailed_errors` is on. The text of a method's error is never logged, since it may repeat what the
-/// client sent; that of an error of `connected` or `disconnected` is.
+/// Clients always see the text of [`HubError::client`]. Of most other errors they only see that one occurred, unless
+/// the hub's option `detailed_errors` is on; [`HubError::is_shown_to_clients`] tells which is which. The text of a
+/// method's error is never logged, since it may repeat what the client sent. The text of an error of `connected` or
+/// `disconnected` is logged.
 ///
-/// An error type of the application becomes a `HubError` by `From`, and then `?` does the rest:
+/// If `HubError` implements `From` for your own error type, `?` converts it:
 ///
 /// ```
 /// use hubplane::hub::{Caller, HubError, Methods};
@@ -47,61 +48,63 @@ use crate::protocol::{BindingError, ValueError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubError {
     kind: ErrorKind,
-    /// The short name of the .NET exception that clients see it as.
+    /// The short name of the .NET exception that clients see.
     exception: &'static str,
     message: String,
 }
 
-/// What kind of error a [`HubError`] is.
+/// The kind of a [`HubError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// [`HubError::client`], or the error that a client answered with. Clients always see its text.
+    /// An error made with [`HubError::client`], or the error that a client method returned. Clients always see its
+    /// text.
     Client,
-    /// [`HubError::internal`] or [`HubError::from_error`].
+    /// An error made with [`HubError::internal`] or [`HubError::from_error`].
     Internal,
-    /// The arguments do not fit the method.
+    /// The arguments have the wrong number or types.
     InvalidArguments,
-    /// A value cannot be written in one of the hub's protocols, or an argument of a send is invalid.
+    /// A value cannot be represented in one of the hub's protocols, or an argument of a send is invalid.
     InvalidValue,
-    /// The backplane is needed and away.
+    /// The operation needs the backplane, which is not available.
     BackplaneUnavailable,
-    /// The client that was called is not connected, or went away before it answered.
+    /// The invoked client is not connected, or disconnected before it returned a result.
     NotConnected,
-    /// The client that was called did not answer in time. Clients always see the text of this error.
+    /// The invoked client did not return a result in time. Clients always see the text of this error.
     NoAnswer,
-    /// No other node confirmed a group change in time.
+    /// No other node acknowledged a group change in time.
     TimedOut,
-    /// Not allowed now, such as calling a client for a result within the hub's `connected`.
+    /// The operation is not allowed at this point, such as awaiting a client result in the hub's `connected`.
     NotAllowed,
     /// A step of a declared method failed.
     Step,
-    /// The client of an upload went away.
+    /// The client disconnected before it had completed an upload.
     Aborted,
     /// Application code panicked.
     Panicked,
 }
 
-// === making one ===
+// === constructors ===
 
 impl HubError {
-    /// An error whose text the caller always sees: `HubException` of .NET.
+    /// An error whose text the client always sees, like .NET's `HubException`.
     pub fn client(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Client, text)
     }
 
-    /// An error whose text the caller sees only with detailed errors. It must hold no secret.
+    /// An error whose text the client sees only if the hub's option `detailed_errors` is on. The text must not contain
+    /// secrets.
     pub fn internal(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, text)
     }
 
-    /// As [`HubError::internal`], with the text of any error.
+    /// Like [`HubError::internal`], with the text of another error.
     pub fn from_error(error: impl Error) -> Self {
         Self::internal(error.to_string())
     }
 
-    /// The arguments do not fit: for parameters that check what they are given ([`super::Parameter`]). The caller
-    /// sees the text only with detailed errors.
+    /// An error for arguments that are not valid, for implementations of [`super::Parameter`]. The client sees the text
+    /// only if the hub's option `detailed_errors` is on.
     pub fn invalid_arguments(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidArguments, text)
     }
@@ -110,7 +113,7 @@ impl HubError {
         Self::new(ErrorKind::Panicked, "the application panicked")
     }
 
-    /// A step of a declared method that failed for a reason that lies in the call.
+    /// The error of a failed step of a declared method.
     pub(super) fn step(reason: impl Into<String>) -> Self {
         Self::new(ErrorKind::Step, reason)
     }
@@ -120,10 +123,10 @@ impl HubError {
     }
 }
 
-/// What a kind of error is called on the wire.
+/// The .NET exception that clients see for a kind of error.
 fn exception(kind: ErrorKind) -> Exception {
     match kind {
-        // A failed step is a HubException too, but its text is not for everybody (docs/design.md#3).
+        // A failed step is a HubException too, but its text is shown only with detailed errors (docs/design.md#3).
         ErrorKind::Client | ErrorKind::NoAnswer | ErrorKind::Step => Exception::Hub,
         ErrorKind::Internal | ErrorKind::NotAllowed => Exception::InvalidOperation,
         ErrorKind::InvalidArguments => Exception::InvalidData,
@@ -136,30 +139,30 @@ fn exception(kind: ErrorKind) -> Exception {
     }
 }
 
-// === reading it ===
+// === accessors ===
 
 impl HubError {
-    /// What kind of error it is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What went wrong.
+    /// The text, without the name of the .NET exception.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether clients see its text without detailed errors.
+    /// Whether clients see the text even if the hub's option `detailed_errors` is off.
     pub fn is_shown_to_clients(&self) -> bool {
         matches!(self.kind, ErrorKind::Client | ErrorKind::NoAnswer)
     }
 
-    /// The short name of the .NET exception that clients see it as.
+    /// The short name of the .NET exception that clients see.
     pub(crate) fn exception(&self) -> &'static str {
         self.exception
     }
 
-    /// As it is told to clients: `{exception}: {message}`.
+    /// The text that clients receive if they see it at all: `{exception}: {message}`.
     pub(crate) fn wire_text(&self) -> String {
         format!("{}: {}", self.exception, self.message)
     }
@@ -173,7 +176,7 @@ impl fmt::Display for HubError {
 
 impl Error for HubError {}
 
-// === what it is made of ===
+// === conversions ===
 
 impl From<SendError> for HubError {
     fn from(error: SendError) -> Self {

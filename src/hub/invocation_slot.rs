@@ -1,31 +1,31 @@
-//! Whether a piece of application code may ask clients for results, and what asking gives up.
+//! Whether application code may await client results, and the invocation slot that a hub method releases for it.
 //!
-//! A call that asks a client gives its slot free while it waits, once, or a hub with one slot would never read the
-//! answer (docs/builders/signalr-protocol.md#4.4).
+//! A hub method that invokes a client releases its slot for good. Otherwise the connection of a caller that has only
+//! one slot would never read the client's result (docs/builders/signalr-protocol.md#4.4).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// What asking a client means where this is held.
+/// Whether the holder of a `Caller` may await client results, and what happens when it does.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum ResultPermission {
-    /// Nothing special.
+    /// Allowed, without further effect.
     #[default]
     Allowed,
-    /// The call's slot is given free.
+    /// Allowed; the call's slot is released.
     Call(Arc<InvocationSlot>),
-    /// Not allowed while the hub's `connected` runs: its client is not read yet. Whoever keeps its caller may ask once
-    /// this is set.
+    /// Not allowed while the hub's `connected` runs, since the client's messages are not read yet. The flag is set when
+    /// `connected` has ended: a `Caller` that was kept may await results from then on.
     WhileConnecting(Arc<AtomicBool>),
 }
 
-/// The slot of one running call.
+/// The right of one running call to count among the parallel invocations of its client.
 #[derive(Debug)]
 pub(crate) struct InvocationSlot {
     released: AtomicBool,
-    /// Wakes the connection's reader, which may wait for a slot.
+    /// Wakes the connection task, which may be waiting for a free slot.
     freed: Arc<Notify>,
 }
 
@@ -34,7 +34,7 @@ impl InvocationSlot {
         Self { released: AtomicBool::new(false), freed }
     }
 
-    /// Gives the slot free; later calls change nothing.
+    /// Releases the slot. Releasing it again has no effect.
     pub(crate) fn release(&self) {
         if !self.released.swap(true, Ordering::Relaxed) {
             self.freed.notify_one();

@@ -1,15 +1,16 @@
-//! Methods by name, found without regard to letter case (docs/builders/signalr-protocol.md#4.1).
+//! Case-insensitive lookup of a hub's methods by name (docs/builders/signalr-protocol.md#4.1).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// A hub's methods. Names are compared as .NET's `OrdinalIgnoreCase` does: character by character, by the upper case
-/// of each, without any language's rules.
+/// A hub's methods. Names are compared like .NET's `OrdinalIgnoreCase`: character by character, by their upper case,
+/// independent of any language.
 #[derive(Debug)]
 pub(super) struct MethodTable<T> {
     methods: Vec<T>,
-    /// Names as declared: what clients mostly write, found without building a key.
+    /// Names as declared. Most clients use these, and looking one up needs no allocation.
     exact: HashMap<String, usize>,
+    /// Names after [`fold_case`].
     folded: HashMap<String, usize>,
 }
 
@@ -20,7 +21,7 @@ impl<T> Default for MethodTable<T> {
 }
 
 impl<T> MethodTable<T> {
-    /// Adds a method; false, and nothing is changed, where there is one of that name already.
+    /// Adds a method. Returns false and changes nothing if there is already a method of that name.
     pub(super) fn insert(&mut self, name: &str, method: T) -> bool {
         let Entry::Vacant(vacant) = self.folded.entry(fold_case(name)) else {
             return false;
@@ -36,7 +37,6 @@ impl<T> MethodTable<T> {
         self.methods.get(self.index(target)?)
     }
 
-    /// The method of that name, to change it.
     pub(super) fn get_mut(&mut self, target: &str) -> Option<&mut T> {
         let index = self.index(target)?;
         self.methods.get_mut(index)
@@ -46,18 +46,19 @@ impl<T> MethodTable<T> {
         self.exact.get(target).or_else(|| self.folded.get(&fold_case(target))).copied()
     }
 
-    /// The names as declared, in no order.
+    /// The names as declared, in no particular order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.exact.keys().map(String::as_str)
     }
 }
 
-/// Two names are one method when their folds are equal.
+/// Two names mean the same method when their folded forms are equal.
 fn fold_case(name: &str) -> String {
     name.chars().map(upper).collect()
 }
 
-/// One character for one character. No letter outside of ASCII folds into it: `ı` is no `I`.
+/// The upper case of a character, if it is a single one. A letter outside of ASCII never becomes an ASCII letter, so
+/// `ı` does not match `I`.
 fn upper(letter: char) -> char {
     if letter.is_ascii() {
         return letter.to_ascii_uppercase();
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn letter_case_does_not_count() {
+    fn names_are_case_insensitive() {
         let table = table(&["SendMessage", "Größe"]);
         for target in ["SendMessage", "sendmessage", "SENDMESSAGE", "sENDmESSAGE"] {
             assert_eq!(table.get(target).map(String::as_str), Some("SendMessage"), "{target}");
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_forgiven() {
+    fn names_that_differ_by_more_than_case_are_not_found() {
         let table = table(&["Echo", "I", "Ess", "ff"]);
         for target in [" Echo", "Echo ", "Ech", "ECHO\u{130}", "e\u{308}cho", "\u{131}", "E\u{df}", "\u{fb00}", ""] {
             assert_eq!(table.get(target), None, "{target:?}");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_once() {
+    fn a_second_method_of_the_same_name_is_not_added() {
         let mut table = table(&["Echo"]);
         assert!(!table.insert("ECHO", "another".to_owned()));
         assert_eq!(table.get("ECHO").map(String::as_str), Some("Echo"));

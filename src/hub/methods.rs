@@ -1,4 +1,4 @@
-//! A hub made of typed async functions: [`Methods`].
+//! [`Methods`]: a hub made of typed async functions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,9 +13,12 @@ use super::{Call, Caller, Hub, HubDefinitionError, HubError, HubMethod, MethodSh
 use crate::config::Authorize;
 use crate::protocol::RawValue;
 
-/// A hub made of async functions. Each takes up to ten parameters ([`super::Parameter`]): mostly the [`Caller`] and the
-/// call's arguments. It returns a value ([`IntoValue`]; `()` for none), or a stream of values, or a [`HubError`]. `?`
-/// turns the error of a send into one, and errors of your own by `From`.
+/// A hub made of async functions.
+///
+/// Each function takes up to ten parameters ([`super::Parameter`]): usually the [`Caller`] and the call's arguments.
+/// It returns a `Result` with a value ([`IntoValue`]; `()` for none) or a stream of values, and [`HubError`] as the
+/// error. Inside it `?` works on the errors of sends, and on your own error types if `HubError` implements `From` for
+/// them.
 ///
 /// ```
 /// use futures_util::stream::{self, StreamExt};
@@ -41,7 +44,7 @@ use crate::protocol::RawValue;
 ///         a.checked_add(b).ok_or(HubError::client("the sum is too large"))
 ///     })
 ///     .method("JoinRoom", join_room)
-///     // A stream that the client uploads beside the arguments.
+///     // The client uploads a stream of prices and passes one argument.
 ///     .method("Total", |mut prices: Items<f64>, discount: f64| async move {
 ///         let mut total = 0.0;
 ///         while let Some(price) = prices.next().await {
@@ -54,10 +57,11 @@ use crate::protocol::RawValue;
 /// # let _ = hub;
 /// ```
 ///
-/// Method names are case-insensitive for clients. An argument of the wrong type is answered with the reference's
-/// binding error, and the function is not called.
+/// Clients may write the names of methods in any case. If an argument has the wrong type, the client receives the same
+/// binding error as from ASP.NET Core, and the function is not called.
 ///
-/// What methods and hooks share is the hub's state, and they take it, or a part of it, as a [`super::State`]:
+/// Functions that need something in common, such as a database pool, share the hub's state. They take it, or a part
+/// of it, as a [`super::State`] parameter:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -79,11 +83,10 @@ pub struct Methods<S = ()> {
     methods: MethodTable<Arc<Registered>>,
     connected: Option<ConnectedHook>,
     disconnected: Option<DisconnectedHook>,
-    /// What is wrong so far; the server that is built with the hub asks for it.
+    /// The mistakes found so far. [`Hub::validate`] reports them when the server is built.
     invalid: HubDefinitionError,
 }
 
-/// One method of the table.
 #[derive(Clone)]
 struct Registered {
     name: String,
@@ -94,7 +97,7 @@ struct Registered {
 // === building ===
 
 impl Methods {
-    /// A hub without methods and without state.
+    /// Creates a hub without methods and without state.
     pub fn new() -> Self {
         Self::with_state(())
     }
@@ -107,8 +110,10 @@ impl Default for Methods {
 }
 
 impl<S: Send + Sync + 'static> Methods<S> {
-    /// A hub without methods, whose methods and hooks share this state. They take it as [`super::State`], which needs
-    /// `S: Clone`, or parts of it, by [`axum::extract::FromRef`].
+    /// Creates a hub without methods, whose methods and hooks will share this state.
+    ///
+    /// They take it as a [`super::State`] parameter, which needs `S: Clone`, or take a part of it, for which the part's
+    /// type implements [`FromRef<S>`](axum::extract::FromRef).
     pub fn with_state(state: S) -> Self {
         Self {
             state: Arc::new(state),
@@ -119,8 +124,10 @@ impl<S: Send + Sync + 'static> Methods<S> {
         }
     }
 
-    /// Adds a method that returns once. Method names are case-insensitive; a second method of the same name is an error
-    /// of the server's `build` ([`Hub::validate`]).
+    /// Adds a method that returns a single result.
+    ///
+    /// Method names are case-insensitive. A second method of the same name makes the server's
+    /// [`build`](crate::server::Builder::build) fail.
     pub fn method<A: 'static, F: MethodFn<S, A>>(self, name: &str, function: F) -> Self
     where
         F::Output: IntoValue,
@@ -130,10 +137,12 @@ impl<S: Send + Sync + 'static> Methods<S> {
     }
 
     /// Adds a method whose results are streamed: the function returns a stream of `Result<impl IntoValue, HubError>`.
-    /// Its first error ends it; an error of the function itself is told before any item.
     ///
-    /// The stream is asked for its next item when the client's queue has room. It is dropped when the client cancels
-    /// it or goes away; one that wants to know takes a [`super::Cancellation`]. Names are as for [`Methods::method`].
+    /// The first error ends the stream. If the function itself returns an error, the client receives it and no items.
+    ///
+    /// The stream is polled only while the client's outbox has room. It is dropped when the client cancels it or
+    /// disconnects; a function that needs to notice this takes a [`super::Cancellation`] parameter. Names follow the
+    /// same rules as for [`Methods::method`].
     pub fn stream<A: 'static, F: MethodFn<S, A>, T: IntoValue>(self, name: &str, function: F) -> Self
     where
         F::Output: Stream<Item = Result<T, HubError>> + Send + 'static,
@@ -150,11 +159,11 @@ impl<S: Send + Sync + 'static> Methods<S> {
         self
     }
 
-    /// Lets only those call a method who fulfil a rule. Others are answered
-    /// `Failed to invoke 'X' because user is unauthorized`; the server must have a way to know its users.
+    /// Allows a method only to users who fulfil a rule. Calls by others fail with the error
+    /// `Failed to invoke 'X' because user is unauthorized`. The server must have a way to authenticate its users.
     ///
-    /// The method must have been added before. A rule for a method that does not exist is an error of the server's
-    /// `build` ([`Hub::validate`]).
+    /// Add the method first. A rule for a method that has not been added makes the server's
+    /// [`build`](crate::server::Builder::build) fail.
     pub fn authorize(mut self, name: &str, rule: Authorize) -> Self {
         match self.methods.get_mut(name) {
             Some(method) => Arc::make_mut(method).shape.policy = Some(Arc::new(rule)),
@@ -163,11 +172,11 @@ impl<S: Send + Sync + 'static> Methods<S> {
         self
     }
 
-    /// What happens when a client has come, before anything it sends is looked at. An error closes it. The last one
-    /// given counts.
+    /// Sets the function that is called when a client has connected, before any of its invocations is handled. If it
+    /// returns an error, the connection is closed. A later `on_connected` replaces an earlier one.
     ///
-    /// The function takes the [`Caller`] and whatever else can be had without a call, such as a [`super::State`]; one
-    /// that takes an argument or an upload does not compile:
+    /// The function takes the [`Caller`] and other parameters that do not come from a call, such as a
+    /// [`super::State`]. A function that takes an argument or an upload does not compile:
     ///
     /// ```compile_fail,E0080
     /// use hubplane::hub::{Caller, Methods};
@@ -180,15 +189,13 @@ impl<S: Send + Sync + 'static> Methods<S> {
         self
     }
 
-    /// What happens when a client has gone. The function takes the [`Caller`], the error (None for an orderly end), and
-    /// then what [`Methods::on_connected`] takes. The last one given counts.
+    /// Sets the function that is called when a client has disconnected. A later `on_disconnected` replaces an earlier
+    /// one.
+    ///
+    /// The function takes the [`Caller`], then the error as an `Option<String>` (`None` when the connection ended in an
+    /// orderly way), and then the same further parameters as [`Methods::on_connected`].
     pub fn on_disconnected<A: 'static, F: DisconnectedFn<S, A>>(mut self, function: F) -> Self {
-        const {
-            assert!(
-                F::ARGUMENTS + F::UPLOADS == 0,
-                "nothing is called: on_disconnected has no arguments and no uploads"
-            )
-        };
+        const { assert!(F::ARGUMENTS + F::UPLOADS == 0, "on_disconnected has no arguments and no uploads") };
         self.disconnected = Some(functions::disconnected(self.state.clone(), function));
         self
     }
@@ -202,7 +209,7 @@ impl<S> fmt::Debug for Methods<S> {
     }
 }
 
-// === being a hub ===
+// === serving calls ===
 
 impl<S: Send + Sync + 'static> Hub for Methods<S> {
     fn validate(&self) -> Result<(), HubDefinitionError> {

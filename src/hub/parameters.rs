@@ -1,5 +1,5 @@
-//! What the parameters of a typed method can be: who calls, arguments, streams that the client uploads, the state of
-//! the hub, and types of the application's own.
+//! [`Parameter`]: the types that a typed method can take, from the caller and the call's arguments to the hub's state
+//! and types of the application.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,12 +16,19 @@ use super::values::Argument;
 use super::{Call, Caller, HubError};
 use crate::protocol::{BindingError, RawValue};
 
-/// A parameter of a typed method, in any position: the [`Caller`], any [`Argument`], an [`Upload`] or [`Items`], a
-/// [`Cancellation`], or a part of the hub's [`State`].
+/// A type that can be a parameter of a typed method, in any position. These types can:
 ///
-/// `S` is the state of the hub ([`super::Methods::with_state`]). Implement it for types of your own that are found in
-/// what is known of a call, such as the tenant that a caller belongs to. Such a type must not implement serde's
-/// `Deserialize`: everything that does is an argument.
+/// - the [`Caller`];
+/// - every [`Argument`], that is every type that implements serde's `DeserializeOwned`, and `RawValue`;
+/// - an [`Upload`], or [`Items`] of one type: a stream that the client uploads with the call;
+/// - a [`Cancellation`];
+/// - the hub's [`State`], or a part of it.
+///
+/// `S` is the type of the hub's state ([`super::Methods::with_state`]).
+///
+/// Implement this trait for your own types that can be made from a call, such as the tenant that the caller belongs to.
+/// It plays the role of axum's `FromRequestParts`. Such a type must not implement `Deserialize`, since every type that
+/// does is an argument.
 ///
 /// ```
 /// use hubplane::hub::{Caller, HubError, Inputs, Methods, Parameter};
@@ -46,18 +53,24 @@ use crate::protocol::{BindingError, RawValue};
             `T: FromRef<{S}>`; other types implement `Parameter`"
 )]
 pub trait Parameter<S>: Sized + Send {
-    /// How many of the call's arguments it takes.
+    /// How many of the call's arguments this parameter takes.
     const ARGUMENTS: usize = 0;
-    /// How many of the streams that the client uploads it takes.
+    /// How many of the call's uploaded streams this parameter takes.
     const UPLOADS: usize = 0;
 
-    /// Makes the parameter from what is known of the call. An error ends the call; the method is not run.
+    /// Makes the parameter from a call.
     ///
-    /// A parameter that takes arguments may be made only to learn whether they fit, without a call of the method.
+    /// For a parameter that takes arguments, this may also be called only to check them, without a call of the method
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// An error becomes the result of the call, and the method does not run.
     fn take(inputs: &mut Inputs<'_, S>) -> Result<Self, HubError>;
 }
 
-/// What is known of a call while its parameters are made. Arguments and uploads are taken in order, each once.
+/// A call from which the parameters of a method are made ([`Parameter::take`]). Arguments and uploads are handed out in
+/// order, each once.
 #[derive(Debug)]
 pub struct Inputs<'a, S> {
     caller: Caller,
@@ -73,7 +86,7 @@ impl<'a, S> Inputs<'a, S> {
         Self { caller, state, arguments: arguments.into_iter(), uploads: uploads.into_iter(), cancellation }
     }
 
-    /// Who calls.
+    /// The connection that invokes the method.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -83,27 +96,34 @@ impl<'a, S> Inputs<'a, S> {
         self.state
     }
 
-    /// The next argument. An error: there is none, or it is of another type. A parameter that calls this must say so
-    /// in [`Parameter::ARGUMENTS`].
+    /// Takes the next argument. A parameter must count the arguments that it takes in [`Parameter::ARGUMENTS`].
+    ///
+    /// # Errors
+    ///
+    /// A binding error if there are no more arguments, or if the next one has another type.
     pub fn next_argument<T: Argument>(&mut self) -> Result<T, HubError> {
         let value = self.arguments.next().ok_or_else(BindingError::argument_type)?;
-        // serde's text is not told: it quotes what the client sent.
+        // serde's error is dropped because its text quotes what the client sent.
         Ok(T::from_value(value).map_err(|_| BindingError::argument_type())?)
     }
 
-    /// The next stream that the client uploads. An error: there is none. A parameter that calls this must say so in
+    /// Takes the next stream that the client uploads. A parameter must count the streams that it takes in
     /// [`Parameter::UPLOADS`].
+    ///
+    /// # Errors
+    ///
+    /// A binding error if there are no more streams.
     pub fn next_upload(&mut self) -> Result<Upload, HubError> {
         Ok(self.uploads.next().ok_or_else(BindingError::argument_type)?)
     }
 
-    /// Whether there are as many arguments as a function takes.
+    /// Checks that the number of arguments is the one that the function takes.
     pub(super) fn counted(&self, expected: usize) -> Result<(), HubError> {
         let given = self.arguments.len();
         if given == expected { Ok(()) } else { Err(BindingError::argument_count(given, expected).into()) }
     }
 
-    /// Makes a parameter that takes arguments, if enough are left, to learn whether they fit.
+    /// Makes a parameter and drops it, to check its arguments. Does nothing if it takes none or not enough are left.
     pub(super) fn check<T: Parameter<S>>(&mut self) -> Result<(), HubError> {
         if T::ARGUMENTS > 0 && self.arguments.len() >= T::ARGUMENTS { T::take(self).map(drop) } else { Ok(()) }
     }
@@ -149,7 +169,31 @@ impl<S> Parameter<S> for Cancellation {
 
 /// The state of a hub ([`super::Methods::with_state`]), or a part of it, as a parameter of a method or a hook.
 ///
-/// `T` is a clone: the state itself, or what axum's [`FromRef`] makes of it. Keep what is shared in an `Arc`.
+/// The value is cloned for every call. `T` is the type of the state, or any type that implements axum's [`FromRef`] for
+/// it. Put data that is shared or expensive to clone into an `Arc`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use hubplane::hub::{FromRef, Methods, State};
+///
+/// struct Database;
+///
+/// #[derive(Clone)]
+/// struct App {
+///     database: Arc<Database>,
+/// }
+///
+/// impl FromRef<App> for Arc<Database> {
+///     fn from_ref(app: &App) -> Self {
+///         app.database.clone()
+///     }
+/// }
+///
+/// let hub = Methods::with_state(App { database: Arc::new(Database) })
+///     .method("Save", |State(_database): State<Arc<Database>>, _text: String| async move { Ok(()) });
+/// # drop(hub);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State<T>(pub T);
 
@@ -167,10 +211,12 @@ impl<S, T: FromRef<S> + Send> Parameter<S> for State<T> {
     }
 }
 
-// === uploads with a type ===
+// === typed uploads ===
 
-/// An [`Upload`] whose items are of one type. An item that does not fit ends it with the error
-/// `Failed to bind Stream message.` (docs/builders/signalr-protocol.md#4.6).
+/// A stream that a client uploads with a call, whose items are all of type `T`. [`Upload`] is the same without a type.
+///
+/// It is a [`Stream`] too. An item of another type ends it with the error `Failed to bind Stream message.`
+/// (docs/builders/signalr-protocol.md#4.6).
 pub struct Items<T> {
     upload: Upload,
     failed: bool,
@@ -184,7 +230,11 @@ impl<T> From<Upload> for Items<T> {
 }
 
 impl<T: Argument> Items<T> {
-    /// The next item. None: the client completed the stream.
+    /// Awaits the next item. `None` means that the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// The same errors as [`Upload::next`], and one for an item that is not a `T`. Each ends the stream.
     pub async fn next(&mut self) -> Option<Result<T, HubError>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -199,7 +249,7 @@ impl<T: Argument> Stream for Items<T> {
         }
         let item = ready!(Pin::new(&mut self.upload).poll_next(context));
         Poll::Ready(item.map(|item| {
-            // What serde says is not told: it quotes what the client sent.
+            // serde's error is dropped because its text quotes what the client sent.
             let item = item
                 .and_then(|value| T::from_value(value).map_err(|_| HubError::client("Failed to bind Stream message.")));
             self.failed = item.is_err();

@@ -1,4 +1,4 @@
-//! A hub with where and how it is served: [`HubRoute`].
+//! [`HubRoute`]: a hub with its path, its options and the rule for who may connect.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::context::HubContext;
 use super::{Hub, HubDefinitionError};
 use crate::config::{Authorize, HubOptions};
 
-/// A hub with where and how it is served; [`crate::server::Builder::hub`] takes it.
+/// A hub with its path, its options and the rule for who may connect. Pass it to [`crate::server::Builder::hub`].
 ///
 /// ```
 /// use hubplane::config::{Authorize, HubOptions};
@@ -23,7 +23,7 @@ use crate::config::{Authorize, HubOptions};
 ///     .context(&context);
 /// # let _ = route;
 /// ```
-#[must_use = "a hub is served by the server that it is added to"]
+#[must_use = "a route does nothing until it is added to a server"]
 pub struct HubRoute {
     pub(crate) path: String,
     name: Option<String>,
@@ -35,48 +35,50 @@ pub struct HubRoute {
 }
 
 impl HubRoute {
-    /// A hub at a path, which begins with `/` and has no query. Clients may write it in any case, and with a slash at
-    /// the end. Whether the path and the hub are valid is checked by [`crate::server::Builder::build`].
+    /// A hub at a path, which must begin with `/` and have no query. For clients the path is case-insensitive, and they
+    /// may append a slash. [`crate::server::Builder::build`] checks whether the path and the hub are valid.
     pub fn new(path: impl Into<String>, hub: impl Hub) -> Self {
         Self::shared(path, Arc::new(hub))
     }
 
-    /// As [`HubRoute::new`], for a hub that the host keeps, or serves at several paths. To clients each path is a
-    /// separate hub: a message to all clients of one path reaches nobody at another.
+    /// Like [`HubRoute::new`], for a hub that the host keeps or serves at several paths. The connections of each path
+    /// are separate: a message to all clients of one path does not reach those of another.
     pub fn shared(path: impl Into<String>, hub: Arc<dyn Hub>) -> Self {
         let (path, contexts) = (path.into(), Vec::new());
         Self { path, name: None, backplane_name: None, hub, options: None, authorize: None, contexts }
     }
 
-    /// Its name in metrics, logs and errors of `build`. Default: the last segment of the path, `chat` of `/hubs/chat`.
+    /// Sets the hub's name in metrics, log lines and errors of `build`. Default: the last segment of the path, such as
+    /// `chat` for `/hubs/chat`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Its name on the backplane, which all nodes of a farm must agree on. To join a farm of ASP.NET Core it is the full
-    /// name of the hub's type there, such as `Chat.ChatHub`. Default: its name. No two hubs of a server may share one.
+    /// Sets the hub's name on the backplane, which must be the same on all nodes of a farm. To join a farm of ASP.NET
+    /// Core servers, use the full name of the hub's type there, such as `Chat.ChatHub`. Default: the hub's name. Two
+    /// hubs of one server cannot have the same backplane name.
     pub fn backplane_name(mut self, name: impl Into<String>) -> Self {
         self.backplane_name = Some(name.into());
         self
     }
 
-    /// All of its options. Default: `hub_defaults` of the server's configuration, that is `[hub_defaults]` of the file
-    /// it was loaded from, and else [`HubOptions::default`].
+    /// Sets all of the hub's options. Default: `hub_defaults` of the server's configuration, which is `[hub_defaults]`
+    /// of the configuration file, or [`HubOptions::default`] without a file.
     pub fn options(mut self, options: HubOptions) -> Self {
         self.options = Some(options);
         self
     }
 
-    /// Admits only users who fulfil a rule: others are answered with 401 if they are anonymous, else with 403. The server
-    /// must have a way to authenticate its users. Default: everybody may connect.
+    /// Allows only users who fulfil a rule to connect. Anonymous requests are answered with 401, and users who do not
+    /// fulfil the rule with 403. The server must have a way to authenticate its users. Default: everybody may connect.
     pub fn authorize(mut self, rule: Authorize) -> Self {
         self.authorize = Some(Arc::new(rule));
         self
     }
 
-    /// Attaches a context, which can send to this hub's clients once the server is built. A context can be attached to
-    /// one hub only.
+    /// Attaches a context, which can send to this hub's clients as soon as the server is built. A context can be
+    /// attached to one hub only; `build` fails otherwise.
     pub fn context(mut self, context: &HubContext) -> Self {
         if !self.contexts.iter().any(|known| known.is(context)) {
             self.contexts.push(context.clone());

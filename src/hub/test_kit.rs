@@ -1,4 +1,4 @@
-//! What this layer's tests share: callers on a backplane that only takes notes, values in either protocol.
+//! Helpers for the tests of hubs: callers with a backplane that only records what it is asked to do, and values.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::outgoing::{Encoding, Framing};
 use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::registry::Member;
 
-/// Notes what is published and subscribed, as in `send group r but me: {...}`, and moves nothing.
+/// A backplane that records publishes and subscriptions, such as `send group r but me: {...}`, and delivers nothing.
 #[derive(Debug)]
 pub(super) struct RecordingBackplane {
     notes: Mutex<Vec<String>>,
@@ -35,18 +35,18 @@ impl RecordingBackplane {
             Channel::All => "all".to_owned(),
             Channel::Group(group) => format!("group {group}"),
             Channel::User(user) => format!("user {user}"),
-            // A connection's own, and those that every node has.
+            // The channels of a connection and those that every node subscribes to are not recorded.
             _ => return,
         };
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}{what}"));
     }
 
-    /// What was noted, in order; it is forgotten.
+    /// Removes and returns the notes taken so far, in order.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on nothing can be published.
+    /// Makes every publish fail from now on.
     pub(super) fn fail_publishes(&self) {
         self.down.store(true, Ordering::Relaxed);
     }
@@ -83,15 +83,15 @@ impl Backplane for RecordingBackplane {
     }
 }
 
-/// Who is left out, and the message as JSON.
+/// The excluded connections and the message as JSON.
 fn what(envelope: &Envelope) -> String {
     let Envelope::Message { except, message, .. } = envelope else { return String::new() };
-    let message = message.hub_framed(Protocol::Json).expect("a form in JSON");
+    let message = message.hub_framed(Protocol::Json).expect("the message can be encoded in JSON");
     let left_out: String = except.iter().map(|id| format!(" but {id}")).collect();
     format!("{left_out}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))
 }
 
-/// A connection that is registered, and the notes of its backplane.
+/// The caller of a registered connection, and its backplane.
 pub(super) async fn caller_and_backplane(id: &str, user: Option<&str>) -> (Caller, Arc<RecordingBackplane>) {
     let notes = Arc::new(RecordingBackplane {
         notes: Mutex::default(),
@@ -120,7 +120,7 @@ pub(super) async fn caller_and_backplane(id: &str, user: Option<&str>) -> (Calle
     (Caller::new(id, user, Arc::new(request("/chat")), close, delivery), notes)
 }
 
-/// [`caller_and_backplane`] for whoever looks at no notes.
+/// Like [`caller_and_backplane`], for tests that do not look at the backplane.
 pub(super) async fn caller(id: &str, user: Option<&str>) -> Caller {
     caller_and_backplane(id, user).await.0
 }
@@ -136,17 +136,18 @@ pub(super) fn request(uri: &'static str) -> RequestInfo {
     }
 }
 
-/// A JSON value as a client wrote it.
+/// A JSON value as a client sends it.
 pub(super) fn json(text: &str) -> RawValue {
     RawValue::from_checked(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// A MessagePack value as a client wrote it.
+/// A MessagePack value as a client sends it.
 pub(super) fn pack(bytes: &[u8]) -> RawValue {
     RawValue::from_checked(Protocol::MessagePack, Bytes::copy_from_slice(bytes))
 }
 
-/// A template in the notation of the configuration: the parameters, and `connection_id`, `user_id`, `hub`.
+/// Parses a template in the notation of the configuration. Its placeholders are `params`, `connection_id`, `user_id`
+/// and `hub`.
 pub(super) fn template(params: &[&str], text: &str) -> Template {
     let mut parts = Vec::new();
     let mut rest = text;

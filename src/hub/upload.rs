@@ -1,4 +1,4 @@
-//! A stream that a client uploads with a call (docs/builders/signalr-protocol.md#4.6).
+//! [`Upload`]: a stream that a client uploads with a call (docs/builders/signalr-protocol.md#4.6).
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,18 +10,22 @@ use tokio::sync::mpsc;
 use super::{ErrorKind, HubError};
 use crate::protocol::RawValue;
 
-/// The items of one upload stream, in order. It ends when the client completes it; a client that completes it with
-/// an error, or goes away, ends it by an error.
+/// A stream that a client uploads with a call. [`Items`](super::Items) is the same with typed items.
 ///
-/// At most `stream_buffer_capacity` items wait; then the connection is not read until some are taken. Dropping it
-/// is fine: what still comes is passed over.
+/// The stream ends when the client completes it. It ends with an error if the client completes it with one, or if the
+/// connection ends first.
+///
+/// The hub's option `stream_buffer_capacity` is the maximum number of items that are buffered. While the buffer is
+/// full, the connection is not read, so the client cannot send anything else. An `Upload` may be dropped at any time; further
+/// items are ignored then.
 pub struct Upload {
-    /// Filled by the connection. Its end without an [`UploadEvent`] that says so means that the connection is gone.
+    /// The connection task holds the sender. If it is closed without a final [`UploadEvent::Completed`], the connection
+    /// has ended.
     events: mpsc::Receiver<UploadEvent>,
     ended: bool,
 }
 
-/// The connection's end of an [`Upload`]. Clones fill the same stream.
+/// The sending half of an [`Upload`], held by the connection task. Clones send to the same stream.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadSender(mpsc::Sender<UploadEvent>);
 
@@ -32,13 +36,18 @@ enum UploadEvent {
 }
 
 impl Upload {
-    /// A stream of which at most `capacity` items wait, and the end that fills it.
+    /// Creates a stream that buffers at most `capacity` items, and its sending half.
     pub(crate) fn new(capacity: usize) -> (UploadSender, Self) {
         let (sender, events) = mpsc::channel(capacity.max(1));
         (UploadSender(sender), Self { events, ended: false })
     }
 
-    /// The next item. None: the client completed the stream.
+    /// Awaits the next item. `None` means that the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// The client's own error if it completed the stream with one, and [`ErrorKind::Aborted`] if the connection ended
+    /// first. Both end the stream.
     pub async fn next(&mut self) -> Option<Result<RawValue, HubError>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -68,12 +77,12 @@ impl fmt::Debug for Upload {
 }
 
 impl UploadSender {
-    /// Hands an item on; waits while too many wait. An item that nobody wants any more is dropped.
+    /// Sends an item; waits while the buffer is full. The item is dropped if the [`Upload`] has been dropped.
     pub(crate) async fn item(&self, item: RawValue) {
         let _ = self.0.send(UploadEvent::Item(item)).await;
     }
 
-    /// The client completed the stream, perhaps with an error.
+    /// Ends the stream because the client completed it, perhaps with an error.
     pub(crate) async fn complete(self, error: Option<String>) {
         let _ = self.0.send(UploadEvent::Completed(error)).await;
     }
@@ -87,7 +96,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn items_come_in_order_and_the_end_is_the_end() {
+    async fn items_arrive_in_order_and_nothing_follows_the_end() {
         let (uploading, mut upload) = Upload::new(2);
         uploading.item(RawValue::text("a")).await;
         uploading.complete(None).await;
@@ -97,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn errors_end_it_once() {
+    async fn an_error_ends_the_stream() {
         let (uploading, mut upload) = Upload::new(2);
         uploading.complete(Some("bad".to_owned())).await;
         assert_eq!(upload.next().await, Some(Err(HubError::client("bad"))));

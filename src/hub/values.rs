@@ -1,32 +1,48 @@
-//! Between Rust types and the values of the wire: what methods take and return, and what clients are called with.
+//! Conversions between Rust types and the values that clients send and receive: arguments and results of methods.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{RawValue, ValueError};
 
-/// A parameter of a method: any type that serde reads without borrowing, or [`RawValue`], which takes a value of any
-/// type as it came.
+/// A type that can be read from a value that a client sent: an argument of a hub method, an item of an upload, or a
+/// client result.
 ///
-/// The rules of serde apply. A `String` does not take null: write `Option<String>` where a client may send it (a
-/// .NET hub's `string` takes null). Names of properties are case-sensitive: give a type that clients write in camelCase
-/// `#[serde(rename_all = "camelCase")]`, or take [`CaseInsensitive`](super::CaseInsensitive), which reads them in any case
-/// as a .NET hub does.
+/// Implemented for every type that implements serde's `DeserializeOwned`, and for [`RawValue`], which accepts a value
+/// of any type and keeps its bytes.
+///
+/// The rules of serde apply. Two of them differ from a .NET hub:
+///
+/// - A `String` does not accept null, which a .NET `string` does. Use `Option<String>` if clients may send null.
+/// - Names of properties are case-sensitive. If clients write them in camelCase, put
+///   `#[serde(rename_all = "camelCase")]` on the type, or take a [`CaseInsensitive`](super::CaseInsensitive), which
+///   accepts them in any case as a .NET hub does.
 pub trait Argument: Sized {
-    /// Reads the value; fails where it is of another type.
+    /// Reads the value.
+    ///
+    /// # Errors
+    ///
+    /// An error if the value has another type.
     fn from_value(value: RawValue) -> Result<Self, ValueError>;
 }
 
-/// What can be sent: any type that serde writes, or [`RawValue`], which goes out as it came.
+/// A type that can be sent to clients: a result of a hub method, or an argument of a client method.
 ///
-/// Bytes are binary where their type says so to serde (`bytes::Bytes`, `serde_bytes`); a `Vec<u8>` is a list of
-/// numbers. `()` and `None` are null.
+/// Implemented for every type that implements serde's `Serialize`, and for [`RawValue`], which is sent with the bytes
+/// that it has.
+///
+/// `()` and `None` are sent as null. A `Vec<u8>` is sent as a list of numbers; for binary data use a type that
+/// serializes as bytes, such as `bytes::Bytes` or one of the crate `serde_bytes`.
 pub trait IntoValue {
-    /// Writes the value; fails where its type cannot be written, such as a map whose keys are lists.
+    /// Encodes the value.
+    ///
+    /// # Errors
+    ///
+    /// An error if the value cannot be encoded, such as a map whose keys are lists.
     fn into_value(self) -> Result<RawValue, ValueError>;
 }
 
-// `RawValue` implements neither trait of serde, and only its own crate could: so it may stand beside the rest.
+// `RawValue` implements neither of serde's traits. Therefore its implementations do not overlap with the blanket ones.
 
 impl<T: DeserializeOwned> Argument for T {
     fn from_value(value: RawValue) -> Result<Self, ValueError> {
@@ -52,10 +68,13 @@ impl IntoValue for RawValue {
     }
 }
 
-/// What a client's method can be called with: a tuple of up to eight values, `()` for none, or a `Vec<RawValue>` of
-/// any length.
+/// The arguments of a client method: a tuple of up to eight values, `()` for none, or a `Vec<RawValue>` of any length.
 pub trait IntoArguments {
-    /// One raw value for each argument.
+    /// Encodes the arguments, each as one raw value.
+    ///
+    /// # Errors
+    ///
+    /// The first error of [`IntoValue::into_value`].
     fn into_arguments(self) -> Result<Vec<RawValue>, ValueError>;
 }
 
@@ -71,13 +90,18 @@ impl IntoArguments for () {
     }
 }
 
-/// One argument of a [`super::ClientMethod`] that declares the type `T` for it: a `T`, or a borrowed form of it.
+/// A value that can be passed for an argument that a [`super::ClientMethod`] declares as a `T`: a `T`, or a borrowed
+/// form of it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no `{T}`, which the client method declares for this argument",
+    message = "`{Self}` is not a `{T}`, which the client method declares for this argument",
     label = "an argument of another type"
 )]
 pub trait ArgumentFor<T> {
-    /// Writes the value, as [`IntoValue::into_value`].
+    /// Encodes the value, like [`IntoValue::into_value`].
+    ///
+    /// # Errors
+    ///
+    /// An error if the value cannot be encoded.
     fn into_value_for(self) -> Result<RawValue, ValueError>;
 }
 
@@ -117,14 +141,18 @@ impl<T: Serialize, const N: usize> ArgumentFor<Vec<T>> for [T; N] {
     }
 }
 
-/// The arguments of a [`super::ClientMethod`] that declares the tuple `Args` of types for them: a tuple with an
-/// [`ArgumentFor`] each.
+/// The arguments that can be passed to a [`super::ClientMethod`] that declares the types `Args`: a tuple with an
+/// [`ArgumentFor`] for each of them.
 #[diagnostic::on_unimplemented(
     message = "the arguments `{Self}` are not those that the client method declares: `{Args}`",
     label = "arguments of other types, or another number of them"
 )]
 pub trait ArgumentsFor<Args> {
-    /// One raw value for each argument.
+    /// Encodes the arguments, each as one raw value.
+    ///
+    /// # Errors
+    ///
+    /// The first error of [`ArgumentFor::into_value_for`].
     fn into_values(self) -> Result<Vec<RawValue>, ValueError>;
 }
 
@@ -181,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn null_fits_an_option_and_no_string() {
+    fn null_is_accepted_by_an_option_and_not_by_a_string() {
         assert_eq!(Option::<String>::from_value(json("null")).unwrap(), None);
         assert!(String::from_value(json("null")).is_err());
     }
 
     #[test]
-    fn nothing_is_null() {
+    fn a_unit_is_sent_as_null() {
         assert_eq!(().into_value().unwrap().to::<Option<i32>>().unwrap(), None);
     }
 

@@ -1,4 +1,4 @@
-//! Tests of typed methods: binding, results, names, hooks.
+//! Tests of typed methods: binding of arguments, results, names, hooks and state.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +47,7 @@ async fn arguments_are_bound_in_order_and_results_returned() {
 }
 
 #[tokio::test]
-async fn both_protocols_bind() {
+async fn arguments_of_both_protocols_are_bound() {
     let hub = Methods::new().method("Move", |_: Caller, mut point: Point, by: i32| async move {
         point.x_axis += by;
         Ok(point)
@@ -61,7 +61,7 @@ async fn both_protocols_bind() {
 }
 
 #[tokio::test]
-async fn a_raw_value_is_neither_read_nor_written() {
+async fn a_raw_value_keeps_its_bytes() {
     let hub = Methods::new().method("Echo", |_: Caller, value: RawValue| async move { Ok(value) });
     for value in
         [json(r#"{"b":1.0,"a":1E+400}"#), json("null"), pack(b"\xc7\x01\x05x"), pack(b"\xd3\0\0\0\0\0\0\0\x05")]
@@ -72,7 +72,7 @@ async fn a_raw_value_is_neither_read_nor_written() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_a_binding_error_and_nothing_runs() {
+async fn arguments_that_do_not_fit_are_a_binding_error_and_the_method_does_not_run() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counter = runs.clone();
     let hub = Methods::new().method("Save", move |_: Caller, _: String, _: Option<i32>| {
@@ -93,19 +93,19 @@ async fn what_does_not_fit_is_a_binding_error_and_nothing_runs() {
 
     let fits = [r#""a""#, "null"];
     assert_eq!(check(&fits), Ok(()));
-    assert_eq!(runs.load(Ordering::Relaxed), 0, "a check calls nothing");
+    assert_eq!(runs.load(Ordering::Relaxed), 0, "a check does not call the function");
     invoke(&hub, "Save", call(&fits)).await.unwrap();
     assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
-async fn a_method_without_a_result_gives_null() {
+async fn a_method_without_a_result_returns_null() {
     let hub = Methods::new().method("Void", |_: Caller| async { Ok(()) });
     assert_eq!(invoke(&hub, "Void", call(&[])).await.unwrap(), pack(b"\xc0"));
 }
 
 #[tokio::test]
-async fn errors_come_through_as_they_are() {
+async fn errors_of_a_method_are_returned_unchanged() {
     let hub = Methods::new()
         .method("Hub", |_: Caller, text: String| async { Err::<(), _>(HubError::client(text)) })
         .method("Other", |_: Caller| async { Err::<(), _>(HubError::internal("BOOM!")) });
@@ -116,7 +116,7 @@ async fn errors_come_through_as_they_are() {
 
 #[tokio::test]
 #[should_panic(expected = "in the future")]
-async fn a_panic_waits_for_the_future() {
+async fn a_panic_before_the_first_await_occurs_when_the_future_is_polled() {
     let hub = Methods::new()
         .method("Panic", |_: Caller| -> std::future::Ready<Result<(), HubError>> { panic!("in the future") });
     let method = hub.resolve("Panic").unwrap();
@@ -139,28 +139,28 @@ async fn duplicate_methods_and_rules_without_a_method_are_errors() {
 }
 
 #[tokio::test]
-async fn hooks_are_told_who_and_why() {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (coming, going) = (told.clone(), told.clone());
+async fn hooks_get_the_caller_and_the_error() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (connects, disconnects) = (events.clone(), events.clone());
     let hub = Methods::new()
         .on_connected(move |caller: Caller| {
-            let told = coming.clone();
+            let events = connects.clone();
             async move {
-                told.lock().unwrap().push(format!("{} came", caller.connection_id()));
+                events.lock().unwrap().push(format!("{} connected", caller.connection_id()));
                 Err(HubError::client("full"))
             }
         })
         .on_disconnected(move |caller: Caller, error: Option<String>| {
-            let told = going.clone();
+            let events = disconnects.clone();
             async move {
-                told.lock().unwrap().push(format!("{} went: {error:?}", caller.connection_id()));
+                events.lock().unwrap().push(format!("{} disconnected: {error:?}", caller.connection_id()));
                 Ok(())
             }
         });
     assert_eq!(hub.connected(caller("a", None).await).await, Err(HubError::client("full")));
     hub.disconnected(caller("a", None).await, None).await.unwrap();
     hub.disconnected(caller("b", None).await, Some("lost".to_owned())).await.unwrap();
-    assert_eq!(*told.lock().unwrap(), ["a came", "a went: None", "b went: Some(\"lost\")"]);
+    assert_eq!(*events.lock().unwrap(), ["a connected", "a disconnected: None", "b disconnected: Some(\"lost\")"]);
 
     let plain = Methods::new();
     plain.connected(caller("a", None).await).await.unwrap();
@@ -195,7 +195,7 @@ async fn sends_and_groups_are_reached_through_the_caller() {
     assert!(error.wire_text().starts_with("RedisConnectionException: No connection is active"), "{error}");
 }
 
-/// What the methods of a hub share.
+/// The state of a hub.
 #[derive(Clone)]
 struct App {
     name: Arc<str>,
@@ -213,7 +213,7 @@ fn app() -> App {
 }
 
 #[tokio::test]
-async fn state_and_its_parts_stand_in_any_position() {
+async fn state_and_its_parts_can_be_parameters_in_any_position() {
     let app = app();
     let hub = Methods::with_state(app.clone())
         .on_connected(|State(count): State<Arc<AtomicUsize>>, _: Caller| async move {
@@ -259,7 +259,7 @@ impl Parameter<App> for Range {
 }
 
 #[tokio::test]
-async fn parameters_of_ones_own_take_arguments() {
+async fn custom_parameters_can_take_arguments() {
     let hub = Methods::with_state(app())
         .method("Mid", |Range(from, to): Range, add: u32| async move { Ok((from + to) / 2 + add) });
     let (mid, me) = (hub.resolve("Mid").unwrap(), caller("me", None).await);
@@ -269,7 +269,7 @@ async fn parameters_of_ones_own_take_arguments() {
     assert_eq!(invoke(&hub, "Mid", call(&["4", "2", "1"])).await, refused);
     let check = |arguments: &[&str]| mid.check(&me, &call(arguments).arguments);
     assert_eq!(check(&["4", "2", "1"]), refused.clone().map(drop));
-    assert_eq!(check(&["4", "2", "\"x\""]), refused.map(drop), "the first one that is wrong is told");
-    assert_eq!(check(&["4"]), Err(BindingError::argument_count(1, 3).into()), "too few are not made");
+    assert_eq!(check(&["4", "2", "\"x\""]), refused.map(drop), "the first error is returned");
+    assert_eq!(check(&["4"]), Err(BindingError::argument_count(1, 3).into()), "a parameter is not made from too few");
     assert_eq!(check(&["2", "4", "1"]), Ok(()));
 }
