@@ -1,4 +1,4 @@
-//! Calls: one at a time by default, several where allowed, answered exactly once, and what is told of errors.
+//! Tests of invocations: how many run in parallel, their completions and error texts, client results and uploads.
 
 use super::kit::{Node, ScriptedHub};
 use crate::config::HubOptions;
@@ -134,9 +134,9 @@ async fn a_broadcast_reaches_its_sender_before_the_completion() {
     let mut a = node.join("a").await;
     let mut b = node.join("b").await;
     a.send(&call("1", "All", "[7]")).await;
-    let heard = r#"{"type":1,"target":"M","arguments":[7]}"#.to_owned();
-    assert_eq!(a.all().await, [heard.clone(), done("1")]);
-    assert_eq!(b.all().await, [heard]);
+    let message = r#"{"type":1,"target":"M","arguments":[7]}"#.to_owned();
+    assert_eq!(a.all().await, [message.clone(), done("1")]);
+    assert_eq!(b.all().await, [message]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,21 +145,21 @@ async fn a_call_can_request_a_result_from_its_own_caller() {
     let mut client = node.join("a").await;
     client.send(&call("1", "Ask", r#"["a"]"#)).await;
     assert_eq!(client.all().await, [r#"{"type":1,"invocationId":"s1","target":"Question","arguments":[]}"#]);
-    // Its slot is free while it waits, so a second call runs, too.
+    // The first call has released its slot, so a second call can run.
     client.send(&call("2", "Echo", "[2]")).await;
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":2}"#]);
     client.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":"yes"}"#]);
-    // Late and foreign answers are passed over.
+    // A result that arrives late is ignored.
     client.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
     assert!(client.all().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_without_a_result_is_an_error_for_the_requester() {
+async fn a_missing_client_result_is_an_error_for_the_requester() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
-    let mut asker = node.join("asker").await;
-    let mut asked = node.join("asked").await;
+    let mut requester = node.join("requester").await;
+    let mut responder = node.join("responder").await;
     let base = "An unexpected error occurred invoking 'Ask' on the server.";
     let mut number = 0;
     for (answer, text) in [
@@ -168,48 +168,51 @@ async fn a_client_without_a_result_is_an_error_for_the_requester() {
         (r#""headers":{}"#, "HubException: Exception of type 'Microsoft.AspNetCore.SignalR.HubException' was thrown."),
     ] {
         number += 1;
-        asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
-        assert_eq!(asked.all().await.len(), 1);
-        asked.send(&format!(r#"{{"type":3,"invocationId":"s{number}",{answer}}}"#)).await;
-        assert_eq!(asker.all().await, [error("1", &format!("{base} {text}"))]);
+        requester.send(&call("1", "Ask", r#"["responder"]"#)).await;
+        assert_eq!(responder.all().await.len(), 1);
+        responder.send(&format!(r#"{{"type":3,"invocationId":"s{number}",{answer}}}"#)).await;
+        assert_eq!(requester.all().await, [error("1", &format!("{base} {text}"))]);
     }
-    asker.send(&call("1", "Ask", r#"["nobody"]"#)).await;
-    assert_eq!(asker.all().await, [error("1", &format!("{base} IOException: Connection 'nobody' does not exist."))]);
+    requester.send(&call("1", "Ask", r#"["nobody"]"#)).await;
+    assert_eq!(
+        requester.all().await,
+        [error("1", &format!("{base} IOException: Connection 'nobody' does not exist."))]
+    );
 
-    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
-    assert!(asker.all().await.is_empty());
-    asked.leave();
-    let text = error("1", &format!("{base} IOException: Connection 'asked' disconnected."));
-    assert_eq!(asker.all().await, [text]);
+    requester.send(&call("1", "Ask", r#"["responder"]"#)).await;
+    assert!(requester.all().await.is_empty());
+    responder.leave();
+    let text = error("1", &format!("{base} IOException: Connection 'responder' disconnected."));
+    assert_eq!(requester.all().await, [text]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_for_another_connection_closes_its_sender() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
-    let mut asker = node.join("asker").await;
-    let mut asked = node.join("asked").await;
-    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
-    assert_eq!(asked.all().await.len(), 1);
-    asker.send(r#"{"type":3,"invocationId":"s1","result":"mine"}"#).await;
-    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: Connection ID 'asker' is not valid for invocation ID 's1'.","allowReconnect":true}"#;
-    assert_eq!(asker.all().await, [close]);
-    // The question is still open; its asker only hears nothing of it any more.
-    asked.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
-    assert!(asked.all().await.is_empty());
-    assert_eq!(asked.close.reason(), None);
+    let mut requester = node.join("requester").await;
+    let mut responder = node.join("responder").await;
+    requester.send(&call("1", "Ask", r#"["responder"]"#)).await;
+    assert_eq!(responder.all().await.len(), 1);
+    requester.send(r#"{"type":3,"invocationId":"s1","result":"mine"}"#).await;
+    let close = r#"{"type":7,"error":"Connection closed with an error. InvalidOperationException: Connection ID 'requester' is not valid for invocation ID 's1'.","allowReconnect":true}"#;
+    assert_eq!(requester.all().await, [close]);
+    // The result is still pending. It is accepted, although its requester is closed.
+    responder.send(r#"{"type":3,"invocationId":"s1","result":"yes"}"#).await;
+    assert!(responder.all().await.is_empty());
+    assert_eq!(responder.close.reason(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_result_times_out_after_thirty_seconds() {
     let node = Node::new(HubOptions::default());
-    let mut asker = node.join("asker").await;
-    let mut asked = node.join("asked").await;
-    asker.send(&call("1", "Ask", r#"["asked"]"#)).await;
-    assert_eq!(asked.all().await.len(), 1);
+    let mut requester = node.join("requester").await;
+    let mut responder = node.join("responder").await;
+    requester.send(&call("1", "Ask", r#"["responder"]"#)).await;
+    assert_eq!(responder.all().await.len(), 1);
     tokio::time::sleep(std::time::Duration::from_secs(31)).await;
     let text =
         "An unexpected error occurred invoking 'Ask' on the server. HubException: Invocation canceled by the server.";
-    assert_eq!(asker.all().await, [error("1", text)]);
+    assert_eq!(requester.all().await, [error("1", text)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,12 +223,12 @@ async fn uploads_reach_their_call_and_end_with_it() {
         format!(r#"{{"type":1,"invocationId":"{id}","target":"Concat","arguments":[],"streamIds":["{stream}"]}}"#)
     };
     let item = |stream: &str, text: &str| format!(r#"{{"type":2,"invocationId":"{stream}","item":"{text}"}}"#);
-    // In one read: the items find the stream.
+    // All records arrive in one read: the stream must exist before the items are handled.
     let together =
         [upload("1", "x"), item("x", "a"), item("x", "b"), item("x", "c"), r#"{"type":3,"invocationId":"x"}"#.into()];
     client.send(&together.join("\u{1e}")).await;
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":"abc"}"#]);
-    // What comes too late is passed over, and the id may be used again.
+    // An item that arrives too late is ignored, and the stream id may be used again.
     client.send(&item("x", "late")).await;
     client.send(&[upload("2", "x"), upload("3", "x")].join("\u{1e}")).await;
     let in_use =
@@ -248,10 +251,10 @@ async fn a_full_upload_blocks_the_reader_and_nothing_else() {
         client.send(r#"{"type":2,"invocationId":"x","item":0}"#).await;
     }
     client.send(&call("2", "Echo", "[2]")).await;
-    assert!(client.all().await.is_empty(), "the third item waits, and what is behind it");
+    assert!(client.all().await.is_empty(), "the third item waits, and so does everything after it");
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [done("1"), r#"{"type":3,"invocationId":"2","result":2}"#.to_owned()]);
-    // The client has not ended the stream, the method has: its id is free.
+    // The method has dropped the stream, so its id may be used again although the client has not completed it.
     client.send(r#"{"type":1,"invocationId":"3","target":"Hold","arguments":[],"streamIds":["x"]}"#).await;
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [done("3")]);
@@ -278,7 +281,11 @@ async fn calls_that_request_client_results_release_their_slots() {
         client.send(&call(id, "Ask", r#"["a"]"#)).await;
     }
     let question = |n: u8| format!(r#"{{"type":1,"invocationId":"s{n}","target":"Question","arguments":[]}}"#);
-    assert_eq!(client.all().await, [question(1), question(2), question(3)], "one slot is taken, three calls ask");
+    assert_eq!(
+        client.all().await,
+        [question(1), question(2), question(3)],
+        "one slot is taken, and three calls wait for results"
+    );
     for n in [3, 1, 2] {
         client.send(&format!(r#"{{"type":3,"invocationId":"s{n}","result":{n}}}"#)).await;
     }

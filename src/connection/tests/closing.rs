@@ -1,6 +1,6 @@
-//! What is still sent once a connection has been asked to end: what was queued before, then the Close message, and
-//! nothing else (docs/builders/signalr-protocol.md#4.9). The same against the reference, over every transport: the
-//! probes of `abort`.
+//! Tests of what is sent after a connection has been asked to end: messages that were queued before, then the close
+//! message, and nothing else (docs/builders/signalr-protocol.md#4.9). The probes of `abort` test the same over every
+//! transport, with the answers of ASP.NET Core.
 
 use super::kit::Node;
 use crate::close::CloseReason;
@@ -53,20 +53,20 @@ async fn only_the_close_message_follows_the_end_of_a_connection() {
         let mut client = node.join("a").await;
         client.send(r#"{"type":4,"invocationId":"s","target":"Drips","arguments":[]}"#).await;
         for id in 1..=2 {
-            // The second waits for the first: so the connection's task looks after its calls before it looks for a
-            // close.
+            // The second call waits for the first, so that the connection task polls its calls before it checks whether
+            // it should close.
             client.send(&format!(r#"{{"type":1,"invocationId":"{id}","target":"Wait","arguments":[]}}"#)).await;
         }
         assert!(client.all().await.is_empty());
         let member = node.host.delivery.registry().connection(&"a".into()).unwrap();
         member.push(&outgoing::ping());
         client.close.close(reason.clone());
-        // An item, two completions, and what others send: all of it is ready when the connection looks again.
+        // An item, two completions, and a message of another sender are all ready when the task is polled next.
         node.gate.0.add_permits(10);
         member.push(&outgoing::ping());
         let sent = client.all().await;
         assert_eq!(sent.len(), 2, "{reason}: {sent:?}");
-        assert_eq!(sent[0], r#"{"type":6}"#, "{reason}: what was queued before");
+        assert_eq!(sent[0], r#"{"type":6}"#, "{reason}: the message that was queued before");
         assert!(sent[1].starts_with(r#"{"type":7"#), "{reason}: {sent:?}");
         assert_eq!(client.served.await.unwrap(), reason);
     }
@@ -74,7 +74,7 @@ async fn only_the_close_message_follows_the_end_of_a_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_after_a_close_request_are_not_dispatched() {
-    // Often, since both are ready at the same time.
+    // Repeated, since both are ready at the same time.
     for _ in 0..30 {
         let node = Node::new(HubOptions::default());
         node.gate.0.add_permits(1);

@@ -1,4 +1,4 @@
-//! Declared methods that stream a group, take an upload, and ask clients.
+//! Tests of declared methods that stream a group, take an upload, and request client results.
 
 use std::io;
 use std::path::Path;
@@ -77,9 +77,9 @@ async fn a_group_is_streamed_until_it_is_cancelled() {
     call(&b, "Say", r#"["room-1",[1.0]]"#).await;
     call(&b, "Say", r#"["room-2",2]"#).await;
     let item = r#"{"type":2,"invocationId":"w","item":{"target":"Said","arguments":[[1.0],{"from":"b"}]}}"#;
-    assert_eq!(a.all().await, [item], "once, and not as a call: it is no member");
+    assert_eq!(a.all().await, [item], "one item, and no invocation, since the client is not a member");
     call(&a, "SayToOthers", r#"["room-1"]"#).await;
-    assert_eq!(a.all().await, [DONE], "what leaves a connection out is not for its streams");
+    assert_eq!(a.all().await, [DONE], "a message that excludes a connection is not streamed to it");
     a.send(r#"{"type":5,"invocationId":"w"}"#).await;
     assert_eq!(a.all().await, [r#"{"type":3,"invocationId":"w"}"#]);
     call(&a, "Say", r#"["room-1",3]"#).await;
@@ -114,15 +114,16 @@ async fn a_slow_reader_loses_its_stream_and_blocks_nobody() {
     let (mut a, b) = (node.join("a").await, node.join("b").await);
     watch(&a, "room-1").await;
     a.all().await;
-    // The wire takes 16 messages and the outbox 64 KiB; 256 messages wait behind them.
+    // 16 messages fit into the channel to the client, 64 KiB into the outbox, and 256 messages into the buffer of the
+    // stream.
     let text = "x".repeat(8 * 1024);
     for _ in 0..400 {
         b.send(&format!(r#"{{"type":1,"target":"Say","arguments":["room-1","{text}"]}}"#)).await;
     }
-    let heard = a.all().await;
+    let received = a.all().await;
     let error = r#"{"type":3,"invocationId":"w","error":"An error occurred on the server while streaming results. HubException: the stream fell behind the group and has lost messages"}"#;
-    assert_eq!(heard.last().map(String::as_str), Some(error));
-    assert!((256..400).contains(&(heard.len() - 1)), "{}", heard.len());
+    assert_eq!(received.last().map(String::as_str), Some(error));
+    assert!((256..400).contains(&(received.len() - 1)), "{}", received.len());
     assert_eq!(a.close.reason(), None);
 }
 

@@ -1,4 +1,4 @@
-//! A hub that does as it is told, and a client on a wire made of channels.
+//! Helpers for these tests: a hub with a method for every situation, a node, and a client connected through channels.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,17 +22,21 @@ use crate::outgoing::Framing;
 use crate::protocol::{Protocol, RawValue, TransportKind};
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
-/// `Echo`, `Fail`, `FailHub`, `Panic`, `Wait` (for a permit of `gate`), `Count` (a stream of 0, 1, 2), `Forever` (a
-/// stream that ends only when it is cancelled), `All` (broadcasts `M`), `Ask` (a client's `Question`), `Concat` (of an
-/// upload), `Hold` (an upload that nobody reads until the gate opens), `Drips` (a stream with an item for each permit of
-/// `gate`), `Abort` (its own connection), `AbortAndCount` (the same as a stream, with items behind it).
+/// A hub with these methods:
+///
+/// - `Echo` returns its argument; `Fail`, `FailHub` and `Panic` fail; `Wait` takes a permit of `gate`;
+/// - `All` broadcasts `M`; `Ask` invokes a client's `Question`; `Abort` closes its own connection;
+/// - `Concat` concatenates an upload; `Hold` reads nothing of an upload, and returns when it gets a permit of `gate`;
+/// - `Count` streams 0, 1, 2; `Forever` streams nothing until it is cancelled; `Drips` streams an item for each permit
+///   of `gate`; `Breaks` and `Bursts` stream one item and then a client or an internal error; `AbortAndCount` aborts
+///   the connection and streams items.
 #[derive(Clone, Default)]
 pub(super) struct ScriptedHub {
     pub(super) gate: Arc<Gate>,
-    /// What the hooks were told.
+    /// What the hooks and `Wait` have recorded.
     pub(super) hook_log: Arc<Mutex<Vec<String>>>,
     pub(super) refuses_clients: bool,
-    /// Whether the hooks ask their caller for a result; what comes of it is told.
+    /// Whether the hooks request a client result from their caller; they record the error.
     pub(super) requests_results: bool,
 }
 
@@ -79,9 +83,9 @@ impl Hub for ScriptedHub {
 
     fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
-            // Whoever waits for the end of the connection is told before the hub is.
+            // `Caller::closed` must complete before this hook is called.
             let closed = futures_util::FutureExt::now_or_never(caller.closed()).is_some();
-            assert!(closed, "the caller is closed when the hub hears of its end");
+            assert!(closed, "the caller is closed before `disconnected` is called");
             self.hook_log.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
             self.ask(&caller).await;
             Ok(())
@@ -124,7 +128,7 @@ impl HubMethod for TestMethod {
                 }
                 "Fail" => Err(HubError::internal("BOOM!")),
                 "FailHub" => Err(HubError::client("told")),
-                "Panic" => panic!("a planted panic"),
+                "Panic" => panic!("a deliberate panic"),
                 "Wait" => {
                     self.hub.gate.0.acquire().await.unwrap().forget();
                     self.hub.hook_log.lock().unwrap().push("waited".to_owned());
@@ -194,7 +198,8 @@ impl Node {
         Self { gate, hook_log, ..Self::of(options, Arc::new(hub), backplane, "n") }
     }
 
-    /// A node of several, whose hub is any. What arrives is to be given to `crate::delivery::inbound::InboundDispatcher`.
+    /// A node with any hub on any backplane. The caller of this passes what arrives over the backplane to a
+    /// `crate::delivery::inbound::InboundDispatcher`.
     pub(super) fn of(options: HubOptions, hub: Arc<dyn Hub>, backplane: Arc<dyn Backplane>, id: &str) -> Self {
         let protocols = Protocol::ALL.to_vec();
         let delivery = Delivery::new("test".into(), NodeId::from(id), protocols, backplane, HubMetrics::default());
@@ -210,7 +215,7 @@ impl Node {
         Self { host: Arc::new(host), gate: Arc::default(), hook_log: Arc::default() }
     }
 
-    /// A client that has said nothing yet.
+    /// Connects a client, which has not sent a handshake yet.
     pub(super) fn connect(&self, id: &str) -> Client {
         self.connect_over(TransportKind::WebSockets, id)
     }
@@ -241,7 +246,7 @@ impl Node {
         Client { to_server: Some(to_server), from_server, close, served, seen: String::new() }
     }
 
-    /// A client that has shaken hands in JSON.
+    /// Connects a client and performs the handshake for JSON.
     pub(super) async fn join(&self, id: &str) -> Client {
         let mut client = self.connect(id);
         client.send(r#"{"protocol":"json","version":1}"#).await;
@@ -254,17 +259,18 @@ impl Node {
     }
 }
 
-/// The other end of the wire.
+/// The client's end of a connection.
 pub(super) struct Client {
     to_server: Option<mpsc::Sender<Bytes>>,
     from_server: mpsc::Receiver<Bytes>,
     pub(super) close: CloseSignal,
     pub(super) served: JoinHandle<CloseReason>,
+    /// Text that has arrived and has not been returned yet.
     seen: String,
 }
 
 impl Client {
-    /// Sends records, each closed by 0x1E.
+    /// Sends text and the separator 0x1E; several records can be sent at once if the text has separators inside.
     pub(super) async fn send(&self, records: &str) {
         self.send_bytes(format!("{records}\u{1e}").into()).await;
     }
@@ -273,7 +279,8 @@ impl Client {
         self.to_server.as_ref().unwrap().send(bytes).await.unwrap();
     }
 
-    /// The next record, without its 0x1E; None at the end, or when nothing comes though everything waits.
+    /// The next record without its 0x1E. `None` at the end of the connection, or when nothing more arrives although all
+    /// tasks are idle.
     pub(super) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((record, rest)) = self.seen.split_once('\u{1e}') {
@@ -281,7 +288,7 @@ impl Client {
                 self.seen = rest.to_owned();
                 return Some(record);
             }
-            // Time is paused: the minute passes only when all tasks wait.
+            // Time is paused, so the timeout elapses only when all tasks are idle.
             match tokio::time::timeout(Duration::from_secs(1), self.from_server.recv()).await {
                 Ok(Some(bytes)) => self.seen.push_str(std::str::from_utf8(&bytes).unwrap()),
                 Ok(None) | Err(_) => return None,
@@ -289,7 +296,7 @@ impl Client {
         }
     }
 
-    /// Everything that comes until nothing does.
+    /// All records until nothing more arrives.
     pub(super) async fn all(&mut self) -> Vec<String> {
         let mut records = Vec::new();
         while let Some(record) = self.next().await {
@@ -298,7 +305,7 @@ impl Client {
         records
     }
 
-    /// Ends its side in good order.
+    /// Closes the client's direction in an orderly way.
     pub(super) fn leave(&mut self) {
         self.to_server = None;
     }
@@ -309,7 +316,7 @@ pub(super) struct ChannelSource(pub(super) mpsc::Receiver<Bytes>);
 impl Source for ChannelSource {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         let bytes = self.0.recv().await.ok_or(SourceEnd::Closed)?;
-        assert_ne!(bytes, "PANIC", "a planted panic of the connection's own code");
+        assert_ne!(bytes, "PANIC", "a deliberate panic in the connection's own code");
         into.extend_from_slice(&bytes);
         Ok(())
     }

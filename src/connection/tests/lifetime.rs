@@ -1,4 +1,4 @@
-//! Coming and going: handshakes, hooks, and what a client is told when its connection ends.
+//! Tests of how connections begin and end: handshakes, hooks, timeouts and close messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ async fn hooks_run_once_and_running_calls_finish() {
     client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
     assert!(client.all().await.is_empty());
     client.leave();
-    assert_eq!(client.all().await, [""; 0], "a client that left is told nothing");
+    assert_eq!(client.all().await, [""; 0], "nothing is sent to a client that has left");
     assert_eq!(client.served.await.unwrap(), CloseReason::ClientClosed);
     node.gate.0.add_permits(1);
     node.host.tasks.close();
@@ -135,7 +135,7 @@ async fn a_client_that_does_not_read_is_closed_alone() {
     let mut sender = node.join("sender").await;
     for n in 0..200 {
         sender.send(&format!(r#"{{"type":1,"invocationId":"{n}","target":"All","arguments":[{n}]}}"#)).await;
-        // Its own copy and its completion.
+        // The broadcast and the completion.
         assert!(sender.next().await.is_some());
         assert!(sender.next().await.is_some());
     }
@@ -177,7 +177,7 @@ async fn messagepack_is_refused_on_a_text_transport() {
 async fn hooks_cannot_request_results_from_their_client() {
     let node = Node::with(HubOptions::default(), ScriptedHub { requests_results: true, ..ScriptedHub::default() });
     let mut client = node.join("a").await;
-    assert!(client.all().await.is_empty(), "no question is asked before the client is read");
+    assert!(client.all().await.is_empty(), "no client method is invoked in `connected`");
     client.leave();
     client.served.await.unwrap();
     node.host.tasks.close();
@@ -230,8 +230,8 @@ async fn a_call_that_waits_for_a_slot_runs_after_its_client_was_closed() {
     assert_eq!(node.hook_log().iter().filter(|what| *what == "waited").count(), 2);
 }
 
-/// A wire on which every write brings the next message, as a busy hub does; after many it brings none, so that a test
-/// ends.
+/// A sink on which every write causes the next message, as in a busy hub. After [`MAX_MESSAGES`] it closes the
+/// connection instead, so that a failing test ends.
 struct BusySink {
     node: Arc<HubHost>,
     to_server: mpsc::Sender<Bytes>,

@@ -1,4 +1,4 @@
-//! What a connection logs of application code that fails, and how often.
+//! Tests of the log lines about application code that fails, and of their rate limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn a_failed_rust_method_is_logged_without_its_text() {
     advance(Duration::from_secs(10)).await;
     call(&mut client, "Fail", r#"["SECRET"]"#).await;
     log.wait(r#"a method failed method="Fail" reason="InvalidOperationException""#, 1);
-    // What does not fit is refused by the method itself.
+    // Arguments that do not fit are rejected when the method binds them.
     call(&mut client, "Fail", r#"[{"SECRET":1}]"#).await;
     let reason = r#"reason="the types of the arguments do not match the parameters""#;
     log.wait(&format!(r#"INFO hubplane::connection::invocation_runner: a call was refused method="Fail" {reason}"#), 1);
@@ -54,7 +54,7 @@ async fn failures_of_one_kind_are_logged_once_in_ten_seconds() {
         call(&mut other, "FailHub", "[]").await;
         call(&mut one, "Nope", "[]").await;
     }
-    // Each call took a second, in which nothing more came: 100 failures in 150 s, and an unknown method every 3 s.
+    // Each call took one second, in which `all` waited for more: 100 failures in 150 s, an unknown method every 3 s.
     let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("a method failed")).collect();
     assert_eq!(lines.len(), 15, "{lines:#?}");
     assert!(!lines[0].contains("suppressed"), "{}", lines[0]);

@@ -1,5 +1,5 @@
-//! A connection from its handshake to its end, over wires made of channels: no socket, and time that only moves
-//! when everything waits.
+//! Tests of a connection from its handshake to its end. Channels take the place of sockets, and time is paused: it
+//! advances only when all tasks are idle.
 #![allow(clippy::unwrap_used)]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! Stateful reconnect over wires made of channels: what is sent again, what is counted, what ends it.
+//! Tests of stateful reconnect, with channels in place of sockets: resending, sequence numbers, acks and buffers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::outgoing::{self, Framing};
 use crate::protocol::{RawValue, TransportKind};
 use crate::wire::{Disconnected, ReconnectState, Sink, Source, SourceEnd};
 
-/// A client whose wire can be cut and replaced.
+/// A client whose socket can be lost and replaced.
 struct Client {
     to_server: Option<mpsc::Sender<Bytes>>,
     from_server: mpsc::Receiver<Bytes>,
@@ -94,7 +94,7 @@ fn options() -> HubOptions {
     HubOptions { detailed_errors: true, stateful_reconnect_buffer_size: 1000, ..HubOptions::default() }
 }
 
-/// A client with a grant that has shaken hands with this version.
+/// Connects a client that has negotiated stateful reconnect, and performs the handshake with this protocol version.
 async fn join(node: &Node, version: i32) -> Client {
     let (to_server, now) = mpsc::channel(64);
     let (out, from_server) = mpsc::channel(64);
@@ -133,7 +133,7 @@ impl Client {
         self.send(&format!(r#"{{"type":1,"invocationId":"{id}","target":"Echo","arguments":[{id}]}}"#)).await;
     }
 
-    /// Everything that comes until nothing does.
+    /// All records until nothing more arrives.
     async fn all(&mut self) -> Vec<String> {
         let mut text = String::new();
         while let Ok(Some(bytes)) = tokio::time::timeout(Duration::from_millis(100), self.from_server.recv()).await {
@@ -142,14 +142,14 @@ impl Client {
         text.split_terminator('\u{1e}').map(str::to_owned).collect()
     }
 
-    /// Both directions end without a farewell; returns when the server knows.
+    /// Loses the socket: both directions end without a close message. Returns when the server has noticed.
     async fn lose_socket(&mut self) {
         self.to_server = None;
         self.from_server = mpsc::channel(1).1;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    /// Comes over another wire; the old one is as it is.
+    /// Connects with another socket. The old one stays as it is.
     async fn reconnect(&mut self) {
         let (to_server, now) = mpsc::channel(64);
         let (out, from_server) = mpsc::channel(64);
@@ -189,7 +189,7 @@ async fn unacknowledged_messages_are_resent_after_a_sequence() {
     client.reconnect().await;
     let meanwhile = r#"{"type":1,"target":"M","arguments":["meanwhile"]}"#.to_owned();
     assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile.clone()]);
-    // And once more, with nothing acknowledged since.
+    // The same happens again, since nothing has been acknowledged in between.
     client.lose_socket().await;
     client.reconnect().await;
     assert_eq!(client.all().await, [sequence(3), answer(3), meanwhile]);
@@ -200,7 +200,7 @@ async fn unacknowledged_messages_are_resent_after_a_sequence() {
     client.lose_socket().await;
     client.reconnect().await;
     assert_eq!(client.all().await, [sequence(5)]);
-    assert_eq!(node.hook_log(), ["connected a"], "the hub does not notice");
+    assert_eq!(node.hook_log(), ["connected a"], "no hook runs");
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +225,7 @@ async fn resent_messages_are_not_handled_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_message_that_clients_count_is_counted() {
+async fn all_messages_except_pings_are_counted() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":2,"invocationId":"x","item":1}"#).await;
@@ -270,7 +270,7 @@ async fn an_ack_beyond_what_was_sent_is_harmless() {
             assert!(client.all().await.is_empty());
         }
         client.echo(1).await;
-        assert_eq!(client.all().await, [answer(1)], "an Ack is for what was sent before it");
+        assert_eq!(client.all().await, [answer(1)], "an ack has no effect on later messages");
         client.lose_socket().await;
         client.reconnect().await;
         assert_eq!(client.all().await, [sequence(1), answer(1)], "{absurd}");
@@ -287,7 +287,7 @@ async fn protocol_version_1_has_no_stateful_reconnect() {
     client.send(&sequence(9)).await;
     assert_eq!(client.all().await, [answer(1)]);
     node.host.sweep(Instant::now());
-    assert!(client.all().await.is_empty(), "no Ack");
+    assert!(client.all().await.is_empty(), "no ack is sent");
     assert!(!client.reconnect_state.is_open());
     client.lose_socket().await;
     assert_eq!(client.served.await.unwrap(), CloseReason::TransportLost);
@@ -319,7 +319,7 @@ async fn a_silent_socket_is_replaced_without_losing_a_message() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":1,"invocationId":"1","target":"Wait","arguments":[]}"#).await;
-    // The reader waits for a free slot with this one in its hand.
+    // The server has read this call, which waits for a free slot.
     client.echo(2).await;
     assert!(client.all().await.is_empty());
     let (_old, old) = (client.to_server.take(), std::mem::replace(&mut client.from_server, mpsc::channel(1).1));
@@ -382,7 +382,7 @@ async fn the_replay_buffer_of_a_client_that_never_acknowledges_is_bounded() {
     let text = "x".repeat(400);
     for _ in 0..4 {
         broadcast(&node, &text);
-        assert_eq!(client.all().await.len(), 1, "it reads all of it");
+        assert_eq!(client.all().await.len(), 1, "the client reads everything");
     }
     assert!(client.close.reason().is_none());
     broadcast(&node, &text);
@@ -406,7 +406,8 @@ async fn pings_are_neither_buffered_nor_counted() {
     assert_eq!(client.all().await, [sequence(1)]);
 }
 
-/// Uploads items to a call of `Hold`, which reads none: behind the buffer of ten the server's reader waits.
+/// Uploads items to a call of `Hold`, which reads none of them. When the buffer of ten items is full, the server stops
+/// reading.
 async fn upload(client: &mut Client, items: usize) {
     for _ in 0..items {
         client.send(r#"{"type":2,"invocationId":"s","item":1}"#).await;
@@ -414,7 +415,7 @@ async fn upload(client: &mut Client, items: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acks_are_read_behind_a_waiting_message() {
+async fn acks_are_read_while_an_earlier_message_waits() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
@@ -434,7 +435,7 @@ async fn acks_are_read_behind_a_waiting_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn acks_of_the_next_socket_are_read_behind_a_waiting_message() {
+async fn acks_on_the_next_socket_are_read_while_an_earlier_message_waits() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.echo(1).await;
@@ -445,14 +446,14 @@ async fn acks_of_the_next_socket_are_read_behind_a_waiting_message() {
     client.lose_socket().await;
     client.reconnect().await;
     assert_eq!(client.all().await, [sequence(1), answer(1)]);
-    // All of it comes again, and the Ack for what has just come again.
+    // The client sends everything again, and an ack for what the server has sent again.
     client.send(&sequence(3)).await;
     upload(&mut client, 16).await;
     client.send(r#"{"type":8,"sequenceId":1}"#).await;
     client.echo(3).await;
     assert!(client.all().await.is_empty());
     client.reconnect().await;
-    assert_eq!(client.all().await, [sequence(2)], "the Ack counts though the reader waits");
+    assert_eq!(client.all().await, [sequence(2)], "the ack has an effect although the reader waits");
     node.gate.0.add_permits(1);
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"2","result":null}"#.to_owned(), answer(3)]);
     node.host.sweep(Instant::now());
@@ -460,7 +461,7 @@ async fn acks_of_the_next_socket_are_read_behind_a_waiting_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_socket_is_noticed_behind_a_waiting_message() {
+async fn a_lost_socket_is_noticed_while_a_message_waits() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":1,"target":"Wait","arguments":[]}"#).await;
@@ -482,7 +483,7 @@ async fn pings_are_handled_while_resent_messages_are_dropped() {
     client.reconnect().await;
     client.send(&sequence(1)).await;
     client.echo(1).await;
-    // Only a ping arms the client's clock: that it counts is seen by the clock running out.
+    // A client can time out only after its first ping. So the timeout below shows that the ping was handled.
     client.send(r#"{"type":6}"#).await;
     client.echo(2).await;
     assert_eq!(client.all().await, [sequence(1), answer(1), answer(2)]);
@@ -499,14 +500,14 @@ async fn a_due_ack_follows_the_resent_messages() {
     assert_eq!(client.all().await.len(), 2);
     client.lose_socket().await;
     client.reconnect().await;
-    // Due before the new socket has been written to.
+    // The ack becomes due before anything has been written to the new socket.
     node.host.sweep(Instant::now());
     let ack = r#"{"type":8,"sequenceId":2}"#.to_owned();
     let seen = client.all().await;
     assert_eq!(seen[..3], [sequence(1), answer(1), answer(2)]);
     node.host.sweep(Instant::now());
     let seen: Vec<_> = seen[3..].iter().cloned().chain(client.all().await).collect();
-    assert_eq!(seen, [ack], "once, and behind what was sent again");
+    assert_eq!(seen, [ack], "one ack is sent, after the resent messages");
 }
 
 #[tokio::test(start_paused = true)]
@@ -516,5 +517,5 @@ async fn a_close_message_ends_a_resumable_connection() {
     client.send(r#"{"type":7}"#).await;
     assert_eq!(client.all().await, [r#"{"type":7}"#]);
     assert_eq!(client.served.await.unwrap(), CloseReason::ClientSentClose(None));
-    assert!(!client.reconnect_state.is_open(), "a later socket finds nobody");
+    assert!(!client.reconnect_state.is_open(), "a later socket cannot resume the connection");
 }

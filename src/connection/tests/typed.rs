@@ -1,4 +1,4 @@
-//! Typed methods that stream, take uploads, and are cancelled.
+//! Tests of typed methods that return streams, take uploads, and are cancelled.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -133,11 +133,11 @@ async fn an_item_with_invalid_unicode_ends_its_stream_with_an_error() {
         );
         assert_eq!(client.all().await, [error]);
         client.send(&stream_call("Count", "[1,1]", "[]")).await;
-        assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#], "the connection lives");
+        assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#], "the connection stays open");
     }
 }
 
-/// Tells when it is dropped.
+/// Adds its name to the list when it is dropped.
 struct DropRecorder(Arc<Mutex<Vec<&'static str>>>, &'static str);
 
 impl Drop for DropRecorder {
@@ -148,12 +148,12 @@ impl Drop for DropRecorder {
 
 #[tokio::test(start_paused = true)]
 async fn streams_and_uploads_end_when_the_client_leaves() {
-    let hook_log = Arc::new(Mutex::new(Vec::new()));
-    let teller = |what| {
-        let hook_log = hook_log.clone();
-        move || DropRecorder(hook_log.clone(), what)
+    let dropped = Arc::new(Mutex::new(Vec::new()));
+    let recorder = |name| {
+        let dropped = dropped.clone();
+        move || DropRecorder(dropped.clone(), name)
     };
-    let (silent, polite, upload) = (teller("silent"), teller("polite"), teller("upload"));
+    let (silent, polite, upload) = (recorder("silent"), recorder("polite"), recorder("upload"));
     let hub = Methods::new()
         .stream("Silent", move |_: Caller| {
             let guard = silent();
@@ -199,15 +199,15 @@ async fn streams_and_uploads_end_when_the_client_leaves() {
         client.send(record).await;
     }
     assert!(client.all().await.is_empty());
-    assert!(hook_log.lock().unwrap().is_empty());
+    assert!(dropped.lock().unwrap().is_empty());
     client.leave();
     client.served.await.unwrap();
     node.host.tasks.close();
     let ended = tokio::time::timeout(Duration::from_secs(60), node.host.tasks.wait()).await;
-    assert!(ended.is_ok(), "something still runs");
-    let mut hook_log = hook_log.lock().unwrap().clone();
-    hook_log.sort_unstable();
-    assert_eq!(hook_log, ["polite", "silent", "upload"]);
+    assert!(ended.is_ok(), "a task is still running");
+    let mut dropped = dropped.lock().unwrap().clone();
+    dropped.sort_unstable();
+    assert_eq!(dropped, ["polite", "silent", "upload"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn an_upload_can_be_returned_as_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_may_stand_between_arguments_and_their_items_are_bound() {
+async fn uploads_may_be_declared_between_arguments_and_their_items_are_bound() {
     let mut client = client().await;
     let call = r#"{"type":1,"invocationId":"1","target":"Total","arguments":[10],"streamIds":["a","b"]}"#;
     let item = |stream: &str, item: &str| format!(r#"{{"type":2,"invocationId":"{stream}","item":{item}}}"#);
@@ -251,8 +251,8 @@ async fn a_stream_that_observes_cancellation_may_finish() {
     client.send(&stream_call("Polite", "[]", "[]")).await;
     assert!(client.all().await.is_empty());
     client.send(r#"{"type":5,"invocationId":"1"}"#).await;
-    let hook_log = r#"{"type":1,"target":"Cancelled","arguments":[]}"#;
-    assert_eq!(client.all().await, [hook_log, r#"{"type":3,"invocationId":"1"}"#]);
+    let notice = r#"{"type":1,"target":"Cancelled","arguments":[]}"#;
+    assert_eq!(client.all().await, [notice, r#"{"type":3,"invocationId":"1"}"#]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +265,8 @@ async fn a_stream_that_ignores_its_cancellation_is_dropped_after_five_seconds() 
     assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#]);
 }
 
-/// Many large items that are all there, then nothing, so that a test sees whoever takes them all and does not hang.
+/// A hub whose streams have many large items ready at once, and then never end. `taken` counts the items that were
+/// polled, so that a test notices if all of them were, instead of hanging.
 fn flood(taken: &Arc<AtomicU32>) -> Methods {
     let items = |taken: Arc<AtomicU32>| {
         let item = RawValue::text(&"x".repeat(8000));
@@ -288,7 +289,7 @@ async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
     let taken = Arc::new(AtomicU32::new(0));
     let (backplane, _nothing_arrives) = memory::standalone();
     let mut client = Node::of(HubOptions::default(), Arc::new(flood(&taken)), backplane, "n").join("a").await;
-    // Many times: whether the client's queue has room when the word comes is a matter of chance.
+    // Repeated, because it depends on chance whether the outbox has room when the cancellation arrives.
     for _ in 0..50 {
         taken.store(0, Ordering::Relaxed);
         client.send(&stream_call("Flood", "[]", "[]")).await;
@@ -297,7 +298,7 @@ async fn a_stream_that_never_waits_ends_when_it_is_cancelled() {
         }
         client.send(r#"{"type":5,"invocationId":"1"}"#).await;
         assert_eq!(client.all().await.pop().as_deref(), Some(r#"{"type":3,"invocationId":"1"}"#));
-        assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "nobody waits for the rest");
+        assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "the rest of the stream is not polled");
     }
 }
 
@@ -310,13 +311,13 @@ async fn a_cancelled_stream_that_never_waits_yields_to_other_tasks() {
     client.send(&stream_call("HeldFlood", "[]", "[]")).await;
     client.next().await.unwrap();
     client.send(r#"{"type":5,"invocationId":"1"}"#).await;
-    // What is taken from now on reaches nobody.
+    // The stream holds its cancellation, so it keeps running; its items are discarded.
     while taken.load(Ordering::Relaxed) < 1000 {
         let _ = tokio::time::timeout(Duration::ZERO, client.next()).await;
     }
     other.send(r#"{"type":1,"invocationId":"2","target":"Echo","arguments":[2]}"#).await;
     assert_eq!(other.next().await.as_deref(), Some(r#"{"type":3,"invocationId":"2","result":2}"#));
-    assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "the answer does not wait for the end of the stream");
+    assert!(taken.load(Ordering::Relaxed) < MAX_MESSAGES, "the completion does not wait for the end of the stream");
 }
 
 #[tokio::test(start_paused = true)]
