@@ -114,11 +114,13 @@ impl Outbox {
         *self.encoding.get().unwrap_or(&self.first_encoding)
     }
 
-    /// Queues a message. Never waits.
-    pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<(), PushError> {
+    /// Queues a message, and returns its length in bytes. Never waits.
+    pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<usize, PushError> {
         // Encoded before locking, because the first recipient of a large broadcast has to do the work.
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
-        self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, |_| true)
+        let length = bytes.len();
+        self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, |_| true)?;
+        Ok(length)
     }
 
     /// Queues the answer to a handshake, which is already framed for the client's transport and is never acknowledged.

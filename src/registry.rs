@@ -38,7 +38,10 @@ pub(crate) type MemberSnapshot = Arc<[Arc<Member>]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
     /// The message is queued, or was dropped because the connection is ending.
-    Queued,
+    Queued {
+        /// Its length in the client's encoding; 0 if it was dropped.
+        bytes: usize,
+    },
     /// The client was too slow and is being closed. Returned only once per connection.
     TooSlow,
     /// The message cannot be represented in the client's protocol; the text says why.
@@ -51,9 +54,10 @@ impl Member {
     /// nothing.
     pub(crate) fn push(&self, message: &OutgoingMessage) -> PushOutcome {
         match self.outbox.push(message) {
-            Ok(()) | Err(PushError::Finished) => PushOutcome::Queued,
+            Ok(bytes) => PushOutcome::Queued { bytes },
+            Err(PushError::Finished) => PushOutcome::Queued { bytes: 0 },
             Err(PushError::Full) if self.close.try_close(CloseReason::SlowClient) => PushOutcome::TooSlow,
-            Err(PushError::Full) => PushOutcome::Queued,
+            Err(PushError::Full) => PushOutcome::Queued { bytes: 0 },
             Err(PushError::Value(error)) => PushOutcome::NotConvertible(error.to_string()),
         }
     }

@@ -182,7 +182,9 @@ impl Delivery {
             Some(member) => {
                 // Registered before this check: if the connection is removed later, that fails the request; if it is
                 // ending already, the request fails here.
-                if member.close.reason().is_some() || self.push(&member, &message) != PushOutcome::Queued {
+                if member.close.reason().is_some()
+                    || !matches!(self.push(&member, &message), PushOutcome::Queued { .. })
+                {
                     return Err(ClientResultError::Disconnected(connection.clone()));
                 }
             }
@@ -283,7 +285,7 @@ impl Delivery {
             table.add(id.clone(), pending);
         }
         // Checked after the request has been added: if the client begins to disconnect later, that fails the request.
-        if member.close.reason().is_none() && self.push(&member, message) == PushOutcome::Queued {
+        if member.close.reason().is_none() && matches!(self.push(&member, message), PushOutcome::Queued { .. }) {
             return None;
         }
         let pending = self.pending_results.lock().take(&id)?;

@@ -43,14 +43,18 @@ impl InboundDispatcher {
                 Some(()) = jobs.next() => {}
                 inbound = receiver.recv() => {
                     let Some(inbound) = inbound else { return };
-                    jobs.extend(self.dispatch(inbound, jobs.len()));
+                    jobs.extend(self.dispatch(inbound, jobs.len()).await);
                 }
             }
         }
     }
 
     /// Handles one envelope. Returns a job if something remains to be awaited; `in_flight` is the number of other jobs.
-    fn dispatch(&self, InboundEnvelope { topic, envelope }: InboundEnvelope, in_flight: usize) -> Option<PendingJob> {
+    async fn dispatch(
+        &self,
+        InboundEnvelope { topic, envelope }: InboundEnvelope,
+        in_flight: usize,
+    ) -> Option<PendingJob> {
         let delivery = self.hubs.get(&topic.hub)?;
         match envelope {
             Envelope::Message { except, message, reply_to } => {
@@ -59,7 +63,7 @@ impl InboundDispatcher {
                 }
                 // Exceptions apply to these two channels only (B.1).
                 let may_except = matches!(topic.channel, Channel::All | Channel::Group(_));
-                delivery.deliver(&topic.channel, if may_except { &except } else { &[] }, &message);
+                delivery.deliver(&topic.channel, if may_except { &except } else { &[] }, &message).await;
                 None
             }
             Envelope::GroupCommand { .. } if in_flight >= MAX_PENDING_COMMANDS => {

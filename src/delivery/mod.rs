@@ -5,6 +5,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | this one | sends, connects and disconnects |
+//! | `fan_out` | pushing one message to many outboxes |
 //! | [`group_commands`] | joining and leaving groups, directly or by group command to other nodes |
 //! | [`client_results`] | invoking a client method and awaiting its result |
 //! | [`group_stream`] | the messages of a group as a stream |
@@ -12,6 +13,7 @@
 //! | `inbound_errors` | limits the log lines about invalid envelopes |
 
 pub(crate) mod client_results;
+mod fan_out;
 pub(crate) mod group_commands;
 pub(crate) mod group_stream;
 pub(crate) mod inbound;
@@ -43,6 +45,7 @@ pub(crate) struct Delivery {
     pending_acks: group_commands::PendingAcks,
     pending_results: client_results::PendingResults,
     group_streams: group_stream::GroupStreams,
+    fan_out: fan_out::FanOut,
     metrics: HubMetrics,
     reported_errors: inbound_errors::ReportedErrors,
     log: Arc<LogRateLimiter>,
@@ -93,6 +96,7 @@ impl Delivery {
             pending_acks: group_commands::PendingAcks::default(),
             pending_results: client_results::PendingResults::default(),
             group_streams: group_stream::GroupStreams::default(),
+            fan_out: fan_out::FanOut::default(),
             metrics,
             reported_errors: inbound_errors::ReportedErrors::default(),
             log: Arc::default(),
@@ -209,9 +213,7 @@ impl Delivery {
                     return Ok(());
                 }
                 let message = checked(&used)?;
-                for member in &here {
-                    self.push(member, &message);
-                }
+                self.fan_out.run(here.iter(), |member| self.push_counted(member, &message)).await;
                 self.publish(elsewhere, &[], &message).await
             }
         }
@@ -228,7 +230,7 @@ impl Delivery {
         let mut taken: Vec<BoxFuture<'static, Result<u64, BackplaneError>>> = Vec::new();
         for channel in channels {
             if !self.backplane.echoes() {
-                self.deliver(&channel, except, message);
+                self.deliver(&channel, except, message).await;
             }
             let envelope = Envelope::Message { except: except.to_vec(), message: message.clone(), reply_to: None };
             taken.push(self.backplane.publish(self.topic(channel), envelope));
@@ -245,7 +247,7 @@ impl Delivery {
     }
 
     /// Pushes a message to the recipients of a channel that are connected to this node.
-    fn deliver(&self, channel: &Channel, except: &[ConnectionId], message: &OutgoingMessage) {
+    async fn deliver(&self, channel: &Channel, except: &[ConnectionId], message: &OutgoingMessage) {
         let members = match channel {
             Channel::All => Some(self.registry.all()),
             Channel::Group(name) => {
@@ -254,17 +256,22 @@ impl Delivery {
             }
             Channel::User(id) => self.registry.user(id),
             Channel::Connection(id) => {
-                if let Some(member) = self.registry.connection(id) {
-                    self.push(&member, message);
-                }
-                return;
+                let member = self.registry.connection(id);
+                return self.fan_out.run(member.iter(), |member| self.push_counted(member, message)).await;
             }
             Channel::GroupCommands | Channel::Acks(_) | Channel::Results(_) => None,
         };
         let Some(members) = members else { return };
         let left_out: HashSet<&ConnectionId> = except.iter().collect();
-        for member in members.iter().filter(|member| left_out.is_empty() || !left_out.contains(&member.id)) {
-            self.push(member, message);
+        let receivers = members.iter().filter(|member| left_out.is_empty() || !left_out.contains(&member.id));
+        self.fan_out.run(receivers, |member| self.push_counted(member, message)).await;
+    }
+
+    /// As [`Delivery::push`]; returns how many bytes were queued.
+    fn push_counted(&self, member: &Member, message: &OutgoingMessage) -> usize {
+        match self.push(member, message) {
+            PushOutcome::Queued { bytes } => bytes,
+            PushOutcome::TooSlow | PushOutcome::NotConvertible(_) => 0,
         }
     }
 
@@ -273,7 +280,7 @@ impl Delivery {
     pub(crate) fn push(&self, member: &Member, message: &OutgoingMessage) -> PushOutcome {
         let outcome = member.push(message);
         match &outcome {
-            PushOutcome::Queued => {}
+            PushOutcome::Queued { .. } => {}
             PushOutcome::TooSlow => self.metrics.overflow(),
             // Only messages from other nodes can get here, since this node checks its own before sending.
             PushOutcome::NotConvertible(why) if self.reported_errors.first_report(InboundError::NotConvertible) => {

@@ -38,7 +38,7 @@ async fn standalone_node(protocols: &[Protocol], most_messages: usize) -> Standa
     let member = Arc::new(Member {
         id: "me".into(),
         user: None,
-        outbox: Arc::new(Outbox::new(encoding, None, Some(most_messages), close.clone())),
+        outbox: Arc::new(Outbox::new(encoding, Some(1 << 20), Some(most_messages), close.clone())),
         close,
         keep_alive: KeepAlive::new(Instant::now(), false),
         receive_tracker: None,
@@ -95,6 +95,48 @@ async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss(
     }
     #[cfg(not(feature = "metrics"))]
     drop(metrics);
+}
+
+/// On one thread nothing else runs while a sender does not yield, so this shows that it yields often enough: the client
+/// reads as fast as it gets the chance to.
+#[tokio::test]
+async fn a_burst_of_large_messages_leaves_turns_to_the_writer() {
+    const LENGTH: usize = 30_000;
+    const COUNT: usize = 400;
+    let large = || vec![RawValue::text(&"x".repeat(LENGTH))];
+    let drain = |member: Arc<Member>| {
+        tokio::spawn(async move {
+            let (mut batch, mut received) = (Vec::new(), 0);
+            while received < COUNT && member.outbox.next(&mut batch).await {
+                received += batch.drain(..).count();
+            }
+            received
+        })
+    };
+
+    // A caller that sends in a loop.
+    let StandaloneNode { delivery, member, _inbound, .. } = standalone_node(&[Protocol::Json], usize::MAX).await;
+    let writer = drain(member.clone());
+    for _ in 0..COUNT {
+        delivery.send(&Recipients::all(), "M", large()).await.unwrap();
+        assert_eq!(member.close.reason(), None);
+    }
+    assert_eq!(writer.await.unwrap(), COUNT);
+
+    // The dispatcher, which reads what arrives over the backplane.
+    let StandaloneNode { delivery, member, _inbound, .. } = standalone_node(&[Protocol::Json], usize::MAX).await;
+    let topic = Topic { hub: delivery.hub().clone(), channel: Channel::All };
+    let (sender, receiver) = mpsc::channel(COUNT);
+    for _ in 0..COUNT {
+        let message = outgoing::invocation("M", large());
+        let envelope = Envelope::Message { except: vec![], message, reply_to: None };
+        sender.try_send(InboundEnvelope { topic: topic.clone(), envelope }).unwrap();
+    }
+    drop(sender);
+    let writer = drain(member.clone());
+    inbound::InboundDispatcher::new([Arc::new(delivery)]).run(receiver).await;
+    assert_eq!(member.close.reason(), None);
+    assert_eq!(writer.await.unwrap(), COUNT);
 }
 
 /// A backplane that confirms subscriptions only when the test says so. As on Redis, where confirmations and messages
