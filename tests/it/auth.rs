@@ -1,4 +1,5 @@
-//! Tokens from outside: who is let in where, what others get instead, what ends when a token does, and that no token is ever logged.
+//! Tests of authentication with access tokens: who may connect and call what, which errors others get, what happens
+//! when a token expires, and that no token is ever logged.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -49,7 +50,7 @@ authorize = { roles = ["admin", "owner"], claims = { tier = "gold" } }
 returns = "{user_id}"
 "#;
 
-/// What a token lives that is to expire in a test, when what needs it has long been done.
+/// The lifetime of a token that expires during a test, long after everything that needs it has been done.
 const TOKEN_LIFETIME: &str = "8s";
 
 fn server() -> Server {
@@ -57,11 +58,11 @@ fn server() -> Server {
     Server::setup().config(&config).start().ready()
 }
 
-/// What the command prints, with the keys of these tests.
+/// Runs the binary with the keys of these tests, and returns its output.
 fn command(arguments: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(arguments)
-        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // contains no configuration file
         .env_clear()
         .env("HUBPLANE_AUTH__KEYS", KEYS)
         .output()
@@ -81,7 +82,7 @@ fn token_of(user: &str) -> String {
     token(&["--user", user])
 }
 
-/// One request with a token, perhaps, in its header.
+/// Sends a request, with a token in its header if one is given.
 #[track_caller]
 pub(crate) fn ask(server: &Server, line: &str, token: Option<&str>, body: &str) -> Response {
     let bearer = token.map(|token| format!("Bearer {token}"));
@@ -89,10 +90,11 @@ pub(crate) fn ask(server: &Server, line: &str, token: Option<&str>, body: &str) 
     headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(line, &headers, body.as_bytes()));
-    http::respond(&mut stream, within(TIMEOUT * 2)).unwrap() // longer than the life of a token, for polls that wait for its end
+    // Longer than the lifetime of a token, for polls that wait until it expires.
+    http::respond(&mut stream, within(TIMEOUT * 2)).unwrap()
 }
 
-/// A GET for a WebSocket; its status.
+/// Requests a WebSocket, and returns the status and the head of the response.
 #[track_caller]
 fn upgrade(server: &Server, target: &str) -> (u16, String) {
     let answer = ws::upgrade(&mut Stream::connect(server.address), target, &[]);
@@ -111,11 +113,11 @@ fn connect(server: &Server, hub: &str, token: &str) -> Ws {
     Ws::open_with_handshake(server.address, &format!("/{hub}?access_token={token}"), "json")
 }
 
-/// The next hub message that is no ping.
+/// The next hub message that is not a ping.
 #[track_caller]
 fn message(ws: &mut Ws) -> Value {
     loop {
-        let frame = ws.recv(within(TIMEOUT * 2)).unwrap(); // longer than the life of a token
+        let frame = ws.recv(within(TIMEOUT * 2)).unwrap(); // longer than the lifetime of a token
         assert_ne!(frame.opcode, ws::CLOSE, "a close frame");
         let text = String::from_utf8(frame.payload).unwrap();
         let value: Value = serde_json::from_str(text.trim_end_matches('\u{1e}')).unwrap();
@@ -138,7 +140,7 @@ fn challenge(answer: &Response) -> &str {
     answer.header("www-authenticate").unwrap_or_default()
 }
 
-// === who is let in ===
+// === connecting ===
 
 #[test]
 fn without_a_token_every_request_is_401() {
@@ -160,7 +162,7 @@ fn without_a_token_every_request_is_401() {
     }
     let (status, head) = upgrade(&server, "/secure");
     assert!(status == 401 && head.to_lowercase().contains("www-authenticate: bearer\r\n"), "{head}");
-    // Elsewhere nothing changes.
+    // Other paths do not check tokens.
     assert_eq!(ask(&server, "GET /healthz", Some("nonsense"), "").status, 200);
     assert_eq!(ask(&server, "GET /nowhere", Some("nonsense"), "").status, 404);
 }
@@ -227,7 +229,7 @@ fn the_user_of_the_token_is_the_user_of_the_connection() {
     let sent = call(&mut ann, 1, "Tell", &json!(["bob", "hello"]));
     assert_eq!(sent["error"], Value::Null, "{sent}");
     assert_eq!(message(&mut bob)["arguments"], json!(["hello"]));
-    // An open hub takes both.
+    // An open hub accepts clients with and without a token.
     let mut nobody = Ws::open_with_handshake(server.address, "/open", "json");
     assert_eq!(call(&mut nobody, 1, "WhoAmI", &json!([]))["result"], Value::Null);
     let mut ann = connect(&server, "open", &token_of("ann"));
@@ -251,7 +253,7 @@ fn another_users_token_gets_403_and_the_connection_stays_open() {
         refused(&format!("{verb} {target}"), Some(&bob), 403);
         refused(&format!("{verb} {target}"), None, 401);
     }
-    // What is ann's own, also with another token, goes on.
+    // Ann's connection still works, also with another token of hers.
     let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}{\"type\":1,\"invocationId\":\"1\",\"target\":\"WhoAmI\",\"arguments\":[]}\u{1e}";
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&again), hello).status, 200);
     let mut seen = String::new();
@@ -260,17 +262,17 @@ fn another_users_token_gets_403_and_the_connection_stays_open() {
         seen.contains("\"result\":\"ann\"").then_some(())
     });
     assert_eq!(ask(&server, &format!("DELETE {target}"), Some(&ann), "").status, 202);
-    // On an open hub, what began with a token is not for those without one.
+    // On an open hub, a connection that was negotiated with a token cannot be used without one.
     let id = negotiate(&server, "open", Some(&ann));
     refused(&format!("GET /open?id={id}"), None, 403);
     assert_eq!(ask(&server, &format!("GET /open?id={id}"), Some(&ann), "").status, 200);
-    // And what began without one belongs to whoever attaches first.
+    // A connection that was negotiated without a token belongs to the user that attaches first.
     let id = negotiate(&server, "open", None);
     assert_eq!(ask(&server, &format!("GET /open?id={id}"), Some(&ann), "").status, 200);
     refused(&format!("POST /open?id={id}"), Some(&bob), 403);
 }
 
-// === what they may do ===
+// === permissions ===
 
 #[test]
 fn a_method_with_a_rule_is_only_for_authorized_users() {
@@ -282,7 +284,7 @@ fn a_method_with_a_rule_is_only_for_authorized_users() {
         let answer = call(&mut ann, kind, "DELETE", &json!(["x"]));
         assert_eq!(answer["error"], "Failed to invoke 'Delete' because user is unauthorized");
     }
-    // Binding comes first, the mode of the call afterwards.
+    // Arguments are bound before the authorization is checked, and whether the call streams is checked after it.
     let answer = call(&mut ann, 1, "Delete", &json!([]));
     let text = "Failed to invoke 'Delete' due to an error on the server. InvalidDataException: ";
     assert!(answer["error"].as_str().unwrap().starts_with(text), "{answer}");
@@ -291,7 +293,7 @@ fn a_method_with_a_rule_is_only_for_authorized_users() {
         answer["error"].as_str().unwrap().starts_with("The client attempted to invoke the non-streaming"),
         "{answer}"
     );
-    // Without an id nothing is answered.
+    // A call without an invocation id is not answered.
     ann.send(ws::TEXT, b"{\"type\":1,\"target\":\"Delete\",\"arguments\":[\"x\"]}\x1e");
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
 }
@@ -315,7 +317,7 @@ fn allowed_groups_limit_the_groups_that_a_caller_may_join() {
     }
 }
 
-// === what ends with a token ===
+// === expiration ===
 
 #[test]
 fn a_connection_ends_with_its_token_and_polls_can_renew_it() {
@@ -338,7 +340,7 @@ fn a_connection_ends_with_its_token_and_polls_can_renew_it() {
     assert_eq!(message(&mut ws), json!({ "type": 7, "allowReconnect": true }));
     assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
     assert_eq!(server.metric("signalr_connections_closed_total", &["authentication_expired", "secure"]), 1.0);
-    // The first token ended before that one's did.
+    // The first token was issued earlier, so it has expired too.
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&first), "x").status, 401);
     let echo = "{\"type\":1,\"invocationId\":\"1\",\"target\":\"WhoAmI\",\"arguments\":[]}\u{1e}";
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&long), echo).status, 200);
@@ -356,7 +358,7 @@ fn without_the_option_a_connection_outlives_its_token() {
     until("the token has expired", TIMEOUT * 2, || {
         (ask(&server, "POST /secure/negotiate", Some(&short), "").status == 401).then_some(())
     });
-    // Two of the sweeps that would have found it.
+    // Long enough for two sweeps, which would have closed the connection.
     thread::sleep(Duration::from_secs(2) + QUIET_PERIOD);
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
 }
@@ -377,7 +379,7 @@ fn a_waiting_poll_ends_when_the_token_expires() {
 
 // === published keys ===
 
-/// A place that publishes keys: 503 while there is nothing to publish.
+/// Starts a server that publishes a key set, and answers 503 while there is none.
 fn key_server(set: Arc<Mutex<Option<&'static str>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -390,7 +392,7 @@ fn key_server(set: Arc<Mutex<Option<&'static str>>>) -> SocketAddr {
                 stream.read_exact(&mut byte).unwrap();
                 request.push(byte[0]);
             }
-            // For another request nothing is published, which the test does not get over.
+            // A wrong request gets 503 too, which makes the test fail.
             let asked = request.starts_with(b"GET /keys?x=1 HTTP/1.1\r\n");
             let now = set.lock().unwrap().filter(|_| asked);
             let (status, body) = now.map_or(("503 Busy", ""), |body| ("200 OK", body));
@@ -410,14 +412,14 @@ fn published_keys_are_awaited_used_and_rotated() {
     let named = |name: &str| tokens["named"][name].as_str().unwrap().to_owned();
 
     server.expect_ready(503, TIMEOUT);
-    // Its address is told a moment before it has started.
-    until("it has started, without keys", TIMEOUT, || {
+    // The server prints its address a moment before it has started completely.
+    until("it has started without keys", TIMEOUT, || {
         (server.get("/readyz").text() == "{\"ready\":false,\"reasons\":[\"no token keys\"]}").then_some(())
     });
     let answer = ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "");
     assert_eq!((answer.status, answer.text().as_str()), (503, "The server has no keys yet to check tokens with"));
     assert_eq!(ask(&server, "POST /secure/negotiate", None, "").status, 401);
-    assert_eq!(ask(&server, "POST /open/negotiate", None, "").status, 200, "who brings no token needs no keys");
+    assert_eq!(ask(&server, "POST /open/negotiate", None, "").status, 200, "a request without a token needs no keys");
 
     *set.lock().unwrap() = Some(include_str!("../keys/jwks.json"));
     let server = server.ready();
@@ -425,7 +427,8 @@ fn published_keys_are_awaited_used_and_rotated() {
         let mut ws = connect(&server, "secure", &named(name));
         assert_eq!(call(&mut ws, 1, "WhoAmI", &json!([]))["result"], "ann", "{name}");
     }
-    // Rotation: the first token of a new key has the keys fetched, as soon as they may be.
+    // Rotation: the first token with an unknown key makes the server fetch the keys, once the minimum interval has
+    // passed.
     let new = named("RS256 of other-rsa");
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&new), "").status, 401);
     *set.lock().unwrap() = Some(include_str!("../keys/jwks-rotated.json"));
@@ -433,14 +436,14 @@ fn published_keys_are_awaited_used_and_rotated() {
         (ask(&server, "POST /secure/negotiate", Some(&new), "").status == 200).then_some(())
     });
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&named("RS256")), "").status, 401, "the old key is gone");
-    // Their place is gone: what is known stays, and the server stays ready.
+    // The key server fails: the known keys are kept, and the server stays ready.
     *set.lock().unwrap() = None;
     assert_eq!(ask(&server, "POST /secure/negotiate", Some(&new), "").status, 200);
     server.expect_ready(200, TIMEOUT);
     server.expect_logged("could not be fetched", 1); // one line for each change
 }
 
-// === what is told ===
+// === log and output ===
 
 #[test]
 fn no_token_is_ever_logged() {
@@ -451,7 +454,7 @@ fn no_token_is_ever_logged() {
         let foreign = format!("{}.AAAASIGNATUREAAAA", good.rsplit_once('.').unwrap().0);
         for token in [good.as_str(), &old, &foreign, "NONSENSE.TOKEN"] {
             for hub in ["secure", "open", "admins"] {
-                // Whoever may come finds no connection of that id, and opens a WebSocket without one.
+                // With a valid token, there is no connection with that id, but a WebSocket without an id can be opened.
                 let [negotiated, found, upgraded] = match (token == good, hub) {
                     (true, "admins") => [403, 403, 403],
                     (true, _) => [200, 404, 101],
@@ -478,7 +481,7 @@ fn no_token_is_ever_logged() {
         for secret in [&good, &old, "NONSENSE", "AAAASIGNATUREAAAA", "the secret of these tests", "access_token"] {
             assert!(!log.contains(secret), "{format}: {secret}\n{log}");
         }
-        // Nor a piece of one: its signature.
+        // Not even a part of a token, such as its signature, is logged.
         assert!(!log.contains(good.rsplit_once('.').unwrap().1));
     }
 }
@@ -531,13 +534,13 @@ fn the_token_command_says_what_is_missing() {
     }
     let keyless = Command::new(env!("CARGO_BIN_EXE_hubplane"))
         .args(["token", "--user", "a"])
-        .current_dir(env!("CARGO_TARGET_TMPDIR")) // where no configuration file is
+        .current_dir(env!("CARGO_TARGET_TMPDIR")) // contains no configuration file
         .env_clear()
         .output()
         .unwrap();
     assert_eq!(keyless.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&keyless.stderr).contains("auth.keys has no symmetric key"), "{keyless:?}");
-    // `check` knows of the keys and shows none.
+    // `check` lists the keys without showing the secrets.
     let output = command(&["check"]);
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(stdout.contains("auth.keys = [{ algorithm = \"HS256\", secret = \"***\" }]"), "{stdout}");

@@ -1,4 +1,5 @@
-//! Bad input over the network: it ends who sent it, in time, and disturbs nobody else.
+//! Tests of bad input over the network: the server closes the connection that sent it promptly, and no other client is
+//! affected.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::kit::{Client, Message, Protocol, Server, Stopwatch, TIMEOUT, Transpor
 
 const GENERAL: &str = "Connection closed with an error.";
 
-/// A server, and a witness who must not be disturbed.
+/// A server, and a client that must not be affected by what other clients do.
 struct ServerWithWitness {
     server: Server,
     witness: Client,
@@ -28,7 +29,7 @@ impl ServerWithWitness {
         Ws::open_with_handshake(self.server.address, "/chat", protocol)
     }
 
-    /// The witness still talks, and newcomers are welcome.
+    /// Checks that the witness still works and that new clients can connect.
     #[track_caller]
     fn still_works(&mut self) {
         assert_eq!(self.witness.ok("Echo", json!(["still here"])), json!("still here"));
@@ -41,7 +42,7 @@ impl ServerWithWitness {
     }
 }
 
-/// The error of a JSON Close message among the texts.
+/// The error of the first JSON close message in the texts.
 fn close_error(texts: &[String]) -> Option<String> {
     let messages = texts.iter().flat_map(|text| text.split('\u{1e}')).filter(|text| !text.is_empty());
     let close =
@@ -49,7 +50,8 @@ fn close_error(texts: &[String]) -> Option<String> {
     Some(close["error"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The next message that is no news of clients of before, who may be told of as gone late.
+/// The next message that is not an invocation. Notices that earlier clients have disconnected may arrive late, and are
+/// skipped.
 #[track_caller]
 fn answer(ws: &mut Ws, protocol: Protocol) -> Message {
     loop {
@@ -67,13 +69,14 @@ fn unbound() -> Message {
     Message::Completion { id: "1".to_owned(), result: Err(error) }
 }
 
-/// Sends until the peer takes no more or has ended the connection; how many bytes it took.
+/// Sends until the server accepts no more, has closed the connection, or has accepted `most` bytes. Returns how many
+/// bytes it accepted.
 fn send_until_refused(ws: &mut Ws, opcode: u8, piece: &[u8], most: usize) -> usize {
-    let mut poured = 0;
-    while poured < most && ws.try_send(opcode, piece).is_ok() {
-        poured += piece.len();
+    let mut accepted = 0;
+    while accepted < most && ws.try_send(opcode, piece).is_ok() {
+        accepted += piece.len();
     }
-    poured
+    accepted
 }
 
 #[test]
@@ -96,8 +99,8 @@ fn an_endless_handshake_is_refused() {
     let mut server = ServerWithWitness::new();
     let (begun, most) = (Stopwatch::start(), 64 << 20);
     let mut ws = Ws::open(server.server.address, "/chat");
-    let poured = send_until_refused(&mut ws, TEXT, &[b'{'; 16_384], most);
-    assert!(poured < most, "took {poured} bytes of a handshake");
+    let accepted = send_until_refused(&mut ws, TEXT, &[b'{'; 16_384], most);
+    assert!(accepted < most, "accepted {accepted} bytes of a handshake");
     begun.within(TIMEOUT, "the handshake is refused");
     server.still_works();
 }
@@ -134,7 +137,7 @@ fn a_megabyte_of_separators_closes_only_its_sender() {
         [Some(GENERAL.to_owned())]
     );
     assert_eq!(end, "close 1000");
-    // Before the handshake too.
+    // The same before the handshake.
     let mut ws = Ws::open(server.server.address, "/chat");
     ws.send(TEXT, &vec![0x1e; 1 << 20]);
     let (texts, end) = ws.read_to_end(within(TIMEOUT));
@@ -214,12 +217,12 @@ fn wrong_lengths_close_the_connection() {
     let mut server = ServerWithWitness::new();
     let wrong: [&[u8]; 7] = [
         b"\xff\xff\xff\xff\xff\xff\xff",         // a length of more than five bytes
-        b"\xff\xff\xff\xff\xff",                 // one past 2 GiB
-        b"\x80\x80\x80\x80\x80",                 // one that does not end
+        b"\xff\xff\xff\xff\xff",                 // a length above 2 GiB
+        b"\x80\x80\x80\x80\x80",                 // a length that does not end
         b"\x00",                                 // an empty message
-        b"\x05\xdd\xff\xff\xff\xff",             // an array of four thousand million
-        b"\x06\x96\x01\xdf\xff\xff\xff\xff",     // a map of as many
-        b"\x07\x96\x01\x80\xdb\xff\xff\xff\xff", // a string of as many
+        b"\x05\xdd\xff\xff\xff\xff",             // an array of four billion items
+        b"\x06\x96\x01\xdf\xff\xff\xff\xff",     // a map of as many entries
+        b"\x07\x96\x01\x80\xdb\xff\xff\xff\xff", // a string of as many bytes
     ];
     for bytes in wrong {
         let mut ws = server.ws("messagepack");
@@ -228,7 +231,7 @@ fn wrong_lengths_close_the_connection() {
         assert!(texts.last().is_some_and(|close| close.contains(GENERAL)), "{bytes:02x?}: {texts:?}");
         assert_eq!(end, "close 1000", "{bytes:02x?}");
     }
-    // A message that ends where its arguments should be is a call that cannot be bound.
+    // If a message ends before its arguments, the call fails to bind, and the connection stays open.
     let mut ws = server.ws("messagepack");
     ws.send(BINARY, b"\x0a\x96\x01\x80\xa11\xa4Echo");
     assert_eq!(answer(&mut ws, Protocol::MessagePack), unbound());
@@ -241,10 +244,10 @@ fn an_endless_message_is_refused() {
     let most = 64 << 20;
     for (protocol, opcode, piece) in [("json", TEXT, [b' '; 16_384]), ("messagepack", BINARY, [0x81; 16_384])] {
         let mut ws = server.ws(protocol);
-        let poured = send_until_refused(&mut ws, opcode, &piece, most);
-        assert!(poured < most, "{protocol}: took {poured} bytes of one message");
+        let accepted = send_until_refused(&mut ws, opcode, &piece, most);
+        assert!(accepted < most, "{protocol}: accepted {accepted} bytes of one message");
     }
-    // A message that stays below the limit but never ends holds nobody up.
+    // A message below the limit that is not finished yet does not affect other clients.
     let mut ws = server.ws("json");
     ws.send(TEXT, b"{\"type\":1,");
     server.still_works();
@@ -260,7 +263,7 @@ fn an_endless_message_is_refused() {
 }
 
 #[test]
-fn ten_thousand_unused_negotiations_disturb_nobody() {
+fn ten_thousand_unused_negotiations_do_not_affect_other_clients() {
     let mut server = ServerWithWitness::new();
     let request = http::request("POST /chat/negotiate?negotiateVersion=1", &[], b"");
     let mut stream = Stream::connect(server.server.address);
@@ -285,7 +288,7 @@ fn clients_that_never_read_are_closed_alone() {
         let begun = Stopwatch::start();
         sender.ok("SendMessage", json!([number.to_string(), text]));
         witness.expect("ReceiveMessage", json!([number.to_string(), text]));
-        begun.within(Duration::from_secs(3), "clients that do not read hold the others up");
+        begun.within(Duration::from_secs(3), "other clients are not delayed by those that never read");
         sender.forget();
         witness.forget();
     }
@@ -295,7 +298,7 @@ fn clients_that_never_read_are_closed_alone() {
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
-/// A client of event streams or polls that has shaken hands, asks for what comes, and never reads it.
+/// A client with an event stream or long polling that completes the handshake, requests messages, and never reads them.
 fn client_that_never_reads(server: &Server, headers: &[(&str, &str)]) -> Stream {
     let negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").text();
     let negotiated: Value = serde_json::from_str(&negotiated).unwrap();
@@ -328,7 +331,7 @@ fn event_streams_and_polls_that_are_never_read_are_closed() {
         let begun = Stopwatch::start();
         witness.ok("SendMessage", json!([number.to_string(), text]));
         witness.expect("ReceiveMessage", json!([number.to_string(), text]));
-        begun.within(Duration::from_secs(3), "clients that do not read hold the others up");
+        begun.within(Duration::from_secs(3), "other clients are not delayed by those that never read");
         witness.forget();
     }
     until("the silent clients are closed", TIMEOUT * 2, || (slow() == 4.0).then_some(()));
@@ -336,7 +339,7 @@ fn event_streams_and_polls_that_are_never_read_are_closed() {
     assert_eq!(witness.ok("Echo", json!([1])), json!(1));
 }
 
-/// A hub that tells nobody who comes and goes, and whose polls wait for as long as it takes to park them all.
+/// A hub that does not announce connects and disconnects, and whose polls wait long enough for all to be opened.
 const QUIET_HUB: &str = r#"
 [hubs.chat]
 long_polling_poll_timeout = "10m"
@@ -351,7 +354,7 @@ returns = "{value}"
 "#;
 
 #[test]
-fn thousands_of_waiting_polls_disturb_nobody() {
+fn thousands_of_waiting_polls_do_not_affect_other_clients() {
     let server = Server::setup().config(QUIET_HUB).start().ready();
     let mut witness = Client::ws(server.address);
     let polls = (0..2000).map(|_| {
@@ -370,16 +373,16 @@ fn thousands_of_waiting_polls_disturb_nobody() {
         stream
     });
     let mut polls: Vec<_> = polls.collect();
-    let parked = || server.metric("signalr_connections", &["transport=\"long_polling\""]);
-    until("all polls are parked", TIMEOUT, || (parked() == 2000.0).then_some(()));
+    let waiting = || server.metric("signalr_connections", &["transport=\"long_polling\""]);
+    until("all polls are waiting", TIMEOUT, || (waiting() == 2000.0).then_some(()));
     let begun = Stopwatch::start();
     assert_eq!(witness.ok("Echo", json!(["meanwhile"])), json!("meanwhile"));
-    begun.within(Duration::from_secs(1), "parked polls hold a call up");
+    begun.within(Duration::from_secs(1), "a call is not delayed by waiting polls");
     witness.ok("SendMessage", json!(["a", "b"]));
     witness.expect("ReceiveMessage", json!(["a", "b"]));
     for stream in &mut polls {
-        let heard = http::respond(stream, within(TIMEOUT)).unwrap().text();
-        assert_eq!(heard, "{\"type\":1,\"target\":\"ReceiveMessage\",\"arguments\":[\"a\",\"b\"]}\u{1e}");
+        let body = http::respond(stream, within(TIMEOUT)).unwrap().text();
+        assert_eq!(body, "{\"type\":1,\"target\":\"ReceiveMessage\",\"arguments\":[\"a\",\"b\"]}\u{1e}");
     }
 }
 
@@ -390,7 +393,7 @@ fn invalid_http_requests_are_refused() {
         (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], 400),
         (b"GET\r\n\r\n", 400),
         (b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-        // Nobody asks for this body.
+        // Negotiate does not read its body.
         (b"POST /chat/negotiate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\n", 200),
         (
             b"GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",

@@ -1,13 +1,13 @@
-//! The declared chat, over every transport and protocol, on one node and on two that share a Redis.
+//! Tests of the declared chat over every transport and protocol, on one node and on two that share a Redis.
 //!
-//! `HUBPLANE_TEST_BASE=127.0.0.1:5000 cargo test --test it one_node` holds the scenarios against another server.
+//! `HUBPLANE_TEST_BASE=127.0.0.1:5000 cargo test --test it one_node` runs the scenarios against another server.
 
 use serde_json::{Value, json};
 
 use crate::kit::client::settle;
 use crate::kit::{Client, Protocol, Redis, Server, Transport, unique};
 
-/// One or two nodes; `a` comes to the first, `b` to the last.
+/// One or two nodes. Client `a` connects to the first, client `b` to the last.
 struct Nodes {
     _redis: Option<Redis>,
     servers: Vec<Server>,
@@ -15,12 +15,12 @@ struct Nodes {
     protocol: Protocol,
 }
 
-/// Plays a scenario on one node.
+/// Runs a scenario on one node.
 fn one(scenario: fn(&Nodes), transport: Transport, protocol: Protocol) {
     scenario(&Nodes { _redis: None, servers: vec![Server::start()], transport, protocol });
 }
 
-/// Plays a scenario on two nodes.
+/// Runs a scenario on two nodes.
 fn two(scenario: fn(&Nodes), transport: Transport, protocol: Protocol) {
     testkit::needs!("redis-server");
     let redis = Redis::start();
@@ -33,7 +33,7 @@ impl Nodes {
         Client::connect(self.servers[0].address, self.transport, self.protocol)
     }
 
-    /// Of the other protocol, on a WebSocket.
+    /// Uses the other protocol, on a WebSocket.
     fn b(&self) -> Client {
         Client::connect(self.servers.last().unwrap().address, Transport::WebSockets, self.protocol.other())
     }
@@ -105,19 +105,23 @@ fn groups(nodes: &Nodes) {
     b.ok("SendToRoom", json!([room, "late"]));
     settle(&mut [&mut b, &mut a]);
     assert_eq!(a.count("ReceiveMessage", &json!([room, "late"])), 0, "a has left the room");
-    assert_eq!(b.count("ReceiveMessage", &json!([room, "from b"])), 0, "the sender is excepted");
-    assert_eq!(b.count("ReceiveMessage", &json!([room.to_uppercase(), "another room"])), 0, "case counts");
+    assert_eq!(b.count("ReceiveMessage", &json!([room, "from b"])), 0, "the sender is excluded");
+    assert_eq!(
+        b.count("ReceiveMessage", &json!([room.to_uppercase(), "another room"])),
+        0,
+        "group names are case-sensitive"
+    );
 }
 
 fn others(nodes: &Nodes) {
     let (mut a, mut b) = nodes.pair();
     let gone = b.id.clone();
-    assert_eq!(b.count("UserConnected", &json!([gone])), 0, "nobody is told of himself");
+    assert_eq!(b.count("UserConnected", &json!([gone])), 0, "no client is notified about itself");
     b.leave();
     a.expect("UserDisconnected", json!([gone]));
     let again = nodes.b();
     a.expect("UserConnected", json!([again.id]));
-    // And in the other direction: who is on the transport under test leaves.
+    // The other direction: the client on the transport under test leaves.
     let mut witness = nodes.b();
     let left = a.id.clone();
     a.leave();

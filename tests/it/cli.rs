@@ -1,4 +1,4 @@
-//! The binary from outside: exit codes, what goes to stdout and what to stderr, and where its configuration is found.
+//! Tests of the command line: exit codes, output on stdout and stderr, and where the configuration is found.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread::JoinHandle;
 
-/// What a run left behind.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 struct Finished {
     code: Option<i32>,
@@ -38,7 +38,7 @@ fn hubplane(directory: &PathBuf, environment: &[(&str, &str)], arguments: &[&str
 }
 
 #[test]
-fn check_prints_what_takes_effect() {
+fn check_prints_the_effective_configuration() {
     let directory = directory("check");
     let ran = hubplane(&directory, &[], &["check"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
@@ -70,7 +70,7 @@ fn check_prints_what_takes_effect() {
 #[test]
 fn an_invalid_configuration_exits_with_78_and_binds_nothing() {
     let directory = directory("wrong");
-    // Held by us: whoever tried to bind it would complain about that.
+    // The test holds this port, so a server that tried to bind it would report that error instead.
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let source = format!("listen = \"{}\"\nlisten2 = 1\n[hubs.a]\npath = \"a\"\n", held.local_addr().unwrap());
     std::fs::write(directory.join("own.toml"), source).unwrap();
@@ -109,7 +109,7 @@ fn an_invalid_connection_string_is_reported_with_other_problems() {
     assert!(ran.stderr.starts_with("warning: --redis: backplane.connection: ") && ran.stderr.contains("syncTimeout"));
     assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
 
-    // At the start it is told once. Nobody listens at port 1, and abortConnect=true ends the run.
+    // A starting server prints the note once. Nothing listens on port 1, and abortConnect=true ends the run.
     let connection = "127.0.0.1:1,connectRetry=1,abortConnect=true,syncTimeout=500";
     let ran = hubplane(&directory, &[], &["--redis", connection, "--listen", "127.0.0.1:0"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -155,7 +155,7 @@ fn a_wrong_command_line_prints_no_secret() {
     }
 }
 
-/// A server for one request: answers it and gives back its first line.
+/// Starts a server for one request. It sends this answer; the thread returns the first line of the request.
 fn answer(with: &'static str) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -184,7 +184,8 @@ fn healthcheck_requests_the_health_pages() {
         (away, true, 1, "/readyz", "503 Service Unavailable: {\"status\":\"draining\"}"),
         ("nonsense", false, 1, "/healthz", "the answer is not HTTP"),
     ] {
-        // By URL; by the configured address; and by one that is bound to all addresses, which loopback answers for.
+        // With a URL, with the configured address, and with an address that means all interfaces, for which the command
+        // uses loopback.
         for way in 0..3 {
             let (address, served) = answer(with);
             let url = format!("http://{address}");
@@ -209,7 +210,7 @@ fn healthcheck_requests_the_health_pages() {
 #[test]
 fn healthcheck_without_a_server_fails_with_one_line() {
     let directory = directory("nobody");
-    // A port of the system's own, which no other test can have got meanwhile.
+    // A reserved port, on which no other test can be listening.
     let ran = hubplane(&directory, &[], &["healthcheck", "--url", "http://127.0.0.1:1"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.lines().count()), (Some(1), "", 1), "{ran:?}");
     let ran = hubplane(&directory, &[("HUBPLANE_LISTEN", "x")], &["healthcheck"]);

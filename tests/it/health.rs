@@ -1,4 +1,4 @@
-//! What a server tells of itself: `/healthz`, `/readyz`, `/metrics`; and how many it takes.
+//! Tests of `/healthz`, `/readyz`, `/metrics` and the demo page, and of limits on connections and open files.
 
 use serde_json::json;
 
@@ -56,9 +56,9 @@ fn metrics_count_connections_and_messages() {
     until("endings are counted", TIMEOUT, || {
         (server.metric("signalr_connections_closed_total", &[]) == 3.0).then_some(())
     });
-    until("nobody is left", TIMEOUT, || (connections(&[]) == 0.0).then_some(()));
+    until("no connection is left", TIMEOUT, || (connections(&[]) == 0.0).then_some(()));
     let text = server.get("/metrics").text();
-    assert!(!text.contains("Nope"), "names that clients choose are no labels");
+    assert!(!text.contains("Nope"), "names that clients choose are not used as labels");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn max_connections_is_enforced() {
     assert_eq!(refused.status, 503);
     assert_eq!(server.get("/healthz").status, 200);
     first.leave();
-    until("a place is free again", TIMEOUT, || {
+    until("a permit is free again", TIMEOUT, || {
         (http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"").status == 200).then_some(())
     });
 }
@@ -88,13 +88,13 @@ fn hub_paths_ignore_case_and_a_trailing_slash() {
 fn running_out_of_open_files_only_pauses_accepting() {
     let server = Server::setup().open_files(64).start().ready();
     let mut client = Client::ws(server.address);
-    let crowd: Vec<_> = (0..100).map(|_| Stream::connect(server.address)).collect();
-    // The last of them waits in the listener's queue: it is answered only when others have gone.
+    let idle: Vec<_> = (0..100).map(|_| Stream::connect(server.address)).collect();
+    // The last connection waits in the listener's queue. It is answered only once others have been closed.
     let mut last = Stream::connect(server.address);
     last.write(&http::request("GET /healthz", &[], b""));
     assert_eq!(client.ok("Echo", json!(["still here"])), json!("still here"));
     assert_eq!(last.arrived(), Err(ReadEnd::TimedOut));
-    drop(crowd);
+    drop(idle);
     assert_eq!(http::head(&mut last, within(TIMEOUT)).map(|(status, _)| status), Ok(200));
     assert_eq!(Client::ws(server.address).ok("Echo", json!([1])), json!(1));
 }

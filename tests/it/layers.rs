@@ -1,4 +1,4 @@
-//! Rules for the source that a compiler does not check: layers, the first line of a file, sizes.
+//! Tests of rules for the source code that the compiler does not check: layers, the first line of files, and sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 600;
 const MEDIAN_LINES: usize = 200;
 
-/// The layer of each module, as the map in src/lib.rs tells it. `main` and the modules it declares for itself stand on all.
+/// The layer of each module, as the table in src/lib.rs defines it. `main` and the modules that it declares are above
+/// all others.
 fn layers() -> BTreeMap<String, u8> {
     let source = |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
     let mut layers = BTreeMap::new();
@@ -17,7 +18,7 @@ fn layers() -> BTreeMap<String, u8> {
             layers.extend(names.split('`').skip(1).step_by(2).map(|name| (name.to_owned(), layer)));
         }
     }
-    assert!(layers.len() > 10, "src/lib.rs has lost its map: {layers:?}");
+    assert!(layers.len() > 10, "src/lib.rs has no table of layers: {layers:?}");
     for line in source("main.rs").lines() {
         if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
             layers.insert(name.to_owned(), 10);
@@ -49,12 +50,12 @@ fn files(folder: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The module of `src/` that a file belongs to.
+/// The top-level module that a file below `src/` belongs to.
 fn module(path: &Path) -> String {
     path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
-/// The modules that follow `prefix` (`crate::`) in code: comments are no imports.
+/// The modules that follow `prefix` (`crate::`) in code; comments are ignored.
 fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
@@ -75,7 +76,7 @@ fn word(text: &str) -> String {
     text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The first words of the items of a braced list.
+/// The first word of each item of a braced list.
 fn heads(list: &str) -> Vec<String> {
     let (mut depth, mut found, mut item) = (0, Vec::new(), String::new());
     for c in list.chars() {
@@ -97,20 +98,15 @@ fn imports_point_downwards() {
     let (layers, mut wrong) = (layers(), Vec::new());
     for (path, text) in files("src").iter().filter(|(path, _)| path != Path::new("lib.rs")) {
         let own = module(path);
-        let Some(&height) = layers.get(&own) else {
-            wrong.push(format!(
-                "{}: the module {own} has no layer; give it one in the map of src/lib.rs",
-                path.display()
-            ));
+        let Some(&layer) = layers.get(&own) else {
+            wrong.push(format!("{}: the module {own} has no layer; add it to the table in src/lib.rs", path.display()));
             continue;
         };
         for name in imports(text, "crate::").into_iter().chain(imports(text, "hubplane::")) {
             match layers.get(&name) {
                 _ if name == own => {}
-                Some(&other) if other < height || height == 10 => {}
-                Some(other) => {
-                    wrong.push(format!("{}: layer {height} imports {name} of layer {other}", path.display()))
-                }
+                Some(&other) if other < layer || layer == 10 => {}
+                Some(other) => wrong.push(format!("{}: layer {layer} imports {name} of layer {other}", path.display())),
                 None => wrong.push(format!("{}: imports {name}, which has no layer", path.display())),
             }
         }
@@ -119,10 +115,10 @@ fn imports_point_downwards() {
 }
 
 #[test]
-fn the_map_names_what_is_there() {
+fn every_module_in_the_table_of_layers_exists() {
     let modules: BTreeSet<_> = files("src").iter().map(|(path, _)| module(path)).collect();
     for name in layers().keys() {
-        assert!(modules.contains(name), "src/lib.rs tells of {name}, which is not there");
+        assert!(modules.contains(name), "src/lib.rs names the module {name}, which does not exist");
     }
 }
 
@@ -143,13 +139,13 @@ fn files_say_what_they_are_for() {
 }
 
 #[test]
-fn files_can_be_read_in_one_sitting() {
+fn files_are_not_too_long() {
     let mut lengths = Vec::new();
-    for (folder, counts) in [("src", true), ("tests/it", false), ("tests/kit", false)] {
+    for (folder, in_median) in [("src", true), ("tests/it", false), ("tests/kit", false)] {
         for (path, text) in files(folder) {
             let length = text.lines().count();
             assert!(length <= MAX_LINES, "{folder}/{}: {length} lines, at most {MAX_LINES}", path.display());
-            if counts {
+            if in_median {
                 lengths.push(length);
             }
         }

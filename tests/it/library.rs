@@ -1,4 +1,4 @@
-//! The library as another crate meets it: parameters and errors of its own, and what does not compile.
+//! Tests of the library as another crate uses it, with parameter and error types of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ struct App {
     greeting: Arc<str>,
 }
 
-/// A type of another crate that is found in any state which holds a greeting.
+/// A parameter that works with every state that contains a greeting.
 struct Greeting(String);
 
 impl<S> Parameter<S> for Greeting
@@ -35,7 +35,7 @@ impl FromRef<App> for Arc<str> {
     }
 }
 
-/// A type for one state alone, which checks an argument.
+/// A parameter for one state only, which validates an argument.
 struct Even(u32);
 
 impl Parameter<App> for Even {
@@ -70,7 +70,7 @@ fn hub() -> Methods<App> {
         .method("State", |State(app): State<App>| async move { Ok(app.greeting.to_string()) })
 }
 
-/// Serves the hub until the runtime is dropped; who comes is this user.
+/// Serves the hub until the runtime is dropped. All clients are this user.
 fn serve(user: Option<&'static str>) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
     let (mut config, mut options) = (Config::default(), HubOptions::default());
@@ -85,7 +85,7 @@ fn serve(user: Option<&'static str>) -> (Runtime, SocketAddr) {
 }
 
 #[test]
-fn parameters_and_errors_of_another_crate() {
+fn parameters_and_errors_of_another_crate_work() {
     let (_runtime, address) = serve(Some("ann"));
     let mut client = Client::ws(address);
     assert_eq!(client.invoke("Greet", json!([])), Ok(json!("hello ann")));

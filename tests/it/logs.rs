@@ -1,4 +1,5 @@
-//! The log at its default level: what goes wrong is said once, with who, where and why; what clients write cannot harm it.
+//! Tests of the log at its default level: problems are logged once, with the client, the place and the reason, and
+//! texts from clients cannot forge or flood it.
 
 use serde_json::{Value, json};
 
@@ -19,21 +20,22 @@ params = ["room"]
 do = [{ join = "{room}" }]
 "#;
 
-/// Lines of its own, a terminal's orders and characters that reverse what follows: what no log should take from a client.
+/// A text that must not reach a log unchanged: it contains line breaks, terminal escape sequences and characters that
+/// change the direction of text.
 const FORGED: &str = "x\n2026-01-01T00:00:00.000000Z ERROR hubplane: forged\r\u{1b}[2J\u{202e}\u{9b}\u{2028}";
 
 fn server(format: &str, config: &str) -> Server {
     Server::setup().config(config).env("LOG_FORMAT", format).start().ready()
 }
 
-/// The lines of a JSON log that have this message.
+/// The lines of a JSON log whose message begins with this text.
 fn lines(server: &Server, message: &str) -> Vec<Value> {
     let lines = server.log();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line:?}")));
     lines.filter(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).collect()
 }
 
-/// The one line that has this message.
+/// Waits for the line whose message begins with this text, and checks that it is the only one.
 #[track_caller]
 fn line(server: &Server, message: &str) -> Value {
     let first = until(message, TIMEOUT, || lines(server, message).into_iter().next());
@@ -41,7 +43,7 @@ fn line(server: &Server, message: &str) -> Value {
     first
 }
 
-/// A connection without negotiation, and where it is from.
+/// Opens a WebSocket without negotiating, and completes the handshake.
 fn connect(server: &Server, path: &str) -> Ws {
     Ws::open_with_handshake(server.address, path, "json")
 }
@@ -64,12 +66,12 @@ fn a_call_that_fails_before_its_method_runs_is_logged() {
         assert_eq!((&span["id"], &span["hub"]), (&client.id.clone().into(), &"chat".into()), "{line}");
         assert!(span["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
         assert_eq!(line["spans"], Value::Null);
-        assert_eq!(line["suppressed"], Value::Null, "it was the first: {line}");
+        assert_eq!(line["suppressed"], Value::Null, "nothing was suppressed before the first line: {line}");
     }
     assert!(!server.log().contains("SECRET"));
 }
 
-/// Asks with a token, if one is given; the status.
+/// Sends a request, with a token if one is given, and returns the status.
 fn ask(server: &Server, line: &str, token: Option<&str>) -> u16 {
     auth::ask(server, line, token, "").status
 }
@@ -135,7 +137,7 @@ fn a_full_server_is_logged() {
     assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
 }
 
-/// A page's request; whether its browser would give it the answer.
+/// Sends the request of a page, and returns whether a browser would let the page read the response.
 fn asked_by_a_page(server: &Server, line: &str, headers: &[(&str, &str)]) -> bool {
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(line, headers, b""));
@@ -168,16 +170,16 @@ fn pages_of_allowed_origins_are_not_logged() {
     let server = server("text", &format!("cors_origins = [\"https://app.example\"]\n{HUB}"));
     let post = "POST /chat/negotiate?negotiateVersion=1";
     assert!(asked_by_a_page(&server, post, &[("Origin", "https://app.example")]));
-    // The server's own pages, which browsers do not keep anything from; the kit's `Host` is `localhost`.
+    // The server's own pages may read responses anyway. The kit's `Host` header is `localhost`.
     assert!(!asked_by_a_page(&server, post, &[("Origin", "https://localhost")]));
-    // The same where a proxy has put another `Host` in.
+    // The same, with a proxy that has replaced the `Host` header.
     assert!(!asked_by_a_page(
         &server,
         post,
         &[("Origin", "https://public.example"), ("Sec-Fetch-Site", "same-origin")]
     ));
     assert_eq!(server.logged("(CORS)"), 0, "{}", server.log());
-    // A request that needs no preflight is refused by the browser too; a path that is no hub's is named.
+    // For a request without a preflight, the browser blocks the response too. A path that is not a hub's is logged.
     assert!(!asked_by_a_page(&server, "GET /x%0Ay\u{85}", &[("Origin", "https://evil.example")]));
     server.expect_logged("(CORS) path=\"/x%0Ay", 1);
     assert!(!asked_by_a_page(&server, post, &[("Origin", "https://evil.example")]));
@@ -211,7 +213,7 @@ fn a_missing_handshake_is_logged() {
     let server = server("text", &format!("[hub_defaults]\nhandshake_timeout = \"100ms\"\n{HUB}"));
     assert_eq!(Ws::open(server.address, "/chat").read_to_end(within(TIMEOUT)).1, "close 1000");
     server.expect_logged("a handshake failed reason=\"no request came within handshake_timeout\"", 1);
-    // Who leaves before it is nobody's trouble.
+    // A client that disconnects before its handshake is not logged.
     drop(Ws::open(server.address, "/chat"));
     server.expect_logged("a handshake failed", 1);
 }
@@ -261,7 +263,7 @@ fn a_failed_on_disconnected_is_logged_for_the_client_that_left() {
 }
 
 #[test]
-fn what_was_asked_of_a_client_is_not_in_the_reason() {
+fn the_reason_does_not_contain_the_id_of_an_unknown_connection() {
     let server = server(
         "text",
         "[hubs.chat.methods.Ask]\nparams = [\"who\"]\ndo = [{ ask = \"M\", to = \"connection:{who}\" }]",
@@ -356,7 +358,7 @@ fn group_names_refused_by_redis_cannot_forge_log_lines() {
     }
 }
 
-/// Every line is one that the server began, is of bounded length, and holds only what can be seen.
+/// Checks that every line was begun by the server, has a bounded length, and contains only visible characters.
 #[track_caller]
 fn assert_harmless(server: &Server, format: &str) {
     let begins = if format == "json" { "{\"timestamp\":\"20" } else { "20" };

@@ -1,4 +1,5 @@
-//! The binary from outside: started as a process, spoken to in bytes. One file a theme; `kit` is what they share.
+//! Integration tests: most start the binary as a process and talk to it over sockets. There is one file for each topic,
+//! and `kit` has what they share.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 #![allow(clippy::print_stderr, reason = "the log of a server whose test has failed")]

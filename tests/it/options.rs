@@ -1,4 +1,5 @@
-//! Options of a hub, each set in `[hub_defaults]` and in the hub's own table, and what of each shows on the wire.
+//! Tests of hub options: each is set in `[hub_defaults]` and in the hub's own table, and must have an effect on the
+//! wire.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,12 +27,12 @@ upload = "item"
 each = [{ ask = "Question", to = "connection:{client}", args = ["{item}"] }]
 "#;
 
-/// A server that has these lines in either table.
+/// Two setups: one with these lines in `[hub_defaults]`, one with them in the hub's table.
 fn both(options: &str) -> [Setup; 2] {
     ["[hub_defaults]", "[hubs.chat]"].map(|place| Server::setup().config(&format!("{place}\n{options}\n{METHODS}")))
 }
 
-/// Runs the check on a server that has these lines in either table.
+/// Runs a check on a server with these lines in `[hub_defaults]`, and on one with them in the hub's table.
 fn in_both(options: &str, check: impl Fn(&Server)) {
     for setup in both(options) {
         check(&setup.start().ready());
@@ -140,13 +141,13 @@ fn stream_buffer_capacity() {
         let items = (0..10).map(|item| json!({ "type": 2, "invocationId": "s", "item": item }));
         let sent: String = std::iter::once(call).chain(items).map(|message| format!("{message}\u{1e}")).collect();
         client.put(sent.as_bytes(), ws::TEXT);
-        let echo = client.begin("Echo", json!(["behind the items"]));
-        let echoed = json!("behind the items");
+        let echo = client.begin("Echo", json!(["after the items"]));
+        let echoed = json!("after the items");
         for item in 0..10 {
             let question = asked.question("Question", &json!(item));
-            // Item 9 is read when item 7 is asked for: two wait behind it.
+            // Item 9 is read when item 7 is requested from the client, since two more items are buffered.
             if item == 6 {
-                // The client has heard by then what the server did with all that it could read.
+                // By then the client has received the effects of everything that the server was able to read.
                 settle(&mut [&mut asked, &mut client]);
                 assert!(!client.is_answered(&echo), "more than two items waited");
             }
@@ -168,18 +169,19 @@ fn maximum_parallel_invocations_per_client() {
             let redis = Redis::start();
             let server = setup.redis(&redis).start().ready();
             let mut client = Client::ws(server.address);
-            // The handshake is answered before the connection's own subscriptions are confirmed, calls only after that.
+            // The handshake is answered before the connection's own subscriptions are confirmed; calls are answered
+            // only afterwards.
             client.ok("Echo", json!([0]));
             let received = || server.metric("signalr_messages_received_total", &[]);
             let before = received();
             redis.pause();
-            // A join waits for Redis, and has a slot meanwhile.
+            // A join occupies a slot while it waits for Redis.
             let join = client.begin("Fail", json!(["a group"]));
             let echo = client.begin("Echo", json!([1]));
             if most == 2 {
                 assert_eq!(client.first_answered(), echo);
             } else {
-                // Both have been read, so that a second slot would have been taken by now.
+                // Both calls have been read, so a second slot would be in use by now.
                 until("both calls are read", TIMEOUT, || (received() == before + 2.0).then_some(()));
                 redis.resume();
                 assert_eq!(client.first_answered(), join);
@@ -196,7 +198,7 @@ fn disconnect_timeout() {
     in_both("disconnect_timeout = \"1s\"", |server| {
         let (_, token) = negotiate(server.address, "/chat");
         let began = Instant::now();
-        until("the connection is forgotten", TIMEOUT, || {
+        until("the connection is removed", TIMEOUT, || {
             (http::ask(server.address, &format!("DELETE /chat?id={token}"), b"").status == 404).then_some(())
         });
         assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
@@ -220,7 +222,8 @@ fn incoming_buffer_size() {
         let (_, token) = negotiate(server.address, "/chat");
         let mut post = Stream::connect(server.address);
         post.write(&http::request(&format!("POST /chat?id={token}"), &[], &[b' '; 2000]));
-        // Nobody reads what is posted before the first poll; what would not wait is answered before a later request is.
+        // What is posted before the first poll is not read. A POST that did not have to wait would be answered before a
+        // later request.
         assert_eq!(server.get("/healthz").status, 200);
         assert_eq!(post.arrived(), Err(ReadEnd::TimedOut));
         assert_eq!(http::ask(server.address, &format!("GET /chat?id={token}"), b"").status, 200);
@@ -253,15 +256,15 @@ fn websocket_close_timeout() {
         let mut ws = ws::Ws::open_with_handshake(server.address, "/chat", "json");
         ws.send(ws::TEXT, b"{\"type\":7}\x1e");
         assert_eq!(ws.read_to_end(within(TIMEOUT)).1, "close 1000");
-        // The close frame is not answered.
+        // The client does not answer the close frame.
         let began = Instant::now();
         assert_eq!(ws.read_to_end(within(TIMEOUT)), (Vec::new(), "reset".to_owned()));
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     });
 }
 
-/// The last status that a client gets which polls again after so many messages. It has nothing in the kernel's buffers: what comes
-/// between two polls waits here.
+/// Sends messages to a client between two of its polls, and returns the last status that it gets when it polls again.
+/// The messages must wait in the server, since there is no socket whose kernel buffers could hold them.
 fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
     let address = server.address;
     let (id, token) = negotiate(address, "/chat");
@@ -274,7 +277,7 @@ fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
     for _ in 0..messages {
         sender.ok("SendMessage", json!(["a", text]));
     }
-    // What waits comes with one poll or with several; 204 when the client has been given up.
+    // The messages arrive with one poll or with several. The status is 204 if the server has closed the connection.
     let mut heard = 0;
     while heard < messages {
         let answer = poll();
@@ -283,16 +286,16 @@ fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
         }
         heard += answer.text().matches("ReceiveMessage").count();
     }
-    // Else what the next one hears would be too much for this one.
+    // Otherwise the messages for the next client would fill the outbox of this one, too.
     assert_eq!(http::ask(address, &format!("DELETE /chat?id={token}"), b"").status, 202);
     200
 }
 
-/// One client has been closed because it does not take what waits for it.
+/// Waits until one connection has been closed because its client was too slow.
 #[track_caller]
-fn given_up(server: &Server) {
+fn expect_one_slow_client(server: &Server) {
     let closed = || server.metric("signalr_connections_closed_total", &["reason=\"slow_client\""]);
-    until("one client is given up", TIMEOUT, || (closed() == 1.0).then_some(()));
+    until("one slow client is closed", TIMEOUT, || (closed() == 1.0).then_some(()));
 }
 
 #[test]
@@ -301,7 +304,7 @@ fn outgoing_buffer_size() {
     in_both("outgoing_buffer_size = 50000", |server| {
         assert_eq!(between_polls(server, 4, &text), 200);
         assert_eq!(between_polls(server, 6, &text), 204);
-        given_up(server);
+        expect_one_slow_client(server);
     });
 }
 
@@ -310,7 +313,7 @@ fn outgoing_buffer_messages() {
     in_both("outgoing_buffer_messages = 5", |server| {
         assert_eq!(between_polls(server, 5, "x"), 200);
         assert_eq!(between_polls(server, 6, "x"), 204);
-        given_up(server);
+        expect_one_slow_client(server);
     });
 }
 
@@ -327,8 +330,8 @@ fn stateful_reconnect_buffer_size() {
         for _ in 0..40 {
             sender.ok("SendMessage", json!(["a", "x".repeat(1000)]));
         }
-        // Long before `disconnect_timeout`.
-        given_up(server);
+        // This must happen long before `disconnect_timeout`.
+        expect_one_slow_client(server);
     });
 }
 

@@ -1,4 +1,4 @@
-//! Which pages may open WebSockets (`websocket_origins`), as the header `Origin` tells it.
+//! Tests of `websocket_origins`: which pages, according to their `Origin` header, may open WebSockets.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ fn server(keys: &str) -> Server {
     Server::setup().config(&format!("{keys}\n[hubs.chat]\n")).start().ready()
 }
 
-/// What negotiate gives: the `id=` of the transport's request.
+/// Negotiates, and returns the target of the transport's request with the `id=` from the answer.
 fn negotiated(address: SocketAddr, version: u8) -> String {
     let answer = http::ask(address, &format!("POST /chat/negotiate?negotiateVersion={version}"), b"");
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -20,7 +20,7 @@ fn negotiated(address: SocketAddr, version: u8) -> String {
     format!("/chat?id={}", answer[key].as_str().unwrap())
 }
 
-/// The status of an upgrade with these `Origin` headers. The `Host` of the kit is `localhost`.
+/// The status of an upgrade with these `Origin` headers. The kit's `Host` header is `localhost`.
 fn status(address: SocketAddr, target: &str, origins: &[&str]) -> u16 {
     let headers: Vec<_> = origins.iter().map(|origin| ("Origin", *origin)).collect();
     ws::upgrade(&mut Stream::connect(address), target, &headers).status
@@ -30,7 +30,7 @@ const APP: &str = "https://app.example.com";
 const EVIL: &str = "https://evil.example";
 
 #[test]
-fn pages_of_other_origins_open_no_websocket() {
+fn pages_of_other_origins_cannot_open_a_websocket() {
     let server = server("cors_origins = [\"https://app.example.com\", \"https://*.example.org\"]");
     for target in ["/chat", "/CHAT/?id="] {
         for (origins, expected) in [
@@ -48,16 +48,16 @@ fn pages_of_other_origins_open_no_websocket() {
             assert_eq!(status(server.address, target, origins), expected, "{target} {origins:?}");
         }
     }
-    // One line at once, the others within 10 s are counted.
+    // The first refusal is logged at once; further ones within 10 s are only counted.
     server.expect_logged("a page's WebSocket was refused", 1);
     assert_eq!(server.logged("origin=\"http://localhost:8080\""), 1, "{}", server.log());
     for version in [0, 1] {
-        // Refused, the connection is as free as before.
+        // After the refusal the negotiated connection can still be used.
         let target = negotiated(server.address, version);
         assert_eq!(status(server.address, &target, &[EVIL]), 403);
         assert_eq!(status(server.address, &target, &[APP]), 101);
     }
-    // Other transports are bound by CORS: whoever may not read an answer has no token.
+    // The other transports are protected by CORS: a page that cannot read the negotiate response has no token.
     let target = negotiated(server.address, 1);
     let mut stream = Stream::connect(server.address);
     stream.write(&http::request(&format!("GET {target}"), &[("Origin", EVIL)], b""));
@@ -66,7 +66,7 @@ fn pages_of_other_origins_open_no_websocket() {
 }
 
 #[test]
-fn every_page_may_where_the_configuration_lets_it() {
+fn every_page_may_open_a_websocket_if_the_configuration_allows_it() {
     for keys in ["", "cors_origins = [\"*\"]", "cors_origins = [\"https://a.example\"]\nwebsocket_origins = \"any\""] {
         let server = server(keys);
         for origin in [EVIL, "null"] {

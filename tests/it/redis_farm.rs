@@ -1,4 +1,4 @@
-//! Replicas on one Redis: who hears whom, and bytes that are none of ours.
+//! Tests of several servers on one Redis: which messages reach which clients, and foreign messages on the channels.
 
 use serde_json::json;
 
@@ -44,7 +44,8 @@ fn prefixes_keep_farms_apart() {
 const JOIN: u8 = 1;
 const LEAVE: u8 = 2;
 
-/// What the node `other` asks for: [id, server, action, group, connection] (docs/builders/redis-backplane.md#A.4).
+/// A group command of the node `other`: [id, server, action, group, connection]
+/// (docs/builders/redis-backplane.md#A.4).
 fn group_command(id: u32, action: u8, group: &str, connection: &str) -> Vec<u8> {
     let mut payload = b"\x95\xce".to_vec();
     payload.extend(id.to_be_bytes());
@@ -58,7 +59,7 @@ fn group_command(id: u32, action: u8, group: &str, connection: &str) -> Vec<u8> 
 }
 
 #[test]
-fn group_commands_are_carried_out_and_acknowledged() {
+fn group_commands_are_executed_and_acknowledged() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().redis(&redis).start().ready();
@@ -75,22 +76,22 @@ fn group_commands_are_carried_out_and_acknowledged() {
                 Some(((), at + ack.len()))
             })
             .unwrap();
-        redis.subscribed("chat:group:room", members + 1); // the monitor counts
+        redis.subscribed("chat:group:room", members + 1); // the monitor is a subscriber too
     }
 }
 
-/// Each join waits for its subscription, and what confirms it comes behind the commands.
+/// Each join waits for its subscription, whose confirmation arrives after all of the commands.
 #[test]
 fn many_group_commands_do_not_cost_a_node_its_subscriptions() {
     testkit::needs!("redis-server");
-    const CROWD: u32 = 8_000;
+    const COMMANDS: u32 = 8_000;
     let redis = Redis::start();
     let server = Server::setup().redis(&redis).start().ready();
     let mut client = Client::ws(server.address);
     let command = |number: u32| group_command(number, JOIN, &format!("room-{number:05}"), &client.id);
-    redis.publish_all("chat:internal:groups", (0..CROWD).map(command));
-    let last = format!("chat:group:room-{:05}", CROWD - 1);
-    until("the last room is heard", 6 * TIMEOUT, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
+    redis.publish_all("chat:internal:groups", (0..COMMANDS).map(command));
+    let last = format!("chat:group:room-{:05}", COMMANDS - 1);
+    until("the last room is subscribed", 6 * TIMEOUT, || (redis.publish(&last, b"\x92\x90\x80") == 1).then_some(()));
     client.ok("SendMessage", json!(["me", "heard"]));
     client.expect("ReceiveMessage", json!(["me", "heard"]));
 }
@@ -138,7 +139,7 @@ fn a_third_replica_receives_the_messages_of_two() {
         for sender in 0..6 {
             let expected = usize::from(sender != number);
             assert_eq!(client.count_now("ReceiveMessage", &json!([room, format!("from {sender}")])), expected);
-            assert_eq!(client.count_now("ReceiveMessage", &json!([format!("{sender}"), "all"])), 1, "heard once");
+            assert_eq!(client.count_now("ReceiveMessage", &json!([format!("{sender}"), "all"])), 1, "received once");
         }
     }
 }
@@ -182,7 +183,8 @@ fn foreign_bytes_on_redis_are_ignored() {
     b.ok("SendToRoom", json!(["r", "after"]));
     a.expect("ReceiveMessage", json!(["r", "after"]));
     assert_eq!(one.get("/readyz").status, 200);
-    // Once a kind of mistake, with the name of the channel it was first seen on: five in messages, two in group commands.
+    // Each kind of error is logged once, with the channel on which it first occurred: five kinds in messages, two in
+    // group commands.
     for server in [&one, &two] {
         server.expect_logged("channel=\"chat:internal:groups\"", 2);
         server.expect_logged("channel=\"chat:all\"", 5);
@@ -207,7 +209,7 @@ fn foreign_messages_that_cannot_be_converted_are_logged_once() {
     let server = Server::on(&redis);
     let mut clients: Vec<_> = (0..3).map(|_| Client::ws(server.address)).collect();
     redis.subscribed("chat:all", 1);
-    // Only a MessagePack form, which is none: there is nothing that JSON clients could be given.
+    // The message exists in MessagePack only, and is invalid, so it cannot be transcoded for JSON clients.
     let payload = b"\x92\x90\x81\xabmessagepack\xc4\x01\xc1";
     for _ in 0..5 {
         redis.publish("chat:all", payload);
@@ -216,5 +218,5 @@ fn foreign_messages_that_cannot_be_converted_are_logged_once() {
     for client in &mut clients {
         client.expect("ReceiveMessage", json!(["a", "still well"]));
     }
-    server.expect_logged("has no form in this client's protocol", 1);
+    server.expect_logged("cannot be represented in this client's protocol", 1);
 }

@@ -1,4 +1,4 @@
-//! Redis goes and comes again: clients stay, callers are told, and everything works soon after without help.
+//! Tests of Redis outages: clients stay connected, callers get errors, and everything recovers soon without help.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::kit::{Client, Protocol, Redis, Server, Stopwatch, TIMEOUT, Transport, unique, until};
 
-/// How soon after Redis answers again broadcasts must arrive.
+/// How soon after Redis answers again broadcasts must arrive again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 const REFUSED: &str = "An unexpected error occurred invoking 'SendMessage' on the server.";
 
-/// Two replicas, a client on each, both in one room.
+/// Two servers with a client on each; both clients are members of one room.
 struct Farm {
     redis: Redis,
     servers: [Server; 2],
@@ -35,7 +35,8 @@ impl Farm {
         farm
     }
 
-    /// Within `RECOVERY_LIMIT` after `since`, a broadcast and a room message arrive in both directions, once each.
+    /// Checks that within `RECOVERY_LIMIT` after `since` a broadcast and a room message arrive in both directions, once
+    /// each.
     #[track_caller]
     fn works_again(&mut self, since: Stopwatch) {
         let mut arrived = Vec::new();
@@ -51,7 +52,8 @@ impl Farm {
         }
     }
 
-    /// Callers are told, readiness too; clients stay, newcomers are welcome, and what needs no Redis works.
+    /// Checks what an outage causes: callers get errors, and `/readyz` fails. Clients stay connected, new ones can
+    /// connect, and what does not need Redis works.
     #[track_caller]
     fn is_down(&mut self) {
         for (server, client) in self.servers.iter().zip(&mut self.clients) {
@@ -80,7 +82,7 @@ impl Farm {
         }
     }
 
-    /// One line for each transition.
+    /// Checks that each transition is logged once.
     #[track_caller]
     fn expect_log_lines(&self, times: usize) {
         for server in &self.servers {
@@ -90,8 +92,8 @@ impl Farm {
     }
 }
 
-/// Sends from one client until something arrives at the other; what that was. A call that is refused is made again, and so is one
-/// that the other node, which came back a moment later, did not hear.
+/// Sends from one client until a message arrives at the other, and returns that message. A call that fails is repeated,
+/// and so is one whose message the other node missed because it reconnected a moment later.
 #[track_caller]
 fn arrives(what: &str, clients: &mut [Client; 2], (from, to): (usize, usize), method: &str, first: &str) -> Value {
     let mut sent = Vec::new();
@@ -111,7 +113,8 @@ fn everything_recovers_when_redis_is_killed_and_restarted() {
     for times in 1..=2 {
         farm.redis.kill();
         farm.is_down();
-        // Local joins succeed and are subscribed later; the notice that follows needs Redis.
+        // The join itself succeeds, and its subscription is made later. The notice that the method sends afterwards
+        // needs Redis and fails.
         let late = unique("late");
         assert_eq!(farm.clients[0].invoke("JoinRoom", json!([late])), Err(REFUSED.replace("SendMessage", "JoinRoom")));
         farm.redis.run();

@@ -1,4 +1,4 @@
-//! Declared methods that ask clients and stream groups, on one node and on two that share a Redis.
+//! Tests of declared methods that request client results or stream a group, on one node and on two that share a Redis.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ params = ["user", "message"]
 do = [{ send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] }]
 "#;
 
-/// A client of the first node and one of the last, who speak different protocols.
+/// A client of the first node and one of the last, with different protocols.
 fn pair(servers: &[Server]) -> (Client, Client) {
     let asker = Client::connect(servers[0].address, Transport::WebSockets, Protocol::Json);
     let last = servers.last().unwrap();
@@ -76,7 +76,7 @@ fn results_come_from_clients_of_another_node() {
     ask(&servers, "Connection disconnected.");
 }
 
-/// A monitor counts as a subscriber of every channel: the question seems to be heard. The time-out ends the wait.
+/// A monitor counts as a subscriber of every channel, so the request seems to reach a node. The timeout ends the wait.
 #[test]
 fn a_redis_monitor_does_not_block_a_client_result() {
     testkit::needs!("redis-server");
@@ -93,7 +93,7 @@ fn watch(servers: &[Server], by: Protocol) {
     let (mut speaker, _) = pair(servers);
     let mut watcher = Client::connect(servers.last().unwrap().address, Transport::WebSockets, by);
     let stream = watcher.stream("Watch", json!(["room"]));
-    // Its own first words are heard: the group is listened to when the steps run.
+    // The stream includes what the method's own steps send, since it is subscribed before they run.
     for text in [json!("ready"), json!([{ "deep": 1 }])] {
         if text != json!("ready") {
             speaker.ok("Say", json!(["room", text]));
@@ -107,7 +107,7 @@ fn watch(servers: &[Server], by: Protocol) {
     speaker.ok("Say", json!(["another room", "no"]));
     watcher.ok("SendMessage", json!(["a", "end"]));
     watcher.expect("ReceiveMessage", json!(["a", "end"]));
-    assert_eq!(watcher.count("Said", &json!(["ready"])), 0, "a watcher is no member");
+    assert_eq!(watcher.count("Said", &json!(["ready"])), 0, "streaming a group does not make the client a member");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The library within the axum application of its host: routes, transports, middleware and the graceful stop.
+//! Tests of the library inside an axum application: routes, transports, middleware and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use testkit::ws;
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
 const CLOSE_WITH_RECONNECT: &str = "{\"type\":7,\"allowReconnect\":true}\u{1e}";
 
-/// `Echo`, and `Address`: what the hub knows of its client's socket.
+/// A hub with the methods `Echo` and `Address`, which returns the client's address as the hub sees it.
 fn hub() -> Methods {
     Methods::new()
         .method("Echo", |_: Caller, text: String| async move { Ok(text) })
@@ -36,7 +36,7 @@ async fn server(config: Config) -> Server {
     Server::builder(config).hub(HubRoute::new("/Chat", hub())).build().await.unwrap()
 }
 
-/// An application that `axum::serve` serves until it is told to stop.
+/// An application that `axum::serve` serves until `stop` is notified.
 struct App {
     address: SocketAddr,
     stop: Arc<Notify>,
@@ -44,7 +44,7 @@ struct App {
 }
 
 impl App {
-    /// Serves an application whose server has this handle.
+    /// Serves an application that contains the server with this handle.
     async fn serve(app: Router, handle: ServerHandle) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -65,7 +65,7 @@ impl App {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// The answer to a request without headers and body.
+    /// The response to a request without headers and body.
     async fn ask(&self, line: &str) -> Response {
         ask(self.address, line, &[], "").await
     }
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.0.send(ws::TEXT, text.as_bytes()).await;
     }
 
-    /// The next message; None when the server has closed the WebSocket with code 1000.
+    /// The next message; `None` if the server closes the WebSocket with code 1000.
     pub(crate) async fn next(&mut self) -> Option<String> {
         let frame = self.0.frame().await;
         match frame.opcode {
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Calls a method; the completion as it came.
+    /// Invokes a method, and returns the completion unchanged.
     pub(crate) async fn call(&mut self, target: &str, arguments: &str) -> String {
         let id = r#""type":1,"invocationId":"1""#;
         self.say(&format!("{{{id},\"target\":\"{target}\",\"arguments\":{arguments}}}\u{1e}")).await;
@@ -154,7 +154,7 @@ async fn every_transport_works_when_nested_under_a_path() {
     assert!(app.ask("GET /realtime/metrics").await.text().contains("signalr_connections"));
 }
 
-/// The path of a new connection.
+/// Negotiates, and returns the path of the new connection.
 async fn negotiate(app: &App) -> String {
     let answer = app.ask("POST /realtime/Chat/negotiate?negotiateVersion=1").await;
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -173,7 +173,7 @@ async fn the_router_is_merged_with_routes_of_the_application() {
         ("GET /readyz", 200),
         ("POST /Chat/negotiate", 200),
         ("POST /Chat/negotiate/", 200),
-        // Not routes of axum: the fallback matches them in any case.
+        // These are not routes of axum. The server's fallback matches them case-insensitively.
         ("POST /cHAT/Negotiate", 200),
         ("POST /ch%61t/negotiate", 200),
         ("GET /Chat", 400),
@@ -238,7 +238,7 @@ async fn middleware_of_the_application_and_cors_of_the_server_apply() {
     let answer = ask(app.address, "OPTIONS /realtime/Chat/negotiate", &preflight, "").await;
     assert_eq!(answer.status, 204);
     Socket::open(app.connect().await, "/realtime/Chat").await;
-    // A WebSocket of another page is refused here too.
+    // The WebSocket of a page from another origin is refused, too.
     let mut foreign = Connection::open(app.address).await;
     let headers = [&ws::UPGRADE[..], &[("Origin", "http://evil.example")]].concat();
     foreign.request("GET /realtime/Chat", &headers, "").await;
@@ -305,19 +305,19 @@ async fn the_handle_stops_it_gracefully_within_axum() {
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 200);
 
     assert_eq!(socket.next().await.as_deref(), Some(CLOSE_WITH_RECONNECT));
-    // New clients are refused, the last one is waited for, and the pages are served.
+    // New clients are refused and the pages are still served, while the server waits for the last client.
     assert_eq!(app.ask("POST /realtime/Chat/negotiate").await.status, 503);
     assert_eq!(app.ask("GET /realtime/healthz").await.status, 200);
     assert!(!app.ended.is_finished());
     assert_eq!(socket.next().await, None);
     drop(socket);
     timeout(TIMEOUT, app.ended).await.expect("axum ends").unwrap();
-    // It has stopped already.
+    // Another shutdown returns immediately.
     timeout(TIMEOUT, handle.shutdown()).await.unwrap();
     assert_eq!(handle.connections(), 0);
 }
 
-/// Tasks of this test's runtime that have not ended.
+/// The number of tasks on this test's runtime that have not ended.
 fn tasks() -> usize {
     tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
@@ -336,7 +336,7 @@ async fn dropping_the_server_closes_connections_and_ends_tasks() {
     assert_eq!(socket.call("Address", "[]").await, result("null"));
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
-    // The handle still holds it.
+    // The handle keeps the server alive.
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
     drop(handle);
     assert_eq!(socket.next().await.as_deref(), Some(CLOSE_WITH_RECONNECT));

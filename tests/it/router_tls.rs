@@ -1,4 +1,5 @@
-//! The library behind TLS of its host, served by hyper: the stream below a WebSocket is then not a TCP socket.
+//! Tests of the library in a host that terminates TLS itself and serves with hyper, so that the stream below a
+//! WebSocket is not a TCP socket.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -74,7 +75,7 @@ async fn serve(app: Router) -> SocketAddr {
                     async move { Ok::<_, Infallible>(app.oneshot(request.map(axum::body::Body::new)).await.unwrap()) }
                 });
                 let http = auto::Builder::new(TokioExecutor::new());
-                // A client that goes without the farewell of TLS is no trouble.
+                // Clients may disconnect without a TLS close_notify, so an error is ignored.
                 let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
             });
         }
@@ -94,7 +95,7 @@ async fn every_transport_works_under_tls() {
 
     let mut socket = Socket::open(connect(address).await, "/realtime/chat").await;
     assert_eq!(socket.call("Echo", r#"["a"]"#).await, result("\"a\""));
-    // Larger than a TLS record, than one read of the server, and than the buffers of the socket.
+    // Longer than a TLS record, than one read of the server, and than the buffers of the socket.
     let long = "x".repeat(1_000_000);
     assert_eq!(socket.call("Echo", &format!("[\"{long}\"]")).await, result(&format!("\"{long}\"")));
 

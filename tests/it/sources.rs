@@ -1,11 +1,11 @@
-//! Every source that a comment names is in the repository: `docs/builders/signalr-protocol.md#4.9` is a file with a
+//! Tests that every source which a comment names exists: `docs/builders/signalr-protocol.md#4.9` must be a file with a
 //! heading that begins with `4.9`.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The code whose comments are read.
+/// The folders whose comments are checked.
 const FOLDERS: [&str; 5] = ["src", "tests/it", "tests/kit", "examples", "fuzz"];
 
 fn root() -> &'static Path {
@@ -25,12 +25,12 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The comments of a file, each line with its number.
+/// The comment lines of a file with their numbers.
 fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, line.split_once("//")?.1)))
 }
 
-/// The pages that a comment names, each with the sections it names of it: `docs/design.md#3, #6 to #7`.
+/// The pages that a comment names, each with the sections named: `docs/design.md#3, #6 to #7`.
 fn links(comment: &str) -> Vec<(&str, Vec<&str>)> {
     let is_path = |c: char| c.is_alphanumeric() || "/._-".contains(c);
     let mut found = Vec::new();
@@ -49,7 +49,7 @@ fn links(comment: &str) -> Vec<(&str, Vec<&str>)> {
     found
 }
 
-/// Whether a page has a section of that number: a heading `## 4. Calls`, `### 4.9 Close` or `## S. Seen`.
+/// Whether a page has a section with that number: a heading `## 4. Calls`, `### 4.9 Close` or `## S. Seen`.
 fn has_section(page: &str, section: &str) -> bool {
     let headings = page.lines().filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#')));
     headings.filter_map(|heading| heading.split_whitespace().next()).any(|first| first.trim_end_matches('.') == section)
@@ -77,7 +77,7 @@ fn sources_that_comments_name_exist() {
                     ),
                 }
             }
-            // A section without its page cannot be looked up. Those of RFCs have their number beside them.
+            // A section without its page cannot be found. Sections of RFCs are written with the number of the RFC.
             if comment.contains("(section ") || comment.contains("FINDINGS ") {
                 wrong.push(format!("{shown}:{line}: name the page and the section, as in docs/design.md#3"));
             }

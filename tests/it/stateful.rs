@@ -1,4 +1,4 @@
-//! Stateful reconnect on real sockets: cuts and returns, what is bounded, and what ends a connection for good.
+//! Tests of stateful reconnect on real sockets: lost and replaced sockets, bounds, and what ends a connection for good.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,26 +18,28 @@ fn setup() -> Setup {
     Server::setup().env("HUB_DEFAULTS__ALLOW_STATEFUL_RECONNECTS", "true")
 }
 
-/// The answer to a request for a WebSocket that is not to be had.
+/// The response to a request for a WebSocket that is expected to be refused.
 fn refused(address: SocketAddr, target: &str) -> Response {
     let mut stream = Stream::connect(address);
     stream.write(&http::request(&format!("GET {target}"), &ws::UPGRADE, b""));
     http::respond(&mut stream, within(TIMEOUT)).unwrap()
 }
 
-/// A client that numbers and acknowledges as the official ones do.
+/// A client that numbers and acknowledges messages as the official clients do.
 struct ResumableClient {
     id: String,
     address: SocketAddr,
     target: String,
     ws: Option<Ws>,
-    /// The id of what comes next, and the highest that came.
+    /// The id of the next message to be received.
     next: i64,
+    /// The highest id that was received.
     latest: i64,
-    /// What the server has not acknowledged; the id of the first.
+    /// The messages that the server has not acknowledged.
     unacknowledged: VecDeque<String>,
+    /// The id of the first unacknowledged message.
     first: i64,
-    /// Until the server's Sequence has come nothing else counts.
+    /// Whether the server's Sequence message must arrive before anything else.
     awaits_sequence: bool,
     heard: Vec<Value>,
 }
@@ -66,7 +68,7 @@ impl ResumableClient {
         }
     }
 
-    /// Sends a message that counts, as far as there is a socket.
+    /// Sends a numbered message; without a socket it is sent after the next reconnect.
     fn say(&mut self, message: Value) {
         let record = message.to_string() + "\u{1e}";
         if let Some(ws) = &mut self.ws {
@@ -79,7 +81,7 @@ impl ResumableClient {
         self.say(json!({ "type": 1, "invocationId": id.to_string(), "target": "Echo", "arguments": [id] }));
     }
 
-    /// The socket ends without a close frame: with what was read as its end, or reset where something was not.
+    /// Drops the socket without a close frame. If something was not read, the server sees a reset instead of the end.
     fn lose_socket(&mut self) {
         self.ws = None;
     }
@@ -94,7 +96,7 @@ impl ResumableClient {
         self.awaits_sequence = true;
     }
 
-    /// Takes in what one frame brings.
+    /// Handles the messages of one frame.
     #[track_caller]
     fn take_in(&mut self, payload: &[u8]) {
         for record in std::str::from_utf8(payload).unwrap().split_terminator('\u{1e}') {
@@ -120,13 +122,13 @@ impl ResumableClient {
                     }
                     self.next += 1;
                 }
-                6 => {} // a Ping, when the machine is slow enough for one
+                6 => {} // a ping, which can happen on a slow machine
                 _ => self.heard.push(message),
             }
         }
     }
 
-    /// Reads until something has come that makes it true.
+    /// Reads until the received messages fulfil a condition.
     #[track_caller]
     fn until(&mut self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
         let deadline = within(TIMEOUT);
@@ -137,7 +139,7 @@ impl ResumableClient {
         }
     }
 
-    /// Reads what the server has for it by now: the answer to another call comes behind it.
+    /// Reads everything that the server has queued by now, by making another call, whose answer comes last.
     #[track_caller]
     fn catch_up(&mut self) {
         let last = |message: &Value| message["invocationId"] == "last";
@@ -153,7 +155,7 @@ impl ResumableClient {
         }
     }
 
-    /// The answer to another request for a WebSocket with its id.
+    /// The response to another request for a WebSocket with the token of this client.
     fn refused(&self) -> Response {
         refused(self.address, &self.target)
     }
@@ -168,12 +170,15 @@ impl ResumableClient {
     }
 }
 
-/// A client is cut ten times while it calls and sends, and another one, perhaps on another node, sends too.
+/// Loses the socket of a client ten times while it calls and sends, and while another client, perhaps on another node,
+/// sends too. No message may be lost or duplicated.
 #[track_caller]
 fn ten_reconnects(one: &Server, two: &Server) {
     let (mut client, mut other) = (ResumableClient::connect(one.address), Client::ws(two.address));
     let came = json!([other.id]);
-    client.until("the other's coming", |heard| heard.iter().any(|message| message["arguments"] == came));
+    client.until("the notice that the other has connected", |heard| {
+        heard.iter().any(|message| message["arguments"] == came)
+    });
     let (mut theirs, mut ours) = (0, 0);
     let mut work = |client: &mut ResumableClient, other: &mut Client, count| {
         for _ in 0..count {
@@ -216,7 +221,7 @@ fn ten_reconnects_under_load_lose_nothing() {
 }
 
 #[test]
-fn ten_reconnects_under_load_lose_nothing_that_comes_over_redis() {
+fn ten_reconnects_under_load_lose_nothing_with_redis() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let [one, two] = [(); 2].map(|()| setup().redis(&redis).start().ready());
@@ -237,7 +242,7 @@ fn a_lost_socket_is_replaced() {
     client.until("the fourth", |heard| heard.len() == 4);
     assert_eq!(client.answers(), [1, 2, 3, 4]);
     client.acknowledge();
-    // A reset: something has not been read.
+    // This time the server sees a reset, since something has not been read.
     client.echo(5);
     client.ws.as_mut().unwrap().expect_unread();
     client.lose_socket();
@@ -262,7 +267,7 @@ fn a_silent_socket_is_replaced_at_once() {
     start.within(Duration::from_secs(2), "the new socket serves");
     client.catch_up();
     assert_eq!(client.answers(), [1, 2]);
-    assert_eq!(silent.unwrap().read_to_end(within(TIMEOUT)).1, "close 1000", "the old one is told");
+    assert_eq!(silent.unwrap().read_to_end(within(TIMEOUT)).1, "close 1000", "the old socket is closed");
 }
 
 #[test]
@@ -298,11 +303,11 @@ fn a_client_that_never_acknowledges_is_closed_alone() {
     while client.heard.last().is_none_or(|message| message["type"] != 7) {
         other.ok("SendMessage", json!(["other", "x".repeat(1000)]));
         sent += 1;
-        // It reads everything, but that is not enough.
+        // The client reads everything, but it does not acknowledge anything.
         client.until("the message, or the end", |heard| {
             heard.len() >= sent || heard.last().is_some_and(|m| m["type"] == 7)
         });
-        assert!(sent < 30, "nothing bounds it");
+        assert!(sent < 30, "there is no bound");
     }
     assert!(sent > 15, "{sent}");
     other.expect("UserDisconnected", json!([client.id]));
@@ -326,7 +331,8 @@ fn a_close_frame_or_an_invalid_sequence_ends_the_connection() {
     assert_eq!(client.refused().status, 404);
 }
 
-/// Obeyed, as by the reference, it would make the connection silent until the count is made up: for the lowest for good.
+/// Accepting such a Sequence, as ASP.NET Core does, would make the server ignore the client's messages until their ids
+/// have caught up; for the lowest ids, that is forever.
 #[test]
 fn a_sequence_below_the_first_message_closes_the_connection() {
     let server = setup().env("HUB_DEFAULTS__DETAILED_ERRORS", "true").start().ready();

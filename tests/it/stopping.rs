@@ -1,5 +1,5 @@
-//! How a server stops: clients are told to come again, then their transports end, and the process with 0. And what
-//! does not stop it: other signals, and the end of whoever reads its output.
+//! Tests of stopping: clients get a close message that lets them reconnect, then their transports end, and the process
+//! exits with 0. Other signals, or a closed stdout, do not stop the server.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ fn every_client_gets_a_close_message_on_shutdown() {
 }
 
 #[test]
-fn requests_that_are_never_finished_hold_nothing_up() {
+fn unfinished_requests_do_not_delay_shutdown() {
     let mut server = Server::setup().start().ready();
     let clients =
         [(Transport::ServerSentEvents, "end of stream"), (Transport::LongPolling, "204")].map(|(transport, end)| {
@@ -65,7 +65,7 @@ fn requests_that_are_never_finished_hold_nothing_up() {
         stream.write(b"POST /chat/negotiate HTTP/1.1\r\nHo");
         stream
     });
-    // Whatever came before this has been seen.
+    // The server has seen all requests that were sent before this one.
     assert_eq!(server.get("/healthz").status, 200);
     let begun = Stopwatch::start();
     server.signal("TERM");
@@ -83,7 +83,7 @@ fn requests_that_are_never_finished_hold_nothing_up() {
 
 #[test]
 fn readyz_reports_draining_before_clients_are_closed() {
-    // Long enough for all that is asked meanwhile.
+    // The delay is long enough for everything that follows.
     let mut server = Server::setup().env("DRAIN_DELAY", "5s").start().ready();
     let mut client = Client::ws(server.address);
     let begun = Stopwatch::start();
@@ -93,7 +93,7 @@ fn readyz_reports_draining_before_clients_are_closed() {
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(client.ok("Echo", json!(["meanwhile"])), json!("meanwhile"));
     assert_eq!(client.ending().0, Some(CLOSE_WITH_RECONNECT));
-    drop(client); // or the server would wait for the answer to its close frame
+    drop(client); // otherwise the server would wait for the answer to its close frame
     assert!(begun.elapsed() >= Duration::from_secs(5), "closed after {:?}", begun.elapsed());
     assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
 }
@@ -128,7 +128,7 @@ fn other_signals_do_not_end_the_process() {
     assert_eq!(server.exit(PROCESS_TIMEOUT), Some(0));
 }
 
-/// A server in the middle of its start: it waits for a Redis that takes connections and never answers.
+/// A server that is still starting: it waits for a Redis that accepts connections but never answers.
 fn starting() -> (Running, TcpStream) {
     let redis = TcpListener::bind("127.0.0.1:0").unwrap();
     let connection = format!("{},abortConnect=true,connectTimeout=60000", redis.local_addr().unwrap());
@@ -159,7 +159,7 @@ fn a_closed_stdout_does_not_end_the_process() {
     server.stdout().read_line(&mut line).unwrap();
     let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
     drop((server.0.stdout.take(), server.0.stderr.take()));
-    // Each of these writes log lines, which go nowhere.
+    // Each of these causes log lines, which cannot be written.
     let mut client = Client::ws(address);
     assert_eq!(client.ok("Echo", json!(["unread"])), json!("unread"));
     signal("HUP", server.0.id());
@@ -171,7 +171,7 @@ fn a_closed_stdout_does_not_end_the_process() {
     assert_eq!(server.exit().code(), Some(0));
 }
 
-/// The binary with pipes that the test itself reads, and closes; it may be still starting.
+/// The binary with pipes that the test itself reads and closes. It may still be starting.
 struct Running(Child);
 
 impl Running {
@@ -187,7 +187,7 @@ impl Running {
         BufReader::with_capacity(1, self.0.stdout.as_mut().unwrap())
     }
 
-    /// Reads the log up to a line that has this in it.
+    /// Reads the log up to a line that contains this text.
     fn logged(&mut self, part: &str) -> String {
         let stderr: &mut ChildStderr = self.0.stderr.as_mut().unwrap();
         let lines = BufReader::with_capacity(1, stderr).lines().map(Result::unwrap);
@@ -208,7 +208,7 @@ impl Drop for Running {
 #[test]
 fn a_client_that_does_not_answer_delays_shutdown_only_briefly() {
     let mut server = Server::setup().env("SHUTDOWN_TIMEOUT", "3s").start().ready();
-    let _silent = Client::ws(server.address); // reads nothing, answers no close frame
+    let _silent = Client::ws(server.address); // does not read, so it does not answer the close frame
     let _negotiated = http::ask(server.address, "POST /chat/negotiate?negotiateVersion=1", b"");
     let begun = Stopwatch::start();
     server.signal("TERM");

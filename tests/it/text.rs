@@ -1,6 +1,5 @@
-//! Strings that are not Unicode text: whatever one client, another node or the configuration says, everybody else gets
-//! valid UTF-8, and the connection of who said it lives, as with the reference (tests/probes/FINDINGS.md#2, hub
-//! protocol).
+//! Tests of strings that are not valid Unicode, from a client or another node: all clients receive valid UTF-8 only,
+//! and the sender's connection stays open, as in ASP.NET Core (tests/probes/FINDINGS.md#2, hub protocol).
 
 use serde_json::{Value, json};
 
@@ -29,7 +28,7 @@ do = [{ ask = "Answer", to = "connection:{id}", args = ["{question}"], as = "ans
 returns = { answer = "{answer}" }
 "#;
 
-/// The place in a message where the bad string is to stand.
+/// The placeholder in a message that is replaced by the bad string.
 const HERE: &str = "HERE";
 
 /// Strings of JSON, quotes included, that are not Unicode text.
@@ -42,7 +41,7 @@ const BAD_JSON: [&[u8]; 6] = [
     b"\"\\ude00\\ud83d\"",
 ];
 
-/// What is in strings of MessagePack that are not UTF-8. The fourth is how the JavaScript client writes half an emoji.
+/// The bytes of MessagePack strings that are not UTF-8. The fourth is how the JavaScript client writes half an emoji.
 const BAD_MESSAGEPACK: [&[u8]; 4] = [b"\xff", b"a\xc3(b", b"cut off \xf0\x9f\x98", b"half an emoji \xed\xa0\xbd"];
 
 fn bad(protocol: Protocol) -> Vec<&'static [u8]> {
@@ -89,8 +88,9 @@ fn completion(protocol: Protocol, id: &str, result: Value) -> Value {
     }
 }
 
-/// What is called, streamed and answered with bad strings, over every transport and protocol of a hub; everybody hears
-/// what they can read, and who sent it is told and goes on. The clients of the kit read strictly.
+/// Sends bad strings in arguments, stream items and client results, over every transport and protocol of a hub. Other
+/// clients receive only what they can decode; the sender's connection stays open. The kit's clients reject invalid
+/// text.
 fn play(protocols: &[Protocol], servers: &[Server]) {
     let address = servers.last().unwrap().address;
     for &protocol in protocols {
@@ -114,7 +114,7 @@ fn play(protocols: &[Protocol], servers: &[Server]) {
     }
 }
 
-/// As an argument: to everybody, to one, back to itself, as the name of a member.
+/// Sends a bad string as an argument: for all clients, for one, as a result for the caller, and as a property name.
 fn says(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
     let read = String::from_utf8_lossy(bad).into_owned();
     let mut put = |target: &str, arguments: Value| {
@@ -150,7 +150,7 @@ fn says(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]
     }
 }
 
-/// As an item of an upload.
+/// Sends a bad string as an item of an upload.
 fn uploads(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
     let read = String::from_utf8_lossy(bad).into_owned();
     let (id, stream) = (unique("upload"), unique("stream"));
@@ -162,34 +162,34 @@ fn uploads(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Clie
         good(call(protocol, &id, "SendLines", json!([]), &[&stream])),
         good(item(protocol, &stream, json!(["good", id]))),
         with(protocol, &item(protocol, &stream, json!([HERE])), bad),
-        good(item(protocol, &stream, json!(["behind", id]))),
+        good(item(protocol, &stream, json!(["after", id]))),
         good(completion(protocol, &stream, Value::Null)),
     ];
     evil.put(&sent.concat(), BINARY);
     let result = evil.completion(&id);
     others.iter_mut().for_each(|other| other.expect("Line", json!([[["good", id]]])));
-    let behind = json!([[["behind", id]]]);
+    let after = json!([[["after", id]]]);
     match protocol {
         Protocol::Json => {
-            // The stream is over with the bad item; what comes behind it is passed over.
+            // The bad item ends the stream, and further items are ignored.
             assert_eq!(
                 result.unwrap_err(),
                 "An unexpected error occurred invoking 'SendLines' on the server. HubException: Failed to bind Stream \
                  message. JsonException: The JSON value could not be converted to System.String."
             );
-            assert_eq!(others[0].count_now("Line", &behind), 0);
+            assert_eq!(others[0].count_now("Line", &after), 0);
         }
         Protocol::MessagePack => {
             result.unwrap();
             for other in others {
                 other.expect("Line", json!([[[read]]]));
-                other.expect("Line", behind.clone());
+                other.expect("Line", after.clone());
             }
         }
     }
 }
 
-/// As the result of a client's method.
+/// Sends a bad string as a client result.
 fn answers(protocol: Protocol, bad: &[u8], evil: &mut Client, others: &mut [Client]) {
     let read = String::from_utf8_lossy(bad).into_owned();
     for other in others {
@@ -236,7 +236,8 @@ fn clients_of_another_node_never_receive_invalid_unicode() {
     }
 }
 
-/// A hub message as envelopes carry it: the protocol's name, and binary (docs/builders/redis-backplane.md#A.3, #A.6).
+/// A hub message as envelopes carry it: the protocol's name, then the message as binary data
+/// (docs/builders/redis-backplane.md#A.3, #A.6).
 fn carried(protocol: Protocol, message: &[u8]) -> Vec<u8> {
     let name = protocol.name();
     let mut bytes = vec![0xa0 | u8::try_from(name.len()).unwrap()];
@@ -246,12 +247,12 @@ fn carried(protocol: Protocol, message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The id of a question and the channel that its answer belongs on: two strings of an envelope that follow each other.
-/// With it how many bytes it took.
+/// Finds the invocation id of a requested client result and the channel for its answer, which are consecutive strings
+/// of an envelope. Also returns the position after them.
 fn return_address(held: &[u8]) -> Option<((String, String), usize)> {
     let start = b"chat:internal:return:";
     let mut found = held.windows(start.len()).enumerate().filter(|(_, window)| window == start).map(|(at, _)| at);
-    // Elsewhere the name is a string of Redis' protocol, without a MessagePack head.
+    // In other places the channel's name is a string of Redis's protocol, without a MessagePack header.
     let at = found.find(|&at| at >= 25 && held[at - 2] == 0xd9 && held[at - 25] == 0xb6)?;
     let end = at + usize::from(held[at - 1]);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -263,7 +264,7 @@ fn foreign_messages_on_redis_with_invalid_unicode_are_skipped() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     for protocols in SETS {
-        let prefix = unique("strangers");
+        let prefix = unique("foreign");
         let setup = Server::setup().config(&config(protocols)).redis(&redis);
         let server = setup.env("BACKPLANE__CHANNEL_PREFIX", &prefix).start().ready();
         let clients = protocols.iter().map(|&by| Client::connect(server.address, Transport::WebSockets, by));
@@ -279,9 +280,9 @@ fn foreign_messages_on_redis_with_invalid_unicode_are_skipped() {
             let payload = [b"\x92\x90\x81", &carried(Protocol::MessagePack, &message)[..]].concat();
             assert_eq!(redis.publish(&all, &payload), 1);
         }
-        let mark = unique("behind");
-        clients[0].ok("SendMessage", json!(["stranger", mark]));
-        clients.iter_mut().for_each(|client| client.expect("ReceiveMessage", json!(["stranger", mark])));
+        let mark = unique("after");
+        clients[0].ok("SendMessage", json!(["me", mark]));
+        clients.iter_mut().for_each(|client| client.expect("ReceiveMessage", json!(["me", mark])));
         server.expect_logged("a hub message with text that is not Unicode in Invocation", 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The test kit, and the binary as a process to use it on.
+//! The test kit, and the binary as a child process.
 
 pub(crate) mod server;
 

@@ -1,4 +1,4 @@
-//! The built binary as a child process on a port of its own.
+//! Starts the built binary as a child process on a port of its own.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ use testkit::http::{self, Response};
 use testkit::log::Log;
 use testkit::{PROCESS_TIMEOUT, Redis, TIMEOUT, metrics, signal, unique, until};
 
-/// How a server is to be started.
+/// How to start a server.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     config: Option<String>,
@@ -22,35 +22,35 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// An environment variable, named without its `HUBPLANE_`.
+    /// Sets an environment variable; the name is given without `HUBPLANE_`.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((format!("HUBPLANE_{name}"), value.into()));
         self
     }
 
-    /// A configuration file's text, instead of the built-in one.
+    /// Uses this configuration file instead of the built-in configuration.
     pub(crate) fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
         self
     }
 
-    /// With so few open files, hard limit included.
+    /// Limits the number of open files (the soft and the hard limit).
     pub(crate) fn open_files(mut self, most: u32) -> Self {
         self.open_files = Some(most);
         self
     }
 
-    /// On this Redis, which it does not take for dead soon.
+    /// Uses this Redis, with timeouts that a slow machine does not exceed.
     pub(crate) fn redis(self, redis: &Redis) -> Self {
         self.env("BACKPLANE__CONNECTION", redis.connection())
     }
 
-    /// On this Redis, with the time-outs that are usual: for tests of outages.
+    /// Uses this Redis with the default timeouts, for tests of outages.
     pub(crate) fn redis_with_defaults(self, redis: &Redis) -> Self {
         self.env("BACKPLANE__CONNECTION", redis.connection_with_defaults())
     }
 
-    /// Starts it; returns when it serves, ready or not.
+    /// Starts the server, and returns when it is listening; it need not be ready.
     #[track_caller]
     pub(crate) fn start(self) -> Server {
         let (mut server, urls) = self.spawn();
@@ -63,7 +63,7 @@ impl Setup {
         server
     }
 
-    /// Starts one that cannot go on; its exit code and its log.
+    /// Starts a server that is expected to exit, and returns its exit code and its log.
     #[track_caller]
     pub(crate) fn ends(self) -> (Option<i32>, String) {
         let (mut server, _urls) = self.spawn();
@@ -90,10 +90,10 @@ impl Setup {
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
-            .expect("the built binary");
-        let (said, urls) = mpsc::channel();
+            .expect("the binary starts");
+        let (printed, urls) = mpsc::channel();
         let out = child.stdout.take().unwrap();
-        thread::spawn(move || lines(out, |line| drop(said.send(line))));
+        thread::spawn(move || lines(out, |line| drop(printed.send(line))));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         (Server { child: Some(child), address, log: Log::File(log), folder }, urls)
     }
@@ -125,8 +125,9 @@ impl Server {
         Setup::default()
     }
 
-    /// The built-in configuration, alone; or the server at `HUBPLANE_TEST_BASE` (`127.0.0.1:5000`), which must offer the same chat:
-    /// so the tests themselves are held against the reference.
+    /// Starts a server with the built-in configuration. With `HUBPLANE_TEST_BASE` (such as `127.0.0.1:5000`) it uses
+    /// the server at that address instead, which must offer the same chat, so that the tests can be run against ASP.NET
+    /// Core.
     #[track_caller]
     pub(crate) fn start() -> Self {
         match std::env::var("HUBPLANE_TEST_BASE") {
@@ -138,13 +139,13 @@ impl Server {
         }
     }
 
-    /// A replica on this Redis.
+    /// Starts a server on this Redis.
     #[track_caller]
     pub(crate) fn on(redis: &Redis) -> Self {
         Self::setup().redis(redis).start().ready()
     }
 
-    /// Waits for `/readyz`.
+    /// Waits until `/readyz` reports that the server is ready.
     #[track_caller]
     pub(crate) fn ready(self) -> Self {
         self.expect_ready(200, PROCESS_TIMEOUT);
@@ -153,7 +154,7 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn expect_ready(&self, status: u16, patience: Duration) {
-        until(&format!("/readyz says {status}"), patience, || (self.get("/readyz").status == status).then_some(()));
+        until(&format!("/readyz answers {status}"), patience, || (self.get("/readyz").status == status).then_some(()));
     }
 
     #[track_caller]
@@ -161,29 +162,30 @@ impl Server {
         http::ask(self.address, &format!("GET {path}"), b"")
     }
 
-    /// The sum of all samples of a metric whose line has all these parts.
+    /// The sum of all samples of a metric whose lines contain all these texts.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         metrics::sum(&self.get("/metrics").text(), name, labels)
     }
 
-    /// What it has written to stderr.
+    /// Everything that the server has written to stderr.
     pub(crate) fn log(&self) -> String {
         self.log.text()
     }
 
-    /// How many log lines have this in them.
+    /// How many log lines contain this text.
     pub(crate) fn logged(&self, part: &str) -> usize {
         self.log.count(part)
     }
 
-    /// Waits until so many log lines have this in them; there must not be more. Whatever the server has answered it has logged before.
+    /// Waits until `times` log lines contain this text, and checks that there are not more. The server logs before it
+    /// answers, so lines that belong to an answer are there already.
     #[track_caller]
     pub(crate) fn expect_logged(&self, part: &str, times: usize) {
         self.log.wait(part, times);
         assert_eq!(self.logged(part), times, "log lines with {part:?}:\n{}", self.log());
     }
 
-    /// Waits until a metric without labels, or the sum of those with any, has this value.
+    /// Waits until the sum of all samples of a metric has this value.
     #[track_caller]
     pub(crate) fn expect_metric(&self, name: &str, value: f64) {
         until(&format!("{name} is {value}"), TIMEOUT, || (self.metric(name, &[]) == value).then_some(()));
@@ -193,7 +195,7 @@ impl Server {
         signal(name, self.child.as_ref().unwrap().id());
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits until the process ends, and returns its exit code.
     #[track_caller]
     pub(crate) fn exit(&mut self, patience: Duration) -> Option<i32> {
         let child = self.child.as_mut().unwrap();

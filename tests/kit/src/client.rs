@@ -1,4 +1,4 @@
-//! A SignalR client in bytes: any transport, either protocol, arguments as JSON values.
+//! A SignalR client for any transport and either protocol, with arguments as JSON values.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use crate::stream::{ReadEnd, Stream};
 use crate::ws::{self, Ws};
 use crate::{TIMEOUT, unique, within};
 
-/// How a client is connected.
+/// The transport of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A WebSocket.
     WebSockets,
     /// An event stream, and POSTs.
     ServerSentEvents,
-    /// One GET after another, and POSTs. The next one is sent when something is waited for.
+    /// One GET after another, and POSTs. The next GET is sent only when the test waits for a message.
     LongPolling,
 }
 
@@ -30,7 +30,8 @@ enum ClientTransport {
     Polls(Option<Stream>),
 }
 
-/// A client that has shaken hands. What it receives is kept until it is asked about or forgotten.
+/// A client that has completed the handshake. It keeps received messages until they are taken or [`Client::forget`] is
+/// called.
 #[derive(Debug)]
 pub struct Client {
     /// The connection id.
@@ -44,7 +45,7 @@ pub struct Client {
     heard: Vec<Message>,
 }
 
-/// The connection id and token of a negotiation.
+/// Negotiates, and returns the connection id and the connection token.
 #[track_caller]
 pub fn negotiate(address: SocketAddr, path: &str) -> (String, String) {
     let answer = ask(address, &format!("POST {path}/negotiate?negotiateVersion=1"), b"");
@@ -55,7 +56,7 @@ pub fn negotiate(address: SocketAddr, path: &str) -> (String, String) {
 }
 
 impl Client {
-    /// Negotiates, connects to the chat and shakes hands.
+    /// Negotiates, connects to the hub at `/chat`, and completes the handshake.
     #[track_caller]
     pub fn connect(address: SocketAddr, transport: Transport, protocol: Protocol) -> Self {
         let (id, token) = negotiate(address, "/chat");
@@ -78,20 +79,20 @@ impl Client {
         let mut client =
             Self { id, address, target, wire, protocol, calls: 0, inbox: VecDeque::new(), heard: Vec::new() };
         client.put(&handshake(protocol.name(), 1), ws::TEXT);
-        let answer = client.piece(within(TIMEOUT)).unwrap_or_else(|end| panic!("no handshake answer: {end:?}"));
+        let answer = client.piece(within(TIMEOUT)).unwrap_or_else(|end| panic!("no handshake response: {end:?}"));
         let rest =
             answer.strip_prefix(b"{}\x1e").unwrap_or_else(|| panic!("handshake: {}", String::from_utf8_lossy(&answer)));
         client.inbox.extend(protocol.decode(rest));
         client
     }
 
-    /// One on a WebSocket that speaks JSON.
+    /// Connects with a WebSocket and the JSON protocol.
     #[track_caller]
     pub fn ws(address: SocketAddr) -> Self {
         Self::connect(address, Transport::WebSockets, Protocol::Json)
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     #[track_caller]
     pub fn put(&mut self, bytes: &[u8], opcode: u8) {
         match &mut self.wire {
@@ -103,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Sends a message, given in its JSON and in its MessagePack form.
+    /// Sends a message, which is given both in its JSON form and in its MessagePack form.
     #[track_caller]
     fn say(&mut self, json: &Value, messagepack: &Value) {
         let opcode = match self.protocol {
@@ -113,7 +114,7 @@ impl Client {
         self.put(&self.protocol.encode(json, messagepack), opcode);
     }
 
-    /// Sends an invocation; its id, when one is asked for.
+    /// Sends an invocation. Returns its invocation id if it is to be answered.
     #[track_caller]
     fn call(&mut self, target: &str, arguments: Value, answered: bool) -> Option<String> {
         self.calls += 1;
@@ -126,32 +127,32 @@ impl Client {
         id
     }
 
-    /// Calls and waits for the completion: the result, or the error's text.
+    /// Invokes a method and waits for the completion. Returns the result or the text of the error.
     #[track_caller]
     pub fn invoke(&mut self, target: &str, arguments: Value) -> Result<Value, String> {
         let id = self.call(target, arguments, true).unwrap();
         self.completion(&id)
     }
 
-    /// Calls a method that succeeds.
+    /// Invokes a method, and panics if it fails.
     #[track_caller]
     pub fn ok(&mut self, target: &str, arguments: Value) -> Value {
         self.invoke(target, arguments).unwrap_or_else(|error| panic!("{target}: {error}"))
     }
 
-    /// Calls and waits for nothing.
+    /// Invokes a method without an invocation id, so that no completion is sent.
     #[track_caller]
     pub fn send(&mut self, target: &str, arguments: Value) {
         self.call(target, arguments, false);
     }
 
-    /// Begins a call whose completion is waited for later; its id.
+    /// Invokes a method without waiting for the completion, and returns the invocation id.
     #[track_caller]
     pub fn begin(&mut self, target: &str, arguments: Value) -> String {
         self.call(target, arguments, true).unwrap()
     }
 
-    /// Waits for the completion of a call.
+    /// Waits for the completion with this invocation id, and removes it from the received messages.
     #[track_caller]
     pub fn completion(&mut self, id: &str) -> Result<Value, String> {
         let found = self.wait(&format!("the completion of {id}"), |message| match message {
@@ -162,7 +163,7 @@ impl Client {
         found
     }
 
-    /// Waits for the first answer of all that were not looked at; the id of its call.
+    /// Waits for the first completion that has not been taken, and returns its invocation id.
     #[track_caller]
     pub fn first_answered(&mut self) -> String {
         self.wait("an answer", |message| match message {
@@ -171,22 +172,22 @@ impl Client {
         })
     }
 
-    /// Waits until everything has been heard that the server had for it when this began: a call of a method that no hub has is answered
-    /// behind it.
+    /// Receives everything that the server has queued for this client by now. To do so it invokes a method that does
+    /// not exist, since the error arrives after everything else.
     #[track_caller]
     pub fn catch_up(&mut self) {
         self.invoke("NoHubHasThisMethod", json!([])).unwrap_err();
     }
 
-    /// Whether a call has been answered, in what was read up to now.
+    /// Whether the completion of a call has been received already.
     pub fn is_answered(&self, id: &str) -> bool {
         self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
     }
 
-    /// Waits for a question with this argument; its id.
+    /// Waits for an invocation that requests a client result and has this argument, and returns its invocation id.
     #[track_caller]
     pub fn question(&mut self, target: &str, argument: &Value) -> String {
-        self.wait(&format!("the question {target}({argument})"), |message| match message {
+        self.wait(&format!("the invocation {target}({argument})"), |message| match message {
             Message::ClientInvocation { id, target: t, arguments } if t == target && arguments[0] == *argument => {
                 Some(id.clone())
             }
@@ -194,7 +195,7 @@ impl Client {
         })
     }
 
-    /// Answers a question, or completes an upload.
+    /// Sends a client result, or completes an upload.
     #[track_caller]
     pub fn answer(&mut self, id: &str, result: Result<Value, &str>) {
         match result {
@@ -207,7 +208,7 @@ impl Client {
         }
     }
 
-    /// Begins a stream; its id.
+    /// Invokes a streaming method, and returns the invocation id.
     #[track_caller]
     pub fn stream(&mut self, target: &str, arguments: Value) -> String {
         self.calls += 1;
@@ -217,31 +218,33 @@ impl Client {
         id
     }
 
-    /// Waits until it was called so.
+    /// Waits for an invocation of this method with these arguments.
     #[track_caller]
     pub fn expect(&mut self, target: &str, arguments: Value) {
         let what = format!("{target}{arguments}");
         self.wait(&what, |message| invoked(message, target, &arguments).then_some(()));
     }
 
-    /// How often it has been called so, in all that the server has for it by now.
+    /// Receives everything that the server has queued by now, and counts the invocations of this method with these
+    /// arguments.
     #[track_caller]
     pub fn count(&mut self, target: &str, arguments: &Value) -> usize {
         self.catch_up();
         self.count_now(target, arguments)
     }
 
-    /// How often it has been called so, in what was read up to now.
+    /// Counts the invocations of this method with these arguments that have been received already.
     pub fn count_now(&self, target: &str, arguments: &Value) -> usize {
         self.heard.iter().filter(|message| invoked(message, target, arguments)).count()
     }
 
-    /// Drops what was heard up to now.
+    /// Drops the messages that have been received so far.
     pub fn forget(&mut self) {
         self.heard.clear();
     }
 
-    /// Waits for the first message that `find` takes, among those heard before too.
+    /// Waits for the first message for which `find` returns a value. It looks at messages that have been received
+    /// already too.
     #[track_caller]
     pub fn wait<T>(&mut self, what: &str, find: impl Fn(&Message) -> Option<T>) -> T {
         let deadline = within(TIMEOUT);
@@ -256,12 +259,12 @@ impl Client {
             let ended = matches!(self.heard.last(), Some(Message::End(_)));
             if ended || self.step(deadline).is_err() {
                 let last = &self.heard[self.heard.len().saturating_sub(5)..];
-                panic!("{what}: not seen by {:?} {:?}; the last heard: {last:?}", self.protocol, self.target);
+                panic!("{what}: not seen by {:?} {:?}; the last received: {last:?}", self.protocol, self.target);
             }
         }
     }
 
-    /// Waits for the connection's end: the Close message, if one came, and how the transport ended.
+    /// Waits until the connection ends. Returns the close message, if there was one, and how the transport ended.
     #[track_caller]
     pub fn ending(&mut self) -> (Option<Message>, String) {
         let end = self.wait("the connection's end", |message| match message {
@@ -271,7 +274,7 @@ impl Client {
         (self.heard.iter().find(|message| matches!(message, Message::Close { .. })).cloned(), end)
     }
 
-    /// Ends it in the manner of its transport, and reads nothing more.
+    /// Ends the connection as its transport requires.
     pub fn leave(mut self) {
         match &mut self.wire {
             ClientTransport::Ws(ws) => {
@@ -286,7 +289,7 @@ impl Client {
         }
     }
 
-    /// Takes one message from the wire into what was heard.
+    /// Receives one message.
     fn step(&mut self, deadline: Instant) -> Result<(), ReadEnd> {
         while self.inbox.is_empty() {
             match self.piece(deadline) {
@@ -299,7 +302,7 @@ impl Client {
         Ok(())
     }
 
-    /// One WebSocket message, event or poll body.
+    /// Receives the contents of one WebSocket message, event or poll.
     fn piece(&mut self, deadline: Instant) -> Result<Vec<u8>, PieceEnd> {
         match &mut self.wire {
             ClientTransport::Ws(ws) => {
@@ -333,7 +336,7 @@ impl Client {
                     poll
                 });
                 while poll.held.is_empty() {
-                    poll.fill(deadline)?; // so that a quiet poll can be gone on with later
+                    poll.fill(deadline)?; // a poll that is not answered in time is continued by the next call
                 }
                 let answer = http::respond(poll, within(TIMEOUT)).map_err(PieceEnd::from)?;
                 *pending = None;
@@ -347,7 +350,7 @@ impl Client {
     }
 }
 
-/// Why no piece comes.
+/// Why nothing was received.
 #[derive(Debug)]
 enum PieceEnd {
     TimedOut,
@@ -368,7 +371,8 @@ fn invoked(message: &Message, target: &str, arguments: &Value) -> bool {
     matches!(message, Message::Invocation { target: t, arguments: a } if t == target && a == arguments)
 }
 
-/// Waits until all of these have heard whatever was sent before: a later broadcast of the first, which is in no other order anywhere.
+/// Waits until all of these clients have received whatever was sent before. It does so with a broadcast of the first
+/// client, which arrives after everything else.
 #[track_caller]
 pub fn settle(clients: &mut [&mut Client]) {
     let mark = unique("mark");

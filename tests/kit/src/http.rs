@@ -1,4 +1,4 @@
-//! HTTP/1.1 in bytes: requests as text, responses read whole or, for event streams, chunk by chunk.
+//! HTTP/1.1 on bytes: builds requests, and parses responses as a whole or, for event streams, chunk by chunk.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -6,15 +6,15 @@ use std::time::Instant;
 use crate::stream::{ReadEnd, Stream};
 use crate::{TIMEOUT, within};
 
-/// A response; one of which only the head was read has no body.
-#[must_use = "a test says which answer it expects"]
+/// A response. If only its head was read, it has no body.
+#[must_use = "a test should check the response"]
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Status line and headers as they came, with the empty line that ends them.
+    /// The status line and the headers as received, including the empty line after them.
     pub head: String,
-    /// The body, with chunks put together.
+    /// The body; the contents of chunks are concatenated.
     pub body: Vec<u8>,
 }
 
@@ -24,13 +24,13 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Status, content type and body, which must be text: what the table of docs/builders/signalr-protocol.md#1.4 is
-    /// about.
+    /// The status, the content type and the body, which must be text. The table in
+    /// docs/builders/signalr-protocol.md#1.4 lists these.
     pub fn short(&self) -> (u16, Option<&str>, &str) {
         (self.status, self.header("content-type"), std::str::from_utf8(&self.body).unwrap())
     }
 
-    /// A header's value; names are case-insensitive.
+    /// The value of a header; names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -40,7 +40,7 @@ impl Response {
     }
 }
 
-/// The bytes of a request. The line is method and target. `Host` is `localhost` unless it is among the headers.
+/// The bytes of a request. `line` is the method and the target. `Host` is `localhost` unless `headers` contains it.
 pub fn request(line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{line} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -55,7 +55,7 @@ pub fn request(line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     [(text + "\r\n").as_bytes(), body].concat()
 }
 
-/// The head of a response at the front of these bytes, and its length, if it is whole.
+/// Parses the head of a response at the front of these bytes, and returns it with its length if it is complete.
 pub fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
     let length = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..length]).into_owned();
@@ -63,8 +63,8 @@ pub fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
     Some((Response { status, head, body: Vec::new() }, length))
 }
 
-/// The chunk of a chunked body at the front of these bytes, and its length with all around it, if it is whole. The last
-/// chunk is empty.
+/// Parses a chunk of a chunked body at the front of these bytes, and returns its contents with its whole length if it
+/// is complete. The last chunk is empty.
 pub fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let line = bytes.windows(2).position(|window| window == b"\r\n")?;
     let size = std::str::from_utf8(&bytes[..line]).ok()?.split(';').next()?.trim();
@@ -73,8 +73,8 @@ pub fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     (bytes.len() >= end + 2).then(|| (bytes[line + 2..end].to_vec(), end + 2))
 }
 
-/// The response at the front of these bytes, and its length, if it is whole. `ended`: no more bytes will come, which
-/// ends a body whose length nothing tells.
+/// Parses a response at the front of these bytes, and returns it with its length if it is complete. `ended` is whether
+/// the connection has been closed, which ends a body without a length.
 pub fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
     let (mut response, mut end) = parse_head(bytes)?;
     if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
@@ -99,7 +99,7 @@ pub fn parse_response(bytes: &[u8], ended: bool) -> Option<(Response, usize)> {
     Some((response, end))
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection, and returns the response.
 #[track_caller]
 pub fn ask(address: SocketAddr, line: &str, body: &[u8]) -> Response {
     let mut stream = Stream::connect(address);
@@ -107,12 +107,12 @@ pub fn ask(address: SocketAddr, line: &str, body: &[u8]) -> Response {
     respond(&mut stream, within(TIMEOUT)).unwrap()
 }
 
-/// The head of a response: status and header lines.
+/// Reads the head of a response, and returns its status and its text.
 pub fn head(stream: &mut Stream, deadline: Instant) -> Result<(u16, String), ReadEnd> {
     stream.take(deadline, parse_head).map(|response| (response.status, response.head))
 }
 
-/// A whole response.
+/// Reads a complete response.
 pub fn respond(stream: &mut Stream, deadline: Instant) -> Result<Response, ReadEnd> {
     match stream.take(deadline, |bytes| parse_response(bytes, false)) {
         Err(ReadEnd::Fin) => stream.take(deadline, |bytes| parse_response(bytes, true)),
@@ -120,7 +120,7 @@ pub fn respond(stream: &mut Stream, deadline: Instant) -> Result<Response, ReadE
     }
 }
 
-/// One chunk of a chunked body; the last is empty.
+/// Reads one chunk of a chunked body; the last is empty.
 pub fn chunk(stream: &mut Stream, deadline: Instant) -> Result<Vec<u8>, ReadEnd> {
     stream.take(deadline, parse_chunk)
 }

@@ -1,21 +1,21 @@
-//! The hub protocols in bytes: how messages are framed, and what they say, with arguments as JSON values in either protocol.
+//! The hub protocols on bytes: framing, encoding and decoding. Arguments are JSON values in both protocols.
 
 use serde_json::{Value, json};
 
-/// What ends a message of the JSON protocol, and every handshake.
+/// The byte that ends a message of the JSON protocol, and every handshake.
 pub const SEPARATOR: u8 = 0x1e;
 
 /// A hub protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Text, each message ended by [`SEPARATOR`].
+    /// Text; each message ends with [`SEPARATOR`].
     Json,
-    /// Binary, each message behind its length.
+    /// Binary; each message follows its length.
     MessagePack,
 }
 
 impl Protocol {
-    /// The one that this is not.
+    /// The other protocol.
     pub fn other(self) -> Self {
         match self {
             Self::Json => Self::MessagePack,
@@ -23,7 +23,7 @@ impl Protocol {
         }
     }
 
-    /// The name in a handshake.
+    /// Its name in a handshake.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -31,7 +31,7 @@ impl Protocol {
         }
     }
 
-    /// The bytes of a message, given in its JSON and in its MessagePack form.
+    /// The bytes of a message, which is given both in its JSON form and in its MessagePack form.
     pub fn encode(self, json: &Value, messagepack: &Value) -> Vec<u8> {
         match self {
             Self::Json => record(json),
@@ -39,19 +39,19 @@ impl Protocol {
         }
     }
 
-    /// The messages of a piece that holds whole ones.
+    /// Decodes bytes that consist of complete messages.
     pub fn decode(self, piece: &[u8]) -> Vec<Message> {
         let (mut rest, mut messages) = (piece, Vec::new());
         while !rest.is_empty() {
             messages.push(match self {
                 Self::Json => {
-                    let end = rest.iter().position(|&byte| byte == SEPARATOR).expect("a whole message in a piece");
+                    let end = rest.iter().position(|&byte| byte == SEPARATOR).expect("the message is complete");
                     let value = serde_json::from_slice(&rest[..end]).unwrap();
                     rest = &rest[end + 1..];
                     from_json(&value)
                 }
                 Self::MessagePack => {
-                    let (length, start) = length_prefix(rest).expect("a length");
+                    let (length, start) = length_prefix(rest).expect("the length is complete");
                     let value = rmp_serde::from_slice(&rest[start..start + length]).unwrap();
                     rest = &rest[start + length..];
                     from_messagepack(&value)
@@ -62,29 +62,29 @@ impl Protocol {
     }
 }
 
-/// The bytes with which a client asks for a protocol.
+/// The bytes of a client's handshake.
 pub fn handshake(protocol: &str, version: u32) -> Vec<u8> {
     record(&json!({ "protocol": protocol, "version": version }))
 }
 
-/// A value as JSON, with the separator behind it.
+/// A value as JSON, followed by the separator.
 pub fn record(value: &Value) -> Vec<u8> {
     let mut bytes = value.to_string().into_bytes();
     bytes.push(SEPARATOR);
     bytes
 }
 
-/// What a client has received.
+/// A message that a client has received.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    /// An invocation that wants no answer.
+    /// An invocation without an invocation id, which is not answered.
     Invocation {
         /// The method.
         target: String,
         /// Its arguments, an array.
         arguments: Value,
     },
-    /// An invocation that wants an answer.
+    /// An invocation that requests a client result.
     ClientInvocation {
         /// The invocation id.
         id: String,
@@ -100,23 +100,23 @@ pub enum Message {
         /// The item.
         item: Value,
     },
-    /// The end of a call or stream.
+    /// The end of an invocation or of a stream.
     Completion {
         /// The invocation id.
         id: String,
-        /// The result, null if there is none, or the error.
+        /// The result, which is null if there is none, or the error.
         result: Result<Value, String>,
     },
     /// A ping.
     Ping,
-    /// The server ends the connection.
+    /// The close message.
     Close {
-        /// Why, if it says so.
+        /// The error, if there is one.
         error: Option<String>,
         /// Whether the client may reconnect.
         reconnect: bool,
     },
-    /// The transport's own ending: `close 1000`, `end of stream`, `204`, `fin`, `reset`.
+    /// How the transport ended: `close 1000`, `end of stream`, `204`, `fin` or `reset`.
     End(String),
 }
 
@@ -129,7 +129,7 @@ fn called(id: &Value, target: &Value, arguments: &Value) -> Message {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
 }
 
 fn from_json(message: &Value) -> Message {
@@ -167,7 +167,7 @@ fn from_messagepack(message: &Value) -> Message {
     }
 }
 
-/// A MessagePack hub message with its length in front.
+/// A MessagePack hub message with its length prefix.
 pub fn framed(body: &[u8]) -> Vec<u8> {
     let (mut bytes, mut length) = (Vec::new(), body.len());
     while length > 127 {
@@ -179,7 +179,7 @@ pub fn framed(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The length in front of a MessagePack message, and how many bytes it takes.
+/// Parses the length prefix of a MessagePack message. Returns the length, and how many bytes the prefix has.
 pub fn length_prefix(bytes: &[u8]) -> Option<(usize, usize)> {
     let end = bytes.iter().position(|byte| byte & 0x80 == 0)?;
     let value = bytes[..=end].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));

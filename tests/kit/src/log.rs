@@ -1,4 +1,4 @@
-//! Log lines, of a process or of this thread.
+//! Reads log lines of another process, or captures those of the current thread.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,12 +9,13 @@ use tracing::subscriber::{self, DefaultGuard};
 
 use crate::{TIMEOUT, until};
 
-/// What has been logged so far. Copies share it.
+/// Everything that has been logged so far. Clones share it.
 #[derive(Clone, Debug)]
 pub enum Log {
-    /// By this process.
+    /// Logged by this process.
     Memory(Arc<Mutex<Vec<u8>>>),
-    /// By a process whose stderr is this file: a line is there before anything that the process does afterwards can be seen.
+    /// Logged by a process whose stderr is this file. A line is in the file before later actions of the process have
+    /// visible effects.
     File(PathBuf),
 }
 
@@ -25,7 +26,7 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Everything, as text.
+    /// The whole log as text.
     pub fn text(&self) -> String {
         match self {
             Self::Memory(bytes) => {
@@ -35,24 +36,24 @@ impl Log {
         }
     }
 
-    /// The lines of Hubplane itself.
+    /// The lines that Hubplane itself has logged.
     pub fn lines(&self) -> Vec<String> {
         self.text().lines().filter(|line| line.contains("hubplane")).map(str::to_owned).collect()
     }
 
-    /// How many lines have this in them.
+    /// How many lines contain this text.
     pub fn count(&self, part: &str) -> usize {
         self.text().lines().filter(|line| line.contains(part)).count()
     }
 
-    /// Waits until so many lines have this in them.
+    /// Waits until at least `times` lines contain this text.
     #[track_caller]
     pub fn wait(&self, part: &str, times: usize) {
         until(&format!("{times} log lines with {part:?}"), TIMEOUT, || (self.count(part) >= times).then_some(()));
     }
 }
 
-/// Where this process writes its log to.
+/// The writer to which the subscriber of this thread writes.
 #[derive(Clone, Debug)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -67,7 +68,7 @@ impl Write for Sink {
     }
 }
 
-/// What is logged on this thread while it lives.
+/// Captures what is logged on the current thread until it is dropped.
 #[derive(Debug)]
 pub struct Capture {
     log: Log,
@@ -75,7 +76,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Begins, at level `DEBUG`.
+    /// Starts capturing at level `DEBUG`.
     pub fn start() -> Self {
         let bytes = Arc::default();
         let (log, sink) = (Log::Memory(Arc::clone(&bytes)), Sink(bytes));

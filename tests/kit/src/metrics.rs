@@ -1,6 +1,6 @@
-//! What a page of metrics in the text format of Prometheus says.
+//! Reads pages of metrics in the text format of Prometheus.
 
-/// The sum of all samples of a metric whose line has all these parts.
+/// The sum of all samples of a metric whose lines contain all texts in `labels`.
 pub fn sum(page: &str, name: &str, labels: &[&str]) -> f64 {
     let fits = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))

@@ -1,5 +1,5 @@
-//! What a test needs and a machine may lack. Such a test begins with [`needs!`](crate::needs): where it cannot run it says so and is
-//! skipped, or fails where nothing may be skipped.
+//! Skips tests that need a program which is not installed. Such a test begins with [`needs!`](crate::needs). If the
+//! program is missing, the test prints that it is skipped, or fails if skipping is forbidden.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ thread_local! {
     static ASKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns from a test unless these programs are there.
+/// Returns from a test unless these programs are installed.
 #[macro_export]
 macro_rules! needs {
     ($($program:literal),+) => {
@@ -22,35 +22,36 @@ macro_rules! needs {
     };
 }
 
-/// Whether a program can be started. If not, a line says that the running test is skipped; it goes past the capture of output, so that
-/// everybody sees it.
+/// Whether a program can be started. If not, prints that the current test is skipped. The line bypasses the capture of
+/// output, so that it is always visible.
 ///
 /// # Panics
 ///
-/// If it cannot, and nothing may be skipped.
+/// Panics if the program is missing and skipping is forbidden.
 #[track_caller]
 pub fn is_there(program: &str) -> bool {
     ASKED.with_borrow_mut(|asked| asked.push(program.to_owned()));
-    // A server that is named is meant to be used: where it cannot be started, tests fail.
+    // If REDIS_SERVER names a server and it cannot be started, tests must fail instead of being skipped.
     if find(program).is_some() || program == "redis-server" && std::env::var_os("REDIS_SERVER").is_some() {
         return true;
     }
     let all = std::env::var_os(REQUIRE_ALL).is_some_and(|value| !value.is_empty());
-    assert!(!all, "needs {program}, which is not in the PATH, and {REQUIRE_ALL} forbids to skip");
+    assert!(!all, "needs {program}, which is not in the PATH, and {REQUIRE_ALL} forbids skipping");
     let thread = std::thread::current();
     let line = format!("skipped: needs {program}: {}\n", thread.name().unwrap_or("a test"));
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     false
 }
 
-/// Fails a test that uses a program and has not begun with [`needs!`](crate::needs): it would fail where the program is not there.
+/// Fails a test that uses a program without having begun with [`needs!`](crate::needs). Without it, the test would fail
+/// on machines without the program.
 #[track_caller]
 pub(crate) fn expect_asked(program: &str) {
     let asked = ASKED.with_borrow(|asked| asked.iter().any(|name| name == program));
     assert!(asked, "a test that uses {program} begins with testkit::needs!({program:?})");
 }
 
-/// A program's file in the folders of the PATH.
+/// Finds a program in the folders of the PATH.
 fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

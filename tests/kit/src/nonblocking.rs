@@ -1,5 +1,5 @@
-//! A connection on tokio, for tests that run on one runtime with the server they ask: HTTP and WebSockets as in [`crate::http`] and
-//! [`crate::ws`], over TCP or any other stream.
+//! A connection on tokio, for tests that run on the same runtime as the server: HTTP and WebSockets as in
+//! [`crate::http`] and [`crate::ws`], over TCP or any other stream.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::http::{self, Response};
 use crate::stream::ReadEnd;
 use crate::ws::{self, Frame};
 
-/// How long anything may take before a test gives up.
+/// How long anything may take before a test fails.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A connection; what has come is kept until it is taken.
+/// A connection that buffers received bytes until they are taken.
 #[derive(Debug)]
 pub struct Connection<S = TcpStream> {
-    /// For what is done to the socket itself.
+    /// The stream itself.
     pub socket: S,
     held: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to who is expected to be there.
+    /// Connects, and panics if nothing is listening.
     pub async fn open(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
@@ -33,22 +33,22 @@ impl Connection {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection over a stream that is open already.
+    /// Makes a connection from a stream that is already open.
     pub fn over(socket: S) -> Self {
         Self { socket, held: Vec::new() }
     }
 
-    /// Writes to a peer that is expected to take it.
+    /// Writes all bytes, and panics if the peer does not accept them.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends a request. The line is method and target.
+    /// Sends a request; `line` is the method and the target.
     pub async fn request(&mut self, line: &str, headers: &[(&str, &str)], body: &str) {
         self.write(http::request(line, headers, body.as_bytes())).await;
     }
 
-    /// Asks for a WebSocket; the answer, which has a body only if it is a refusal.
+    /// Requests a WebSocket, and returns the response.
     pub async fn upgrade(&mut self, target: &str) -> Response {
         self.request(&format!("GET {target}"), &ws::UPGRADE, "").await;
         self.response().await
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Reads until `parse` finds something whole at the front and says how long it is.
+    /// Reads until `parse` finds a complete unit at the front, and returns it. `parse` returns it with its length.
     pub async fn take<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> T {
         loop {
             if let Some((value, length)) = parse(&self.held) {
@@ -72,17 +72,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return value;
             }
             if let Err(stop) = self.fill().await {
-                panic!("{stop:?} behind {:?}", String::from_utf8_lossy(&self.held));
+                panic!("{stop:?} after {:?}", String::from_utf8_lossy(&self.held));
             }
         }
     }
 
-    /// The head of a response.
+    /// Reads the head of a response.
     pub async fn head(&mut self) -> Response {
         self.take(http::parse_head).await
     }
 
-    /// A whole response; one of unknown length ends with the connection.
+    /// Reads a complete response; one without a length ends with the connection.
     pub async fn response(&mut self) -> Response {
         let mut ended = false;
         loop {
@@ -93,32 +93,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.fill().await {
                 Ok(()) => {}
                 Err(ReadEnd::Fin) if !ended => ended = true,
-                Err(stop) => panic!("{stop:?} behind {:?}", String::from_utf8_lossy(&self.held)),
+                Err(stop) => panic!("{stop:?} after {:?}", String::from_utf8_lossy(&self.held)),
             }
         }
     }
 
-    /// One chunk of a chunked body as text; empty at its end.
+    /// Reads one chunk of a chunked body as text; the last is empty.
     pub async fn chunk(&mut self) -> String {
         String::from_utf8(self.take(http::parse_chunk).await).unwrap()
     }
 
-    /// Sends a whole WebSocket message or a control frame.
+    /// Sends a complete WebSocket message or a control frame.
     pub async fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.write(ws::frame(0x80 | opcode, payload)).await;
     }
 
-    /// The next WebSocket frame.
+    /// Reads the next WebSocket frame.
     pub async fn frame(&mut self) -> Frame {
         self.take(ws::parse).await
     }
 
-    /// Exactly so many bytes.
+    /// Reads exactly `size` bytes.
     pub async fn bytes(&mut self, size: usize) -> Vec<u8> {
         self.take(|held| held.get(..size).map(|bytes| (bytes.to_vec(), size))).await
     }
 
-    /// What comes up to this text, and the text.
+    /// Reads up to this text, and includes it.
     pub async fn read_to(&mut self, end: &str) -> String {
         let bytes = self.take(|held| {
             let at = held.windows(end.len()).position(|window| window == end.as_bytes())? + end.len();
@@ -127,33 +127,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         String::from_utf8(bytes.await).unwrap()
     }
 
-    /// Everything up to the end, which comes in time, and how it ended: `Fin` or `Reset`.
+    /// Reads until the connection ends, and returns everything with how it ended: `Fin` or `Reset`.
     pub async fn end(&mut self) -> (Vec<u8>, ReadEnd) {
         loop {
             match self.fill().await {
                 Ok(()) => {}
-                Err(ReadEnd::TimedOut) => panic!("no end behind {:?}", String::from_utf8_lossy(&self.held)),
+                Err(ReadEnd::TimedOut) => panic!("no end after {:?}", String::from_utf8_lossy(&self.held)),
                 Err(stop) => return (std::mem::take(&mut self.held), stop),
             }
         }
     }
 
-    /// Everything up to the end, which comes in good order.
+    /// Reads until the connection ends, and checks that it is closed properly.
     pub async fn rest(&mut self) -> Vec<u8> {
         let (bytes, stop) = self.end().await;
-        assert_eq!(stop, ReadEnd::Fin, "behind {:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(stop, ReadEnd::Fin, "after {:?}", String::from_utf8_lossy(&bytes));
         bytes
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection, and returns the response.
 pub async fn ask(address: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> Response {
     let mut connection = Connection::open(address).await;
     connection.request(line, &[headers, &[("Connection", "close")]].concat(), body).await;
     connection.response().await
 }
 
-/// Asks again and again until there is an answer. With time paused, only what others do meanwhile takes time.
+/// Calls `ask` repeatedly until it returns a value. It works with tokio's paused time too.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {

@@ -1,4 +1,5 @@
-//! A real `redis-server` of a test's own, to be killed, paused and started again. The environment's `REDIS_SERVER` names another binary.
+//! A real `redis-server` for one test, which can be killed, paused and restarted. The environment variable
+//! `REDIS_SERVER` can name another binary.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::stream::Stream;
 use crate::{PROCESS_TIMEOUT, TIMEOUT, signal, until, within};
 
-/// A `redis-server`, which ends with this value.
+/// A `redis-server`, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Redis {
     address: SocketAddr,
@@ -16,18 +17,18 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A port for one, where nothing listens yet.
+    /// Reserves a port for a server without starting it.
     pub fn absent() -> Self {
         Self::with(&[])
     }
 
-    /// The same, with more arguments for when it starts.
+    /// Reserves a port for a server that will be started with these additional arguments.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { address: (Ipv4Addr::LOCALHOST, free_port()).into(), arguments, child: None }
     }
 
-    /// Starts one and waits until it answers.
+    /// Starts a server, and waits until it answers.
     #[track_caller]
     pub fn start() -> Self {
         let mut redis = Self::absent();
@@ -35,14 +36,14 @@ impl Redis {
         redis
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts or restarts this server, and waits until it answers.
     #[track_caller]
     pub fn run(&mut self) {
         self.spawn();
         until("redis-server answers", PROCESS_TIMEOUT, || self.answers().then_some(()));
     }
 
-    /// Starts it; it may not answer yet.
+    /// Starts or restarts this server without waiting until it answers.
     #[track_caller]
     pub fn spawn(&mut self) {
         assert!(self.child.is_none());
@@ -60,7 +61,7 @@ impl Redis {
         self.child = Some(child);
     }
 
-    /// Whether it says anything at all by now, be it that a login is needed. It must not have ended.
+    /// Whether it answers by now, even if only that a login is needed. Panics if the process has ended.
     #[track_caller]
     pub fn answers(&mut self) -> bool {
         let ended = self.child.as_mut().unwrap().try_wait().unwrap();
@@ -68,23 +69,23 @@ impl Redis {
         TcpStream::connect(self.address).is_ok() && !self.command(&["PING"]).is_empty()
     }
 
-    /// The port.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How it is reached, as a connection string. Nobody takes it for dead because it, or who asks it, got no processor for some
-    /// seconds: for all tests that are not about outages.
+    /// A connection string with long timeouts, so that a machine which stalls for some seconds does not cause an
+    /// outage. For all tests that are not about outages.
     pub fn connection(&self) -> String {
         format!("{},asyncTimeout=60000,connectTimeout=30000", self.connection_with_defaults())
     }
 
-    /// The same with the time-outs that are usual: for tests of how soon an outage is noticed.
+    /// A connection string with the default timeouts, for tests of outages.
     pub fn connection_with_defaults(&self) -> String {
         format!("{},abortConnect=false", self.address)
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -96,18 +97,18 @@ impl Redis {
         self.child.as_ref().unwrap().id()
     }
 
-    /// SIGSTOP: it keeps its sockets and answers nothing.
+    /// Pauses it with SIGSTOP: it keeps its sockets, but answers nothing.
     pub fn pause(&self) {
         signal("STOP", self.pid());
     }
 
-    /// SIGCONT: it goes on.
+    /// Resumes it with SIGCONT.
     pub fn resume(&self) {
         signal("CONT", self.pid());
     }
 
-    /// A command, and the first line of its answer.
-    #[must_use = "a test says which answer it expects"]
+    /// Executes a command, and returns the first line of the reply.
+    #[must_use = "a test should check the reply"]
     pub fn command(&self, words: &[&str]) -> String {
         self.command_bytes(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
     }
@@ -123,7 +124,7 @@ impl Redis {
             .unwrap()
     }
 
-    /// A number of `INFO stats`. Asking is a connection of its own.
+    /// A number from `INFO stats`. Each call makes a new connection.
     pub fn stat(&self, name: &str) -> u64 {
         let mut stream = Stream::connect(self.address);
         stream.write(&encoded(&[b"INFO", b"stats"]));
@@ -135,7 +136,7 @@ impl Redis {
         stream.take(within(TIMEOUT), find).unwrap().parse().unwrap()
     }
 
-    /// A connection that hears every channel, until it is dropped.
+    /// Opens a connection that is subscribed to every channel until it is dropped.
     pub fn monitor(&self) -> Stream {
         let mut stream = Stream::connect(self.address);
         stream.write(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n");
@@ -144,12 +145,12 @@ impl Redis {
         stream
     }
 
-    /// Publishes any bytes; how many heard them.
+    /// Publishes any bytes, and returns the number of subscribers.
     pub fn publish(&self, channel: &str, payload: &[u8]) -> usize {
         self.command_bytes(&[b"PUBLISH", channel.as_bytes(), payload]).trim_start_matches(':').parse().unwrap()
     }
 
-    /// Publishes many payloads in one go.
+    /// Publishes many payloads in one transaction.
     pub fn publish_all(&self, channel: &str, payloads: impl Iterator<Item = Vec<u8>>) {
         let mut bytes = encoded(&[b"MULTI"]);
         payloads.for_each(|payload| bytes.extend(encoded(&[b"PUBLISH", channel.as_bytes(), &payload])));
@@ -160,7 +161,7 @@ impl Redis {
         stream.take(within(TIMEOUT), done).unwrap();
     }
 
-    /// Waits until so many connections have subscribed to this channel.
+    /// Waits until `count` connections have subscribed to this channel.
     pub fn subscribed(&self, channel: &str, count: usize) {
         until(&format!("{count} subscribers of {channel}"), TIMEOUT, || {
             (self.publish(channel, b"\x92\x90\x80") == count).then_some(())
@@ -168,8 +169,8 @@ impl Redis {
     }
 }
 
-/// A port where nothing listens. It is below the range that the system gives to connections and to listeners on port 0, so that nobody
-/// else has it when a server starts there, or starts again.
+/// A port on which nothing listens. It is below the range from which the system chooses ports for connections and for
+/// listeners on port 0, so that it is not taken before a server is started or restarted on it.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 900) as u16;
@@ -181,7 +182,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A command as Redis reads it.
+/// A command in Redis's protocol.
 fn encoded(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {

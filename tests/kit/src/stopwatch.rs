@@ -1,18 +1,18 @@
-//! Measures how long the server takes, without what the machine took: while others have the processors, no thread of this
-//! program runs either, and that is no delay of the server's.
+//! A stopwatch for limits on how long the server may take. It subtracts the time during which the machine was too busy
+//! to run this process, since that is not a delay of the server.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the ticker sleeps; it wakes later where the machine had no time for it.
+/// How long the ticker sleeps at a time. On a busy machine it wakes up later.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What the ticker overslept, in milliseconds, since the first watch began.
+/// By how many milliseconds in total the ticker has woken up too late since the first stopwatch was started.
 static OVERSLEPT_MILLIS: AtomicU64 = AtomicU64::new(0);
 
-/// A stopwatch that knows how long the machine stood still.
+/// A stopwatch that knows for how long the machine stalled.
 #[derive(Debug)]
 pub struct Stopwatch {
     begun: Instant,
@@ -20,31 +20,31 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts a stopwatch.
     pub fn start() -> Self {
         static TICKER: Once = Once::new();
         TICKER.call_once(|| drop(thread::spawn(tick)));
         Self { begun: Instant::now(), overslept: OVERSLEPT_MILLIS.load(Ordering::Relaxed) }
     }
 
-    /// What has passed, standstills included.
+    /// The time since the start, including stalls.
     pub fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Fails when more than this has passed since the start.
+    /// Panics if more than `limit`, not counting stalls, has passed since the start.
     #[track_caller]
     pub fn within(&self, limit: Duration, what: &str) {
         self.took(self.elapsed(), limit, what);
     }
 
-    /// Fails when more than this had passed when so much had.
+    /// Panics if `took`, a time that was measured from the start, is more than `limit`, not counting stalls.
     #[track_caller]
     pub fn took(&self, took: Duration, limit: Duration, what: &str) {
         if took <= limit {
             return;
         }
-        thread::sleep(TICK * 3); // a stall that is just over is in the sum by then
+        thread::sleep(TICK * 3); // until a stall that has just ended is included in the sum
         let lost = Duration::from_millis(OVERSLEPT_MILLIS.load(Ordering::Relaxed) - self.overslept);
         assert!(took.saturating_sub(lost) <= limit, "{what}: after {took:?}, of which the machine took {lost:?}");
     }

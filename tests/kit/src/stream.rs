@@ -1,4 +1,4 @@
-//! A TCP connection whose bytes are taken when they are whole, with a deadline for each wait.
+//! A blocking TCP connection that buffers bytes until they form a complete unit, with a deadline for each wait.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::TIMEOUT;
 
-/// Why nothing more is read.
+/// Why a read returned nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadEnd {
-    /// The deadline has come; later reads may succeed.
+    /// The deadline has passed; later reads may succeed.
     TimedOut,
-    /// The peer has ended its direction in good order.
+    /// The peer has closed its direction properly.
     Fin,
     /// The peer has reset the connection.
     Reset,
@@ -21,12 +21,12 @@ pub enum ReadEnd {
 #[derive(Debug)]
 pub struct Stream {
     tcp: TcpStream,
-    /// What has come and was not taken yet.
+    /// The bytes that were received but not taken yet.
     pub held: Vec<u8>,
 }
 
 impl Stream {
-    /// Connects to who is expected to be there.
+    /// Connects, and panics if nothing is listening.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
@@ -35,12 +35,12 @@ impl Stream {
         Self { tcp, held: Vec::new() }
     }
 
-    /// Writes all of it, or says that the peer does not take it.
+    /// Writes all bytes, or fails if the peer does not accept them.
     pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.tcp.write_all(bytes)
     }
 
-    /// Writes to a peer that is expected to take it.
+    /// Writes all bytes, and panics if the peer does not accept them.
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
         self.try_write(bytes).unwrap();
@@ -64,19 +64,19 @@ impl Stream {
         }
     }
 
-    /// Waits until something has come that is not read yet, and leaves it where it is.
+    /// Waits until there are bytes to read, without reading them.
     #[track_caller]
     pub fn expect_unread(&mut self) {
         self.tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
-        assert_ne!(self.tcp.peek(&mut [0]).unwrap(), 0, "the peer has ended");
+        assert_ne!(self.tcp.peek(&mut [0]).unwrap(), 0, "the peer has closed the connection");
     }
 
-    /// Reads what has arrived by now: `Quiet` if that is nothing.
+    /// Reads what has arrived by now; fails with [`ReadEnd::TimedOut`] if there is nothing.
     pub fn arrived(&mut self) -> Result<(), ReadEnd> {
         self.fill(Instant::now())
     }
 
-    /// Reads until `parse` finds something whole at the front and says how long it is.
+    /// Reads until `parse` finds a complete unit at the front, and returns it. `parse` returns it with its length.
     pub fn take<T>(&mut self, deadline: Instant, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Result<T, ReadEnd> {
         loop {
             if let Some((value, length)) = parse(&self.held) {

@@ -1,4 +1,4 @@
-//! WebSockets in bytes: frames are made and read here, so that wrong ones can be sent too.
+//! WebSockets on bytes: builds and parses frames itself, so that tests can also send invalid ones.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -19,7 +19,8 @@ pub const PING: u8 = 9;
 /// The opcode of a pong.
 pub const PONG: u8 = 10;
 
-/// The headers that ask for a WebSocket, with the key of RFC 6455's example (docs/builders/signalr-protocol.md#1.3).
+/// The headers that request a WebSocket, with the key of the example in RFC 6455
+/// (docs/builders/signalr-protocol.md#1.3).
 pub const UPGRADE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
@@ -27,15 +28,15 @@ pub const UPGRADE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// What the server must answer that key with.
+/// The `Sec-WebSocket-Accept` with which the server must answer that key.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A frame as it came, or a message whose fragments are put together.
+/// A frame as received, or a message whose fragments have been joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Whether it is the last fragment of its message.
     pub fin: bool,
-    /// What it is.
+    /// The kind of frame, such as [`TEXT`].
     pub opcode: u8,
     /// The payload, unmasked.
     pub payload: Vec<u8>,
@@ -49,7 +50,7 @@ pub struct Ws {
 }
 
 impl Ws {
-    /// Opens a WebSocket; the target is path and query.
+    /// Opens a WebSocket; the target is a path with a query.
     #[track_caller]
     pub fn open(address: SocketAddr, target: &str) -> Self {
         let mut stream = Stream::connect(address);
@@ -59,7 +60,7 @@ impl Ws {
         Self { stream, parts: None }
     }
 
-    /// Opens one without negotiating and shakes hands.
+    /// Opens a WebSocket without negotiating, and completes the handshake.
     #[track_caller]
     pub fn open_with_handshake(address: SocketAddr, path: &str, protocol: &str) -> Self {
         let mut ws = Self::open(address, path);
@@ -69,28 +70,28 @@ impl Ws {
         ws
     }
 
-    /// Sends a whole message to a peer that is expected to take it.
+    /// Sends a complete message, and panics if the peer does not accept it.
     #[track_caller]
     pub fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.try_send(opcode, payload).unwrap();
     }
 
-    /// Sends a whole message, or says that the peer does not take it.
+    /// Sends a complete message, or fails if the peer does not accept it.
     pub fn try_send(&mut self, opcode: u8, payload: &[u8]) -> std::io::Result<()> {
         self.stream.try_write(&frame(0x80 | opcode, payload))
     }
 
-    /// The next message or close frame, fragments put together; pings are answered.
+    /// Reads the next message, with its fragments joined, or the close frame. Answers pings.
     pub fn recv(&mut self, deadline: Instant) -> Result<Frame, ReadEnd> {
         loop {
             let frame = self.stream.take(deadline, parse)?;
             match frame.opcode {
-                // The peer may be gone by now: reading says so.
+                // If the peer is gone, the next read fails.
                 PING => drop(self.try_send(PONG, &frame.payload)),
                 PONG => {}
                 CLOSE => return Ok(frame),
                 0 => {
-                    let parts = self.parts.as_mut().expect("a continuation of nothing");
+                    let parts = self.parts.as_mut().expect("a continuation follows a first fragment");
                     parts.payload.extend(&frame.payload);
                     if frame.fin {
                         return Ok(self.parts.take().unwrap());
@@ -102,14 +103,15 @@ impl Ws {
         }
     }
 
-    /// Waits until something has come that is not read yet.
+    /// Waits until there are bytes to read, without reading them.
     #[track_caller]
     pub fn expect_unread(&mut self) {
         self.stream.expect_unread();
     }
 
-    /// Reads until the connection ends: all payloads as text, then how it ended (`close CODE`, `fin`, `reset`, `quiet`).
-    #[must_use = "a test says how it expects a connection to end"]
+    /// Reads until the connection ends or the deadline passes. Returns all payloads as text, and how it ended:
+    /// `close CODE`, `fin`, `reset` or `timedout`.
+    #[must_use = "a test should check how a connection ends"]
     pub fn read_to_end(&mut self, deadline: Instant) -> (Vec<String>, String) {
         let mut seen = Vec::new();
         loop {
@@ -122,7 +124,7 @@ impl Ws {
     }
 }
 
-/// `close CODE` of a close frame's payload.
+/// The payload of a close frame as `close CODE`.
 pub fn close_text(payload: &[u8]) -> String {
     match payload {
         [high, low, ..] => format!("close {}", u16::from_be_bytes([*high, *low])),
@@ -130,14 +132,14 @@ pub fn close_text(payload: &[u8]) -> String {
     }
 }
 
-/// Asks for a WebSocket, with these headers besides; the head of the answer.
+/// Requests a WebSocket with additional headers, and returns the head of the response.
 #[track_caller]
 pub fn upgrade(stream: &mut Stream, target: &str, headers: &[(&str, &str)]) -> Response {
     stream.write(&http::request(&format!("GET {target}"), &[&UPGRADE[..], headers].concat(), b""));
     stream.take(within(TIMEOUT), http::parse_head).unwrap()
 }
 
-/// A masked frame, as clients send them. `first`: the opcode, 0x80 with the last fragment.
+/// A masked frame, as clients send it. `first` is the opcode, plus 0x80 for the last fragment of a message.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [1, 2, 3, 4];
     let mut bytes = vec![first];
@@ -157,7 +159,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The frame of a server at the front of these bytes, and its length, if it is whole.
+/// Parses the frame of a server at the front of these bytes, and returns it with its length if it is complete.
 pub fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server must not mask");
