@@ -23,7 +23,7 @@ use crate::protocol::TransportKind;
 /// use hubplane::hub::{Caller, Methods};
 ///
 /// let hub = Methods::new().method("Say", |caller: Caller, text: String| async move {
-///     let name = caller.user_id().map_or("somebody", |user| user.as_str());
+///     let name = caller.user_id().map_or("anonymous", |user| user.as_str());
 ///     caller.clients().others().send("Said", (name, text)).await?;
 ///     Ok(())
 /// });

@@ -16,8 +16,8 @@ use crate::protocol::RawValue;
 /// connection ends first.
 ///
 /// The hub's option `stream_buffer_capacity` is the maximum number of items that are buffered. While the buffer is
-/// full, the connection is not read, so the client cannot send anything else. An `Upload` may be dropped at any time; further
-/// items are ignored then.
+/// full, the connection is not read, so the client cannot send anything else. An `Upload` may be dropped at any time;
+/// further items are ignored then.
 pub struct Upload {
     /// The connection task holds the sender. If it is closed without a final [`UploadEvent::Completed`], the connection
     /// has ended.

@@ -1,4 +1,4 @@
-//! Joins the process to the other nodes, as the configuration says.
+//! Connects to the backplane that the configuration selects.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
-/// The backplane of the configuration. Fails where it must not begin: a connection string that cannot be used,
-/// `abortConnect=true` and no Redis, or Redis in a build without it.
+/// The backplane of the configuration. Fails if the connection string is invalid, if Redis is unavailable and the
+/// string contains `abortConnect=true`, or if this build does not include Redis.
 pub(super) async fn connect(
     config: &BackplaneConfig,
     node: NodeId,

@@ -1,5 +1,5 @@
-//! What the log says of pages that a browser does not give the answers they ask for: the first thing that goes wrong
-//! when a page is served from elsewhere.
+//! Logs requests of pages whose origin is not allowed (CORS). This is usually the first problem when a page is served
+//! from another origin.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use super::cors::Cors;
 use crate::logging::{Allowed, Escaped, LogKind, LogRateLimiter};
 use crate::transport::{Endpoints, is_own_origin};
 
-/// A request that a page of another origin has sent, as far as its headers tell.
+/// A request that a page of another origin has sent, judging by its headers.
 #[derive(Debug)]
 pub(super) struct BlockedRequest {
     origin: HeaderValue,
@@ -23,17 +23,18 @@ pub(super) struct BlockedRequest {
 }
 
 impl BlockedRequest {
-    /// None: it is not from a page, or from one of this server, or its browser does not go by CORS.
+    /// `None` if the request is not from a page, if the page has the origin of this server, or if CORS does not apply.
     pub(super) fn of(request: &Request, cors: &Cors) -> Option<Self> {
         let headers = request.headers();
         let origin = headers.get(ORIGIN).filter(|origin| !origin.is_empty())?;
-        // Browsers send one for no page of this server. All else may be theirs too: they name the origin of every POST.
+        // Browsers send a preflight only for pages of other origins. Other requests may come from pages of this server,
+        // too, because browsers send the origin with every POST.
         let preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         if !preflight {
-            let own = headers.get("sec-fetch-site").is_some_and(|handler| handler == "same-origin")
+            let own = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
                 || origin.to_str().is_ok_and(|origin| is_own_origin(origin, headers));
-            // Without rules of ours a layer around this server may have some, which answers preflights in our place and
-            // adds to what we answer to the rest.
+            // Without CORS rules of the server, a layer of the host may have some. It answers preflights itself and
+            // adds headers to the other responses.
             if own || *cors == Cors::Disabled || headers.contains_key(UPGRADE) {
                 return None;
             }
@@ -46,7 +47,8 @@ impl BlockedRequest {
         })
     }
 
-    /// Logs it if the page may not have the answer. `own`: limits the lines of paths that are no hub's.
+    /// Logs the request if the response does not allow the page to read it. `own` limits the lines about paths that
+    /// belong to no hub.
     pub(super) fn log(&self, answer: &HeaderMap, endpoints: &Endpoints, own: &LogRateLimiter) {
         if answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return;
@@ -55,7 +57,7 @@ impl BlockedRequest {
         let limiter = endpoint.map_or(own, |(_, limiter)| limiter);
         if let Some(Allowed { suppressed }) = limiter.allow(LogKind::OriginBlocked, Instant::now()) {
             let hub = endpoint.map(|(name, _)| display(name));
-            // A hub has told its path.
+            // The name of a hub identifies its path.
             let path = hub.is_none().then(|| Escaped::new(&self.path).to_string());
             let origin = Escaped::new(&String::from_utf8_lossy(self.origin.as_bytes())).to_string();
             let (client, reason) = (self.client.map(display), self.reason);

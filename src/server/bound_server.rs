@@ -1,4 +1,4 @@
-//! A server with a listener of its own, from the bind to the end: [`BoundServer`].
+//! [`BoundServer`]: a server with a bound listener of its own, and how it runs and stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::listener::Listener;
 use super::{ServeError, Server, Shutdown, Signals};
 
-/// A server whose listener is bound: the system takes connections, and they are served when it runs.
+/// A server whose listener is bound. The operating system accepts connections from now on; they are served when the
+/// server runs.
 #[derive(Debug)]
 pub struct BoundServer {
     pub(super) server: Server,
@@ -21,33 +22,46 @@ pub struct BoundServer {
 }
 
 impl BoundServer {
-    /// Where it listens; the port that was taken, if 0 was asked for.
+    /// The address of the listener. If the configured port is 0, this contains the port that the system has chosen.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The server that is bound.
+    /// The server itself.
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Runs until `shutdown` has ended and all clients have been sent away, or `shutdown_timeout` is over.
+    /// Runs until `shutdown` completes, then stops gracefully as described at
+    /// [`ServerHandle::shutdown`](super::ServerHandle::shutdown), which takes `shutdown_timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::PartEnded`] if a part of the server has failed, which is a bug in Hubplane.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let stop = Shutdown::default();
-        let ask = async {
+        let request_stop = async {
             shutdown.await;
             stop.request();
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
             ended = Box::pin(self.run_until(&stop)) => ended,
-            _ = ask => Ok(()),
+            _ = request_stop => Ok(()),
         }
     }
 
-    /// Runs until the process is told to stop by SIGTERM or SIGINT (Ctrl-C); told twice, it ends at once, with
-    /// [`ServeError::Forced`]. SIGHUP, SIGUSR1 and SIGUSR2 do not end the process any more, here and afterwards: see
-    /// [`Signals`], which a host makes itself to catch signals from its start on.
+    /// Runs until the process receives SIGTERM or SIGINT (Ctrl-C), then stops gracefully. A second signal stops it at
+    /// once.
+    ///
+    /// From this call on, and also afterwards, SIGHUP, SIGUSR1 and SIGUSR2 no longer end the process; see [`Signals`].
+    /// To catch signals from the start of the process on, use [`Signals::catch`] and [`BoundServer::run_until`].
+    ///
+    /// # Errors
+    ///
+    /// - [`ServeError::Signals`] if signals cannot be caught;
+    /// - [`ServeError::Forced`] if a second signal has ended the graceful stop;
+    /// - [`ServeError::PartEnded`] if a part of the server has failed, which is a bug in Hubplane.
     pub async fn run_until_signal(self) -> Result<(), ServeError> {
         let signals = Signals::catch().map_err(ServeError::Signals)?;
         let stop = Shutdown::default();
@@ -57,11 +71,16 @@ impl BoundServer {
         }
     }
 
-    /// As [`BoundServer::run`], and ends at once, with [`ServeError::Forced`], when `stop` is requested a second time.
+    /// Runs until `stop` is requested, then stops gracefully. A second request stops it at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`ServeError::Forced`] if a second request has ended the graceful stop;
+    /// - [`ServeError::PartEnded`] if a part of the server has failed, which is a bug in Hubplane.
     pub async fn run_until(self, stop: &Shutdown) -> Result<(), ServeError> {
         let Self { server, listener, address } = self;
         let handle = server.handle();
-        // Dropping this ends it: it lives no longer than this call.
+        // Dropping this aborts the listener, so it does not outlive this call.
         let mut listener_task = JoinSet::new();
         let (head_timeout, stop_listening) = (server.request_timeout, CancellationToken::new());
         listener_task
@@ -72,7 +91,7 @@ impl BoundServer {
             tracing::info!(%address, "serving");
             std::future::pending::<()>().await;
         };
-        let died = tokio::select! {
+        let failed_part = tokio::select! {
             () = serving => None,
             () = stop.requested() => None,
             name = handle.failed() => Some(name),
@@ -81,11 +100,11 @@ impl BoundServer {
         let deadline = Instant::now() + server.core.shutdown_timeout;
         let stopping = async {
             server.core.stop(deadline).await;
-            // The listener closes last, so that health and readiness go on until now.
+            // The listener closes last, so that the health pages are served until now.
             stop_listening.cancel();
             let answered = async { while listener_task.join_next().await.is_some() {} };
             if timeout_at(deadline, answered).await.is_err() {
-                tracing::warn!("requests were cut off: not answered within shutdown_timeout");
+                tracing::warn!("requests were cut off because they were not answered within shutdown_timeout");
             }
             tracing::info!("stopped");
         };
@@ -94,7 +113,7 @@ impl BoundServer {
             () = stopping => false,
             () = stop.requested_twice() => true,
         };
-        match died {
+        match failed_part {
             Some(part) => Err(ServeError::PartEnded(part)),
             None if forced => Err(ServeError::Forced),
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! The steps of [`Builder::build`]: all checks come first, then the backplane is joined, then the parts of the server
-//! are created.
+//! The steps of [`Builder::build`]: all checks first, then the connection to the backplane, then the parts of the
+//! server.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,16 +30,20 @@ use crate::phase::PhaseWatch;
 use crate::transport::{DuplicatePath, Endpoints};
 
 impl Builder {
-    /// Checks everything, begins to connect to the backplane, and starts the background tasks. Nothing is bound yet.
+    /// Checks everything, starts to connect to the backplane, and starts the background tasks. No address is bound yet.
     ///
-    /// Fails for duplicate or invalid paths and names, mistakes in a hub, invalid options, a
-    /// [`crate::hub::HubContext`] that is attached to two hubs, invalid keys, rules without a way to authenticate users,
-    /// and a backplane that cannot be started. A Redis that is unavailable is not an error: the server reconnects in the
-    /// background, unless the connection string says `abortConnect=true`.
+    /// # Errors
+    ///
+    /// A [`ServeError`] for duplicate or invalid paths and names, mistakes in a hub's definition, invalid options, a
+    /// [`crate::hub::HubContext`] that is attached to two hubs, invalid keys, rules without a way to authenticate
+    /// users, and a backplane that cannot be started.
+    ///
+    /// It is not an error if Redis is unavailable, unless the connection string contains `abortConnect=true`: the
+    /// server keeps connecting in the background.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime.
+    /// If called outside of a Tokio runtime.
     pub async fn build(mut self) -> Result<Server, ServeError> {
         let hubs: Vec<HubRoute> = declared(&self.config).chain(std::mem::take(&mut self.hubs)).collect();
         let paths = self.claim_paths(&hubs)?;
@@ -94,7 +98,7 @@ impl Builder {
     }
 }
 
-/// What a server is among the others.
+/// The identity and the metrics of this node.
 struct NodeParts {
     id: NodeId,
     metrics: Metrics,
@@ -125,12 +129,12 @@ impl Builder {
         Ok(())
     }
 
-    /// Where the keys of `auth.jwks_url` are kept, if tokens are verified with them.
+    /// The cache of the keys of `auth.jwks_url`, if access tokens are verified with them.
     fn jwks_cache(&self) -> Option<Arc<JwksCache>> {
         (self.authenticator.is_none() && self.config.auth.jwks_url.is_some()).then(Arc::default)
     }
 
-    /// What authenticates users: the host's own authenticator, else tokens, if there are keys.
+    /// The host's own authenticator, or else one for access tokens if there are keys to verify them with.
     fn authenticator(&self, jwks_cache: Option<Arc<JwksCache>>) -> Result<Option<Arc<dyn Authenticate>>, ServeError> {
         if self.authenticator.is_some() || !self.config.auth.checks_tokens() {
             return Ok(self.authenticator.clone());
@@ -139,7 +143,7 @@ impl Builder {
         Ok(Some(Arc::new(TokenAuthenticator(tokens))))
     }
 
-    /// Who may connect, by path. The last rule for a path applies.
+    /// The rules for who may connect, by path. The last rule for a path applies.
     fn rules(&self, hubs: &[HubRoute], users_are_known: bool) -> Result<Vec<(String, Arc<Authorize>)>, ServeError> {
         let of_hubs = hubs.iter().filter_map(|hub| Some((hub.path.clone(), hub.authorize.clone()?)));
         let of_raw = self.raw.iter().filter_map(|raw| Some((raw.path.clone(), raw.authorize.clone()?)));
@@ -177,7 +181,7 @@ fn check_definitions(hubs: &[HubRoute]) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Each context must be new, and attached to one hub only.
+/// Checks that no context is attached already, and that each is given to one hub only.
 fn check_contexts(hubs: &[HubRoute]) -> Result<(), ServeError> {
     let mut seen = Vec::new();
     for hub in hubs {
@@ -198,7 +202,7 @@ impl Builder {
         hub.options.as_ref().unwrap_or(&self.config.hub_defaults)
     }
 
-    /// The hubs, each with everything its connections need.
+    /// The hosts of the hubs, with everything that their connections need.
     fn hosts(
         &self,
         hubs: &[HubRoute],
@@ -269,7 +273,7 @@ impl Builder {
     }
 }
 
-/// The hubs of the configuration.
+/// Routes for the hubs that the configuration declares.
 fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
     config.hubs.iter().map(|hub| {
         let mut route = HubRoute::new(hub.path.as_str(), DeclaredHub::new(hub))
@@ -284,7 +288,7 @@ fn declared(config: &Config) -> impl Iterator<Item = HubRoute> {
 fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeError> {
     for (hub, served) in hubs.iter().zip(hosts) {
         for context in &hub.contexts {
-            // It may have been attached to a hub of another server since it was checked.
+            // Another server may have attached the context since it was checked.
             if !context.attach(served.host.delivery.clone()) {
                 return Err(ServeError::Context { name: hub.hub_name().to_owned() });
             }
@@ -293,12 +297,14 @@ fn attach_contexts(hubs: &[HubRoute], hosts: &[NamedHub]) -> Result<(), ServeErr
     Ok(())
 }
 
-/// The transports keep paths of their own, by the same rules.
+/// The error for a path that the endpoints have already. `claim_paths` checks the same rules before, so it is not
+/// expected to occur.
 fn duplicate_path(taken: &DuplicatePath) -> ServeError {
     ServeError::PathTaken { path: taken.0.to_string(), what: "a hub or raw connection".to_owned() }
 }
 
-/// For the node's name on the backplane, which people read; it need not be unique.
+/// The name of this machine. It is part of the node's id on the backplane, where it helps people; it need not be
+/// unique.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();

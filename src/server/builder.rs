@@ -1,4 +1,4 @@
-//! What a server consists of: its configuration and what a Rust host adds. [`Builder::build`] is in `build`.
+//! [`Builder`]: the configuration of a server and what a Rust host adds to it. [`Builder::build`] is in `build`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +14,11 @@ use crate::hub::{HubRoute, RequestInfo};
 use crate::ids::UserId;
 use crate::transport::RawRoute;
 
-/// Collects what a server consists of; [`Builder::build`] creates it.
-#[must_use = "nothing is served before `build`"]
+/// Collects the parts of a [`Server`](super::Server), which [`Builder::build`] then creates. Made by
+/// [`Server::builder`](super::Server::builder).
+///
+/// A host that only adds hubs needs [`Builder::hub`] and `build`; everything else has a default.
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     pub(super) config: Config,
     pub(super) hubs: Vec<HubRoute>,
@@ -58,83 +61,93 @@ impl Builder {
         }
     }
 
-    /// Adds a hub, beside those that the configuration declares.
+    /// Adds a hub to those that the configuration declares.
     pub fn hub(mut self, route: HubRoute) -> Self {
         self.hubs.push(route);
         self
     }
 
-    /// Adds a raw connection: bytes without a hub.
+    /// Adds a raw connection, which exchanges bytes with its clients without a hub protocol.
     pub fn raw(mut self, route: RawRoute) -> Self {
         self.raw.push(route);
         self
     }
 
-    /// Says who the user of a connection is, from its HTTP request; asked once, at the handshake. Default: the user
-    /// of [`RequestInfo::principal`].
+    /// Sets how the user of a connection is found from its HTTP request. The function is called once for each
+    /// connection, at the handshake. Default: the user of [`RequestInfo::principal`].
     pub fn user_id(mut self, provider: impl Fn(&RequestInfo) -> Option<UserId> + Send + Sync + 'static) -> Self {
         self.user_id = Arc::new(provider);
         self
     }
 
-    /// Knows users in the host's own way (a session, a cookie), in place of the tokens of `[auth]`; where middleware in
-    /// front knows them already, with [`crate::auth::FromExtension`].
+    /// Authenticates users in the host's own way, such as by a session or a cookie, instead of by the access tokens of
+    /// `[auth]`. If middleware in front of the server has authenticated them already, use
+    /// [`crate::auth::FromExtension`].
     ///
-    /// Browsers let any page open a WebSocket, and send cookies along. A host whose authenticator goes by cookies sets
-    /// `cors_origins`, so that pages of other origins are refused (`websocket_origins`): while it is empty they are not.
+    /// Browsers let a page of any origin open a WebSocket, and send cookies with it. A host that authenticates by
+    /// cookies should set `cors_origins`, so that WebSockets from other pages are refused (`websocket_origins`). While
+    /// `cors_origins` is empty, they are accepted.
     pub fn authenticate(mut self, authenticator: impl Authenticate) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Admits only users who fulfil a rule: others are answered with 401 if they are anonymous, else with 403. `path` is
-    /// that of any hub or raw connection of this server, also of a declared hub. The last rule for a path applies, and
-    /// replaces those of [`HubRoute::authorize`] and of the configuration.
+    /// Allows only users who fulfil a rule to connect to a path. Anonymous requests are answered with 401, and users
+    /// who do not fulfil the rule with 403.
+    ///
+    /// `path` is that of a hub, including declared hubs, or of a raw connection of this server. The last rule for a
+    /// path applies, and replaces those of [`HubRoute::authorize`] and of the configuration.
     pub fn authorize(mut self, path: &str, rule: Authorize) -> Self {
         self.rules.push((path.to_owned(), Arc::new(rule)));
         self
     }
 
-    /// Adds routes of the host, for a server with a listener of its own; they answer all requests that are not for a hub,
-    /// a raw connection or a page of the server. Handlers find the address of the peer as `ConnectInfo<SocketAddr>`. A
-    /// body over 30 MB is answered with 413, one that takes longer than `request_timeout` with 408, whatever the handler
+    /// Adds routes of the host, for a server with a listener of its own. They answer all requests that are not for a
+    /// hub, a raw connection or a page of the server.
+    ///
+    /// Handlers get the address of the peer as `ConnectInfo<SocketAddr>`. A request whose body is larger than 30 MB is
+    /// answered with 413, and one whose body takes longer than `request_timeout` with 408, whatever the handler
     /// returns.
     ///
-    /// A host that has an axum application adds [`super::Server::into_router`] to it instead.
+    /// A host that has an axum application should instead add [`super::Server::into_router`] to it.
     ///
     /// # Panics
     ///
-    /// As axum's `Router::merge`: when routes of two calls overlap, or both have a fallback.
+    /// Like axum's `Router::merge`: if routes of two calls overlap, or if both have a fallback.
     pub fn routes(mut self, routes: Router) -> Self {
         self.routes = self.routes.merge(routes);
         self
     }
 
-    /// Adds headers to answers, such as cookies: called for each answer but preflights, with the URI that was asked
-    /// for and the headers so far. The last one given counts.
+    /// Sets a function that adds headers to responses, such as cookies. It is called for every response except for
+    /// those to CORS preflights, with the URI of the request and the headers so far. A later call replaces the
+    /// function.
     pub fn headers(mut self, add: impl Fn(&Uri, &mut HeaderMap) + Send + Sync + 'static) -> Self {
         self.headers = Some(HeaderHook(Arc::new(add)));
         self
     }
 
-    /// Whether `/healthz` and `/readyz` are served; default true. A host with pages of its own gets the readiness from
-    /// [`super::ServerHandle::not_ready`].
+    /// Sets whether the pages `/healthz` and `/readyz` are served. Default: true. A host with pages of its own gets the
+    /// readiness from [`super::ServerHandle::not_ready`].
     pub fn health_pages(mut self, served: bool) -> Self {
         self.health = served;
         self
     }
 
-    /// Whether `/metrics` is served; default true, and always false without the feature `metrics`. A host with a page of
-    /// its own gets the metrics from [`super::ServerHandle::metrics`]. (The demo page is `demo` of the configuration,
-    /// default false.)
+    /// Sets whether the page `/metrics` is served. Default: true. Without the feature `metrics` it is never served. A
+    /// host with a page of its own gets the metrics from [`super::ServerHandle::metrics`].
+    ///
+    /// The demo page has a key in the configuration instead: `demo`, default false.
     pub fn metrics_page(mut self, served: bool) -> Self {
         self.metrics = served && cfg!(feature = "metrics");
         self
     }
 
-    /// Lets pages of every origin call, with credentials, and open WebSockets, in place of `cors_origins`. Any page a
-    /// user visits can then act as that user wherever cookies decide who it is: only for hosts that check callers by
-    /// other means.
+    /// Allows pages of every origin to send requests with credentials and to open WebSockets, instead of those in
+    /// `cors_origins`.
+    ///
+    /// If users are authenticated by cookies, every page that a user visits can then act as this user. Use it only if
+    /// the host checks callers by other means.
     pub fn allow_any_origin_with_credentials(mut self) -> Self {
         self.any_origin = true;
         self

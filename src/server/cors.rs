@@ -1,9 +1,9 @@
-//! Which pages of other origins may talk to this server (docs/builders/signalr-protocol.md#1.10;
+//! CORS: which pages of other origins may send requests to this server (docs/builders/signalr-protocol.md#1.10;
 //! tests/probes/FINDINGS.md#2, CORS).
 //!
-//! Written by hand, since two things must be as browsers meet them at the reference: a preflight is any OPTIONS with
-//! `Origin` and `Access-Control-Request-Method`, answered 204 for every path with just the method that was asked for,
-//! and an OPTIONS with `Origin` alone is none.
+//! This is not the layer of `tower-http`, because preflights must behave as in ASP.NET Core: every OPTIONS request with
+//! `Origin` and `Access-Control-Request-Method` is a preflight, and is answered for every path with 204 and just the
+//! requested method. An OPTIONS request with `Origin` alone is not a preflight.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,16 +18,16 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use crate::config::OriginPattern;
 use crate::transport::SocketOrigins;
 
-/// Who may call from a browser.
+/// The rules for pages of other origins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cors {
-    /// No page of another origin; no header is ever added.
+    /// No page of another origin is allowed. No header is ever added.
     Disabled,
-    /// Every page, but without cookies and the like.
+    /// Every page is allowed, without credentials such as cookies.
     AnyOrigin,
-    /// Every page, with credentials: a host that checks its callers by other means.
+    /// Every page is allowed, with credentials. For hosts that check callers by other means.
     AnyOriginWithCredentials,
-    /// These, with credentials.
+    /// Pages of these origins are allowed, with credentials.
     Origins(Vec<OriginPattern>),
 }
 
@@ -43,7 +43,7 @@ impl Cors {
         }
     }
 
-    /// The pages that may open WebSockets where `websocket_origins` goes by these rules.
+    /// The pages that may open WebSockets if `websocket_origins` follows these rules.
     pub(super) fn socket_origins(&self) -> SocketOrigins {
         match self {
             Self::Disabled | Self::AnyOrigin | Self::AnyOriginWithCredentials => SocketOrigins::Any,
@@ -51,7 +51,7 @@ impl Cors {
         }
     }
 
-    /// The answer to a preflight. None: the request is none, or there are no rules.
+    /// The response to a preflight. `None` if the request is not a preflight, or if there are no rules.
     pub(super) fn preflight(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
@@ -67,8 +67,8 @@ impl Cors {
             if let Some(asked) = headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
                 answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
             }
-            // Else browsers ask again every 5 s, and long polling sends a request each few. The reference's own
-            // test host does not say it, and a host with its rules answers as it does.
+            // Otherwise browsers send a preflight again every 5 s, and long polling sends requests all the time.
+            // ASP.NET Core's own test server allows every origin and does not send this header; so neither do we then.
             if *self != Self::AnyOriginWithCredentials {
                 answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
             }
@@ -76,7 +76,7 @@ impl Cors {
         Some(response)
     }
 
-    /// Adds to the answer of a request that came with this `Origin`.
+    /// Adds headers to the response to a request with this `Origin`. Returns whether the origin is allowed.
     pub(super) fn grant(&self, origin: &HeaderValue, answer: &mut HeaderMap) -> bool {
         match self {
             Self::Disabled => return false,
@@ -86,7 +86,7 @@ impl Cors {
             }
             Self::AnyOriginWithCredentials | Self::Origins(_) => {}
         }
-        // Also where the answer is no: a cache must not give it to another origin.
+        // Also if the origin is refused: a cache must not use the response for another origin.
         answer.append(VARY, HeaderValue::from_static("Origin"));
         if let Self::Origins(patterns) = self {
             let Ok(text) = origin.to_str() else { return false };
@@ -109,7 +109,7 @@ mod tests {
         Cors::of(&origins.iter().map(|origin| origin.parse().unwrap()).collect::<Vec<_>>())
     }
 
-    /// The headers of a grant, as `name: value` lines, sorted.
+    /// The added headers, as sorted lines `name: value`.
     fn granted(cors: &Cors, origin: &str) -> String {
         let mut headers = HeaderMap::new();
         cors.grant(&HeaderValue::from_str(origin).unwrap(), &mut headers);

@@ -1,4 +1,4 @@
-//! How a host controls a server that runs within its own application: [`ServerHandle`].
+//! [`ServerHandle`]: stops a server and reports its state.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::hub::HubContext;
 use crate::metrics::Metrics;
 use crate::phase::Phase;
 
-/// Stops a server gracefully, and tells its readiness and its metrics. Cheap to clone.
+/// Stops a server gracefully, and reports its readiness and metrics. Cheap to clone.
 ///
-/// The server lives as long as its router (or a clone of it) or one of its handles exists. A hub must therefore not keep
-/// a handle of its own server: it keeps a [`HubContext`].
+/// The server exists as long as its router (or a clone of it) or one of its handles. Therefore a hub must not keep a
+/// handle of its own server; it can keep a [`HubContext`].
 #[derive(Clone, Debug)]
 pub struct ServerHandle(pub(super) Arc<ServerCore>);
 
@@ -25,8 +25,8 @@ impl ServerHandle {
     ///    still running are waited for;
     /// 4. the server leaves the backplane, and its background tasks end.
     ///
-    /// All of this takes `shutdown_timeout` at most. Further calls wait for the same stop. Awaited within
-    /// `with_graceful_shutdown` of `axum::serve`, it makes the listener close last: health pages are served until then.
+    /// All of this takes `shutdown_timeout` at most. Further calls wait for the same stop. If it is awaited within
+    /// `with_graceful_shutdown` of `axum::serve`, the listener closes last, and health pages are served until then.
     ///
     /// ```no_run
     /// # async fn run(listener: tokio::net::TcpListener, server: hubplane::server::Server, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
@@ -44,9 +44,11 @@ impl ServerHandle {
         tracing::info!("stopped");
     }
 
-    /// Waits until the server is ready for the first time, that is, until its hubs have subscribed to what other nodes
-    /// send. If the backplane is unavailable, that happens when it is back, and is not waited for. Clients are served
-    /// before, but may miss messages of other nodes.
+    /// Waits until the server is ready for the first time, that is until its hubs have subscribed to the channels of
+    /// the backplane. If the backplane is unavailable, the server becomes ready without it and subscribes when it is
+    /// back.
+    ///
+    /// Clients are served earlier, but may miss messages of other nodes until then.
     pub async fn ready(&self) {
         self.0.phase.reached(Phase::Ready).await;
     }
@@ -56,14 +58,14 @@ impl ServerHandle {
         self.0.readiness.reasons()
     }
 
-    /// Waits until a background task of the server has panicked, which is a bug in Hubplane, and returns the name of the
-    /// task. Clients are then served only in part, and the server should be stopped. A [`super::BoundServer`] that runs does
-    /// so by itself.
+    /// Waits until a background task of the server has panicked, which is a bug in Hubplane, and returns the name of
+    /// the task. The server does not work completely any longer and should be stopped. A running [`super::BoundServer`]
+    /// stops by itself.
     pub async fn failed(&self) -> &'static str {
         self.0.background.failed().await
     }
 
-    /// The number of connected clients, without those that have only negotiated.
+    /// The number of connected clients. Clients that have only negotiated are not included.
     pub fn connections(&self) -> usize {
         self.0.endpoints.connections()
     }
@@ -73,8 +75,8 @@ impl ServerHandle {
         &self.0.metrics
     }
 
-    /// The context of the hub at a path, which sends to its clients from outside of its methods. None: there is no hub
-    /// at that path.
+    /// The context of the hub at a path, which sends to the hub's clients from outside of its methods. `None` if there
+    /// is no hub at that path.
     pub fn hub_context(&self, path: &str) -> Option<HubContext> {
         self.0.hub_context(path)
     }

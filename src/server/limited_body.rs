@@ -1,4 +1,4 @@
-//! A request's body within bounds: of size (413), and of time (408), which is short once the server closes. See
+//! A request body with a maximum size (413) and a timeout (408), which becomes short when the server closes. See
 //! `request_timeout` (docs/design.md#3) and "Stopping" (docs/design.md#4).
 
 use std::fmt;
@@ -18,10 +18,11 @@ use tokio::time::sleep;
 use super::drain::UNFINISHED_TIMEOUT;
 use crate::phase::{Phase, PhaseWatch};
 
-/// Most bytes of a body, as the reference's web server has it.
+/// The maximum size of a body in bytes, as in ASP.NET Core's web server.
 pub(super) const MAX_BODY_BYTES: u64 = 30_000_000;
 
-/// What broke a bound, told to whoever answers the request: handlers see a body that fails and need not know why.
+/// Which limit a body has exceeded. The request handler reads it after the route has run: the route sees only a body
+/// that fails, and may answer anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExceededLimit(Arc<AtomicU8>);
 
@@ -29,7 +30,7 @@ const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 
 impl ExceededLimit {
-    /// The status that the request must be answered with; None: no bound was broken.
+    /// The status with which the request must be answered; `None` if no limit was exceeded.
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self.0.load(Ordering::Relaxed) {
             TOO_LARGE => Some(StatusCode::PAYLOAD_TOO_LARGE),
@@ -43,13 +44,13 @@ impl ExceededLimit {
     }
 }
 
-/// The bounded body.
+/// A body that fails when it exceeds a limit.
 pub(super) struct LimitedBody<B> {
     inner: B,
     left: u64,
     timeout: Duration,
     phase: PhaseWatch,
-    /// Made when the body first lets us wait, which most never do.
+    /// Created when the body is not ready for the first time. Most bodies always are.
     timer: Option<BoxFuture<'static, ()>>,
     limit: ExceededLimit,
 }
@@ -75,7 +76,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 impl<B> LimitedBody<B> {
-    /// `timeout` is how long it may take; once the server closes, what is left of it is [`UNFINISHED_TIMEOUT`] at most.
+    /// Limits a body. It may take `timeout` to arrive, but [`UNFINISHED_TIMEOUT`] at most once the server is closing.
     pub(super) fn new(inner: B, timeout: Duration, phase: PhaseWatch) -> (Self, ExceededLimit) {
         let limit = ExceededLimit::default();
         (Self { inner, left: MAX_BODY_BYTES, timeout, phase, timer: None, limit: limit.clone() }, limit)
@@ -87,7 +88,8 @@ impl<B> LimitedBody<B> {
     }
 }
 
-/// Waits for `timeout`, or until the server has been closing for [`UNFINISHED_TIMEOUT`].
+/// Waits until the body has taken too long: for `timeout`, or until the server has been closing for
+/// [`UNFINISHED_TIMEOUT`].
 async fn too_long(timeout: Duration, phase: PhaseWatch) {
     let closing = async {
         phase.reached(Phase::Closing).await;
@@ -105,7 +107,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for LimitedBody<
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        // Known from Content-Length: refused before the first byte, and before a waiting client is told to go on.
+        // The size may be known from Content-Length. Then the body is refused before its first byte, and before a
+        // client that expects "100 Continue" receives it.
         if this.inner.size_hint().lower() > this.left {
             return this.fail(TOO_LARGE, BodyError::TooLarge);
         }

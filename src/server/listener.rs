@@ -1,4 +1,4 @@
-//! The listener: takes TCP connections, serves HTTP on each, and outlives a lack of open files.
+//! The listener: accepts TCP connections and serves HTTP on each. It survives running out of open files.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,27 +27,32 @@ use super::serve_error::ServeError;
 use super::tracked_body::TrackedBody;
 use crate::transport::http_socket::HttpSocket;
 
-/// Connections that wait to be accepted, e.g. after a deployment, when all clients come back at once.
+/// The number of connections that may wait to be accepted, for example after a deployment, when all clients reconnect
+/// at once.
 const ACCEPT_BACKLOG: u32 = 4096;
-/// How long a connection may wait between two requests, as the reference's web server has it. Longer than what the
-/// usual proxies keep theirs, so that it is they who close.
+/// How long a connection may be idle between two requests, as in ASP.NET Core's web server. It is longer than the
+/// default of the usual proxies, so that the proxy closes first.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(130);
-/// How long accepting pauses when it cannot go on.
+/// How long accepting pauses after an error, such as too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Most bytes of a request's head, as the reference's web server has it for the headers; beyond it 431.
+/// The maximum size of a request's head, as for the headers in ASP.NET Core's web server. A larger one is answered
+/// with 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// Binds an address; port 0 takes any. A peer that takes none of what is sent to it for longer than `user_timeout` loses
-/// its connection: HTTP itself has no such bound, and an event stream or a poll's answer could stay for ever.
+/// Binds an address. With port 0 the system chooses a port.
+///
+/// The system closes the connection of a peer that accepts nothing of what is sent to it for longer than
+/// `user_timeout`. HTTP itself has no such timeout, and an event stream or the response of a poll could wait forever.
 pub(super) fn listen(address: SocketAddr, user_timeout: Duration) -> Result<TcpListener, ServeError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Every accepted socket has it from the listener. Other systems know no such option.
+        // Accepted sockets inherit the option from the listener. Other systems do not have it.
         #[cfg(target_os = "linux")]
         socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(user_timeout))?;
         #[cfg(not(target_os = "linux"))]
         let _ = user_timeout;
-        // Else a restart would have to wait for the connections of the last run. Windows means something else by it.
+        // Otherwise a restart would have to wait for the connections of the previous run. On Windows the option has a
+        // different meaning.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -56,20 +61,20 @@ pub(super) fn listen(address: SocketAddr, user_timeout: Duration) -> Result<TcpL
     bind().map_err(|source| ServeError::Listen { address, source })
 }
 
-/// A listener with all connections that came through it.
+/// A listener with all HTTP connections that it has accepted.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) listener: TcpListener,
     pub(super) handler: Arc<RequestHandler>,
-    /// How long the head of a request may take.
+    /// How long the head of a request may take to arrive.
     pub(super) head_timeout: Duration,
-    /// Ends it: no more connections, and no more requests on those that are open.
+    /// Cancelled to stop: no more connections are accepted, and no more requests on open connections.
     pub(super) stop: CancellationToken,
 }
 
 impl Listener {
-    /// Serves until `stop`, and then until every request in work has been answered; one whose head is not whole has
-    /// [`UNFINISHED_TIMEOUT`]. Dropping it cuts them off.
+    /// Serves until `stop` is cancelled, and then until every request in progress has been answered. A request whose
+    /// head has not arrived completely gets [`UNFINISHED_TIMEOUT`]. Dropping the future cuts off all requests.
     pub(super) async fn run(self) {
         let mut connections = JoinSet::new();
         let mut paused = false;
@@ -87,18 +92,18 @@ impl Listener {
                     if std::mem::take(&mut paused) {
                         tracing::info!("accepting connections again");
                     }
-                    // A ping is a few bytes, and must not wait for more.
+                    // Small messages such as pings must not wait for more data.
                     let _ = stream.set_nodelay(true);
                     let one = serve(stream, remote, self.handler.clone(), self.head_timeout, self.stop.clone());
                     connections.spawn(one);
                 }
                 Err(error) if is_transient(&error) => {
-                    tracing::debug!(%error, "a connection was gone before it was accepted")
+                    tracing::debug!(%error, "a connection ended before it was accepted")
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut paused, true) {
                         let open_files = super::open_files::open_files();
-                        tracing::warn!(%error, open_files, "cannot accept connections; trying each second");
+                        tracing::warn!(%error, open_files, "cannot accept connections; trying again every second");
                     }
                     tokio::select! {
                         () = sleep(ACCEPT_RETRY_DELAY) => {}
@@ -115,12 +120,12 @@ impl Listener {
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended.map_err(|error| error.is_panic()) {
-        tracing::error!(panicked = error, "an HTTP request ended its connection by a mistake in its handler");
+    if let Err(panicked) = ended.map_err(|error| error.is_panic()) {
+        tracing::error!(panicked, "the handler of an HTTP request failed; its connection was closed");
     }
 }
 
-/// Whether an error of `accept` is about one peer only (accept(2): pending errors of the new socket).
+/// Whether an error of `accept` concerns only one peer (accept(2): pending errors of the new socket).
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, TimedOut,
@@ -131,7 +136,7 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Serves HTTP on one connection, until it ends or has become a WebSocket.
+/// Serves HTTP on one connection until it ends or becomes a WebSocket.
 async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
@@ -144,7 +149,7 @@ async fn serve(
     let mut socket = HttpSocket::new(stream);
     loop {
         if !socket.holds() {
-            // Waits for the first byte by itself: the head's time begins with it.
+            // Wait for the first byte here, so that the timeout of the head starts with it.
             tokio::select! {
                 () = connection.stop.cancelled() => return,
                 readable = timeout_at(idle_until, socket.tcp().readable()) => if !matches!(readable, Ok(Ok(()))) {
@@ -156,18 +161,19 @@ async fn serve(
         if timed_out.holds() && !answered {
             const REQUEST_TIMEOUT_RESPONSE: &[u8] =
                 b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            // A peer that does not take these few bytes at once need not have them.
+            // A peer that cannot receive these few bytes immediately does without them.
             let _ = timed_out.tcp().try_write(REQUEST_TIMEOUT_RESPONSE);
             return;
         }
-        // The HTTP server's timer runs between requests too. Nothing came: the connection is idle, and may be. Or a
-        // head has begun since the last answer, perhaps a moment ago: it has its own time from here.
+        // hyper's timer also runs between requests. Either nothing has arrived: the connection is idle, which is
+        // allowed. Or a head has started to arrive since the last response, perhaps just now: it gets a new timeout
+        // from here.
         socket = timed_out;
         idle_until = Instant::now() + KEEP_ALIVE_TIMEOUT.saturating_sub(head_timeout);
     }
 }
 
-/// What all requests on one connection share.
+/// One HTTP connection, shared by its requests.
 struct HttpConnection {
     remote: SocketAddr,
     handler: Arc<RequestHandler>,
@@ -176,8 +182,9 @@ struct HttpConnection {
 }
 
 impl HttpConnection {
-    /// Serves requests. Some: until none came whole within the head's time. The socket holds the bytes of one that
-    /// began; and whether requests were answered before it.
+    /// Serves requests until the connection ends (`None`), or until no complete head has arrived within the timeout.
+    /// Then it returns the socket, which holds the bytes of an incomplete head, and whether a request was answered
+    /// before.
     async fn serve_until_head_timeout(&self, socket: HttpSocket) -> Option<(HttpSocket, bool)> {
         let answered = Arc::new(AtomicBool::new(false));
         let starts = socket.starts();
@@ -201,7 +208,7 @@ impl HttpConnection {
             Some(outcome) => outcome,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
-                // What is left now waits for a head, or is being answered.
+                // The connection is now either waiting for the rest of a head or answering a request.
                 match timeout(UNFINISHED_TIMEOUT, &mut connection).await {
                     Ok(outcome) => outcome,
                     Err(_) if !answered.load(Ordering::Relaxed) => return None,
@@ -220,9 +227,9 @@ impl HttpConnection {
     }
 }
 
-/// Answers a request that came from `remote`. Handlers find the address as `ConnectInfo<SocketAddr>`.
+/// Answers a request from `remote`. Handlers get the address as `ConnectInfo<SocketAddr>`.
 async fn answer(handler: &RequestHandler, mut request: Request<TrackedBody<Incoming>>, remote: SocketAddr) -> Response {
-    // RFC 9112, section 3.2: a request of HTTP/1.1 without Host, or with two, must be refused.
+    // RFC 9112, section 3.2: a server must reject an HTTP/1.1 request with no Host header or with two.
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return close_with(StatusCode::BAD_REQUEST);
     }

@@ -1,20 +1,25 @@
-//! Layer 9: a server from its configuration to its stop: build, serve, drain. Its requests come through a listener of
-//! its own, or through the axum application of its host.
+//! Layer 9: building, running and stopping a server.
 //!
-//! | file | what is in it |
+//! [`Server::builder`] takes a configuration and the host's hubs. The built [`Server`] runs with a listener of its own
+//! ([`Server::run`]), or becomes a router of the host's axum application ([`Server::into_router`]). A [`ServerHandle`]
+//! stops it and reports its state.
+//!
+//! # Source files
+//!
+//! | file | contents |
 //! | --- | --- |
 //! | this one | [`Server`] |
-//! | `builder`, `build` | [`Builder`]: what a server consists of; the steps of `build` |
-//! | `server_core`, `drain` | what router, listener and handles share, with its background tasks; the graceful stop |
-//! | `handle` | [`ServerHandle`]: stops a server, and tells its state |
-//! | `request_handler`, `router` | one request: who answers it, and what is put around the answer; the same as an axum router |
+//! | `builder`, `build` | [`Builder`]: the parts of a server; the steps of `build` |
+//! | `server_core`, `drain` | what router, listener and handles share, with the background tasks; the graceful stop |
+//! | `handle` | [`ServerHandle`]: stops a server and reports its state |
+//! | `request_handler`, `router` | handling of one request; the server as an axum router |
 //! | `bound_server`, `listener` | [`BoundServer`]: a server with a listener; the listener and its HTTP connections |
-//! | `backplane_setup`, `redis_setup` | the backplane of the configuration |
-//! | `token_authenticator`, `jwks` | tokens by the rules of `[auth]`; the keys that somebody else publishes |
-//! | `limited_body`, `tracked_body` | bounds of bodies; when one has come whole |
-//! | `cors`, `paths`, `open_files` | other origins; which path is whose; open files |
-//! | `blocked_origin_log` | what the log says of pages of other origins |
-//! | `stop`, `serve_error` | [`Shutdown`] and [`Signals`], [`ServeError`] |
+//! | `backplane_setup`, `redis_setup` | connecting to the configured backplane |
+//! | `token_authenticator`, `jwks` | authentication by access tokens; fetching the published keys |
+//! | `limited_body`, `tracked_body` | limits for request bodies; noticing the end of a body |
+//! | `cors`, `blocked_origin_log` | rules for pages of other origins; log lines about pages that were refused |
+//! | `paths`, `open_files` | the paths in use; the limit of open files |
+//! | `stop`, `serve_error` | [`Shutdown`] and [`Signals`]; [`ServeError`] |
 
 mod backplane_setup;
 mod blocked_origin_log;
@@ -56,16 +61,29 @@ use crate::config::Config;
 use crate::hub::HubContext;
 use crate::metrics::Metrics;
 
-/// A server that is ready to be served: by a listener of its own ([`Server::run`], [`Server::bind`]) or within the axum
-/// application of its host ([`Server::into_router`]).
+/// A server that has been built and does not accept connections yet. Run it with a listener of its own
+/// ([`Server::run`], [`Server::bind`]) or within the axum application of its host ([`Server::into_router`]).
 ///
-/// Its background tasks (what comes from other nodes, pings and timeouts, keys of `auth.jwks_url`) run from
-/// [`Builder::build`] on, on the runtime that `build` was awaited on. When the server, its routers and its handles are
-/// all dropped without [`ServerHandle::shutdown`], its connections are closed, and everything ends in the background
-/// within `shutdown_timeout`.
+/// ```no_run
+/// use hubplane::config::Config;
+/// use hubplane::hub::{HubRoute, Methods};
+/// use hubplane::server::{ServeError, Server};
+///
+/// # async fn run() -> Result<(), ServeError> {
+/// let hub = Methods::new().method("Add", |a: i64, b: i64| async move { Ok(a.wrapping_add(b)) });
+/// let server = Server::builder(Config::default()).hub(HubRoute::new("/calculator", hub)).build().await?;
+/// server.run_until_signal().await
+/// # }
+/// ```
+///
+/// Its background tasks receive messages of other nodes, send pings, check timeouts, and fetch the keys of
+/// `auth.jwks_url`. They run from [`Builder::build`] on, on the runtime on which `build` was awaited.
+///
+/// If the server, its routers and its handles are all dropped without [`ServerHandle::shutdown`], its connections are
+/// closed, and everything ends in the background within `shutdown_timeout`.
 #[derive(Debug)]
 pub struct Server {
-    /// `listen` and `request_timeout` of the configuration.
+    /// `listen` of the configuration.
     listen: SocketAddr,
     request_timeout: Duration,
     handler: Arc<RequestHandler>,
@@ -73,28 +91,28 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to put a server together.
+    /// Starts to build a server from a configuration.
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
 
-    /// A handle that stops the server gracefully, and tells its readiness and metrics while it runs.
+    /// A handle that can stop the server gracefully, and reports its readiness and metrics.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle(self.core.clone())
     }
 
-    /// The context of the hub at a path, which sends to its clients from outside of its methods. None: there is no hub
-    /// at that path.
+    /// The context of the hub at a path, which sends to the hub's clients from outside of its methods. `None` if there
+    /// is no hub at that path.
     pub fn hub_context(&self, path: &str) -> Option<HubContext> {
         self.core.hub_context(path)
     }
 
-    /// The numbers it tells at `/metrics`.
+    /// The metrics that the page `/metrics` shows.
     pub fn metrics(&self) -> &Metrics {
         &self.core.metrics
     }
 
-    /// The paths of its hubs, with their names.
+    /// The hubs of the server, as pairs of path and name.
     pub fn hubs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.core.hubs.iter().map(|hub| (hub.path.as_str(), hub.host.name.as_str()))
     }
@@ -103,12 +121,18 @@ impl Server {
 // === with a listener of its own ===
 
 impl Server {
-    /// Binds `listen` of the configuration; fails where that cannot be listened on. Raises the soft limit of open files
-    /// to the hard one.
+    /// Binds the address `listen` of the configuration. Clients can connect from now on, but are not served before
+    /// [`BoundServer::run`] or one of its siblings.
+    ///
+    /// Also raises the process's soft limit of open files to the hard limit, since each client needs one.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Listen`] if the address cannot be bound.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime.
+    /// If called outside of a Tokio runtime.
     pub fn bind(self) -> Result<BoundServer, ServeError> {
         open_files::raise_open_files();
         let listener = listener::listen(self.listen, self.tcp_user_timeout())?;
@@ -116,20 +140,30 @@ impl Server {
         Ok(BoundServer { server: self, listener, address })
     }
 
-    /// How long a socket may take nothing of what is sent to it: no shorter than any bound of a hub's own, which tell
-    /// why they close.
+    /// The maximum time for which a peer may accept nothing of what is sent to it. It is not shorter than any timeout
+    /// of a hub, because those close a connection with a reason.
     fn tcp_user_timeout(&self) -> Duration {
         let options = self.core.hubs.iter().map(|hub| &hub.host.options);
         let bounds = options.flat_map(|hub| [hub.client_timeout_interval, hub.transport_send_timeout]);
         bounds.max().unwrap_or_default().max(self.request_timeout)
     }
 
-    /// Binds and runs until `shutdown` has ended and all clients have been sent away, or `shutdown_timeout` is over.
+    /// Binds the configured address and runs until `shutdown` completes, then stops gracefully: [`Server::bind`], then
+    /// [`BoundServer::run`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of both.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         self.bind()?.run(shutdown).await
     }
 
-    /// As [`BoundServer::run_until_signal`], and binds first.
+    /// Binds the configured address and runs until a signal asks the process to stop: [`Server::bind`], then
+    /// [`BoundServer::run_until_signal`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of both.
     pub async fn run_until_signal(self) -> Result<(), ServeError> {
         self.bind()?.run_until_signal().await
     }

@@ -1,6 +1,6 @@
-//! The limit of open files: each client is one, and the usual soft limit of 1024 would be the server's.
+//! Raises the limit of open files. Each client needs one, and the usual soft limit of 1024 would limit the server.
 
-/// Raises the soft limit to the hard one and tells it.
+/// Raises the soft limit to the hard limit, and logs it.
 #[cfg(unix)]
 pub(super) fn raise_open_files() {
     use rlimit::Resource;
@@ -24,7 +24,7 @@ pub(super) fn raise_open_files() {
 #[cfg(not(unix))]
 pub(super) fn raise_open_files() {}
 
-/// The soft limit now; 0 where there is none to read.
+/// The current soft limit; 0 if it cannot be read.
 #[cfg(unix)]
 pub(super) fn open_files() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(0)

@@ -1,23 +1,23 @@
-//! The paths of a server: hubs and raw connections side by side, and beside the server's own pages.
+//! Collects the paths of a server's hubs and raw connections, and rejects those that collide.
 
 use super::serve_error::ServeError;
 use crate::hub_path::HubPath;
 
-/// The paths of a server that is being put together.
+/// The paths of a server that is being built.
 #[derive(Debug)]
 pub(super) struct Paths {
-    /// Those of the server's own pages.
+    /// The paths of the server's own pages.
     reserved: Vec<&'static str>,
     claimed: Vec<HubPath>,
 }
 
 impl Paths {
-    /// None is claimed; these cannot be.
+    /// No paths yet. `reserved` cannot be used.
     pub(super) fn new(reserved: Vec<&'static str>) -> Self {
         Self { reserved, claimed: Vec::new() }
     }
 
-    /// Enters the path of `what`, a hub or raw connection by name.
+    /// Adds the path of `what`, which describes a hub or raw connection in errors.
     pub(super) fn insert(&mut self, path: &str, what: &str) -> Result<(), ServeError> {
         let (given, what) = (path.to_owned(), what.to_owned());
         let path = match HubPath::parse(path) {
@@ -34,7 +34,7 @@ impl Paths {
         Ok(())
     }
 
-    /// All of them, in the order of claiming.
+    /// All paths in the order in which they were added.
     pub(super) fn claimed(self) -> Vec<HubPath> {
         self.claimed
     }

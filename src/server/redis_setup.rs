@@ -1,4 +1,4 @@
-//! Joins the process to the other nodes over Redis, and counts what goes out to them.
+//! Connects to the Redis backplane, and counts publishes for the metrics.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
 
-/// The Redis that `connection` names. Fails where the string cannot be used, or where it says `abortConnect=true` and
-/// there is no Redis.
+/// The Redis backplane with this connection string. Fails if the string is invalid, or if it contains
+/// `abortConnect=true` and Redis is unavailable.
 pub(super) async fn connect(
     connection: &str,
     channel_prefix: Option<&String>,
@@ -34,7 +34,7 @@ pub(super) async fn connect(
     Ok((Arc::new(MeteredBackplane { inner, metrics }), inbound))
 }
 
-/// A backplane whose publishes are counted.
+/// A backplane that counts its publishes.
 #[derive(Debug)]
 struct MeteredBackplane {
     inner: Arc<dyn Backplane>,
@@ -47,7 +47,7 @@ impl Backplane for MeteredBackplane {
     }
 
     fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
-        // Called here, not when polled: the order of calls is the order of messages.
+        // Called here and not when the future is polled, because the order of calls is the order of messages.
         let published = self.inner.publish(topic, envelope);
         let metrics = self.metrics.clone();
         published.inspect(move |result| metrics.published(result.is_ok())).boxed()

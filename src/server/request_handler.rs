@@ -1,4 +1,4 @@
-//! One request from its head to its answer: which part of the server answers it, and what is put around that.
+//! Handles one HTTP request: body limits, CORS, routing to the part of the server that answers it, and added headers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,24 +22,24 @@ use crate::api::Api;
 use crate::hub_path::HubPath;
 use crate::logging::LogRateLimiter;
 
-/// All that answers requests.
+/// Answers all requests of a server.
 #[derive(Debug)]
 pub(super) struct RequestHandler {
     pub(super) cors: Cors,
     pub(super) api: Api,
-    /// Its clients; held so that the server lives while somebody can answer a request.
+    /// Keeps the server alive as long as requests can be answered.
     pub(super) core: Arc<ServerCore>,
-    /// The host's own routes; what they do not know is 404.
+    /// The host's own routes. They answer 404 for unknown paths.
     pub(super) routes: Router,
-    /// What the host adds to every answer.
+    /// Adds the host's headers to every response.
     pub(super) headers: Option<HeaderHook>,
-    /// How long a body may take.
+    /// How long the body of a request may take to arrive.
     pub(super) body_timeout: Duration,
-    /// Limits the log lines about paths that are no hub's.
+    /// Limits the log lines about paths that belong to no hub.
     pub(super) log: LogRateLimiter,
 }
 
-/// Adds headers to the answer of a request for a URI.
+/// The host's function that adds headers to responses; it gets the URI of the request.
 #[derive(Clone)]
 pub(super) struct HeaderHook(pub(super) Arc<AddHeaders>);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for HeaderHook {
 }
 
 impl RequestHandler {
-    /// Answers a request. The peer's address is looked for in an extension of type `ConnectInfo<SocketAddr>`.
+    /// Answers a request. The address of the peer is taken from the extension `ConnectInfo<SocketAddr>`.
     pub(super) async fn answer<B>(&self, request: http::Request<B>) -> Response
     where
         B: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
@@ -62,8 +62,8 @@ impl RequestHandler {
             if body.is_end_stream() {
                 return Body::empty();
             }
-            let (body, breaks) = LimitedBody::new(body, self.body_timeout, self.core.phase.clone());
-            limit = Some(breaks);
+            let (body, exceeded) = LimitedBody::new(body, self.body_timeout, self.core.phase.clone());
+            limit = Some(exceeded);
             Body::new(body)
         });
         let from_page = BlockedRequest::of(&request, &self.cors);
@@ -109,7 +109,7 @@ impl RequestHandler {
 }
 
 impl RequestHandler {
-    /// Every path that it answers by itself, in the case it was given in.
+    /// Every path that the server itself answers, in the case in which it was configured.
     pub(super) fn paths(&self) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = self.api.paths().map(str::to_owned).collect();
         paths.extend(self.core.paths.iter().flat_map(HubPath::requests));
@@ -117,7 +117,8 @@ impl RequestHandler {
     }
 }
 
-/// An empty answer that ends the HTTP connection: what follows on it is not a request, or not worth waiting for.
+/// An empty response that ends the HTTP connection, because what follows on it is not a request or is not worth waiting
+/// for.
 pub(super) fn close_with(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! A server as an axum router, for the axum application of its host.
+//! [`Server::into_router`]: the server as a router for the axum application of its host.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::Server;
 use super::request_handler::RequestHandler;
 
 impl Server {
-    /// The server as a router for any axum application: under a path with `nest`, or at the root with `merge`, beside
-    /// other routes, behind middleware, and with any listener, TLS included. Clients find hubs below the path that the
-    /// router is nested at.
+    /// Turns the server into a router for any axum application: under a path with `nest`, or at the root with `merge`,
+    /// beside other routes, behind middleware, and with any listener, including TLS. The hubs are below the path at
+    /// which the router is nested.
     ///
     /// ```no_run
     /// # async fn run(server: hubplane::server::Server, listener: tokio::net::TcpListener) -> std::io::Result<()> {
@@ -36,12 +36,12 @@ impl Server {
     ///
     /// - The router has a route for every hub, raw connection and page (`/healthz`, `/readyz`, `/metrics` and the demo
     ///   page; [`super::Builder`] can turn them off), and a fallback. The fallback matches hub paths in any case, and
-    ///   serves the host's [`super::Builder::routes`]. axum's `merge` panics if the application has a fallback too. Then
-    ///   nest the router, or give the application to `Builder::routes`, or merge `into_router().reset_fallback()`, which
-    ///   matches hub paths only in the case they were given in.
-    /// - `cors_origins`, the limits of a request's body (30 MB, `request_timeout`) and [`super::Builder::headers`] apply
-    ///   to what this router answers. `listen` has no effect. Timeouts of connections and of the heads of requests are
-    ///   those of the host's listener.
+    ///   serves the host's [`super::Builder::routes`]. axum's `merge` panics if the application has a fallback too.
+    ///   Then nest the router, or give the application to `Builder::routes`, or merge `into_router().reset_fallback()`,
+    ///   which matches hub paths only in the case they were given in.
+    /// - `cors_origins`, the limits of a request's body (30 MB, `request_timeout`) and [`super::Builder::headers`]
+    ///   apply to what this router answers. `listen` has no effect. Timeouts of connections and of the heads of
+    ///   requests are those of the host's listener.
     /// - Hubs see the address of the peer if the application is served with
     ///   `into_make_service_with_connect_info::<SocketAddr>()`, or if a layer adds `ConnectInfo<SocketAddr>`.
     /// - WebSockets need HTTP/1.1 and a server that allows upgrades: `axum::serve`, or hyper's
@@ -65,7 +65,7 @@ fn is_literal(path: &str) -> bool {
     plain && !path.split('/').any(|segment| segment.starts_with([':', '*']))
 }
 
-/// Answers requests as the server's own listener would.
+/// Answers requests in the same way as the server's own listener.
 #[derive(Clone)]
 struct RouterService(Arc<RequestHandler>);
 

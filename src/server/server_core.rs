@@ -26,12 +26,12 @@ use crate::transport::Endpoints;
 /// How often connections are checked for pings that are due, timeouts and expiries.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The shared part of a server.
 #[derive(Debug)]
 pub(super) struct ServerCore {
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) hubs: Vec<NamedHub>,
-    /// Those of hubs and raw connections.
+    /// The paths of hubs and raw connections.
     pub(super) paths: Vec<HubPath>,
     pub(super) backplane: Arc<dyn Backplane>,
     pub(super) metrics: Metrics,
@@ -39,12 +39,12 @@ pub(super) struct ServerCore {
     pub(super) readiness: Readiness,
     /// How long stopping may take at most.
     pub(super) shutdown_timeout: Duration,
-    /// How long `/readyz` says draining before anything is closed.
+    /// How long `/readyz` reports draining before anything is closed.
     pub(super) drain_delay: Duration,
     /// Set when the server has stopped.
     pub(super) stopped: OnceCell<()>,
     pub(super) background: Background,
-    /// The runtime that the server was built on; what `drop` leaves to do runs there.
+    /// The runtime on which the server was built. `drop` spawns a task on it.
     pub(super) runtime: Handle,
 }
 
@@ -65,8 +65,8 @@ impl ServerCore {
 }
 
 impl Drop for ServerCore {
-    /// A server that was not stopped may still have clients: WebSockets outlive the listener they came through. Their
-    /// connections are closed; a task waits until they have ended, then leaves the backplane.
+    /// A server that was not stopped may still have clients, since WebSockets outlive the listener that accepted them.
+    /// Their connections are closed. A task waits until they have ended, and then closes the backplane.
     fn drop(&mut self) {
         if self.stopped.initialized() {
             return;
@@ -75,7 +75,7 @@ impl Drop for ServerCore {
         self.endpoints.close_now(&CloseReason::Draining);
         let (served, background) = (self.served(), self.background.clone());
         let deadline = Instant::now() + self.shutdown_timeout;
-        // On a runtime that has been shut down this does nothing, and nothing is left to do.
+        // On a runtime that has been shut down this has no effect, and there is nothing left to do.
         self.runtime.spawn(async move {
             served.end(deadline).await;
             background.abort();
@@ -83,9 +83,9 @@ impl Drop for ServerCore {
     }
 }
 
-// === the background ===
+// === background tasks ===
 
-/// The tasks that run beside requests and connections. Clones share them; they are aborted when the last is dropped.
+/// The background tasks of a server. Clones share them; they are aborted when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Background {
     tasks: Arc<AbortOnDropHandle<()>>,
@@ -101,7 +101,7 @@ pub(super) struct BackgroundInputs<'a> {
     pub(super) inbound: InboundReceiver,
     pub(super) metrics: &'a Metrics,
     pub(super) phase: &'a PhaseWatch,
-    /// `auth.jwks_url`, and where its keys are kept.
+    /// `auth.jwks_url`, and the cache for its keys.
     pub(super) jwks: Option<(String, Arc<JwksCache>)>,
 }
 
@@ -202,7 +202,7 @@ mod tests {
     async fn a_panicked_background_task_is_named() {
         let mut tasks = Tasks::default();
         tasks.spawn("a finished task", std::future::ready(()));
-        tasks.spawn("a broken task", async { panic!("a planted panic") });
+        tasks.spawn("a broken task", async { panic!("a deliberate panic") });
         tasks.spawn("a running task", std::future::pending());
         let (failure, failed) = watch::channel(None);
         let tasks = Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure))));

@@ -1,11 +1,12 @@
-//! How a server is told to stop: once, in good order; twice, at once. And what the process does with signals.
+//! [`Shutdown`]: requests that a server stop, gracefully or at once; [`Signals`]: the signals of the process.
 
 use std::convert::Infallible;
 use std::io;
 
 use tokio::sync::watch;
 
-/// A request to stop. Clones share it.
+/// A request that a server stop, for [`BoundServer::run_until`](super::BoundServer::run_until). The first request stops
+/// the server gracefully, a second one at once. Clones share the requests.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Sender<u32>);
 
@@ -16,7 +17,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Asks for the end. The second time it comes at once.
+    /// Requests the stop. The second request ends a graceful stop at once.
     pub fn request(&self) {
         self.0.send_modify(|times| *times = times.saturating_add(1));
     }
@@ -26,22 +27,41 @@ impl Shutdown {
         self.reached(1).await;
     }
 
-    /// Waits for the second.
+    /// Waits for the second request.
     pub async fn requested_twice(&self) {
         self.reached(2).await;
     }
 
     async fn reached(&self, times: u32) {
-        // The sender is `self`, so that the watch cannot end while this waits.
+        // This cannot fail, since `self` is the sender.
         let _ = self.0.subscribe().wait_for(|now| *now >= times).await;
     }
 }
 
-/// The signals of this process, caught from the moment this value is made: from then on none of SIGTERM, SIGINT,
-/// SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself, not even when this value has been dropped. One that comes
-/// before [`Signals::forward`] runs is kept for it. Elsewhere than on Unix there is Ctrl-C alone.
+/// The signals of this process, caught from the moment when this value is created.
 ///
-/// SIGPIPE needs nothing: Rust programs ignore it, and a write to a closed pipe is an error of that write.
+/// From then on SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 no longer end the process, not even after this value has
+/// been dropped. A signal that arrives before [`Signals::forward`] runs is kept for it. On systems other than Unix,
+/// only Ctrl-C is caught.
+///
+/// SIGPIPE is not among them: Rust programs ignore it, and a write to a closed pipe fails with an error instead.
+///
+/// ```no_run
+/// use hubplane::config::Config;
+/// use hubplane::server::{Server, Shutdown, Signals};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// // From here on no signal is lost.
+/// let signals = Signals::catch()?;
+/// let stop = Shutdown::default();
+/// let server = Server::builder(Config::default()).build().await?.bind()?;
+/// tokio::select! {
+///     ended = server.run_until(&stop) => ended?,
+///     never = signals.forward(&stop) => match never {},
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
@@ -49,11 +69,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch signals. Fails where the system gives none.
+    /// Starts to catch signals.
+    ///
+    /// # Errors
+    ///
+    /// The error of the operating system if a signal cannot be caught.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime.
+    /// If called outside of a Tokio runtime.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -61,13 +85,13 @@ impl Signals {
         })
     }
 
-    /// Makes a request to stop of each SIGTERM and SIGINT (elsewhere: Ctrl-C), and a log line of the others. Runs
-    /// until it is dropped.
+    /// Requests the stop for each SIGTERM and SIGINT (on other systems: Ctrl-C), and logs the other signals. Runs until
+    /// it is dropped.
     pub async fn forward(mut self, shutdown: &Shutdown) -> Infallible {
         loop {
             match self.next().await {
                 SignalEvent::Stop(signal) => {
-                    tracing::info!(signal, "told to stop");
+                    tracing::info!(signal, "received a signal to stop");
                     shutdown.request();
                 }
                 SignalEvent::Reload(signal) => {
@@ -96,7 +120,7 @@ impl Signals {
     }
 }
 
-/// What a signal asks for; the signal's name.
+/// What a signal requests, with the name of the signal.
 enum SignalEvent {
     Stop(&'static str),
     #[cfg_attr(not(unix), expect(dead_code, reason = "there are no such signals"))]
@@ -113,7 +137,6 @@ mod unix {
 
     use super::SignalEvent;
 
-    /// One stream for each signal.
     #[derive(Debug)]
     pub(super) struct SignalStreams {
         terminate: Signal,

@@ -1,4 +1,4 @@
-//! Tests of the server as a client meets it: raw sockets on port 0.
+//! Tests of a whole server over raw sockets.
 #![allow(clippy::unwrap_used)]
 
 mod auth;
@@ -46,7 +46,7 @@ async fn start(builder: Builder) -> Running {
     running
 }
 
-/// Starts a server, which takes connections from then on.
+/// Starts a server, which accepts connections when this returns.
 async fn serve(builder: Builder) -> Running {
     let bound = builder.build().await.unwrap().bind().unwrap();
     let address = bound.local_addr();
@@ -63,7 +63,7 @@ impl Running {
         Connection::open(self.address).await
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     async fn ask(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Response {
         nonblocking::ask(self.address, line, headers, body).await
     }
@@ -72,7 +72,7 @@ impl Running {
         self.ask(&format!("GET {path}"), &[], "").await
     }
 
-    /// Asks until the answer has this status.
+    /// Repeats a request until the response has this status, and returns the response.
     async fn until(&self, path: &str, status: u16) -> Response {
         nonblocking::until(&format!("{path} says {status}"), async || {
             Some(self.get(path).await).filter(|answer| answer.status == status)
@@ -80,11 +80,12 @@ impl Running {
         .await
     }
 
-    /// Waits for an answer with this status.
+    /// Repeats a request until the response has this status.
     async fn becomes(&self, path: &str, status: u16) {
         drop(self.until(path, status).await);
     }
 
+    /// Waits until the server has ended.
     async fn ends(self) -> Result<(), ServeError> {
         self.ended.await.unwrap()
     }
@@ -99,7 +100,8 @@ impl Hub for Nothing {
     }
 }
 
-/// Serves `/slow`, which says that it was asked and answers when it is allowed to.
+/// A server with the route `/slow`. Its handler notifies the first value when it is called, and answers when the second
+/// one is notified.
 fn with_slow_route(config: Config) -> (Builder, Arc<Notify>, Arc<Notify>) {
     let (asked, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {
@@ -113,25 +115,25 @@ fn with_slow_route(config: Config) -> (Builder, Arc<Notify>, Arc<Notify>) {
     (Server::builder(config).routes(axum::Router::new().route("/slow", get(handler))), asked, allowed)
 }
 
-// === counting ===
+// === metrics ===
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_connection_whose_task_panics_leaves_the_metrics() {
     let builder = Server::builder(config())
         .hub(crate::hub::HubRoute::new("/hub", Nothing).name("Hub"))
-        .user_id(|_| panic!("a planted panic of the host's own code"));
+        .user_id(|_| panic!("a deliberate panic in the host's code"));
     let server = start(builder).await;
     let mut client = server.connect().await;
     assert_eq!(client.upgrade("/hub").await.status, 101);
     client.send(ws::TEXT, &handshake("json", 1)).await;
-    // Nothing is said about how it ends, only that it does: in good order or by a reset.
+    // It does not matter whether the connection ends in an orderly way or by a reset.
     client.end().await;
     let metrics = server.get("/metrics").await.text();
     assert!(metrics.contains("\nsignalr_connections{hub=\"Hub\",transport=\"web_sockets\"} 0\n"), "{metrics}");
 }
 
-// === answering ===
+// === responses ===
 
 #[tokio::test]
 async fn unknown_paths_are_404_without_a_body() {
@@ -170,8 +172,8 @@ async fn invalid_http_is_refused() {
         ("GET /healthz HTTP/1.0\r\n\r\n", 200),
         (&huge, 431),
     ];
-    // Longer than what is read at all. The server answers and closes while this is still written, so that the system may report a reset
-    // in place of the answer, to the writer or to the reader; that it ends is what the server answers for.
+    // Longer than what the server reads. The server answers and closes while the client is still writing, so the system
+    // may report a reset instead of the response, to the writer or to the reader. The connection must end in any case.
     let mut client = server.connect().await;
     let written = client.socket.write_all(endless.as_bytes()).await;
     let (answer, end) = client.end().await;
@@ -197,9 +199,9 @@ async fn errors_and_preflights_carry_cors_headers() {
     assert_eq!(answer.header("access-control-allow-methods"), Some("POST"));
 }
 
-// === bounds ===
+// === limits ===
 
-/// A bound that is waited for, and long enough that what is sent at once never comes too late.
+/// A timeout for which a test waits, and which is long enough for requests that are sent at once.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -208,7 +210,8 @@ async fn a_slow_head_gets_408_and_an_idle_connection_does_not() {
     let mut idle = server.connect().await;
     idle.request("GET /healthz", &[], "").await;
     assert_eq!(idle.response().await.text(), "ok\n");
-    // Begun after the other one fell idle: when this one's time is over, so would be that one's.
+    // Started after the other connection became idle: if idle connections had the same timeout, that one would be
+    // closed by the time this one is.
     let mut slow = server.connect().await;
     slow.write("GET /healthz HTTP/1.1\r\nho").await;
     assert_eq!(slow.response().await.status, 408);
@@ -235,7 +238,7 @@ async fn a_head_on_an_idle_connection_gets_the_full_timeout() {
     sleep_until(began + window * 5 / 4).await;
     late.write("TP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert_eq!(late.response().await.status, 200);
-    // One that does not come whole in that time either is refused.
+    // A head that is still incomplete after that time is refused.
     assert_eq!(slow.response().await.status, 408);
 }
 
@@ -289,7 +292,7 @@ async fn while_draining_readyz_says_so_and_requests_in_progress_finish() {
     server.stop.request();
     assert_eq!(server.until("/readyz", 503).await.text(), r#"{"ready":false,"reasons":["draining"]}"#);
     assert_eq!(server.get("/healthz").await.status, 200);
-    // The idle connection is closed with the listener, the one in work is not.
+    // The idle connection is closed with the listener, the one with a request in progress is not.
     assert_eq!(idle.rest().await, b"");
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -313,7 +316,7 @@ async fn a_second_stop_request_ends_at_once() {
     server.becomes("/readyz", 503).await;
     server.stop.request();
     assert!(matches!(server.ends().await, Err(ServeError::Forced)));
-    // Without an answer; whether in good order or by a reset depends on what the system had still to deliver.
+    // There is no response. Whether the connection ends in an orderly way or by a reset depends on the system.
     assert_eq!(slow.end().await.0, b"");
 }
 
@@ -336,7 +339,7 @@ async fn a_future_can_stop_the_server() {
     server.run(std::future::ready(())).await.unwrap();
 }
 
-// === beginning ===
+// === binding ===
 
 #[tokio::test]
 async fn an_address_in_use_is_named_in_the_error() {

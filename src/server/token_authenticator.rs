@@ -1,4 +1,4 @@
-//! The server's own way to know its users: tokens by the rules of `[auth]`, checked against the clock of the system.
+//! Authenticates users by their access tokens, as `[auth]` of the configuration says.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,10 +8,10 @@ use http::request::Parts;
 
 use crate::auth::{AuthError, Authenticate, Principal, TokenValidator, token_of};
 
-/// How long a request waits for keys to be fetched when its token names one that is not known.
+/// How long a request waits for keys to be fetched if its token names an unknown key.
 const KEY_REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// Verifies the access token of a request, and fetches published keys once if the key of the token is not known.
 #[derive(Debug)]
 pub(super) struct TokenAuthenticator(pub(super) TokenValidator);
 

@@ -1,4 +1,5 @@
-//! A request's body that tells when it has come whole: then the next byte on its connection begins another request.
+//! A request body that notices when it has arrived completely: the next byte on its HTTP connection starts a new
+//! request.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,14 +9,15 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::transport::http_socket::RequestStart;
 
-/// See the module.
+/// Wraps a request body and sets `starts` when its end has been read.
 pub(super) struct TrackedBody<B> {
     inner: B,
+    /// The HTTP connection reads this flag.
     starts: RequestStart,
 }
 
 impl<B: Body> TrackedBody<B> {
-    /// Many requests have none, and have come whole with their head.
+    /// Wraps a body. Many requests have none and are complete with their head.
     pub(super) fn new(inner: B, starts: RequestStart) -> Self {
         starts.set(inner.is_end_stream());
         Self { inner, starts }

@@ -1,4 +1,4 @@
-//! A Rust host's own way to know users, and its rules.
+//! Tests of a host's own authenticator, its rules, and the order of origin checks and authentication.
 
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -9,7 +9,7 @@ use crate::config::Authorize;
 use crate::config::auth::{Algorithm, KeyConfig, KeyMaterial};
 use crate::hub::{Caller, HubRoute, Methods};
 
-/// Users are known by a header, as behind a proxy that has asked them.
+/// Authenticates users by a header, as behind a proxy that has authenticated them.
 struct ByHeader;
 
 impl Authenticate for ByHeader {
@@ -46,7 +46,7 @@ async fn a_host_can_authenticate_in_its_own_way() {
         .authorize("/Admins/", Authorize::user().role("admin"))
         .authenticate(ByHeader);
     let server = start(builder).await;
-    let asked = async |path: &str, user: Option<&str>| {
+    let post = async |path: &str, user: Option<&str>| {
         let headers = user.map(|user| ("x-user", user));
         server.ask(&format!("POST {path}"), headers.as_slice(), "").await
     };
@@ -57,28 +57,28 @@ async fn a_host_can_authenticate_in_its_own_way() {
         ("/admins/negotiate", Some("ann"), 403),
         ("/admins/negotiate", Some("root"), 200),
     ] {
-        assert_eq!(asked(path, user).await.status, status, "{path} {user:?}");
+        assert_eq!(post(path, user).await.status, status, "{path} {user:?}");
     }
-    let told = "Bearer error=\"invalid_token\", error_description=\"nobody of that name\"";
-    assert_eq!(asked("/chat/negotiate", Some("mallory")).await.header("www-authenticate"), Some(told));
+    let challenge = "Bearer error=\"invalid_token\", error_description=\"nobody of that name\"";
+    assert_eq!(post("/chat/negotiate", Some("mallory")).await.header("www-authenticate"), Some(challenge));
 
-    // Its polls: the handshake, then two calls.
+    // Over long polling: the handshake, then two calls.
     for (user, secret) in
         [("ann", r#""error":"Failed to invoke 'Secret' because user is unauthorized""#), ("root", r#""result":7"#)]
     {
-        let negotiated = asked("/chat/negotiate?negotiateVersion=1", Some(user)).await;
+        let negotiated = post("/chat/negotiate?negotiateVersion=1", Some(user)).await;
         let body: serde_json::Value = serde_json::from_slice(&negotiated.body).unwrap();
         let target = format!("/chat?id={}", body["connectionToken"].as_str().unwrap());
-        let (get, post) = (format!("GET {target}"), format!("POST {target}"));
+        let (get_line, post_line) = (format!("GET {target}"), format!("POST {target}"));
         let headers = [("x-user", user)];
-        assert_eq!(server.ask(&get, &headers, "").await.status, 200);
+        assert_eq!(server.ask(&get_line, &headers, "").await.status, 200);
         let calls = "{\"protocol\":\"json\",\"version\":1}\u{1e}\
                      {\"type\":1,\"invocationId\":\"1\",\"target\":\"Me\",\"arguments\":[]}\u{1e}\
                      {\"type\":1,\"invocationId\":\"2\",\"target\":\"Secret\",\"arguments\":[]}\u{1e}";
-        assert_eq!(server.ask(&post, &headers, calls).await.status, 200);
+        assert_eq!(server.ask(&post_line, &headers, calls).await.status, 200);
         let mut seen = String::new();
         while !seen.contains("\"invocationId\":\"2\"") {
-            let answer = server.ask(&get, &headers, "").await;
+            let answer = server.ask(&get_line, &headers, "").await;
             assert_eq!(answer.status, 200, "{seen}");
             seen += &answer.text();
         }
@@ -101,7 +101,7 @@ async fn rules_without_an_authenticator_fail_the_build() {
     assert!(error.contains("auth.keys[0]: RS256 takes") && !error.contains("hunter2"), "{error}");
 }
 
-/// Does nothing until its client is gone.
+/// Reads until its client disconnects, and sends nothing.
 struct Silent;
 
 impl crate::transport::RawConnection for Silent {
@@ -111,7 +111,7 @@ impl crate::transport::RawConnection for Silent {
 }
 
 #[tokio::test]
-async fn foreign_pages_are_refused_before_anybody_is_asked_who_they_are() {
+async fn pages_of_other_origins_are_refused_before_authentication() {
     let listed = || Config { cors_origins: vec!["http://page.example".parse().unwrap()], ..config() };
     let builder = |config| {
         Server::builder(config)

@@ -1,4 +1,4 @@
-//! Mistakes of the host are errors of `build`, which say what is wrong.
+//! Tests of `build`: mistakes of the host are errors that describe the problem.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn route(path: &str) -> HubRoute {
     HubRoute::new(path, Nothing)
 }
 
-/// Ends when the client does.
+/// Reads until its client disconnects, and sends nothing.
 struct Silent;
 
 impl crate::transport::RawConnection for Silent {
@@ -111,7 +111,7 @@ async fn a_context_can_be_attached_to_one_hub_only() {
     let server = with([route("/a").context(&context).context(&context)]).build().await.unwrap();
     assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
     assert_eq!(error(with([route("/b").context(&context)])).await, taken);
-    // After its server is gone a send reaches nobody; that is no error.
+    // After the server has been dropped, a send reaches nobody, which is not an error.
     drop(server);
     assert_eq!(context.clients().all().send("M", ()).await, Ok(()));
     assert_eq!(HubContext::new().clients().all().send("M", ()).await, Err(SendError::NotAttached));

@@ -1,4 +1,5 @@
-//! What clients hear when the server stops: Close with `allowReconnect` on every transport, then its own ending.
+//! Tests of how clients are closed when the server stops: a close message with `allowReconnect`, then the end of the
+//! transport.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ async fn server() -> Running {
     start(Server::builder(config).hub(HubRoute::new("/hub", Nothing))).await
 }
 
-/// Negotiates; the path to connect with.
+/// Negotiates and returns the path with which to connect.
 async fn negotiate(server: &Running) -> String {
     let answer = server.ask("POST /hub/negotiate?negotiateVersion=1", &[], "").await;
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -40,11 +41,11 @@ async fn a_websocket_gets_a_close_message_and_then_1000() {
     assert_eq!(client.frame().await.payload, CLOSE.as_bytes());
     let close_frame = client.frame().await;
     assert_eq!((close_frame.opcode, close_frame.payload), (ws::CLOSE, vec![0x03, 0xe8]));
-    // It is waited for.
+    // The server waits for the client.
     assert!(!server.ended.is_finished());
     client.send(ws::CLOSE, &[0x03, 0xe8]).await;
     assert_eq!(client.rest().await, b"");
-    // The server lingers until the client has closed its side, as clients do.
+    // The server ends when the client has closed the socket.
     drop(client);
     server.ends().await.unwrap();
 }
@@ -62,7 +63,7 @@ async fn an_event_stream_gets_a_close_message_and_ends() {
 
     server.stop.request();
     assert_eq!(stream.chunk().await, format!("data: {CLOSE}\r\n\r\n"));
-    assert_eq!(stream.chunk().await, "", "the body ends in order");
+    assert_eq!(stream.chunk().await, "", "the body ends in an orderly way");
     assert_eq!(stream.rest().await, b"");
     server.ends().await.unwrap();
 }
@@ -76,7 +77,7 @@ async fn a_waiting_poll_gets_a_close_message() {
     assert_eq!(server.get(&path).await.text(), "{}\u{1e}");
     let mut poll = server.connect().await;
     poll.request(&format!("GET {path}"), &[], "").await;
-    // The server has seen the poll when it serves what came after it on the same thread; a health page will do.
+    // The test has only one thread. When the server has answered this later request, it has received the poll.
     assert_eq!(server.get("/healthz").await.status, 200);
 
     server.stop.request();
@@ -90,17 +91,18 @@ async fn new_clients_are_rejected_while_the_last_ones_close() {
     let server = server().await;
     let path = negotiate(&server).await;
     let early = negotiate(&server).await;
-    // A poll is answered and not followed by another: its connection is still there, and its Close waits for one.
+    // One poll is answered and not followed by another. The connection stays open, since its close message waits for
+    // the next poll.
     assert_eq!(server.get(&path).await.status, 200);
     server.stop.request();
     assert_eq!(server.until("/readyz", 503).await.text(), r#"{"ready":false,"reasons":["draining"]}"#);
-    until("nobody negotiates any more", async || {
+    until("negotiate is answered with 503", async || {
         (server.ask("POST /hub/negotiate", &[], "").await.status == 503).then_some(())
     })
     .await;
     assert_eq!(server.get(&early).await.status, 503);
     assert_eq!(server.get("/healthz").await.status, 200);
-    // A second request ends what would have waited.
+    // The server would still wait for the connection; a second request stops it at once.
     server.stop.request();
     assert!(matches!(server.ends().await, Err(ServeError::Forced)));
 }

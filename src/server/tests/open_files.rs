@@ -1,5 +1,5 @@
-//! Running out of open files pauses accepting, and nothing else. The server is a process of its own, since the limit
-//! is one of the process, and clients need files too.
+//! Test that running out of open files pauses accepting and affects nothing else. The server runs in a process of its
+//! own, since the limit applies to a process and the clients need files, too.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ fn running_out_of_files_only_pauses_accepting() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // The test harness talks on the same stream, without a line end before ours.
+    // The test harness writes to the same stream, and our line does not begin at the start of a line.
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
     let address: SocketAddr = lines
         .find_map(|line| line.unwrap().rsplit_once("listening on ").map(|(_, address)| address.parse().unwrap()))
@@ -34,7 +34,7 @@ fn running_out_of_files_only_pauses_accepting() {
     let mut first = Stream::connect(address);
     assert_eq!(ask(&mut first), 200);
     let waiting: Vec<_> = (0..2 * MAX_OPEN_FILES).map(|_| Stream::connect(address)).collect();
-    // The system has taken this one in, the server cannot.
+    // The system has completed this connection, but the server cannot accept it.
     let mut last = Stream::connect(address);
     last.write(&http::request("GET /healthz", &[], b""));
     assert_eq!(ask(&mut first), 200);
@@ -51,21 +51,21 @@ fn ask(stream: &mut Stream) -> u16 {
     http::respond(stream, within(PROCESS_TIMEOUT)).unwrap().status
 }
 
-/// Runs until its standard input ends.
+/// Runs a server until the standard input ends.
 #[allow(clippy::print_stdout)]
 fn serve_with_few_files() {
     rlimit::setrlimit(rlimit::Resource::NOFILE, MAX_OPEN_FILES, MAX_OPEN_FILES).unwrap();
     let stop = Shutdown::default();
-    let ask = stop.clone();
+    let stop_request = stop.clone();
     let input = std::thread::spawn(move || {
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-        ask.request();
+        stop_request.request();
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let bound = Server::builder(config()).build().await.unwrap().bind().unwrap();
         println!("listening on {}", bound.local_addr());
-        // Ready before the first is asked: the listener is served from the same task set.
+        // The server is ready before it answers the first request, since its tasks were spawned before the listener.
         bound.run_until(&stop).await.unwrap();
     });
     input.join().unwrap();

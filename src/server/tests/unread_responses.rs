@@ -1,4 +1,4 @@
-//! Peers that send requests and do not read the answers.
+//! Test that a peer that does not read its responses is disconnected.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Config, Server, config, start};
 
-/// A body without an end, which says when it is let go.
+/// A body without an end, which notifies when it is dropped.
 struct Endless(Arc<Notify>);
 
 impl hyper::body::Body for Endless {
@@ -42,9 +42,9 @@ async fn a_peer_that_never_reads_is_disconnected() {
     let routes = axum::Router::new().route("/endless", get(move || async move { Body::new(Endless(body.clone())) }));
     let short = Config { request_timeout: Duration::from_millis(500), ..config() };
     let server = start(Server::builder(short).routes(routes)).await;
-    let mut deaf = server.connect().await;
-    deaf.request("GET /endless", &[], "").await;
-    assert_eq!(deaf.head().await.status, 200);
+    let mut client = server.connect().await;
+    client.request("GET /endless", &[], "").await;
+    assert_eq!(client.head().await.status, 200);
     tokio::time::timeout(Duration::from_secs(20), gone.notified()).await.unwrap();
-    drop(deaf);
+    drop(client);
 }
