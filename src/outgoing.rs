@@ -174,7 +174,7 @@ pub(crate) fn ping() -> OutgoingMessage {
 }
 
 /// An invocation without an invocation id, so that no completion is expected.
-pub(crate) fn invocation(target: &str, arguments: Vec<RawValue>) -> OutgoingMessage {
+pub(crate) fn invocation(target: impl Into<Arc<str>>, arguments: Vec<RawValue>) -> OutgoingMessage {
     OutgoingMessage::new(HubMessage::Invocation(crate::protocol::Invocation::send(target, arguments)))
 }
 

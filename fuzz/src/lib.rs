@@ -89,6 +89,7 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
 
 fn value(value: &RawValue) {
     assert_text(value.protocol(), value.bytes());
+    assert_eq!(value.check_portable(), check(value.bytes(), value.protocol()), "what is proven is what a scan finds");
     let text = value.display_text();
     if value.check_portable().is_ok() {
         text.expect("a value with a form in both protocols has one in text");

@@ -178,7 +178,7 @@ impl Delivery {
     pub(crate) async fn send(
         &self,
         recipients: &Recipients,
-        method: &str,
+        method: impl Into<Arc<str>>,
         arguments: Vec<RawValue>,
     ) -> Result<(), SendError> {
         let checked = |protocols: &[Protocol]| {

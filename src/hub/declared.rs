@@ -1,10 +1,13 @@
 //! A hub made of configuration (docs/design.md#3): [`DeclaredHub`].
 //!
-//! A step is first turned into what it does (`plan`), which touches nothing, then it is done.
+//! What is the same in every call is put together when the hub is made (`prepared`). For a call a step is first turned
+//! into what it does (`plan`), which touches nothing, then it is done.
 
 mod compose;
 mod failure;
 mod plan;
+mod prepared;
+mod prepared_value;
 mod stream_items;
 
 use std::borrow::Cow;
@@ -14,11 +17,13 @@ use futures_util::future::BoxFuture;
 
 use self::failure::Failure;
 use self::plan::{StepAction, StepContext};
+use self::prepared::{Preparation, PreparedStep, PreparedText};
+use self::prepared_value::PreparedValue;
 use super::method_table::MethodTable;
 use super::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply};
 use crate::config::HubConfig;
 use crate::config::auth::GroupPattern;
-use crate::config::steps::{MethodConfig, Step};
+use crate::config::steps::MethodConfig;
 use crate::protocol::RawValue;
 
 /// A hub whose methods are declared in the configuration.
@@ -31,8 +36,8 @@ use crate::protocol::RawValue;
 pub struct DeclaredHub {
     facts: Arc<HubFacts>,
     methods: MethodTable<Arc<Method>>,
-    on_connected: Vec<Step>,
-    on_disconnected: Vec<Step>,
+    on_connected: Vec<PreparedStep>,
+    on_disconnected: Vec<PreparedStep>,
 }
 
 /// What the methods of a hub share.
@@ -47,8 +52,23 @@ struct HubFacts {
 #[derive(Debug)]
 struct Method {
     hub: Arc<HubFacts>,
-    config: MethodConfig,
+    name: String,
     shape: MethodShape,
+    params: Vec<String>,
+    /// The groups that `join` may name here.
+    allowed_groups: Option<Vec<GroupPattern>>,
+    upload: Option<UploadSteps>,
+    steps: Vec<PreparedStep>,
+    returns: Option<PreparedValue>,
+    streams: Option<PreparedText>,
+}
+
+/// What is done for each item of an upload.
+#[derive(Debug)]
+struct UploadSteps {
+    /// What the steps call an item.
+    item: String,
+    each: Vec<PreparedStep>,
 }
 
 impl DeclaredHub {
@@ -58,13 +78,15 @@ impl DeclaredHub {
         let facts = Arc::new(HubFacts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
         let mut methods = MethodTable::default();
         for method in &config.methods {
-            methods.insert(&method.name, Arc::new(Method::new(facts.clone(), method.clone())));
+            methods.insert(&method.name, Arc::new(Method::new(facts.clone(), method)));
         }
-        let (on_connected, on_disconnected) = (config.on_connected.clone(), config.on_disconnected.clone());
+        let prepare = Preparation { hub: &config.name };
+        let (on_connected, on_disconnected) =
+            (prepare.steps(&config.on_connected), prepare.steps(&config.on_disconnected));
         Self { facts, methods, on_connected, on_disconnected }
     }
 
-    async fn hook(&self, hook: &'static str, steps: &[Step], caller: &Caller) {
+    async fn hook(&self, hook: &'static str, steps: &[PreparedStep], caller: &Caller) {
         let run = StepRunner { hub: &self.facts, caller, allowed_groups: None };
         let mut values = StepValues::default();
         for (index, step) in steps.iter().enumerate() {
@@ -96,22 +118,33 @@ impl Hub for DeclaredHub {
 }
 
 impl Method {
-    fn new(hub: Arc<HubFacts>, config: MethodConfig) -> Self {
+    fn new(hub: Arc<HubFacts>, config: &MethodConfig) -> Self {
         let shape = MethodShape {
             streams: config.streams.is_some(),
             uploads: usize::from(config.upload.is_some()),
             policy: config.authorize.clone(),
             ..MethodShape::new(config.params.len())
         };
-        Self { hub, config, shape }
+        let prepare = Preparation { hub: &hub.name };
+        let upload = config.upload.as_ref();
+        Self {
+            shape,
+            name: config.name.clone(),
+            params: config.params.clone(),
+            allowed_groups: config.allowed_groups.clone(),
+            upload: upload.map(|upload| UploadSteps { item: upload.item.clone(), each: prepare.steps(&upload.each) }),
+            steps: prepare.steps(&config.steps),
+            returns: config.returns.as_ref().map(|returns| PreparedValue::new(returns, prepare)),
+            streams: config.streams.as_ref().map(|group| prepare.text(group)),
+            hub,
+        }
     }
 
     async fn run(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
         let Call { arguments, mut uploads, .. } = call;
-        let method = &self.config;
-        let run = StepRunner { hub: &self.hub, caller, allowed_groups: method.allowed_groups.as_deref() };
-        let mut values = StepValues { names: Cow::Borrowed(&method.params), values: arguments };
-        if let Some(upload) = &method.upload {
+        let run = StepRunner { hub: &self.hub, caller, allowed_groups: self.allowed_groups.as_deref() };
+        let mut values = StepValues { names: Cow::Borrowed(&self.params), values: arguments };
+        if let Some(upload) = &self.upload {
             let mut items = uploads.pop().ok_or_else(|| HubError::step("the call has no upload stream"))?;
             while let Some(item) = items.next().await {
                 let mut values = values.clone();
@@ -119,15 +152,15 @@ impl Method {
                 run.steps("each", &upload.each, &mut values).await?;
             }
         }
-        let messages = match &method.streams {
+        let messages = match &self.streams {
             None => None,
             Some(group) => {
                 let group = run.context(&values).streamed_group(group)?;
-                Some(stream_items::stream_items(caller, &method.name, group).await)
+                Some(stream_items::stream_items(caller, &self.name, group).await)
             }
         };
-        run.steps("do", &method.steps, &mut values).await?;
-        Ok(match (messages, &method.returns) {
+        run.steps("do", &self.steps, &mut values).await?;
+        Ok(match (messages, &self.returns) {
             (Some(messages), _) => Reply::Stream(messages),
             (None, Some(returns)) => Reply::Value(run.context(&values).value(returns)?),
             (None, None) => Reply::Empty,
@@ -137,7 +170,7 @@ impl Method {
 
 impl HubMethod for Method {
     fn name(&self) -> &str {
-        &self.config.name
+        &self.name
     }
 
     fn shape(&self) -> &MethodShape {
@@ -149,7 +182,7 @@ impl HubMethod for Method {
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
             self.run(&caller, call).await.map_err(|failure| {
-                failure.log(caller.delivery(), &self.config.name);
+                failure.log(caller.delivery(), &self.name);
                 failure.error
             })
         })
@@ -196,32 +229,34 @@ impl StepRunner<'_> {
     }
 
     /// `list`: the key under which the configuration has the steps.
-    async fn steps(&self, list: &str, steps: &[Step], values: &mut StepValues<'_>) -> Result<(), Failure> {
+    async fn steps(&self, list: &str, steps: &[PreparedStep], values: &mut StepValues<'_>) -> Result<(), Failure> {
         for (index, step) in steps.iter().enumerate() {
             self.step(step, values).await.map_err(|failure| failure.at(list, index))?;
         }
         Ok(())
     }
 
-    async fn step(&self, step: &Step, values: &mut StepValues<'_>) -> Result<(), Failure> {
+    async fn step(&self, step: &PreparedStep, values: &mut StepValues<'_>) -> Result<(), Failure> {
         let caller = self.caller;
-        for action in self.context(values).plan(step)? {
-            let done = match action {
-                StepAction::Send { recipients, method, arguments } => {
-                    caller.clients().recipients(recipients).send(&method, arguments).await
-                }
-                StepAction::Ask { connection, method, arguments, timeout, name } => {
-                    let client = caller.clients().client(connection).timeout(timeout);
-                    let answer = client.request_result(&method, arguments).await?;
-                    if let Some(name) = name {
-                        values.add(&name, answer);
+        match self.context(values).plan(step)? {
+            StepAction::Send { recipients, method, arguments } => {
+                let delivery = caller.delivery();
+                if let Some((last, others)) = recipients.split_last() {
+                    for recipients in others {
+                        delivery.send(recipients, method.clone(), arguments.clone()).await?;
                     }
-                    Ok(())
+                    delivery.send(last, method, arguments).await?;
                 }
-                StepAction::Join(group) => caller.groups().add(caller.connection_id(), group).await,
-                StepAction::Leave(group) => caller.groups().remove(caller.connection_id(), group).await,
-            };
-            done?;
+            }
+            StepAction::Ask { connection, method, arguments, timeout, name } => {
+                let client = caller.clients().client(connection).timeout(timeout);
+                let answer = client.request_result(&method, arguments).await?;
+                if let Some(name) = name {
+                    values.add(&name, answer);
+                }
+            }
+            StepAction::Join(group) => caller.groups().add(caller.connection_id(), group).await?,
+            StepAction::Leave(group) => caller.groups().remove(caller.connection_id(), group).await?,
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! Arguments, results and items stay what they were on the wire: [`RawValue`]s, slices of the bytes that came.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{BindingError, RawValue, ValueError};
 use crate::ids::InvocationId;
@@ -84,7 +85,7 @@ pub struct Invocation {
     /// None: nobody waits for an answer. Never empty.
     pub id: Option<InvocationId>,
     /// The method's name, as the sender wrote it.
-    pub target: String,
+    pub target: Arc<str>,
     /// The arguments, or why they could not be read although the message could: such a call is answered with
     /// an error and the connection lives (docs/builders/signalr-protocol.md#3.2, "binding failures").
     pub arguments: Result<Vec<RawValue>, BindingError>,
@@ -96,7 +97,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// A call that nobody waits for: what a server sends to clients.
-    pub fn send(target: impl Into<String>, arguments: Vec<RawValue>) -> Self {
+    pub fn send(target: impl Into<Arc<str>>, arguments: Vec<RawValue>) -> Self {
         Self {
             id: None,
             target: target.into(),

@@ -26,6 +26,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use message::Headers;
 pub use message::{HubMessage, Invocation, Outcome};
 pub use transport_kind::TransportKind;
+pub(crate) use value::Proven;
 pub use value::{RawValue, ValueError};
 
 /// The deepest nesting either codec reads, the message object or array and the arguments array counted

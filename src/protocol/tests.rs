@@ -62,7 +62,7 @@ impl Random {
     fn call(&mut self, protocol: Protocol, id: bool) -> Invocation {
         Invocation {
             id: id.then(|| self.id()),
-            target: self.filled(),
+            target: self.filled().into(),
             arguments: Ok((0..self.below(20)).map(|_| self.raw(protocol)).collect()),
             stream_ids: (0..self.below(3)).map(|_| self.id()).collect(),
             headers: self.headers(),
@@ -187,6 +187,15 @@ fn damaged_messages_are_read_or_refused_without_a_panic() {
             if !is_read {
                 assert!(protocol.encode(&message).is_err());
                 continue;
+            }
+            let values = match &message {
+                HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => call.arguments.as_deref().unwrap(),
+                HubMessage::StreamItem { item, .. } => std::slice::from_ref(item.as_ref().unwrap()),
+                HubMessage::Completion { outcome: Outcome::Value(result), .. } => std::slice::from_ref(result),
+                _ => &[],
+            };
+            for value in values {
+                assert_eq!(value.check_portable(), transcode::check(value.bytes(), protocol), "by what is proven");
             }
             let again = protocol.encode(&message).unwrap();
             assert_eq!(framing::check_messages(protocol, &again), Ok(()), "may go to others as it is");

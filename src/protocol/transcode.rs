@@ -43,6 +43,11 @@ pub fn check(value: &[u8], from: Protocol) -> Result<(), ValueError> {
     convert(value, from, &mut Discard)
 }
 
+/// Whether a MessagePack extension can be converted.
+pub(super) fn has_json_form(kind: i8, bytes: &[u8]) -> bool {
+    kind == from_msgpack::TIMESTAMP && timestamp::Timestamp::read(bytes).is_ok()
+}
+
 fn convert(value: &[u8], from: Protocol, out: &mut impl Output) -> Result<(), ValueError> {
     match from {
         Protocol::Json => from_json::convert(value, out),

@@ -4,11 +4,16 @@
 //! when a receiver of the other protocol needs it (see [`super::transcode`]), and read into a Rust type only when a
 //! hub written in Rust asks for one.
 //!
+//! Nor is it scanned again on that way: what the first scan has shown is kept with it ([`Proven`]).
+//!
 //! `serde_json` and `rmp-serde` convert between values and Rust types. Scanning, checking and transcoding raw values
 //! is ours, because both crates would build a tree of every value that only passes through.
 
+mod proven;
+
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,8 +22,8 @@ use serde::de::DeserializeOwned;
 use super::json::scanner::{Scanner, ValueKind};
 use super::json::strings;
 use super::msgpack::token_reader::{Token, TokenReader};
-use super::transcode::MAX_VALUE_DEPTH;
-use super::{MAX_DEPTH, Protocol, transcode};
+use super::{Protocol, transcode};
+pub(crate) use proven::Proven;
 
 /// One well-formed value in the encoding of one protocol.
 ///
@@ -27,11 +32,22 @@ use super::{MAX_DEPTH, Protocol, transcode};
 /// go to any client in a text frame, and no string fails to convert. The codecs and the constructors see to it.
 ///
 /// Equality is that of bytes and protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RawValue {
     protocol: Protocol,
     bytes: Bytes,
+    proven: Proven,
+    /// The bytes in the other protocol, where they were made beforehand.
+    converted: Option<Arc<Bytes>>,
 }
+
+impl PartialEq for RawValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.protocol == other.protocol && self.bytes == other.bytes
+    }
+}
+
+impl Eq for RawValue {}
 
 /// A value that has no form in a protocol, or not the form that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,23 +57,31 @@ pub struct ValueError(pub String);
 // === making one ===
 
 impl RawValue {
-    /// Wraps bytes for which the caller guarantees the invariant above: a codec that has scanned them, or code that has
-    /// built them from checked values.
-    pub(crate) fn from_checked(protocol: Protocol, bytes: Bytes) -> Self {
+    /// Wraps bytes for which the caller guarantees the invariant above, and what it says is proven: a codec that has
+    /// scanned them, or code that has built them from checked values.
+    pub(crate) fn from_proven(protocol: Protocol, bytes: Bytes, proven: Proven) -> Self {
         debug_assert!(is_text(protocol, &bytes), "a value with a string that is not Unicode text");
-        Self { protocol, bytes }
+        debug_assert!(proven.holds(protocol, &bytes), "a value of which something else is true than is proven");
+        Self { protocol, bytes, proven, converted: None }
+    }
+
+    /// Wraps bytes for which the caller guarantees the invariant above, and scans them for the rest.
+    pub(crate) fn from_checked(protocol: Protocol, bytes: Bytes) -> Self {
+        let unknown = Proven { depth: u8::MAX, portable: false };
+        let proven = Proven::by_scanning(protocol, &bytes).unwrap_or(unknown);
+        Self::from_proven(protocol, bytes, proven)
     }
 
     /// Null.
     pub fn null() -> Self {
-        Self { protocol: Protocol::Json, bytes: Bytes::from_static(b"null") }
+        Self::from_proven(Protocol::Json, Bytes::from_static(b"null"), Proven::SCALAR)
     }
 
     /// A text, as JSON with the reference's escapes.
     pub fn text(text: &str) -> Self {
         let mut bytes = Vec::new();
         strings::write_string(&mut bytes, text);
-        Self { protocol: Protocol::Json, bytes: bytes.into() }
+        Self::from_proven(Protocol::Json, bytes.into(), Proven::SCALAR)
     }
 
     /// Any Rust value. It is kept as MessagePack, the richer of the two: bytes stay bytes, integers keep their width.
@@ -69,11 +93,16 @@ impl RawValue {
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
         // Text is text: serde takes a `str`. But counts are what the type's own code says.
-        let mut reader = TokenReader::new(&bytes);
-        if reader.skip_any_depth().is_err() || reader.at != bytes.len() {
-            return Err(ValueError("the type writes another number of elements than it says".to_owned()));
-        }
-        Ok(Self::from_checked(Protocol::MessagePack, bytes.into()))
+        let proven = Proven::by_scanning(Protocol::MessagePack, &bytes)
+            .map_err(|_| ValueError("the type writes another number of elements than it says".to_owned()))?;
+        Ok(Self::from_proven(Protocol::MessagePack, bytes.into(), proven))
+    }
+
+    /// The same value, converted to the other protocol now instead of for each message that carries it. One that has no
+    /// form there stays as it is, and is refused where it is sent.
+    pub(crate) fn with_both_forms(self) -> Self {
+        let converted = transcode::transcode(&self.bytes, self.protocol).ok().map(|bytes| Arc::new(bytes.into()));
+        Self { converted, ..self }
     }
 }
 
@@ -142,36 +171,41 @@ impl RawValue {
 
     /// The bytes in `protocol`: as they are, or converted by the rules of docs/design.md#7, "Values".
     pub fn encoded(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
-        if self.protocol == protocol {
-            return Ok(self.bytes.clone());
+        if let Some(bytes) = self.ready(protocol) {
+            return Ok(bytes.clone());
         }
         transcode::transcode(&self.bytes, self.protocol).map(Bytes::from)
     }
 
     /// Appends the bytes in `protocol`. After an error `out` may hold a part of them.
-    pub(super) fn append(&self, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), ValueError> {
-        if self.protocol == protocol {
-            out.extend_from_slice(&self.bytes);
+    pub(crate) fn append(&self, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        if let Some(bytes) = self.ready(protocol) {
+            out.extend_from_slice(bytes);
             return Ok(());
         }
         transcode::append(&self.bytes, self.protocol, out)
     }
 
-    /// Whether it has a form in both protocols, found by a scan that converts nothing (docs/design.md#7, "Values").
-    pub fn check_portable(&self) -> Result<(), ValueError> {
-        transcode::check(&self.bytes, self.protocol)
+    /// The bytes in `protocol`, where nothing must be converted.
+    fn ready(&self, protocol: Protocol) -> Option<&Bytes> {
+        if self.protocol == protocol { Some(&self.bytes) } else { self.converted.as_deref() }
     }
-}
 
-impl RawValue {
-    /// Whether it is nested no deeper than what a message may carry, in whichever protocol. What a client sent is;
-    /// what is built around it may not be.
+    /// What is known of it without reading it again.
+    pub(crate) fn proven(&self) -> Proven {
+        self.proven
+    }
+
+    /// Whether it has a form in both protocols (docs/design.md#7, "Values"). Where that is not known already, a scan
+    /// that converts nothing finds it out.
+    pub fn check_portable(&self) -> Result<(), ValueError> {
+        if self.proven.portable { self.check_depth() } else { transcode::check(&self.bytes, self.protocol) }
+    }
+
+    /// Whether it is nested no deeper than what a message may carry, in whichever protocol. What a client sent as an
+    /// argument is; what is built around it may not be.
     pub fn check_depth(&self) -> Result<(), ValueError> {
-        let fits = match self.protocol {
-            Protocol::Json => Scanner::new(&self.bytes).value(MAX_DEPTH - MAX_VALUE_DEPTH).is_ok(),
-            Protocol::MessagePack => TokenReader::new(&self.bytes).skip(MAX_VALUE_DEPTH).is_ok(),
-        };
-        if fits { Ok(()) } else { Err(transcode::too_deep()) }
+        self.proven.check_depth()
     }
 }
 

@@ -30,7 +30,7 @@ impl ReceivedCall {
             Value::Array(arguments) => arguments,
             _ => Vec::new(),
         };
-        Self { target: call.target, arguments, id: call.id, wire }
+        Self { target: call.target.to_string(), arguments, id: call.id, wire }
     }
 
     /// The arguments as a tuple of Rust types: `let (user, text): (String, String) = call.read()?`. Fails if their number

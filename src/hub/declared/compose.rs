@@ -1,79 +1,80 @@
 //! The values that steps make: what passes through, and lists and tables built around it.
 
 use super::plan::{PlaceholderValue, StepContext};
-use crate::config::steps::Expression;
+use super::prepared::PreparedPart;
+use super::prepared_value::{Piece, PreparedContainer, PreparedValue};
 use crate::hub::HubError;
+use crate::protocol::json::strings;
 use crate::protocol::msgpack::write;
-use crate::protocol::{Protocol, RawValue, ValueError};
+use crate::protocol::{Protocol, Proven, RawValue, ValueError};
 
 impl StepContext<'_> {
-    /// What an expression stands for. An argument that is the whole expression is passed through as it came; lists
-    /// and tables are written in the protocol of the first argument in them, so that a call's own arguments are not
-    /// converted.
-    pub(super) fn value(&self, expression: &Expression) -> Result<RawValue, HubError> {
-        match expression {
-            Expression::Literal(literal) => {
-                let bytes = serde_json::to_vec(literal).map_err(|error| HubError::step(error.to_string()))?;
-                Ok(RawValue::from_checked(Protocol::Json, bytes.into()))
-            }
-            Expression::Text(template) => match template.sole_placeholder() {
-                Some(placeholder) => Ok(match self.placeholder_value(placeholder)? {
-                    PlaceholderValue::Argument(value) => value.clone(),
-                    PlaceholderValue::Text(fact) => RawValue::text(fact),
-                    PlaceholderValue::Null => RawValue::null(),
-                }),
-                None => Ok(RawValue::text(&self.text(template)?)),
-            },
-            Expression::List(_) | Expression::Table(_) => {
-                let protocol = self.protocol(expression).unwrap_or(Protocol::Json);
+    /// What an expression stands for. A constant is shared, and an argument that is the whole expression is passed
+    /// through as it came; lists and tables are written in the protocol of the first argument in them, so that a call's
+    /// own arguments are not converted.
+    pub(super) fn value(&self, value: &PreparedValue) -> Result<RawValue, HubError> {
+        match value {
+            PreparedValue::Constant(constant) => constant.clone(),
+            PreparedValue::Placeholder(placeholder) => Ok(match self.placeholder_value(*placeholder)? {
+                PlaceholderValue::Argument(value) => value.clone(),
+                PlaceholderValue::Text(fact) => RawValue::text(fact),
+                PlaceholderValue::Null => RawValue::null(),
+            }),
+            PreparedValue::Text(parts) => {
                 let mut out = Vec::new();
-                self.write(expression, protocol, &mut out)?;
-                let value = RawValue::from_checked(protocol, out.into());
-                // An argument may be as deep as a message can carry it, and here something stands around it.
-                value.check_depth().map_err(|ValueError(reason)| HubError::step(reason))?;
-                Ok(value)
+                self.put_parts(&mut out, Protocol::Json, parts)?;
+                Ok(RawValue::from_proven(Protocol::Json, out.into(), Proven::SCALAR))
             }
+            PreparedValue::Container(container) => self.container(container),
         }
     }
 
-    fn write(&self, expression: &Expression, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), HubError> {
-        match expression {
-            Expression::List(items) => {
-                begin(out, protocol, ContainerKind::List, items.len());
-                for (index, item) in items.iter().enumerate() {
-                    separate(out, protocol, index);
-                    self.write(item, protocol, out)?;
-                }
-                end(out, protocol, ContainerKind::List);
-            }
-            Expression::Table(entries) => {
-                begin(out, protocol, ContainerKind::Table, entries.len());
-                for (index, (key, value)) in entries.iter().enumerate() {
-                    separate(out, protocol, index);
-                    put(out, protocol, &RawValue::text(key))?;
-                    if protocol == Protocol::Json {
-                        out.push(b':');
+    fn container(&self, container: &PreparedContainer) -> Result<RawValue, HubError> {
+        let first = container.placeholders().find_map(|placeholder| match self.placeholder_value(placeholder) {
+            Ok(PlaceholderValue::Argument(value)) => Some(value.protocol()),
+            _ => None,
+        });
+        let protocol = first.unwrap_or(Protocol::Json);
+        let mut proven = container.proven;
+        let mut out = Vec::new();
+        for piece in container.pieces(protocol) {
+            match piece {
+                Piece::Constant(bytes) => out.extend_from_slice(bytes),
+                Piece::Text(parts) => self.put_parts(&mut out, protocol, parts)?,
+                Piece::Placeholder(placeholder, level) => match self.placeholder_value(*placeholder)? {
+                    PlaceholderValue::Argument(value) => {
+                        put(&mut out, protocol, value)?;
+                        proven = proven.and(value.proven().inside(*level));
                     }
-                    self.write(value, protocol, out)?;
-                }
-                end(out, protocol, ContainerKind::Table);
+                    PlaceholderValue::Text(fact) => put_text(&mut out, protocol, fact),
+                    PlaceholderValue::Null => put(&mut out, protocol, &RawValue::null())?,
+                },
             }
-            Expression::Literal(_) | Expression::Text(_) => put(out, protocol, &self.value(expression)?)?,
+        }
+        // An argument may be as deep as a message can carry it, and here something stands around it.
+        proven.check_depth().map_err(|ValueError(reason)| HubError::step(reason))?;
+        Ok(RawValue::from_proven(protocol, out.into(), proven))
+    }
+
+    /// A text with placeholders as a value.
+    fn put_parts(&self, out: &mut Vec<u8>, protocol: Protocol, parts: &[PreparedPart]) -> Result<(), HubError> {
+        match protocol {
+            Protocol::Json => {
+                out.push(b'"');
+                for part in parts {
+                    match part {
+                        PreparedPart::Text { json, .. } => out.extend_from_slice(json),
+                        PreparedPart::Placeholder(placeholder) => {
+                            strings::write_content(out, &self.placeholder_text(*placeholder)?);
+                        }
+                    }
+                }
+                out.push(b'"');
+            }
+            // The length stands in front.
+            Protocol::MessagePack => write::text(out, &self.text(parts)?),
         }
         Ok(())
-    }
-
-    /// The protocol of the first argument in an expression.
-    fn protocol(&self, expression: &Expression) -> Option<Protocol> {
-        match expression {
-            Expression::Literal(_) => None,
-            Expression::Text(template) => match self.placeholder_value(template.sole_placeholder()?) {
-                Ok(PlaceholderValue::Argument(value)) => Some(value.protocol()),
-                _ => None,
-            },
-            Expression::List(items) => items.iter().find_map(|item| self.protocol(item)),
-            Expression::Table(entries) => entries.iter().find_map(|(_, value)| self.protocol(value)),
-        }
     }
 }
 
@@ -84,9 +85,21 @@ pub(super) enum ContainerKind {
 }
 
 pub(super) fn put(out: &mut Vec<u8>, protocol: Protocol, value: &RawValue) -> Result<(), HubError> {
-    let bytes = value.encoded(protocol).map_err(|ValueError(reason)| HubError::step(reason))?;
-    out.extend_from_slice(&bytes);
-    Ok(())
+    value.append(protocol, out).map_err(|ValueError(reason)| HubError::step(reason))
+}
+
+pub(super) fn put_text(out: &mut Vec<u8>, protocol: Protocol, text: &str) {
+    match protocol {
+        Protocol::Json => strings::write_string(out, text),
+        Protocol::MessagePack => write::text(out, text),
+    }
+}
+
+pub(super) fn put_key(out: &mut Vec<u8>, protocol: Protocol, key: &str) {
+    put_text(out, protocol, key);
+    if protocol == Protocol::Json {
+        out.push(b':');
+    }
 }
 
 pub(super) fn begin(out: &mut Vec<u8>, protocol: Protocol, kind: ContainerKind, length: usize) {

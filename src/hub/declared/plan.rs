@@ -1,15 +1,19 @@
 //! What a step does for one call, found without doing it: receivers, names, texts.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::prepared::{PreparedPart, PreparedRecipient, PreparedStep, PreparedText};
+use super::prepared_value::PreparedValue;
 
 use crate::auth::policy::{self, PatternContext};
 use crate::config::auth::GroupPattern;
-use crate::config::steps::{Expression, Placeholder, Recipient, Step, Template, TemplatePart};
+use crate::config::steps::Placeholder;
 use crate::hub::HubError;
 use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::RawValue;
-use crate::recipients::{RecipientScope, Recipients};
+use crate::recipients::Recipients;
 
 /// What the placeholders of a step stand for.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +43,19 @@ pub(super) enum PlaceholderValue<'a> {
     Null,
 }
 
-/// One act of a step, in order.
+/// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum StepAction {
-    /// One send; a step with several entries in `to` has one for each.
-    Send { recipients: Recipients, method: String, arguments: Vec<RawValue> },
+    /// A send for each entry of `to`, in order.
+    Send { recipients: Vec<Recipients>, method: Arc<str>, arguments: Vec<RawValue> },
     /// One client is asked; the answer is kept if it has a name.
-    Ask { connection: ConnectionId, method: String, arguments: Vec<RawValue>, timeout: Duration, name: Option<String> },
+    Ask {
+        connection: ConnectionId,
+        method: Arc<str>,
+        arguments: Vec<RawValue>,
+        timeout: Duration,
+        name: Option<String>,
+    },
     /// The caller joins.
     Join(GroupName),
     /// The caller leaves.
@@ -54,34 +64,31 @@ pub(super) enum StepAction {
 
 impl<'a> StepContext<'a> {
     /// What `step` does. A step that fails here has done nothing, not even for the first of its receivers.
-    pub(super) fn plan(&self, step: &Step) -> Result<Vec<StepAction>, HubError> {
-        match step {
-            Step::Send { method, to, except, args } => {
+    pub(super) fn plan(&self, step: &PreparedStep) -> Result<StepAction, HubError> {
+        Ok(match step {
+            PreparedStep::Send { method, to, except, args } => {
                 let method = self.method(method)?;
                 let except = self.except(except)?;
                 let arguments = self.values(args)?;
-                to.iter()
-                    .map(|recipient| {
-                        let recipients = self.recipients(recipient, &except)?;
-                        Ok(StepAction::Send { recipients, method: method.clone(), arguments: arguments.clone() })
-                    })
-                    .collect()
+                let recipients =
+                    to.iter().map(|recipient| self.recipients(recipient, &except)).collect::<Result<_, _>>()?;
+                StepAction::Send { recipients, method, arguments }
             }
-            Step::Ask { method, to, args, timeout, name } => {
+            PreparedStep::Ask { method, to, args, timeout, name } => {
                 let connection = match to {
-                    Recipient::Connection(connection) => self.connection(connection)?,
+                    PreparedRecipient::Connection(connection) => self.connection(connection)?,
                     // Reading the configuration lets nothing else pass.
                     _ => self.connection.clone(),
                 };
                 let (method, arguments) = (self.method(method)?, self.values(args)?);
-                Ok(vec![StepAction::Ask { connection, method, arguments, timeout: *timeout, name: name.clone() }])
+                StepAction::Ask { connection, method, arguments, timeout: *timeout, name: name.clone() }
             }
-            Step::Join { group } => Ok(vec![StepAction::Join(self.check_allowed(self.group(group)?)?)]),
-            Step::Leave { group } => Ok(vec![StepAction::Leave(self.group(group)?)]),
-        }
+            PreparedStep::Join { group } => StepAction::Join(self.check_allowed(self.group(group)?)?),
+            PreparedStep::Leave { group } => StepAction::Leave(self.group(group)?),
+        })
     }
 
-    fn method(&self, template: &Template) -> Result<String, HubError> {
+    fn method(&self, template: &PreparedText) -> Result<Arc<str>, HubError> {
         let method = self.name(template, "the method to call")?;
         if method.is_empty() {
             // A client that is called so may take it for a broken message and hang up.
@@ -90,12 +97,12 @@ impl<'a> StepContext<'a> {
         Ok(method)
     }
 
-    fn values(&self, args: &[Expression]) -> Result<Vec<RawValue>, HubError> {
+    fn values(&self, args: &[PreparedValue]) -> Result<Vec<RawValue>, HubError> {
         args.iter().map(|arg| self.value(arg)).collect()
     }
 
     /// The group that a method streams, if the caller may hear it: the rule is that of joining.
-    pub(super) fn streamed_group(&self, group: &Template) -> Result<GroupName, HubError> {
+    pub(super) fn streamed_group(&self, group: &PreparedText) -> Result<GroupName, HubError> {
         self.check_allowed(self.group(group)?)
     }
 
@@ -115,39 +122,41 @@ impl<'a> StepContext<'a> {
         })
     }
 
-    /// A template as text: null is empty, numbers stand as written, objects as JSON, binary as base64.
-    pub(super) fn text(&self, template: &Template) -> Result<String, HubError> {
+    /// A template as text.
+    pub(super) fn text(&self, parts: &[PreparedPart]) -> Result<String, HubError> {
         let mut text = String::new();
-        for part in &template.0 {
+        for part in parts {
             match part {
-                TemplatePart::Text(literal) => text.push_str(literal),
-                TemplatePart::Placeholder(placeholder) => match self.placeholder_value(*placeholder)? {
-                    PlaceholderValue::Argument(value) => {
-                        let shown = value.display_text().map_err(|error| {
-                            HubError::step(format!(
-                                "{} has no form as text: {error}",
-                                self.placeholder_name(*placeholder)
-                            ))
-                        })?;
-                        text.push_str(&shown);
-                    }
-                    PlaceholderValue::Text(fact) => text.push_str(fact),
-                    PlaceholderValue::Null => {}
-                },
+                PreparedPart::Text { text: constant, .. } => text.push_str(constant),
+                PreparedPart::Placeholder(placeholder) => text.push_str(&self.placeholder_text(*placeholder)?),
             }
         }
         Ok(text)
     }
 
+    /// What stands in a text for a placeholder: null is empty, numbers stand as written, objects as JSON, binary as
+    /// base64.
+    pub(super) fn placeholder_text(&self, placeholder: Placeholder) -> Result<Cow<'a, str>, HubError> {
+        Ok(match self.placeholder_value(placeholder)? {
+            PlaceholderValue::Argument(value) => value.display_text().map(Cow::Owned).map_err(|error| {
+                HubError::step(format!("{} has no form as text: {error}", self.placeholder_name(placeholder)))
+            })?,
+            PlaceholderValue::Text(fact) => Cow::Borrowed(fact),
+            PlaceholderValue::Null => Cow::Borrowed(""),
+        })
+    }
+
     /// A template that names something. One that is exactly one placeholder must stand for a text: a number or null
     /// is nobody's name.
-    fn name(&self, template: &Template, what: &str) -> Result<String, HubError> {
-        let Some(placeholder) = template.sole_placeholder() else {
-            return self.text(template);
+    fn name(&self, template: &PreparedText, what: &str) -> Result<Arc<str>, HubError> {
+        let placeholder = match template {
+            PreparedText::Constant(name) => return Ok(name.clone()),
+            PreparedText::Mixed(parts) => return self.text(parts).map(Arc::from),
+            PreparedText::Placeholder(placeholder) => *placeholder,
         };
         let text = match self.placeholder_value(placeholder)? {
-            PlaceholderValue::Argument(value) => value.as_text().map(Cow::into_owned),
-            PlaceholderValue::Text(fact) => Some(fact.to_owned()),
+            PlaceholderValue::Argument(value) => value.as_text().map(Arc::from),
+            PlaceholderValue::Text(fact) => Some(Arc::from(fact)),
             PlaceholderValue::Null => None,
         };
         text.ok_or_else(|| {
@@ -155,8 +164,8 @@ impl<'a> StepContext<'a> {
         })
     }
 
-    fn group(&self, template: &Template) -> Result<GroupName, HubError> {
-        self.name(template, "a group's name").map(GroupName::from)
+    fn group(&self, template: &PreparedText) -> Result<GroupName, HubError> {
+        self.name(template, "a group's name").map(GroupName::new)
     }
 
     /// The group, if the caller may join it.
@@ -172,23 +181,25 @@ impl<'a> StepContext<'a> {
         }
     }
 
-    fn connection(&self, template: &Template) -> Result<ConnectionId, HubError> {
-        self.name(template, "a connection's id").map(ConnectionId::from)
+    fn connection(&self, template: &PreparedText) -> Result<ConnectionId, HubError> {
+        self.name(template, "a connection's id").map(ConnectionId::new)
     }
 
-    fn except(&self, except: &[Template]) -> Result<Vec<ConnectionId>, HubError> {
+    fn except(&self, except: &[PreparedText]) -> Result<Vec<ConnectionId>, HubError> {
         except.iter().map(|template| self.connection(template)).collect()
     }
 
-    fn recipients(&self, recipient: &Recipient, except: &[ConnectionId]) -> Result<Recipients, HubError> {
+    fn recipients(&self, recipient: &PreparedRecipient, except: &[ConnectionId]) -> Result<Recipients, HubError> {
         Ok(match recipient {
-            Recipient::All => Recipients::all().except(except.iter().cloned()),
-            Recipient::Others => Recipients::all().except([self.connection.clone()]),
-            Recipient::Caller => Recipients::connection(self.connection.clone()),
-            Recipient::Group(group) => Recipients::group(self.group(group)?).except(except.iter().cloned()),
-            Recipient::OthersInGroup(group) => Recipients::group(self.group(group)?).except([self.connection.clone()]),
-            Recipient::User(user) => RecipientScope::Users(vec![self.name(user, "a user's id")?.into()]).into(),
-            Recipient::Connection(connection) => Recipients::connection(self.connection(connection)?),
+            PreparedRecipient::All => Recipients::all().except(except.iter().cloned()),
+            PreparedRecipient::Others => Recipients::all().except([self.connection.clone()]),
+            PreparedRecipient::Caller => Recipients::connection(self.connection.clone()),
+            PreparedRecipient::Group(group) => Recipients::group(self.group(group)?).except(except.iter().cloned()),
+            PreparedRecipient::OthersInGroup(group) => {
+                Recipients::group(self.group(group)?).except([self.connection.clone()])
+            }
+            PreparedRecipient::User(user) => Recipients::user(UserId::new(self.name(user, "a user's id")?)),
+            PreparedRecipient::Connection(connection) => Recipients::connection(self.connection(connection)?),
         })
     }
 

@@ -3,13 +3,13 @@
 use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::compose::{ContainerKind, begin, end, put, separate};
+use super::compose::{ContainerKind, begin, end, put, put_key, put_text, separate};
 use super::failure::Failure;
 use crate::delivery::group_stream::GroupStream;
 use crate::hub::{Caller, HubError};
 use crate::ids::GroupName;
 use crate::outgoing::OutgoingMessage;
-use crate::protocol::{HubMessage, Protocol, RawValue};
+use crate::protocol::{HubMessage, Protocol, Proven, RawValue};
 
 /// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
 pub(super) async fn stream_items(
@@ -59,10 +59,10 @@ fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<Result<RawValue
     let mut out = Vec::with_capacity(bytes.len());
     let written = (|| {
         begin(&mut out, protocol, ContainerKind::Table, 2);
-        entry(&mut out, protocol, "target")?;
-        put(&mut out, protocol, &RawValue::text(&invocation.target))?;
+        put_key(&mut out, protocol, "target");
+        put_text(&mut out, protocol, &invocation.target);
         separate(&mut out, protocol, 1);
-        entry(&mut out, protocol, "arguments")?;
+        put_key(&mut out, protocol, "arguments");
         begin(&mut out, protocol, ContainerKind::List, arguments.len());
         for (index, argument) in arguments.iter().enumerate() {
             separate(&mut out, protocol, index);
@@ -72,18 +72,8 @@ fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<Result<RawValue
         end(&mut out, protocol, ContainerKind::Table);
         Ok(())
     })();
-    let item = match written {
-        Ok(()) => RawValue::from_checked(protocol, out.into()),
-        Err(error) => return Some(Err(error)),
-    };
     // An argument may be as deep as a message can carry it, and an item stands around it.
-    item.check_depth().is_ok().then_some(Ok(item))
-}
-
-fn entry(out: &mut Vec<u8>, protocol: Protocol, key: &str) -> Result<(), HubError> {
-    put(out, protocol, &RawValue::text(key))?;
-    if protocol == Protocol::Json {
-        out.push(b':');
-    }
-    Ok(())
+    let proven = arguments.iter().fold(Proven::SCALAR, |proven, argument| proven.and(argument.proven())).inside(2);
+    let item = written.map(|()| RawValue::from_proven(protocol, out.into(), proven));
+    proven.check_depth().is_ok().then_some(item)
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::HubOptions;
 use crate::config::load::{Flags, Sources, load};
-use crate::config::steps::{Expression, Recipient};
+use crate::config::steps::{Expression, Recipient, Step};
 use crate::hub::ErrorKind;
 use crate::hub::test_kit::{caller, caller_and_backplane, json, template};
 

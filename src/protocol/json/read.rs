@@ -2,10 +2,11 @@
 //! for what is missing at the end (docs/builders/signalr-protocol.md#3.1, tests/probes/FINDINGS.md#1).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::scanner::{Delimiter, Scanner, SyntaxError, ValueKind};
+use super::scanner::{Delimiter, Noted, Scanner, SyntaxError, ValueKind};
 use super::strings::{self, TextError};
 use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
@@ -35,7 +36,7 @@ struct RecordText<'a> {
 struct MessageMembers {
     kind: Option<i32>,
     id: Option<InvocationId>,
-    target: Option<String>,
+    target: Option<Arc<str>>,
     arguments: Option<Result<Vec<RawValue>, BindingError>>,
     stream_ids: Vec<InvocationId>,
     item: Option<Result<RawValue, TextError>>,
@@ -94,7 +95,7 @@ impl MessageMembers {
         match plain.as_deref().map_or(name, str::as_bytes) {
             b"type" => self.kind = Some(int32(scanner, "type")?),
             b"invocationId" => self.id = Some(InvocationId::from(&*string(scanner, "invocationId")?)),
-            b"target" => self.target = Some(string(scanner, "target")?.into_owned()),
+            b"target" => self.target = Some(string(scanner, "target")?.into()),
             b"arguments" => self.arguments = Some(arguments(scanner, record)?),
             b"streamIds" => self.stream_ids = stream_ids(scanner)?,
             b"item" => self.item = Some(raw(scanner, record, 1)?),
@@ -244,14 +245,14 @@ fn raw(
     record: &RecordText<'_>,
     depth: usize,
 ) -> Result<Result<RawValue, TextError>, SyntaxError> {
-    scanner.lone_surrogate = false;
+    scanner.noted = Noted::default();
     let value = scanner.value(depth)?;
     Ok(if !record.is_utf8 && std::str::from_utf8(value).is_err() {
         Err(TextError::Utf8)
-    } else if scanner.lone_surrogate {
+    } else if scanner.noted.lone_surrogate {
         Err(TextError::Surrogate)
     } else {
-        Ok(RawValue::from_checked(Protocol::Json, record.bytes.slice_ref(value)))
+        Ok(RawValue::from_proven(Protocol::Json, record.bytes.slice_ref(value), scanner.noted.into()))
     })
 }
 

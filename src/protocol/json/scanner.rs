@@ -1,7 +1,8 @@
 //! A strict scanner of JSON bytes (RFC 8259). It finds where tokens begin and end and copies nothing.
 //!
 //! As in the reference's reader, a string that is not Unicode text is no syntax error. Escapes of lone surrogates are
-//! noted on the way; whether the bytes are UTF-8 is checked by the caller, once for a whole record.
+//! noted on the way; whether the bytes are UTF-8 is checked by the caller, once for a whole record. What else is noted
+//! spares a value that passes through a second scan ([`Noted`]).
 
 use memchr::memchr2;
 
@@ -47,9 +48,23 @@ pub(crate) struct SyntaxError {
 pub(crate) struct Scanner<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
-    /// Whether an escape of a lone surrogate has been passed, in any string. The caller resets it.
-    pub(crate) lone_surrogate: bool,
+    /// What has been passed. The caller resets it before a value.
+    pub(crate) noted: Noted,
 }
+
+/// What a scanner notes on its way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noted {
+    /// An escape of a lone surrogate, in any string.
+    pub(crate) lone_surrogate: bool,
+    /// A number that may be too large for a float: it is long, or has a long exponent.
+    pub(crate) large_number: bool,
+    /// How many containers of a value were open at its deepest place.
+    pub(crate) depth: u8,
+}
+
+/// A number with no more digits than this, and an exponent of no more than two, is far below the largest float.
+const MAX_PLAIN_NUMBER: usize = 100;
 
 /// What follows an element of an array or a member of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +75,7 @@ pub(crate) enum Delimiter {
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, lone_surrogate: false }
+        Self { bytes, at: 0, noted: Noted::default() }
     }
 
     fn fail<T>(&self) -> Result<T, SyntaxError> {
@@ -151,7 +166,7 @@ impl<'a> Scanner<'a> {
                     // The other half of a pair follows directly.
                     match strings::unit(&self.bytes[self.at..]) {
                         Some(low) if strings::is_pair(unit, low) => self.at += 6,
-                        _ => self.lone_surrogate = true,
+                        _ => self.noted.lone_surrogate = true,
                     }
                 }
             }
@@ -194,8 +209,11 @@ impl<'a> Scanner<'a> {
             if let Some(b'+' | b'-') = self.bytes.get(self.at) {
                 self.at += 1;
             }
+            let exponent = self.at;
             self.digits()?;
+            self.noted.large_number |= self.at - exponent > 2;
         }
+        self.noted.large_number |= self.at - start > MAX_PLAIN_NUMBER;
         match self.bytes.get(self.at) {
             None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r') => Ok(&self.bytes[start..self.at]),
             Some(_) => self.fail(),
@@ -260,6 +278,8 @@ impl<'a> Scanner<'a> {
                 }
                 self.at += 1;
                 open += 1;
+                // At most `MAX_DEPTH`.
+                self.noted.depth = self.noted.depth.max(open as u8);
                 objects = objects << 1 | u64::from(kind == ValueKind::Object);
                 let close = if kind == ValueKind::Object { b'}' } else { b']' };
                 if self.peek() != Some(close) {

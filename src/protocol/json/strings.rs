@@ -17,7 +17,8 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-fn write_content(out: &mut Vec<u8>, text: &str) {
+/// Appends `text` as it stands inside a JSON string. Texts that are appended one after the other are one text.
+pub(crate) fn write_content(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     // What stands between `done` and `at` needs no escape and is copied at once.
     let (mut done, mut at) = (0, 0);

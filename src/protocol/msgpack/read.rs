@@ -76,7 +76,7 @@ impl<'a> MessageFields<'a> {
             .text("target")?
             .filter(|target| !target.is_empty())
             .ok_or_else(|| null_or_empty(&format!("target for {message} message")))?
-            .into_owned();
+            .into();
         let arguments = self.arguments();
         // Behind arguments that cannot be read nothing can be found; the reference does not look either.
         let stream_ids = if arguments.is_ok() && count > 5 { self.stream_ids()? } else { Vec::new() };
@@ -139,10 +139,10 @@ impl<'a> MessageFields<'a> {
     /// One value as it came. Only one with strings that are not UTF-8 is written anew: see [`super::repair`].
     fn raw(&mut self, room: usize) -> Result<RawValue, TokenError> {
         let start = self.reader.at;
-        let is_text = self.reader.skip_text(room)?;
+        let (is_text, proven) = self.reader.scan(room)?;
         let value = self.body.slice(start..self.reader.at);
         let value = if is_text { value } else { repair::with_replacements(&value).into() };
-        Ok(RawValue::from_checked(Protocol::MessagePack, value))
+        Ok(RawValue::from_proven(Protocol::MessagePack, value, proven))
     }
 
     fn filled_id(&mut self, message: &str) -> Result<InvocationId, ProtocolError> {

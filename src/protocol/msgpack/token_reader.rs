@@ -1,5 +1,8 @@
 //! A reader of MessagePack bytes, token by token. It copies nothing and trusts no length.
 
+use crate::protocol::transcode;
+use crate::protocol::value::Proven;
+
 /// One token. A container's token is its head only; its elements follow as tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Token<'a> {
@@ -30,6 +33,25 @@ pub(crate) enum TokenError {
     Code(u8),
     /// Nested deeper than allowed.
     Depth,
+}
+
+/// What a scan notes on its way.
+struct Noted {
+    /// Whether all strings so far are UTF-8.
+    is_text: bool,
+    /// Whether all so far has a form in JSON.
+    portable: bool,
+    /// The room that was left at the deepest place.
+    least_room: usize,
+}
+
+impl Noted {
+    /// Opens a container where `room` may be opened; gives the room inside it.
+    fn enter(&mut self, room: usize) -> Result<usize, TokenError> {
+        let room = room.checked_sub(1).ok_or(TokenError::Depth)?;
+        self.least_room = self.least_room.min(room);
+        Ok(room)
+    }
 }
 
 /// A place in MessagePack bytes.
@@ -140,29 +162,43 @@ impl<'a> TokenReader<'a> {
 
     /// Goes over one whole value that may open `room` containers inside each other.
     pub(crate) fn skip(&mut self, room: usize) -> Result<(), TokenError> {
-        self.walk(room, &mut |_| {})
+        self.scan(room).map(drop)
     }
 
-    /// The same; tells whether all its strings are UTF-8.
-    pub(crate) fn skip_text(&mut self, room: usize) -> Result<bool, TokenError> {
-        let mut is_text = true;
-        self.walk(room, &mut |bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
-        Ok(is_text)
+    /// The same; tells whether all its strings are UTF-8, and what else is proven of the value then.
+    pub(crate) fn scan(&mut self, room: usize) -> Result<(bool, Proven), TokenError> {
+        let mut noted = Noted { is_text: true, portable: true, least_room: room };
+        let first = self.token()?;
+        self.walk(first, room, &mut noted)?;
+        let depth = u8::try_from(room - noted.least_room).unwrap_or(u8::MAX);
+        Ok((noted.is_text, Proven { depth, portable: noted.portable }))
     }
 
-    fn walk(&mut self, room: usize, string: &mut impl FnMut(&[u8])) -> Result<(), TokenError> {
-        let count = match self.token()? {
-            Token::Array(count) => count,
-            Token::Map(count) => count * 2,
-            Token::Str(bytes) => {
-                string(bytes);
-                return Ok(());
+    /// Goes over the rest of the value that begins with `first`.
+    fn walk(&mut self, first: Token<'a>, room: usize, noted: &mut Noted) -> Result<(), TokenError> {
+        match first {
+            Token::Array(count) => {
+                let room = noted.enter(room)?;
+                for _ in 0..count {
+                    let element = self.token()?;
+                    self.walk(element, room, noted)?;
+                }
             }
-            _ => return Ok(()),
-        };
-        let room = room.checked_sub(1).ok_or(TokenError::Depth)?;
-        for _ in 0..count {
-            self.walk(room, string)?;
+            Token::Map(count) => {
+                let room = noted.enter(room)?;
+                for _ in 0..count {
+                    let key = self.token()?;
+                    noted.portable &= matches!(key, Token::Str(_) | Token::Int(_) | Token::BigInt(_));
+                    self.walk(key, room, noted)?;
+                    let value = self.token()?;
+                    self.walk(value, room, noted)?;
+                }
+            }
+            Token::Str(bytes) => noted.is_text = noted.is_text && std::str::from_utf8(bytes).is_ok(),
+            Token::F32(float) => noted.portable &= float.is_finite(),
+            Token::F64(float) => noted.portable &= float.is_finite(),
+            Token::Ext(kind, bytes) => noted.portable &= transcode::has_json_form(kind, bytes),
+            Token::Nil | Token::Bool(_) | Token::Int(_) | Token::BigInt(_) | Token::Bin(_) => {}
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::protocol::json::strings::write_string;
 use crate::protocol::msgpack::token_reader::{Token, TokenError, TokenReader};
 
 /// The extension type of timestamps (MessagePack specification, "Timestamp extension type").
-const TIMESTAMP: i8 = -1;
+pub(super) const TIMESTAMP: i8 = -1;
 
 impl From<TokenError> for ValueError {
     fn from(_: TokenError) -> Self {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
+use crate::protocol::HubMessage;
 
 fn json(text: &str) -> RawValue {
     RawValue::from_checked(Protocol::Json, Bytes::copy_from_slice(text.as_bytes()))
@@ -77,7 +78,7 @@ fn values_are_read_as_rust_types() {
     for shape in [Shape::Dot, Shape::Circle(0.5), Shape::Box { width: 1 }] {
         let value = RawValue::new(&shape).unwrap();
         assert_eq!(value.to::<Shape>().unwrap(), shape);
-        let value = RawValue { protocol: Protocol::Json, bytes: value.encoded(Protocol::Json).unwrap() };
+        let value = RawValue::from_checked(Protocol::Json, value.encoded(Protocol::Json).unwrap());
         assert_eq!(value.to::<Shape>().unwrap(), shape);
     }
     assert!(json("300").to::<u8>().is_err());
@@ -148,6 +149,84 @@ fn a_type_that_miscounts_its_elements_is_an_error() {
     assert!(RawValue::new(&Miscounted(2)).is_ok());
     assert!(RawValue::new(&Miscounted(1)).is_err());
     assert!(RawValue::new(&Miscounted(3)).is_err());
+}
+
+#[test]
+fn what_a_decoder_has_proven_is_what_a_scan_finds() {
+    let long = "1".repeat(101);
+    for (value, depth, portable) in [
+        ("null", 0, true),
+        (r#""\ud83d\ude00""#, 0, true),
+        ("-12.5e-99", 0, true),
+        ("[]", 1, true),
+        (r#"{"a":[1,{"b":[]}],"c":{}}"#, 4, true),
+        // These may be too large for a float; the first two are not.
+        ("1e100", 0, false),
+        (&long, 0, false),
+        ("[1e400]", 1, false),
+    ] {
+        let call = format!(r#"{{"type":1,"target":"M","arguments":[0, {value} ]}}{}"#, '\u{1e}');
+        let Ok(Some(HubMessage::Invocation(call))) = Protocol::Json.decode(&mut call.as_bytes().into(), None) else {
+            panic!("{value}");
+        };
+        let decoded = &call.arguments.unwrap()[1];
+        assert_eq!(decoded.proven(), Proven { depth, portable }, "{value}");
+        assert_eq!(decoded.check_portable(), transcode::check(value.as_bytes(), Protocol::Json), "{value}");
+    }
+    for (value, depth, portable) in [
+        (&b"\xc0"[..], 0, true),
+        (b"\xa1a", 0, true),
+        (b"\xc4\x01\x00", 0, true),
+        (b"\xca\x3f\xc0\0\0", 0, true),
+        (b"\x93\x01\x90\x91\xc0", 2, true),
+        (b"\x83\x01\xc0\xff\xc0\xa1a\x81\xa1b\x90", 3, true),
+        (b"\xd6\xff\0\0\0\0", 0, true),
+        // No timestamp, or none that has a form in JSON; not finite; keys that are neither strings nor integers.
+        (b"\xd4\x05\0", 0, false),
+        (b"\xd4\xff\0", 0, false),
+        (b"\x91\xca\x7f\x80\0\0", 1, false),
+        (b"\xcb\x7f\xf8\0\0\0\0\0\0", 0, false),
+        (b"\x81\xc3\x01", 1, false),
+        (b"\x81\x91\x90\x01", 3, false),
+        // Repaired: the string is one with U+FFFD.
+        (b"\x91\xa1\xff", 1, true),
+    ] {
+        let body = [b"\x96\x01\x80\xc0\xa1M\x92\x00", value, b"\x90"].concat();
+        let framed = [&[body.len() as u8][..], &body].concat();
+        let Ok(Some(HubMessage::Invocation(call))) = Protocol::MessagePack.decode(&mut framed[..].into(), None) else {
+            panic!("{value:x?}");
+        };
+        let decoded = &call.arguments.unwrap()[1];
+        assert_eq!(decoded.proven(), Proven { depth, portable }, "{value:x?}");
+        assert_eq!(decoded.check_portable(), transcode::check(decoded.bytes(), Protocol::MessagePack), "{value:x?}");
+        assert_eq!(RawValue::from_checked(Protocol::MessagePack, decoded.bytes().clone()).proven(), decoded.proven());
+    }
+}
+
+#[test]
+fn rust_values_of_any_depth_are_scanned_once() {
+    let nested = |depth: usize| (0..depth).fold(serde_json::Value::Null, |value, _| vec![value].into());
+    for (depth, known, fits) in [(0, 0, true), (62, 62, true), (63, 63, false), (254, 254, false), (300, 255, false)] {
+        let value = RawValue::new(&nested(depth)).unwrap();
+        assert_eq!((value.proven().depth, value.check_depth().is_ok()), (known, fits), "{depth}");
+        assert_eq!(value.check_portable().is_ok(), fits, "{depth}");
+    }
+}
+
+#[test]
+fn a_value_with_both_forms_is_not_converted_again() {
+    for value in [json(r#"{"a":[1,"é",2.5]}"#), msgpack(b"\x82\xa1a\xc4\x01\x07\x05\xc0"), RawValue::text("\u{e9}\"")]
+    {
+        let both = value.clone().with_both_forms();
+        assert_eq!(both, value);
+        for protocol in Protocol::ALL {
+            let bytes = both.encoded(protocol).unwrap();
+            assert_eq!(bytes, value.encoded(protocol).unwrap());
+            assert_eq!(bytes.as_ptr(), both.clone().encoded(protocol).unwrap().as_ptr(), "the same memory");
+        }
+    }
+    let no_json = msgpack(b"\xd4\x05\0").with_both_forms();
+    assert!(no_json.encoded(Protocol::Json).is_err() && no_json.check_portable().is_err());
 }
 
 #[test]

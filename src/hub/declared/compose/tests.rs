@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
+use crate::config::steps::{Expression, Placeholder, TemplatePart};
 use crate::hub::ErrorKind;
+use crate::hub::declared::prepared::Preparation;
 use crate::hub::test_kit::{json, pack, template};
 use crate::ids::ConnectionId;
 
@@ -12,7 +14,7 @@ fn value(arguments: &[RawValue], expression: &Expression) -> Result<RawValue, Hu
     let connection = ConnectionId::from("me");
     let params = PARAMS.map(str::to_owned);
     StepContext { hub: "chat", connection: &connection, user: None, params: &params, arguments, allowed_groups: None }
-        .value(expression)
+        .value(&PreparedValue::new(expression, Preparation { hub: "chat" }))
 }
 
 fn text(text: &str) -> Expression {
@@ -130,5 +132,140 @@ fn what_is_built_too_deep_fails() {
         assert!(value(std::slice::from_ref(&deep), &list(text("{a}"))).is_ok(), "{protocol}");
         let error = value(&[deep], &list(list(text("{a}")))).unwrap_err();
         assert!(error.to_string().contains("nested deeper than 62 levels"), "{protocol}: {error}");
+    }
+}
+
+/// What a template stands for, encoded piece by piece as any other value is.
+fn ordinary(expression: &Expression, arguments: &[RawValue], protocol: Protocol) -> Vec<u8> {
+    let shown = |placeholder| match placeholder {
+        Placeholder::Param(index) => arguments[index].display_text().unwrap(),
+        Placeholder::ConnectionId => "me".to_owned(),
+        Placeholder::UserId => String::new(),
+        Placeholder::Hub => "chat".to_owned(),
+    };
+    let value = match expression {
+        Expression::Literal(literal) => json(&literal.to_string()),
+        Expression::Text(template) => match template.sole_placeholder() {
+            Some(Placeholder::Param(index)) => arguments[index].clone(),
+            Some(Placeholder::UserId) => RawValue::null(),
+            _ => RawValue::text(
+                &Vec::from_iter(template.0.iter().map(|part| match part {
+                    TemplatePart::Text(text) => text.clone(),
+                    TemplatePart::Placeholder(placeholder) => shown(*placeholder),
+                }))
+                .concat(),
+            ),
+        },
+        Expression::List(items) => {
+            let items: Vec<_> = items.iter().map(|item| ordinary(item, arguments, protocol)).collect();
+            return match protocol {
+                Protocol::Json => [&b"["[..], &items.join(&b','), b"]"].concat(),
+                Protocol::MessagePack => [vec![0x90 | items.len() as u8], items.concat()].concat(),
+            };
+        }
+        Expression::Table(entries) => {
+            let entry = |(key, value): &(String, Expression)| {
+                let key = RawValue::text(key).encoded(protocol).unwrap().to_vec();
+                let between = if protocol == Protocol::Json { &b":"[..] } else { b"" };
+                [&key, between, &ordinary(value, arguments, protocol)].concat()
+            };
+            let entries: Vec<_> = entries.iter().map(entry).collect();
+            return match protocol {
+                Protocol::Json => [&b"{"[..], &entries.join(&b','), b"}"].concat(),
+                Protocol::MessagePack => [vec![0x80 | entries.len() as u8], entries.concat()].concat(),
+            };
+        }
+    };
+    value.encoded(protocol).unwrap().to_vec()
+}
+
+/// Constants of every type, alone and around placeholders.
+fn templates() -> Vec<Expression> {
+    let mut templates = vec![
+        text(""),
+        text("hello"),
+        text("\"quoted\" \\ \n\u{1f} <&'+> é ☃ 😀 \u{7f}\u{2028}"),
+        text(&"long ".repeat(60)),
+        text("{hub}"),
+        text("in {hub}"),
+        literal(0),
+        literal(-1),
+        literal(300),
+        literal(i64::MIN),
+        literal(u64::MAX),
+        literal(0.5),
+        literal(-0.25),
+        literal(true),
+        literal(false),
+        text("{a}"),
+        text("{connection_id}"),
+        text("{user_id}"),
+        text("é {a}\n\"{b}\" by {connection_id}{user_id} in {hub}"),
+        Expression::List(vec![]),
+        Expression::Table(vec![]),
+    ];
+    templates.push(Expression::List(templates[..15].to_vec()));
+    templates.push(Expression::Table(vec![
+        ("é \"key\"".to_owned(), Expression::List(templates[..6].to_vec())),
+        ("kind".to_owned(), Expression::Table(vec![("deep".to_owned(), Expression::List(vec![literal(1)]))])),
+    ]));
+    templates.push(Expression::List(templates[10..].to_vec()));
+    templates.push(Expression::Table(vec![
+        ("from".to_owned(), text("{b}")),
+        ("é \"key\"".to_owned(), templates[18].clone()),
+        ("all".to_owned(), Expression::List(templates[20..].to_vec())),
+    ]));
+    templates
+}
+
+#[test]
+fn prepared_values_are_those_of_the_ordinary_encoding() {
+    let arguments = [json(r#"{"k":["\u00e9\"",-7,true,null]}"#), json(r#""ü\t""#)];
+    let packed = arguments.each_ref().map(|value| pack(&value.encoded(Protocol::MessagePack).unwrap()));
+    for expression in templates() {
+        for arguments in [arguments.clone(), packed.clone()] {
+            let made = value(&arguments, &expression).unwrap();
+            for protocol in Protocol::ALL {
+                let bytes = made.encoded(protocol).unwrap();
+                assert_eq!(bytes, ordinary(&expression, &arguments, protocol), "{protocol:?} {expression:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn constants_are_encoded_once() {
+    let connection = ConnectionId::from("me");
+    let context = StepContext {
+        hub: "chat",
+        connection: &connection,
+        user: None,
+        params: &[],
+        arguments: &[],
+        allowed_groups: None,
+    };
+    for expression in templates() {
+        let prepared = PreparedValue::new(&expression, Preparation { hub: "chat" });
+        let is_constant = !format!("{expression:?}").replace("Placeholder(Hub)", "").contains("Placeholder");
+        assert_eq!(matches!(prepared, PreparedValue::Constant(_)), is_constant, "{expression:?}");
+        if !is_constant {
+            continue;
+        }
+        let (one, two) = (context.value(&prepared).unwrap(), context.value(&prepared).unwrap());
+        for protocol in Protocol::ALL {
+            let (one, two) = (one.encoded(protocol).unwrap(), two.encoded(protocol).unwrap());
+            assert_eq!(one.as_ptr(), two.as_ptr(), "the same memory: {protocol:?} {expression:?}");
+        }
+    }
+}
+
+#[test]
+fn a_constant_that_is_too_deep_fails_each_call() {
+    let nested = |depth| (0..depth).fold(literal(1), |inner, _| Expression::List(vec![inner]));
+    assert!(value(&[], &nested(62)).is_ok());
+    for (depth, inner) in [(63, literal(1)), (300, literal(1)), (62, text("{connection_id}")), (70, text("{a}"))] {
+        let expression = Expression::List(vec![inner, nested(depth)]);
+        let error = value(&[json("1")], &expression).unwrap_err();
+        assert!(error.to_string().contains("nested deeper than 62 levels"), "{depth}: {error}");
     }
 }

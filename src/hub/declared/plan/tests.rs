@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
-use crate::config::steps::Expression;
+use crate::config::steps::{Expression, Recipient, Step, Template};
+use crate::hub::declared::prepared::Preparation;
 use crate::hub::test_kit::{json, pack, template};
 
 const PARAMS: [&str; 2] = ["a", "b"];
 
 /// Plans with the arguments `a` and `b`, called by connection `me` of user `ann` at hub `chat`.
-fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Vec<StepAction>, HubError> {
+fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<StepAction, HubError> {
     let (connection, user) = (ConnectionId::from("me"), user.map(UserId::from));
     let params = PARAMS.map(str::to_owned);
     StepContext {
@@ -19,10 +20,10 @@ fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<Ve
         arguments,
         allowed_groups: None,
     }
-    .plan(step)
+    .plan(&Preparation { hub: "chat" }.step(step))
 }
 
-fn plan(arguments: &[RawValue], step: &Step) -> Result<Vec<StepAction>, HubError> {
+fn plan(arguments: &[RawValue], step: &Step) -> Result<StepAction, HubError> {
     plan_as(Some("ann"), arguments, step)
 }
 
@@ -35,17 +36,14 @@ fn send(to: Vec<Recipient>, except: &[&str]) -> Step {
     Step::Send { method: t("Told"), to, except, args: vec![Expression::Text(t("{b}"))] }
 }
 
-fn targets(actions: Vec<StepAction>) -> Vec<Recipients> {
-    actions
-        .into_iter()
-        .map(|action| match action {
-            StepAction::Send { recipients, .. } => recipients,
-            other => panic!("{other:?}"),
-        })
-        .collect()
+fn targets(action: StepAction) -> Vec<Recipients> {
+    match action {
+        StepAction::Send { recipients, .. } => recipients,
+        other => panic!("{other:?}"),
+    }
 }
 
-fn reason(result: Result<Vec<StepAction>, HubError>) -> String {
+fn reason(result: Result<StepAction, HubError>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -66,9 +64,12 @@ fn every_recipient_has_its_target() {
     ];
     for (recipient, recipients) in cases {
         let step = send(vec![recipient.clone()], &[]);
-        let expected =
-            StepAction::Send { recipients, method: "Told".to_owned(), arguments: vec![json(r#"{"k":1.0}"#)] };
-        assert_eq!(plan(&[a.clone(), json(r#"{"k":1.0}"#)], &step), Ok(vec![expected]), "{recipient:?}");
+        let expected = StepAction::Send {
+            recipients: vec![recipients],
+            method: "Told".into(),
+            arguments: vec![json(r#"{"k":1.0}"#)],
+        };
+        assert_eq!(plan(&[a.clone(), json(r#"{"k":1.0}"#)], &step), Ok(expected), "{recipient:?}");
     }
 }
 
@@ -91,14 +92,14 @@ fn except_leaves_out_of_all_and_of_groups() {
 #[test]
 fn joining_and_leaving() {
     let arguments = [json(r#""Ä \"quoted\"""#), pack(b"\xa1g")];
-    assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(vec![StepAction::Join("Ä \"quoted\"".into())]));
-    assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(vec![StepAction::Leave("g".into())]));
-    assert_eq!(plan(&arguments, &Step::Join { group: t("lobby") }), Ok(vec![StepAction::Join("lobby".into())]));
+    assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(StepAction::Join("Ä \"quoted\"".into())));
+    assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(StepAction::Leave("g".into())));
+    assert_eq!(plan(&arguments, &Step::Join { group: t("lobby") }), Ok(StepAction::Join("lobby".into())));
 }
 
 #[test]
 fn the_empty_text_is_a_group_like_any_other() {
-    assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(vec![StepAction::Join("".into())]));
+    assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(StepAction::Join("".into())));
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn an_anonymous_caller_has_no_user() {
     let text = reason(plan_as(None, &[json("1"), json("1")], &step));
     assert_eq!(text, "a user's id must be a string, and {user_id} is none");
     let mixed = Step::Join { group: t("user-{user_id}") };
-    assert_eq!(plan_as(None, &[], &mixed), Ok(vec![StepAction::Join("user-".into())]));
+    assert_eq!(plan_as(None, &[], &mixed), Ok(StepAction::Join("user-".into())));
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn values_stand_in_text_as_text() {
     for (value, expected) in cases {
         assert_eq!(
             plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
-            Ok(vec![StepAction::Join(expected.into())])
+            Ok(StepAction::Join(expected.into()))
         );
     }
 }
@@ -167,7 +168,7 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
     for (value, expected) in cases {
         assert_eq!(
             plan(std::slice::from_ref(&value), &Step::Join { group: t("<{a}>") }),
-            Ok(vec![StepAction::Join(expected.into())])
+            Ok(StepAction::Join(expected.into()))
         );
     }
     // An extension that is no timestamp has no form as text.
@@ -178,8 +179,8 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
 #[test]
 fn the_method_to_call_can_be_chosen_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
-    let expected = StepAction::Send { recipients: Recipients::all(), method: "Told".to_owned(), arguments: vec![] };
-    assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(vec![expected]));
+    let expected = StepAction::Send { recipients: vec![Recipients::all()], method: "Told".into(), arguments: vec![] };
+    assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(expected));
     assert_eq!(reason(plan(&[json(r#""""#)], &step)), "the method to call has an empty name");
     let text = reason(plan(&[json("{}")], &step));
     assert_eq!(text, "the method to call must be a string, and {a} is none");
@@ -189,4 +190,28 @@ fn the_method_to_call_can_be_chosen_but_not_be_empty() {
 fn a_parameter_without_an_argument_is_an_error() {
     let text = reason(plan(&[], &Step::Join { group: t("{b}") }));
     assert_eq!(text, "there is no argument 2");
+}
+
+#[test]
+fn constant_names_are_shared_by_all_calls() {
+    let connection = ConnectionId::from("me");
+    let context = StepContext {
+        hub: "chat",
+        connection: &connection,
+        user: None,
+        params: &[],
+        arguments: &[],
+        allowed_groups: None,
+    };
+    let step = Preparation { hub: "chat" }.step(&send(vec![Recipient::Group(t("lobby of {hub}"))], &[]));
+    let PreparedStep::Send { to, method, .. } = &step else { panic!("{step:?}") };
+    let names = || {
+        let recipients = context.recipients(&to[0], &[]).unwrap();
+        let crate::recipients::RecipientScope::Groups(groups) = recipients.scope else { panic!() };
+        (context.method(method).unwrap(), groups[0].clone())
+    };
+    let (one, two) = (names(), names());
+    assert_eq!((&*one.0, one.1.as_str()), ("Told", "lobby of chat"));
+    assert_eq!(one.0.as_ptr(), two.0.as_ptr());
+    assert_eq!(one.1.as_str().as_ptr(), two.1.as_str().as_ptr());
 }
