@@ -25,8 +25,9 @@ const EX_USAGE: u8 = 2;
 
 /// A standalone SignalR server.
 ///
-/// Flags beat environment variables, which beat the configuration file, which beats the defaults. Every key of the
-/// file has an environment variable: HUBPLANE_ and the key path joined by __, as in HUBPLANE_BACKPLANE__CONNECTION.
+/// Flags take precedence over environment variables, those over the configuration file, and the file over the defaults.
+/// Every key of the file can be set by an environment variable: HUBPLANE_ and the key path joined by __, as in
+/// HUBPLANE_BACKPLANE__CONNECTION.
 #[derive(Debug, Parser)]
 #[command(name = "hubplane", version, disable_help_subcommand = true)]
 struct Cli {
@@ -38,19 +39,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server; also what happens without a command
+    /// Run the server (the default command)
     Serve,
-    /// Check the configuration, and print what takes effect and where it comes from
+    /// Check the configuration, and print what takes effect and where each value comes from
     ///
-    /// Exit code 0, or 78 with every problem named.
+    /// The exit code is 0 for a valid configuration, else 78, with every problem on stderr.
     Check,
-    /// Ask a running server's health page; exit code 0 if it answers well, else 1
+    /// Request the health page of a running server; the exit code is 0 if it answers 200, else 1
     Healthcheck {
-        /// Ask whether it is ready (/readyz) and not only whether it lives (/healthz)
+        /// Request /readyz (is it ready?) instead of /healthz (is it alive?)
         #[arg(long)]
         ready: bool,
-        /// The server's address, as in http://127.0.0.1:8080; a path in it is asked as it stands
-        /// [default: the configured `listen`, with all addresses asked on loopback]
+        /// The server's address, as in http://127.0.0.1:8080; a path in it replaces that of the health page
+        /// [default: the configured `listen`; 0.0.0.0 and [::] are requested on loopback]
         #[arg(long, value_name = "URL", verbatim_doc_comment)]
         url: Option<String>,
     },
@@ -69,11 +70,11 @@ struct CliFlags {
     /// [env: HUBPLANE_LISTEN] [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDR", verbatim_doc_comment)]
     listen: Option<String>,
-    /// Join other replicas over this Redis: a StackExchange.Redis connection string, or a URL
-    /// [env: HUBPLANE_BACKPLANE__CONNECTION] [default: none, the server stands alone]
+    /// The Redis that connects the replicas: a StackExchange.Redis connection string, or a URL
+    /// [env: HUBPLANE_BACKPLANE__CONNECTION] [default: none, a single server]
     #[arg(long, global = true, value_name = "CONNECTION", verbatim_doc_comment)]
     redis: Option<String>,
-    /// Text in front of every Redis channel's name
+    /// Text put in front of every Redis channel name
     /// [env: HUBPLANE_BACKPLANE__CHANNEL_PREFIX] [default: none]
     #[arg(long, global = true, value_name = "PREFIX", verbatim_doc_comment)]
     channel_prefix: Option<String>,
@@ -81,7 +82,7 @@ struct CliFlags {
     /// [env: HUBPLANE_LOG, then RUST_LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER", verbatim_doc_comment)]
     log: Option<String>,
-    /// How log lines look: text or json
+    /// The format of log lines: text or json
     /// [env: HUBPLANE_LOG_FORMAT] [default: text]
     #[arg(long, global = true, value_name = "FORMAT", verbatim_doc_comment)]
     log_format: Option<String>,

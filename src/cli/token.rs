@@ -14,13 +14,13 @@ pub(super) struct TokenFlags {
     /// The user's id
     #[arg(long, value_name = "USER")]
     user: String,
-    /// A role; may be given several times
+    /// A role; can be given several times
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// One more claim, as in tier=gold; may be given several times
+    /// Another claim, as in tier=gold; can be given several times
     #[arg(long, value_name = "TYPE=VALUE")]
     claim: Vec<String>,
-    /// How long the token counts
+    /// How long the token is valid
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     expires: String,
 }

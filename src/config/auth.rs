@@ -1,4 +1,4 @@
-//! Who may come and what they may do: `[auth]`, `authorize` and `allowed_groups` (docs/design.md#3).
+//! The settings of authentication and authorization: `[auth]`, `authorize` and `allowed_groups` (docs/design.md#3).
 
 use std::fmt;
 use std::time::Duration;
@@ -27,24 +27,24 @@ pub(crate) const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-/// Bytes of the encoding of an RSA public key of 2048 bits: shorter keys are not taken.
+/// The encoded size of an RSA public key of 2048 bits, in bytes. Shorter keys are refused.
 const MIN_RSA_KEY_BYTES: usize = 266;
 
-/// `[auth]`.
+/// `[auth]`: which access tokens are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthConfig {
     /// Keys that tokens may be signed with, each bound to one algorithm.
     pub keys: Vec<KeyConfig>,
-    /// Where more keys are published, as a JSON Web Key Set.
+    /// The URL of more keys, published as a JSON Web Key Set.
     pub jwks_url: Option<String>,
-    /// The issuers that are trusted; empty takes every one.
+    /// The trusted issuers; empty accepts any.
     pub issuer: Vec<String>,
-    /// The audiences that are ours; empty takes every one.
+    /// The accepted audiences; empty accepts any.
     pub audience: Vec<String>,
-    /// How far the clocks of whoever makes tokens may be off.
+    /// How far the clocks of token issuers may be off.
     pub clock_skew: Duration,
-    /// The claim that holds the user's id; None takes those that ASP.NET Core takes.
+    /// The claim that holds the user's id; `None` uses those that ASP.NET Core uses.
     pub user_id_claim: Option<String>,
 }
 
@@ -62,23 +62,23 @@ impl Default for AuthConfig {
 }
 
 impl AuthConfig {
-    /// Whether tokens are checked at all.
+    /// Whether there are keys, or a URL of keys, to check tokens with.
     pub fn checks_tokens(&self) -> bool {
         !self.keys.is_empty() || self.jwks_url.is_some()
     }
 }
 
-/// A key and the one algorithm it is for.
+/// A key, and the only algorithm it may be used with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyConfig {
-    /// No other algorithm is taken with this key, whatever a token says of itself.
+    /// The algorithm. A token that names another one is not accepted with this key.
     pub algorithm: Algorithm,
-    /// The key.
+    /// The key itself.
     pub material: KeyMaterial,
 }
 
-/// What a key is made of. `Debug` does not print it.
+/// The content of a key. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// A shared secret (HS algorithms).
@@ -97,31 +97,31 @@ impl fmt::Debug for KeyMaterial {
 }
 
 impl KeyConfig {
-    /// A key for one algorithm. Whether the two fit is checked when a server is built.
+    /// Creates a key for one algorithm. Whether the two fit is checked when a server is built.
     pub fn new(algorithm: Algorithm, material: KeyMaterial) -> Self {
         Self { algorithm, material }
     }
 
-    /// Whether the same key makes tokens and checks them.
+    /// Whether the same key signs tokens and verifies them.
     pub fn is_symmetric(&self) -> bool {
         matches!(self.algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
     }
 
-    /// The key in the form that checks signatures. The error says what would be right, and holds nothing of the key.
+    /// The key in the form that verifies signatures. The error says what would be valid and contains nothing of the
+    /// key.
     pub(crate) fn decoding_key(&self) -> Result<DecodingKey, String> {
         let name = algorithm_name(self.algorithm);
         let pem = match (&self.material, self.is_symmetric()) {
             (KeyMaterial::Secret(secret), true) => return Ok(DecodingKey::from_secret(secret.as_bytes())),
             (KeyMaterial::Pem(pem), false) => pem,
-            (KeyMaterial::Pem(_), true) => return Err(format!("{name} takes a `secret`, not a file")),
+            (KeyMaterial::Pem(_), true) => return Err(format!("{name} needs a `secret`, not a file")),
             (KeyMaterial::Secret(_), false) => {
-                return Err(format!("{name} takes the public key's `file`, not a secret"));
+                return Err(format!("{name} needs the `file` of a public key, not a secret"));
             }
         };
         if pem.contains("PRIVATE KEY-----") {
-            return Err(
-                "is a private key; tokens are checked with the public one, keep the private one away".to_owned()
-            );
+            return Err("is a private key; tokens are verified with the public one, so keep the private one elsewhere"
+                .to_owned());
         }
         let bytes = pem.as_bytes();
         let (key, kind) = match self.algorithm {
@@ -129,7 +129,7 @@ impl KeyConfig {
             Algorithm::EdDSA => (DecodingKey::from_ed_pem(bytes), "an Ed25519"),
             _ => (DecodingKey::from_rsa_pem(bytes), "an RSA"),
         };
-        let key = key.map_err(|_| format!("is not {kind} public key in PEM, as {name} needs it"))?;
+        let key = key.map_err(|_| format!("is not {kind} public key in PEM format, which {name} needs"))?;
         if self.algorithm == Algorithm::ES256 && is_other_curve(pem) {
             return Err("is not on the curve P-256, which ES256 needs".to_owned());
         }
@@ -138,25 +138,25 @@ impl KeyConfig {
     }
 }
 
-/// Whether an EC key is on another curve than P-256. That of secp256k1 has points of the same length, and would never
-/// fit a token. What cannot be read here is left to whoever can.
+/// Whether an EC key is on another curve than P-256. Keys on secp256k1 have points of the same length, but would never
+/// verify a token. A key that cannot be read here is left to the checks that follow.
 fn is_other_curve(pem: &str) -> bool {
     const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
     let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
     STANDARD.decode(body).is_ok_and(|der| !der.windows(P256.len()).any(|part| part == P256))
 }
 
-/// Whether a public key is one that `algorithm` can be used with. ring refuses the others only when a token comes.
+/// Checks that a public key can be used with `algorithm`. ring refuses unsuitable keys only when it verifies a token.
 pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), String> {
     let length = match key.kind() {
         DecodingKeyKind::SecretOrDer(der) => der.len(),
-        // The two numbers make this much encoded.
+        // The size of the two numbers when they are encoded as DER.
         DecodingKeyKind::RsaModulusExponent { n, e } => n.len() + e.len() + 11,
     };
     match algorithm {
         Algorithm::ES256 if length != 65 => Err("is not on the curve P-256, which ES256 needs".to_owned()),
         Algorithm::ES384 if length != 97 => Err("is not on the curve P-384, which ES384 needs".to_owned()),
-        Algorithm::EdDSA if length != 32 => Err("is no Ed25519 key, which EdDSA needs here".to_owned()),
+        Algorithm::EdDSA if length != 32 => Err("is not an Ed25519 key, which EdDSA needs here".to_owned()),
         Algorithm::RS256
         | Algorithm::RS384
         | Algorithm::RS512
@@ -171,35 +171,35 @@ pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<()
     }
 }
 
-/// The algorithm's name in tokens.
+/// The name of an algorithm, as in the header of a token.
 pub(crate) fn algorithm_name(algorithm: Algorithm) -> &'static str {
     ALGORITHMS.iter().find(|(_, known)| *known == algorithm).map_or("?", |(name, _)| name)
 }
 
-/// `authorize`: who may come to a hub, or call a method. All of it must hold; the empty one takes every user whose
-/// token is valid.
+/// `authorize`: who may connect to a hub, or call a method. All conditions must hold; an empty rule admits every user
+/// with a valid token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authorize {
-    /// The user must have one of these; empty asks for none.
+    /// The user must have one of these roles; empty requires none.
     pub roles: Vec<String>,
-    /// For each of these claims the user must have one of the values.
+    /// The user must have one of the values of each of these claims.
     pub claims: Vec<(String, Vec<String>)>,
 }
 
 impl Authorize {
-    /// Every user with a valid token.
+    /// Admits every user with a valid token.
     pub fn user() -> Self {
         Self::default()
     }
 
-    /// Users with a role; called again, with any of the roles.
+    /// Requires a role. Further calls add alternatives: any one of the roles is enough.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.roles.push(role.into());
         self
     }
 
-    /// And with this value of a claim; called again for the same claim, with any of its values.
+    /// Requires a value of a claim. Further calls for the same claim add alternative values.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
@@ -211,11 +211,11 @@ impl Authorize {
     }
 }
 
-/// An entry of `allowed_groups`: a name, or with a `*` at its end the beginning of one.
+/// An entry of `allowed_groups`: a group's name, or a prefix that ends with `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupPattern {
-    /// What the name is, or begins with.
+    /// The name or the prefix, without the `*`.
     pub name: Template,
-    /// Whether anything may follow.
+    /// Whether it is a prefix.
     pub is_prefix: bool,
 }

@@ -1,4 +1,4 @@
-//! Reads `[auth]`, `authorize` and `allowed_groups`. What stands in a key is never shown, not even where it is wrong.
+//! Reads `[auth]`, `authorize` and `allowed_groups`. The content of a key is never shown, not even if it is invalid.
 
 use std::io;
 use std::path::Path;
@@ -15,16 +15,16 @@ use super::problem::{Problem, nearest, suggestion};
 use super::reader::{ConfigReader, TableReader, ToToml};
 use super::template;
 
-/// Reads a file, as [`super::load::Sources::read`].
+/// A function that reads a file, see [`super::load::Sources::read`].
 pub(super) type ReadFile<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
-// With a file: the masking of texts would take a secret in it for one.
+// The example has a file, since a `secret = ...` in it would be masked in error texts.
 const KEY_FORMAT: &str =
-    "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
+    "a table with an `algorithm` and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
 
 // === [auth] ===
 
-/// `[auth]`.
+/// Reads `[auth]`.
 pub(super) fn read_auth(reader: &mut ConfigReader, node: Option<ConfigNode>, read: &ReadFile<'_>) -> AuthConfig {
     let mut table = reader.table(node, "auth".to_owned());
     let default = AuthConfig::default();
@@ -37,7 +37,7 @@ pub(super) fn read_auth(reader: &mut ConfigReader, node: Option<ConfigNode>, rea
     }
     config.jwks_url = optional(reader, &mut table, "jwks_url", url).map(|(url, origin)| {
         if url.starts_with("http://") {
-            let text = "keys that come over plain http can be exchanged on the way; use https";
+            let text = "keys fetched over plain http can be replaced on the way; use https";
             reader.warnings.push(format!("{origin}: auth.jwks_url: {text}"));
         }
         url
@@ -68,7 +68,7 @@ pub(super) fn read_auth(reader: &mut ConfigReader, node: Option<ConfigNode>, rea
     config
 }
 
-/// A key without a default: noted only where it is set.
+/// Reads a key that has no default; it is listed among the settings only if it is set.
 fn optional<T: ToToml>(
     reader: &mut ConfigReader,
     table: &mut TableReader,
@@ -89,14 +89,14 @@ fn optional<T: ToToml>(
     }
 }
 
-/// A string, or a list of at least one.
+/// Parses a string, or a list of at least one string.
 fn one_or_more(node: &ConfigNode) -> Parsed<Vec<String>> {
     let list = match &node.value {
         ConfigValue::Text(_) if node.raw.is_none() => vec![parse::text(node)?],
         _ => parse::texts(node, |_, text| Ok(text)).map_err(|_| "must be a string or a list of strings".to_owned())?,
     };
     if list.is_empty() || list.iter().any(String::is_empty) {
-        return Err("must not be empty; take the key out to take every one".to_owned());
+        return Err("must not be empty; remove the key to accept any".to_owned());
     }
     Ok(list)
 }
@@ -108,7 +108,7 @@ fn url(node: &ConfigNode) -> Parsed<String> {
     match uri.as_ref().and_then(Uri::authority) {
         None => Err("must be a URL, such as \"https://login.example.com/keys\"".to_owned()),
         Some(authority) if authority.as_str().contains('@') => {
-            Err("must not hold a user or password: published keys are public".to_owned())
+            Err("must not contain a user or password: published keys are public".to_owned())
         }
         Some(_) => Ok(text),
     }
@@ -116,14 +116,14 @@ fn url(node: &ConfigNode) -> Parsed<String> {
 
 // === keys ===
 
-/// Beside each key how it may be shown.
+/// Reads `auth.keys`. Each key comes with the text that may be shown for it.
 fn read_keys(reader: &mut ConfigReader, node: &ConfigNode, read: &ReadFile<'_>) -> Vec<(KeyConfig, String)> {
     let ConfigValue::List(items) = &node.value else {
-        report::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each of it {KEY_FORMAT}"));
+        report::<()>(reader, "auth.keys", &node.origin, format!("must be a list; each entry is {KEY_FORMAT}"));
         return Vec::new();
     };
     if items.is_empty() {
-        report::<()>(reader, "auth.keys", &node.origin, "must not be empty; take the key out to check no tokens");
+        report::<()>(reader, "auth.keys", &node.origin, "must not be empty; remove the key to check no tokens");
     }
     let each = |(index, item): (usize, &ConfigNode)| read_key(reader, item, &format!("auth.keys[{index}]"), read);
     items.iter().enumerate().filter_map(each).collect()
@@ -160,7 +160,7 @@ fn read_key(
                 report(reader, &format!("{path}.algorithm"), &entry.origin, text)
             })
         }
-        None => report(reader, path, &item.origin, format!("needs an algorithm; it is {KEY_FORMAT}")),
+        None => report(reader, path, &item.origin, format!("needs an algorithm; a key is {KEY_FORMAT}")),
     };
     let material = match (get("secret"), get("file")) {
         (Some(secret), None) => match secret.node.as_text() {
@@ -171,7 +171,7 @@ fn read_key(
         },
         (None, Some(file)) => read_pem(reader, file, path, read).map(|pem| (KeyMaterial::Pem(pem), file)),
         (Some(_), Some(_)) => report(reader, path, &item.origin, "has a secret and a file; keep one of them"),
-        (None, None) => report(reader, path, &item.origin, format!("needs a secret or a file; it is {KEY_FORMAT}")),
+        (None, None) => report(reader, path, &item.origin, format!("needs a secret or a file; a key is {KEY_FORMAT}")),
     };
     let ((material, entry), algorithm) = (material?, algorithm?);
     let place = format!("{path}.{}", entry.key);
@@ -184,7 +184,7 @@ fn read_key(
     if let KeyMaterial::Secret(secret) = &material {
         let least = name.trim_start_matches("HS").parse::<usize>().unwrap_or(0) / 8;
         if secret.len() < least {
-            let text = format!("is short: {name} wants at least {least} bytes (RFC 7518, section 3.2)");
+            let text = format!("is short: {name} needs at least {least} bytes (RFC 7518, section 3.2)");
             reader.warnings.push(format!("{}: {place}: {text}", entry.origin));
         }
     }
@@ -208,7 +208,7 @@ fn read_pem(reader: &mut ConfigReader, file: &TableEntry, path: &str, read: &Rea
 
 // === rules ===
 
-/// Takes `authorize` out of the table of a hub or a method. `checked` tells whether there are keys to check tokens with.
+/// Reads `authorize` in the table of a hub or a method. `checked` says whether there are keys to check tokens with.
 pub(super) fn read_authorize(
     reader: &mut ConfigReader,
     table: &mut TableReader,
@@ -257,12 +257,12 @@ fn parse_authorize(node: &ConfigNode) -> Parsed<Option<Authorize>> {
         }
     }
     if rule == Authorize::user() {
-        return Err("must name roles or claims; true takes every user".to_owned());
+        return Err("must name roles or claims; true admits every user".to_owned());
     }
     Ok(Some(rule))
 }
 
-/// The values a claim may have, as text.
+/// The accepted values of a claim, as text.
 fn claim_values(node: &ConfigNode) -> Option<Vec<String>> {
     let one = |node: &ConfigNode| match &node.value {
         ConfigValue::Text(text) => Some(text.clone()),
@@ -277,7 +277,7 @@ fn claim_values(node: &ConfigNode) -> Option<Vec<String>> {
     }
 }
 
-/// Takes `allowed_groups` out of the table of a hub or a method; None allows all.
+/// Reads `allowed_groups` in the table of a hub or a method; `None` allows all groups.
 pub(super) fn read_allowed_groups(reader: &mut ConfigReader, table: &mut TableReader) -> Option<Vec<GroupPattern>> {
     let key = table.key("allowed_groups");
     let node = table.remove("allowed_groups")?;

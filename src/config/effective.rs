@@ -1,14 +1,14 @@
-//! The effective configuration as text: what `hubplane check` prints.
+//! The effective configuration as text, as `hubplane check` prints it.
 
 use std::fmt::Write as _;
 
 use super::load::LoadedConfig;
 
-/// Wider than this, the origin no longer gets a column of its own.
+/// Lines wider than this do not widen the column of the origins.
 const MAX_KEY_WIDTH: usize = 64;
 
-/// One line a key: `key = value   # origin`. The lines can be pasted into a configuration file, but for masked
-/// secrets. The same configuration always gives the same text.
+/// Prints one line per key: `key = value   # origin`. Except for masked secrets, the lines can be pasted into a
+/// configuration file. The same configuration always results in the same text.
 pub(crate) fn print(loaded: &LoadedConfig) -> String {
     let mut out = String::new();
     let lines: Vec<(String, String)> = loaded

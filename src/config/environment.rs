@@ -1,4 +1,4 @@
-//! Environment variables as configuration. The only place that reads the environment.
+//! Reads environment variables as configuration. Nothing else reads the environment.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::merge;
 use super::node::{ConfigNode, ConfigValue, Origin};
 use super::problem::Problem;
 
-/// What every variable of ours begins with.
+/// The prefix of all our variables.
 pub(super) const PREFIX: &str = "HUBPLANE_";
 /// The variable that names the configuration file.
 pub(super) const CONFIG: &str = "HUBPLANE_CONFIG";
 
-/// The variables of this process, sorted by name. Bytes that are no UTF-8 become U+FFFD, which [`super::load::load`]
-/// refuses in a variable it uses.
+/// The variables of this process, sorted by name. Bytes that are not UTF-8 become U+FFFD, which [`super::load::load`]
+/// refuses in the variables that it uses.
 pub(crate) fn process_variables() -> Vec<(String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let mut variables: Vec<_> = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
@@ -22,7 +22,7 @@ pub(crate) fn process_variables() -> Vec<(String, String)> {
     variables
 }
 
-/// The tree of all `HUBPLANE_` variables.
+/// Reads all `HUBPLANE_` variables, and `RUST_LOG`, into a tree.
 pub(super) fn read(
     variables: &[(String, String)],
     problems: &mut Vec<Problem>,
@@ -37,7 +37,7 @@ pub(super) fn read(
     }
     let mut ours: Vec<&(String, String)> =
         variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG).collect();
-    // A whole table (HUBPLANE_BACKPLANE) comes before its keys (HUBPLANE_BACKPLANE__TYPE), which are more exact.
+    // A whole table (HUBPLANE_BACKPLANE) is read before its keys (HUBPLANE_BACKPLANE__TYPE), which override it.
     ours.sort_by_key(|(name, _)| (name.matches("__").count(), name.clone()));
     let mut seen: Vec<(Vec<String>, &str)> = Vec::new();
     for (name, text) in ours {
@@ -45,7 +45,8 @@ pub(super) fn read(
             Ok(path) => path,
             Err(suggestion) => {
                 let hint = suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-                warnings.push(mask::mask(&format!("{name}: no configuration key has this name, it is ignored{hint}")));
+                warnings
+                    .push(mask::mask(&format!("{name}: no configuration key has this name, so it is ignored{hint}")));
                 continue;
             }
         };
@@ -57,13 +58,14 @@ pub(super) fn read(
             continue;
         }
         seen.push((folded, name));
-        // How a container platform leaves a variable out. Told, because it may also be a secret that did not arrive.
+        // Container platforms omit a variable by setting it to nothing. The warning is there because it may also be a
+        // secret that was not passed on.
         if text.is_empty() {
-            warnings.push(format!("{name}: is empty and counts as not set; the empty text is written \"\""));
+            warnings.push(format!("{name}: is empty and treated as not set; an empty string is written \"\""));
             continue;
         }
         if text.contains('\u{FFFD}') {
-            problems.push(Problem::of_key(path.join("."), Some(origin), "the variable must hold UTF-8"));
+            problems.push(Problem::of_key(path.join("."), Some(origin), "the variable must be UTF-8"));
             continue;
         }
         let value = super::toml_file::parse_value(text, &origin).unwrap_or_else(|| ConfigValue::Text(text.clone()));
@@ -72,7 +74,7 @@ pub(super) fn read(
     root
 }
 
-/// The tree that holds one value at a path.
+/// A tree with a single value at `path`.
 pub(super) fn nested(path: &[String], leaf: ConfigNode) -> ConfigNode {
     path.iter().rev().fold(leaf, |node, key| {
         let origin = node.origin.clone();

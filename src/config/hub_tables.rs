@@ -1,4 +1,4 @@
-//! Reads `[hubs.NAME]` tables into hubs, and holds their paths and names apart.
+//! Reads `[hubs.NAME]` tables into hubs, and checks that their paths and names are unique.
 
 use super::HubConfig;
 use super::auth_tables::{read_allowed_groups, read_authorize};
@@ -11,11 +11,10 @@ use super::problem::Problem;
 use super::reader::ConfigReader;
 use crate::hub_path::{self, HubPath};
 
-/// Pages of the server itself, in whose place no hub may stand.
+/// The paths of the server's own pages, which no hub may have.
 const PAGES: [&str; 3] = [hub_path::HEALTHZ, hub_path::READYZ, hub_path::METRICS];
 
-/// All hubs, in the order they were declared.
-/// `checked` tells whether there are keys to check tokens with.
+/// Reads all hubs, in the order in which they are declared. `checked` says whether there are keys to check tokens with.
 pub(super) fn read_hubs(
     reader: &mut ConfigReader,
     node: Option<ConfigNode>,
@@ -39,7 +38,7 @@ pub(super) fn read_hubs(
     hubs
 }
 
-/// One hub; beside it where its path, and its name on the backplane, come from.
+/// Reads one hub. Also returns where its path and its backplane name come from.
 fn read_hub(
     reader: &mut ConfigReader,
     name: &str,
@@ -58,7 +57,7 @@ fn read_hub(
     let (path, mut path_origin) = reader.take(&mut table, "path", (fallback, Origin::Default), path);
     if path_origin == Origin::Default {
         if let Err(expected) = by_name {
-            let text = format!("the hub's name makes no path ({}: {expected}); set one", node::quoted(&implied));
+            let text = format!("the hub's name cannot be a path ({}: {expected}); set one", node::quoted(&implied));
             reader.problems.push(Problem::of_key(table.key("path"), Some(origin.clone()), text));
         }
         path_origin = origin.clone();
@@ -111,7 +110,8 @@ fn path(node: &ConfigNode) -> Parsed<HubPath> {
     HubPath::parse_plain(&parse::text(node)?).map_err(|error| error.to_string())
 }
 
-/// No two hubs share a path, a negotiate address or a name on the backplane, and none hides a page of the server.
+/// Checks that no two hubs share a path, a negotiate address or a backplane name, and that no hub hides a page of the
+/// server.
 fn check_unique(
     reader: &mut ConfigReader,
     hub: &HubConfig,
@@ -135,12 +135,16 @@ fn check_unique(
     for other in others {
         let name = node::quoted(&other.name);
         if other.path == *path {
-            wrong(path_key.clone(), place, format!("{shown} is the path of the hub {name} too; each needs its own"));
+            wrong(
+                path_key.clone(),
+                place,
+                format!("{shown} is also the path of the hub {name}; each hub needs its own"),
+            );
         } else if other.path.collides_with(path) {
             wrong(path_key.clone(), place, format!("{shown} collides with the negotiate address of the hub {name}"));
         }
         if other.backplane_name == hub.backplane_name {
-            let text = format!("{} is that of the hub {name} too", node::quoted(&hub.backplane_name));
+            let text = format!("{} is also the name of the hub {name}", node::quoted(&hub.backplane_name));
             wrong(format!("{key}.backplane_name"), named, text);
         }
     }

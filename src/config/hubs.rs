@@ -1,4 +1,4 @@
-//! What a hub is told: its address, its options, and, for a declared hub, its methods (docs/design.md#3).
+//! The configuration of a hub: its path, its options and, for a declared hub, its methods (docs/design.md#3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::protocol::{Protocol, TransportKind};
 pub struct HubConfig {
     /// The table's name.
     pub name: String,
-    /// Where clients find it.
+    /// The path that clients connect to.
     pub path: HubPath,
     /// Its name on the backplane.
     pub backplane_name: String,
-    /// Its options, `[hub_defaults]` applied.
+    /// Its options, with `[hub_defaults]` applied.
     pub options: HubOptions,
-    /// Who may come; None is everybody.
+    /// Who may connect; `None` admits everybody.
     pub authorize: Option<Arc<Authorize>>,
-    /// The groups its `join` steps may name; None is all.
+    /// The groups that its `join` steps and streams may name; `None` allows all.
     pub allowed_groups: Option<Vec<GroupPattern>>,
-    /// Steps when a client has come.
+    /// Steps to run when a client has connected.
     pub on_connected: Vec<Step>,
-    /// Steps when a client has gone.
+    /// Steps to run when a client has disconnected.
     pub on_disconnected: Vec<Step>,
-    /// Its methods; no two names differ in letter case only.
+    /// Its methods; their names are unique case-insensitively.
     pub methods: Vec<MethodConfig>,
 }
 
-/// The options of a hub, with the reference's defaults (docs/builders/signalr-protocol.md#6).
+/// The options of a hub, with the defaults of ASP.NET Core (docs/builders/signalr-protocol.md#6).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubOptions {
-    /// The hub protocols it speaks; never empty.
+    /// The hub protocols that clients may use; never empty.
     pub protocols: Vec<Protocol>,
-    /// The transports it offers; never empty.
+    /// The transports that are offered; never empty.
     pub transports: Vec<TransportKind>,
-    /// Whether clients see what went wrong inside.
+    /// Whether clients see the texts of internal errors.
     pub detailed_errors: bool,
     /// How long a client may take for its handshake.
     pub handshake_timeout: Duration,
@@ -47,33 +47,34 @@ pub struct HubOptions {
     pub keep_alive_interval: Duration,
     /// How long a client that pings may be silent.
     pub client_timeout_interval: Duration,
-    /// Most bytes of one message with its framing; None is no limit.
+    /// The largest message from a client in bytes, including its framing; `None` is unlimited.
     pub maximum_receive_message_size: Option<usize>,
-    /// Items of an upload stream that wait for the method.
+    /// How many items of an upload stream wait for the method that reads them; at least 1.
     pub stream_buffer_capacity: usize,
-    /// Calls of one connection that run at a time; at least 1.
+    /// How many calls of one connection run at the same time; at least 1.
     pub maximum_parallel_invocations_per_client: usize,
-    /// How long a connection lives without a transport.
+    /// How long a connection is kept without a transport.
     pub disconnect_timeout: Duration,
-    /// Whether clients may ask for stateful reconnect.
+    /// Whether clients may use stateful reconnect.
     pub allow_stateful_reconnects: bool,
-    /// Unacknowledged bytes kept for it.
+    /// How many bytes may be added for a client with stateful reconnect while it has no socket; its streams wait while
+    /// this much is unacknowledged.
     pub stateful_reconnect_buffer_size: usize,
-    /// The lowest negotiate version that is taken.
+    /// The lowest negotiate version that is accepted.
     pub minimum_protocol_version: i32,
-    /// Whether a connection ends with its token.
+    /// Whether a connection ends when its token expires.
     pub close_on_authentication_expiration: bool,
     /// How long one write to a client may take.
     pub transport_send_timeout: Duration,
-    /// How long a poll waits.
+    /// How long a poll waits for a message.
     pub long_polling_poll_timeout: Duration,
     /// How long the server waits for the client's close frame.
     pub websocket_close_timeout: Duration,
-    /// Bytes of POSTs that wait for the hub; None is no limit.
+    /// How many bytes of POST bodies wait for the hub; `None` is unlimited.
     pub incoming_buffer_size: Option<usize>,
-    /// Most bytes that wait for one client; None is no limit.
+    /// How many bytes may wait for one client; `None` is unlimited.
     pub outgoing_buffer_size: Option<usize>,
-    /// Most messages that wait for one client; None is no limit.
+    /// How many messages may wait for one client; `None` is unlimited.
     pub outgoing_buffer_messages: Option<usize>,
 }
 
@@ -105,7 +106,7 @@ impl Default for HubOptions {
 }
 
 impl HubOptions {
-    /// What is invalid about them. Options from a file are checked when they are read.
+    /// What is invalid about the options, if anything. Those from a file have been checked when they were read.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         [
             (self.protocols.is_empty(), "protocols is empty"),

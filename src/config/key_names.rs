@@ -1,9 +1,9 @@
-//! The names of all keys, by table, and the map from environment names to key paths.
+//! The names of all keys, by table, and the mapping of environment variables to key paths.
 
 use super::options::OPTIONS;
 use super::problem::nearest;
 
-/// Keys at the top.
+/// The keys at the top level.
 pub(super) const TOP_LEVEL: &[&str] = &[
     "listen",
     "demo",
@@ -20,19 +20,19 @@ pub(super) const TOP_LEVEL: &[&str] = &[
     "hub_defaults",
     "hubs",
 ];
-/// Keys of `[backplane]`.
+/// The keys of `[backplane]`.
 pub(super) const BACKPLANE: &[&str] = &["type", "connection", "channel_prefix"];
-/// Keys of `[hubs.NAME]` that are not options.
+/// The keys of `[hubs.NAME]` that are not options.
 pub(super) const HUB: &[&str] =
     &["path", "backplane_name", "authorize", "allowed_groups", "on_connected", "on_disconnected", "methods"];
-/// Keys of `[hubs.NAME.methods.METHOD]`.
+/// The keys of `[hubs.NAME.methods.METHOD]`.
 pub(super) const METHOD: &[&str] =
     &["params", "authorize", "allowed_groups", "upload", "each", "do", "returns", "streams"];
-/// Keys of `[auth]`.
+/// The keys of `[auth]`.
 pub(super) const AUTH: &[&str] = &["keys", "jwks_url", "issuer", "audience", "clock_skew", "user_id_claim"];
-/// Keys of an entry of `auth.keys`.
+/// The keys of an entry of `auth.keys`.
 pub(super) const KEY: &[&str] = &["algorithm", "secret", "file"];
-/// Keys of `authorize`.
+/// The keys of `authorize`.
 pub(super) const AUTHORIZE: &[&str] = &["roles", "claims"];
 
 /// All keys of `[hubs.NAME]`.
@@ -40,7 +40,7 @@ pub(super) fn hub_keys() -> Vec<&'static str> {
     HUB.iter().chain(OPTIONS).copied().collect()
 }
 
-/// Whether names in the table at `path` are matched without regard to case.
+/// Whether the names in the table at `path` are case-insensitive.
 pub(super) fn is_name_table(path: &[String]) -> bool {
     match path {
         [hubs] => hubs == "hubs",
@@ -49,7 +49,7 @@ pub(super) fn is_name_table(path: &[String]) -> bool {
     }
 }
 
-/// Where a table at `path` knows a key written like `key`; the full path of the key.
+/// The full path of a key that is called `key` in another table, for a hint.
 pub(super) fn path_elsewhere(key: &str) -> Option<String> {
     let key = key.to_lowercase();
     if BACKPLANE.contains(&key.as_str()) {
@@ -64,7 +64,8 @@ pub(super) fn path_elsewhere(key: &str) -> Option<String> {
     OPTIONS.contains(&key.as_str()).then(|| format!("hub_defaults.{key}"))
 }
 
-/// The key path of an environment name without its `HUBPLANE_`; Err is a suggestion, if there is one.
+/// The key path of an environment variable, whose `name` is given without `HUBPLANE_`. An error contains the variable
+/// that was probably meant, if there is one.
 pub(super) fn path_of_variable(name: &str) -> Result<Vec<String>, Option<String>> {
     let parts: Vec<&str> = name.split("__").collect();
     let known = |part: &str, keys: &[&'static str]| -> Result<String, Option<String>> {
@@ -112,7 +113,7 @@ pub(super) fn path_of_variable(name: &str) -> Result<Vec<String>, Option<String>
     Ok(path)
 }
 
-/// The full name that was meant by one written with single underscores (`BACKPLANE_CONNECTION`).
+/// The variable that was meant by a name with single underscores (`BACKPLANE_CONNECTION`).
 fn single_underscores(name: &str) -> Option<String> {
     let name = name.to_ascii_uppercase();
     let tables = [("BACKPLANE", BACKPLANE), ("AUTH", AUTH), ("HUB_DEFAULTS", OPTIONS)];

@@ -1,6 +1,7 @@
-//! Puts the sources together: flags over environment over file over defaults. All problems are found in one go.
+//! Loads the configuration from all sources: flags over environment over file over defaults. All problems are reported
+//! together.
 //!
-//! Nothing here touches the process: flags, variables and the reading of files are handed in.
+//! Nothing here accesses the process: flags, variables and a function that reads files are passed in.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,17 +14,18 @@ use super::{Config, Problem, environment, merge, root_table, toml_file};
 /// The configuration that is used when no file is given.
 pub(crate) const DEFAULT_CONFIG: &str = include_str!("../../config/default.toml");
 
-/// The file that is read from the working directory when none is named.
+/// The file that is read from the working directory if none is named.
 pub(crate) const DEFAULT_FILE: &str = "hubplane.toml";
 
-/// What the command line says; None where it says nothing. The texts are checked here, as all other sources are.
+/// The flags of the command line; `None` if a flag is not given. Their values are checked here, like those of all other
+/// sources.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
     /// `--listen`.
     pub listen: Option<String>,
-    /// `--redis`. Holds secrets.
+    /// `--redis`. Contains secrets.
     pub redis: Option<String>,
     /// `--channel-prefix`.
     pub channel_prefix: Option<String>,
@@ -34,22 +36,22 @@ pub(crate) struct Flags {
 }
 
 impl std::fmt::Debug for Flags {
-    /// Nothing of the content: a connection string holds secrets.
+    /// Prints no content, since a connection string contains secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Flags").finish_non_exhaustive()
     }
 }
 
-/// Where a configuration is read from.
+/// The sources of a configuration.
 pub(crate) struct Sources<'a> {
     /// The command line.
     pub flags: &'a Flags,
-    /// The environment: names and values. Those that are not ours are passed over.
+    /// The environment: names and values. Variables without our prefix are ignored.
     pub environment: &'a [(String, String)],
-    /// Reads a file. A relative path counts from the working directory.
+    /// Reads a file. Relative paths are relative to the working directory.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
-    /// Checks a connection of the backplane, which has its own parser: notes on what is accepted without effect, or
-    /// everything that is wrong. The texts need not repeat the connection, and hold no secret.
+    /// Checks the connection string of the backplane, which has a parser of its own. Returns notes on what is accepted
+    /// without effect, or all problems. The texts need not repeat the connection string, and contain no secrets.
     pub check_connection: &'a CheckConnection<'a>,
 }
 
@@ -57,44 +59,44 @@ pub(crate) struct Sources<'a> {
 pub(crate) type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
 
 impl std::fmt::Debug for Sources<'_> {
-    /// Nothing of the content: both sources may hold secrets.
+    /// Prints no content, since both sources may contain secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sources").finish_non_exhaustive()
     }
 }
 
-/// A valid configuration and how it came about.
+/// A valid configuration, and where it came from.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedConfig {
-    /// What the server is told.
+    /// The configuration itself.
     pub config: Config,
     /// Every key with its value and origin, in a fixed order.
     pub settings: Vec<Setting>,
-    /// What is allowed and probably not meant.
+    /// Settings that are valid but probably not what was meant.
     pub warnings: Vec<String>,
-    /// What to know about a configuration like this; nothing is wrong with it.
+    /// Advice about a configuration that is valid.
     pub hints: Vec<String>,
-    /// The file that was read; None is the built-in one.
+    /// The file that was read; `None` is the built-in default.
     pub file: Option<PathBuf>,
 }
 
-/// An invalid configuration: everything that is wrong with it, found in one go.
+/// An invalid configuration, with all of its problems.
 #[derive(Clone, Debug)]
 pub struct ConfigError {
     pub(crate) problems: Vec<Problem>,
-    /// What else is worth knowing.
+    /// Warnings that were found as well.
     pub(crate) warnings: Vec<String>,
 }
 
 impl ConfigError {
-    /// Every problem; never empty.
+    /// All problems; never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
 impl std::fmt::Display for ConfigError {
-    /// One line for each problem.
+    /// Writes one line per problem.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {
@@ -109,10 +111,13 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads a configuration from TOML, in the form of `hubplane.toml`. Neither the environment nor any flag has a
-    /// part in it; files that it names, such as keys, are read from the working directory.
+    /// Reads a configuration from TOML text in the format of `hubplane.toml`. Environment variables and flags are not
+    /// used. Relative paths in it, such as those of keys, are relative to the working directory.
     ///
-    /// Fails with every problem at once. The backplane's connection string is checked later, when a server is built.
+    /// # Errors
+    ///
+    /// If the configuration is invalid, with all problems. The connection string of the backplane is checked when a
+    /// server is built.
     ///
     /// ```
     /// let config = hubplane::Config::from_toml("listen = \"127.0.0.1:0\"\n[hub_defaults]\nkeep_alive_interval = \"5s\"")?;
@@ -147,8 +152,8 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<LoadedConfig, ConfigError> {
     for source in from_file.iter().chain([&from_environment, &from_flags]) {
         root_table::check_source(source, &mut reader.problems);
     }
-    // A file that cannot be read is reported along with wrong values of the other sources; what is merely missing may
-    // well stand in the file.
+    // If the file cannot be read, invalid values of the other sources are still reported. Missing values are not, since
+    // the file may contain them.
     let unreadable = from_file.is_none();
     let root = from_file.unwrap_or_else(|| ConfigNode::empty_table(Origin::Default));
     let root = merge::overlay(merge::overlay(root, from_environment), from_flags);
@@ -164,11 +169,11 @@ pub(crate) fn load(sources: &Sources<'_>) -> Result<LoadedConfig, ConfigError> {
     Err(ConfigError { problems, warnings })
 }
 
-/// The file and its tree; no path is the built-in one.
+/// Reads the file into a tree; without a path it is the built-in default.
 fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, ConfigNode), Vec<Problem>> {
     let by_variable = || {
         let (_, value) = sources.environment.iter().find(|(name, _)| name == environment::CONFIG)?;
-        // Set to nothing is how a container platform leaves a variable out.
+        // Container platforms omit a variable by setting it to nothing.
         (!value.is_empty()).then(|| PathBuf::from(value))
     };
     let (path, named_by) = match (&sources.flags.config, by_variable()) {
@@ -195,7 +200,7 @@ fn read_file(sources: &Sources<'_>) -> Result<(Option<PathBuf>, ConfigNode), Vec
     Ok((Some(path), node))
 }
 
-/// The tree of the flags.
+/// The flags as a tree.
 fn flags(flags: &Flags) -> ConfigNode {
     let mut root = ConfigNode::empty_table(Origin::Default);
     let given = [

@@ -1,19 +1,19 @@
-//! Keeps secrets out of what is printed. Every text that leaves the configuration for people passes through here,
-//! whatever its key, because a connection string also gets pasted into the wrong place.
+//! Masks secrets in everything that is printed. Every text that the configuration shows to people passes through here,
+//! whatever its key, because connection strings are sometimes pasted into the wrong place.
 //!
-//! The two forms of a connection (docs/design.md#3): options divided by commas, whose values hold no comma
-//! (docs/builders/redis-backplane.md#C.2), and URLs.
+//! A connection string has one of two forms (docs/design.md#3): options separated by commas, whose values contain no
+//! comma (docs/builders/redis-backplane.md#C.2), or a URL.
 
-/// What stands in a secret's place.
+/// The text that replaces a secret.
 pub(super) const MASK: &str = "***";
 
-/// Whether a key of that name holds a secret.
+/// Whether the value of a key with this name is a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["pass", "pwd", "secret", "token"].iter().any(|word| key.contains(word))
 }
 
-/// The text with passwords masked. It would rather mask too much than too little.
+/// Masks the passwords in a text. In case of doubt it masks too much rather than too little.
 pub(crate) fn mask(text: &str) -> String {
     match text.find("://") {
         Some(at) => mask_url(text, at + 3),
@@ -21,8 +21,8 @@ pub(crate) fn mask(text: &str) -> String {
     }
 }
 
-/// `scheme://user:password@host/path?key=value`. The last `@` ends the password: one that holds a bare `@` or `/` is
-/// wrong in a URL and still secret. A lone name before the `@` may be a password in the wrong place.
+/// Masks a URL: `scheme://user:password@host/path?key=value`. The last `@` ends the password, since a password with an
+/// unescaped `@` or `/` is invalid in a URL but still secret. A single name before the `@` may be a misplaced password.
 fn mask_url(text: &str, start: usize) -> String {
     let (scheme, rest) = text.split_at(start);
     let (user, rest) = match rest.rfind('@') {
@@ -58,7 +58,7 @@ fn mask_options(text: &str, divider: char) -> String {
                 out.push(part.to_owned());
                 after_secret = false;
             }
-            // A password cannot hold the divider; whoever tried would find its rest here, read as a host.
+            // A password cannot contain the separator; the rest of one that does would be read as a host.
             None if after_secret && !part.trim().is_empty() => out.push(MASK.to_owned()),
             None => out.push(part.to_owned()),
         }

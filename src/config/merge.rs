@@ -1,9 +1,9 @@
-//! One source laid over another: tables are merged key by key, anything else is replaced as a whole.
+//! Merges two sources: tables are merged key by key, everything else is replaced as a whole.
 
 use super::key_names;
 use super::node::{ConfigNode, ConfigValue};
 
-/// `upper` over `lower`, from the top of both.
+/// Merges two whole trees; values of `upper` override those of `lower`.
 pub(super) fn overlay(lower: ConfigNode, upper: ConfigNode) -> ConfigNode {
     merge(lower, upper, &mut Vec::new())
 }
@@ -14,7 +14,7 @@ fn merge(lower: ConfigNode, upper: ConfigNode, path: &mut Vec<String>) -> Config
             let any_case = key_names::is_name_table(path);
             for entry in over {
                 let same = |key: &str| key == entry.key || any_case && key.to_lowercase() == entry.key.to_lowercase();
-                // The lower source's spelling of a name stays: it is the declaration.
+                // The name is spelled as in the lower source, where it is declared.
                 match entries.iter().position(|existing| same(&existing.key)) {
                     None => entries.push(entry),
                     Some(index) => {

@@ -12,7 +12,7 @@ use super::template::{self, BUILT_IN_PLACEHOLDERS};
 
 const VERBS: &[&str] = &["send", "ask", "join", "leave"];
 const STEP_KEYS: &[&str] = &["send", "ask", "join", "leave", "to", "args", "except", "timeout", "as"];
-/// Which keys belong to which verbs.
+/// The verbs that each of these keys belongs to.
 const VERBS_OF_KEY: [(&str, &[&str]); 5] = [
     ("to", &["send", "ask"]),
     ("args", &["send", "ask"]),
@@ -20,21 +20,20 @@ const VERBS_OF_KEY: [(&str, &[&str]); 5] = [
     ("timeout", &["ask"]),
     ("as", &["ask"]),
 ];
-/// How long a client may take to answer (docs/builders/redis-backplane.md#B.4), unless `timeout` says otherwise.
+/// How long a client may take to answer (docs/builders/redis-backplane.md#B.4) without a `timeout`.
 const DEFAULT_RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 const RECIPIENTS: &[&str] = &["all", "others", "caller", "group:G", "others_in_group:G", "user:U", "connection:C"];
 
-/// What the steps of a list may name.
+/// Reads the steps of a list, with the names that they may use.
 struct StepReader<'a> {
     reader: &'a mut ConfigReader,
-    /// Names of values: parameters, an item, the answers of the steps before.
+    /// The names of values: parameters, the item of an upload, the answers of earlier steps.
     names: Vec<String>,
-    /// Hooks may not ask.
+    /// Whether `ask` is allowed; in `on_connected` and `on_disconnected` it is not.
     may_ask: bool,
 }
 
-/// `[hubs.NAME.methods.METHOD]`.
-/// `checked` tells whether there are keys to check tokens with.
+/// Reads `[hubs.NAME.methods.METHOD]`. `checked` says whether there are keys to check tokens with.
 pub(super) fn read_method(
     reader: &mut ConfigReader,
     name: String,
@@ -59,7 +58,11 @@ pub(super) fn read_method(
         reader.note(key.clone(), node.to_string(), node.origin.clone());
         let mut scope = StepReader { reader, names: params.clone(), may_ask: true };
         if uploads || table.has("returns") {
-            return scope.report(&key, &node, "stands alone: a method that streams has neither `returns` nor `upload`");
+            return scope.report(
+                &key,
+                &node,
+                "must be alone: a method that streams has neither `returns` nor `upload`",
+            );
         }
         match scope.recipient(&node, &key)? {
             Recipient::Group(group) => Some(group),
@@ -75,7 +78,7 @@ pub(super) fn read_method(
         scope.reader.note(key.clone(), node.to_string(), node.origin);
         value.map(Some).unwrap_or(Some(Expression::List(Vec::new())))
     });
-    // Steps that were wrong have been reported; only a list that holds none is empty.
+    // `None` means that invalid steps have been reported; only a list without steps is empty.
     let idle = steps.as_ref().is_some_and(Vec::is_empty) && returns.is_none() && !uploads && !is_streaming;
     if is_table && idle {
         let text = "does nothing: give it steps in `do`, or a value in `returns`";
@@ -85,7 +88,7 @@ pub(super) fn read_method(
     MethodConfig { name, params, authorize, allowed_groups, upload, steps: steps.unwrap_or_default(), returns, streams }
 }
 
-/// `upload` and `each`, which belong together.
+/// Reads `upload` and `each`, which belong together.
 fn read_upload(reader: &mut ConfigReader, table: &mut TableReader, params: &[String]) -> Option<UploadConfig> {
     let (upload_key, each_key) = (table.key("upload"), table.key("each"));
     match (table.remove("upload"), table.remove("each")) {
@@ -127,26 +130,26 @@ fn read_params(reader: &mut ConfigReader, table: &mut TableReader) -> Vec<String
     names
 }
 
-/// Whether a value may have this name beside those that have one already.
+/// Checks the name of a value; `taken` are the names of other values.
 fn check_name(name: &str, taken: &[String]) -> Result<(), &'static str> {
     if BUILT_IN_PLACEHOLDERS.iter().any(|(built_in, _)| *built_in == name) {
-        Err("is a built-in placeholder; call the parameter something else")
+        Err("is a built-in placeholder; choose another name")
     } else if taken.iter().any(|other| other == name) {
-        Err("stands there twice; each parameter needs its own name")
+        Err("is used twice; each name must be unique")
     } else if name.is_empty() || name.contains(|c: char| c == '{' || c == '}' || c.is_whitespace()) {
-        Err("is no name; use letters, digits and _")
+        Err("is not a valid name; use letters, digits and _")
     } else {
         Ok(())
     }
 }
 
-/// The steps of a hook; None if something in them is wrong.
+/// Reads the steps of `on_connected` or `on_disconnected`; `None` if any of them is invalid.
 pub(super) fn read_hook(reader: &mut ConfigReader, node: Option<ConfigNode>, path: &str) -> Option<Vec<Step>> {
     StepReader { reader, names: Vec::new(), may_ask: false }.steps(node, path)
 }
 
 impl StepReader<'_> {
-    /// A list of steps; None if something in it is wrong.
+    /// Reads a list of steps; `None` if any of them is invalid.
     fn steps(&mut self, node: Option<ConfigNode>, path: &str) -> Option<Vec<Step>> {
         let Some(node) = node else { return Some(Vec::new()) };
         self.reader.note(path.to_owned(), node.to_string(), node.origin.clone());
@@ -158,7 +161,7 @@ impl StepReader<'_> {
         steps.into_iter().collect()
     }
 
-    /// The name of a value that later steps may use.
+    /// Reads the name of a value, which later steps may use.
     fn new_name(&mut self, node: &ConfigNode, path: &str) -> Option<String> {
         let ConfigValue::Text(name) = &node.value else {
             return self.report(path, node, format!("must be a string, not {}", node.kind()));
@@ -206,7 +209,7 @@ impl StepReader<'_> {
             return self.report(path, node, text);
         }
         if verb == "ask" && !self.may_ask {
-            let text = "may not ask: a client is not heard while it comes, and no more when it has gone";
+            let text = "must not `ask`: a client cannot answer before it is connected, nor after it has disconnected";
             return self.report(path, node, text);
         }
         let subject = self.template(get(verb)?, &format!("{path}.{verb}"));
@@ -238,7 +241,7 @@ impl StepReader<'_> {
             Some((_, Ok(timeout))) => Some(timeout),
             Some((node, Err(expected))) => self.report(&format!("{path}.timeout"), node, expected),
         };
-        // Last: the step itself does not know its answer.
+        // This comes last, because the step itself cannot use its own answer.
         let name = match get("as") {
             Some(name) => Some(self.new_name(name, &format!("{path}.as"))?),
             None => None,
@@ -251,7 +254,7 @@ impl StepReader<'_> {
         known.then_some(step)
     }
 
-    /// A template that must not be empty: it names a method, a group, a user or a connection.
+    /// Reads a template that must not be empty: the name of a method, a group, a user or a connection.
     fn template(&mut self, node: &ConfigNode, path: &str) -> Option<Template> {
         match &node.value {
             ConfigValue::Text(text) if text.is_empty() => self.report(path, node, "must not be empty"),
@@ -270,7 +273,7 @@ impl StepReader<'_> {
             _ => one,
         };
         if items.is_empty() {
-            return self.report(path, node, format!("must name somebody: {}", RECIPIENTS.join(", ")));
+            return self.report(path, node, format!("must name a recipient: {}", RECIPIENTS.join(", ")));
         }
         let all: Vec<Option<Recipient>> = items.iter().map(|item| self.recipient(item, path)).collect();
         all.into_iter().collect()
@@ -309,7 +312,7 @@ impl StepReader<'_> {
     fn except(&mut self, node: &ConfigNode, to: Option<&[Recipient]>, path: &str) -> Option<Vec<Template>> {
         let counts = |to: &Recipient| matches!(to, Recipient::All | Recipient::Group(_));
         if to.is_some_and(|to| !to.iter().all(counts)) {
-            return self.report(path, node, "goes with `to` of all and group:G only");
+            return self.report(path, node, "is only possible if `to` is all or group:G");
         }
         let ConfigValue::List(items) = &node.value else {
             return self.report(path, node, "must be a list of connection ids, such as [\"{connection_id}\"]");
@@ -333,14 +336,14 @@ impl StepReader<'_> {
                 Err(expected) => return self.report(path, node, expected),
             },
             ConfigValue::Integer(Some(number)) => Expression::Literal((*number).into()),
-            ConfigValue::Integer(None) => return self.report(path, node, "must be an integer of 64 bits at most"),
+            ConfigValue::Integer(None) => return self.report(path, node, "must be an integer of at most 64 bits"),
             ConfigValue::Float(number) => match serde_json::Number::from_f64(*number) {
                 Some(number) => Expression::Literal(number.into()),
-                None => return self.report(path, node, "must be a finite number: nan and inf have no form in JSON"),
+                None => return self.report(path, node, "must be a finite number: JSON cannot represent nan and inf"),
             },
             ConfigValue::Boolean(value) => Expression::Literal((*value).into()),
             ConfigValue::Datetime(_) => {
-                return self.report(path, node, "must be a string in quotes: a date has no form in the hub protocols");
+                return self.report(path, node, "must be a string in quotes: the hub protocols have no dates");
             }
             ConfigValue::List(items) => {
                 let all: Vec<Option<Expression>> = items.iter().map(|item| self.expression(item, path)).collect();

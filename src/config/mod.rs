@@ -1,15 +1,15 @@
-//! Layer 2: what a server is told: plain data with the reference's defaults. Reading it is `load`'s work.
+//! Layer 2: the configuration as plain data, with the defaults of ASP.NET Core. `load` reads it.
 //!
-//! docs/design.md#3 is the contract for every key.
+//! docs/design.md#3 specifies every key.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | `hubs`, `steps`, `auth`, `origins` | the data of a hub, of a method's steps, of who may come, from which pages |
-//! | `load` | the sources, put together; the way in |
-//! | `toml_file`, `environment`, `merge` | one source as a tree; one tree over another |
+//! | `hubs`, `steps`, `auth`, `origins` | the data of hubs, of the steps of methods, of authentication and authorization, of allowed origins |
+//! | `load` | combines all sources; the entry point |
+//! | `toml_file`, `environment`, `merge` | reading one source as a tree; merging two trees |
 //! | `node`, `key_names` | a value with its origin; the names of all keys |
-//! | `root_table`, `hub_tables`, `options`, `method_tables`, `template`, `auth_tables` | the tree read into the data |
-//! | `reader`, `parse` | one key; one value |
+//! | `root_table`, `hub_tables`, `options`, `method_tables`, `template`, `auth_tables` | turning the tree into the data |
+//! | `reader`, `parse` | reading one key; parsing one value |
 //! | `problem`, `mask`, `effective` | errors, secrets and the effective configuration as text |
 
 pub(crate) mod auth;
@@ -46,78 +46,80 @@ pub use node::Origin;
 pub use origins::{OriginError, OriginPattern};
 pub use problem::Problem;
 
-/// The whole configuration of a server. A host begins with [`Config::default`] and sets fields, or reads TOML with
+/// The whole configuration of a server. A host starts from [`Config::default`] and sets fields, or reads TOML with
 /// [`Config::from_toml`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where to listen (`listen`).
+    /// The address to listen on (`listen`).
     pub listen: SocketAddr,
     /// Whether the demo page is served at `/`.
     pub demo: bool,
     /// The log filter, in the syntax of `RUST_LOG`.
     pub log: String,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// Origins that browsers may call from: exact, `https://*.example.com`, or `*` (then without credentials).
+    /// Origins of pages that may connect from a browser: exact, `https://*.example.com`, or `*` (then without
+    /// credentials).
     pub cors_origins: Vec<OriginPattern>,
     /// Which pages may open WebSockets.
     pub websocket_origins: WebSocketOrigins,
-    /// Most connections at a time; None is no limit. Beyond it negotiate and connects get 503.
+    /// The maximum number of connections; `None` is unlimited. Beyond it, negotiate and new connections get 503.
     pub max_connections: Option<usize>,
-    /// How long stopping may take at most.
+    /// The longest time that a shutdown may take.
     pub shutdown_timeout: Duration,
-    /// How long `/readyz` says draining before anything is closed.
+    /// How long `/readyz` reports draining before connections are closed.
     pub drain_delay: Duration,
     /// How long a request's headers, and its body, may take to arrive.
     pub request_timeout: Duration,
-    /// What joins this node to the others.
+    /// What connects this node with the others.
     pub backplane: BackplaneConfig,
-    /// Whose tokens are taken.
+    /// Which access tokens are accepted.
     pub auth: AuthConfig,
-    /// The options of hubs and raw connections that a Rust host adds without options of their own (`[hub_defaults]`;
-    /// the options of declared hubs include it already).
+    /// The options of hubs and raw connections that a Rust host adds without options of their own (`[hub_defaults]`).
+    /// The options of declared hubs include it already.
     pub hub_defaults: HubOptions,
     /// The declared hubs.
     pub(crate) hubs: Vec<HubConfig>,
 }
 
-/// `websocket_origins`: browsers let every page open a WebSocket, so this server has to look at the header `Origin`.
+/// `websocket_origins`: which pages may open WebSockets. Browsers let every page open one, so the server has to check
+/// the `Origin` header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WebSocketOrigins {
-    /// Those that `cors_origins` names, and the server's own; all of them while `cors_origins` is empty.
+    /// Pages of `cors_origins` and of the server itself; all pages while `cors_origins` is empty.
     #[default]
     Cors,
-    /// All.
+    /// All pages.
     Any,
 }
 
-/// `log_format`.
+/// `log_format`: the format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for people to read.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// `[backplane]`.
+/// `[backplane]`: what connects the nodes of a farm.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BackplaneConfig {
-    /// This node stands alone.
+    /// No other nodes.
     Memory,
     /// Nodes that share a Redis.
     Redis {
-        /// A StackExchange.Redis connection string, or a `redis://`, `rediss://`, `unix://` URL. Holds secrets.
+        /// A StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL. Contains secrets.
         connection: String,
-        /// Put in front of every channel as it is; wins over `channelPrefix=` in the string.
+        /// Put in front of every channel name, unchanged; wins over `channelPrefix=` in the connection.
         channel_prefix: Option<String>,
     },
 }
 
 impl fmt::Debug for BackplaneConfig {
-    /// With the connection's secrets masked.
+    /// Masks the secrets of the connection.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("Memory"),

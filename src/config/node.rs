@@ -1,4 +1,4 @@
-//! Values as they were read, each with the place it came from.
+//! Values as they were read, each with its origin.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use super::mask;
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nowhere: the built-in default of the key.
+    /// It was not set: the built-in default of the key.
     Default,
-    /// The default configuration inside the binary, used when no file is given.
+    /// The default configuration in the binary, which is used when no file is given.
     BuiltIn {
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
     },
     /// A file.
     File {
-        /// Its path, as it was given.
+        /// The path, as it was given.
         path: Arc<str>,
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
     },
-    /// An environment variable, by name.
+    /// An environment variable: its name.
     Environment(Arc<str>),
-    /// A flag of the command line, with its dashes.
+    /// A flag of the command line, including its dashes.
     Flag(&'static str),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// The source it belongs to: a higher number beats a lower one.
+    /// The precedence of the source: a higher number overrides a lower one.
     pub(super) fn layer(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -57,8 +57,8 @@ impl Origin {
 pub(super) struct ConfigNode {
     pub(super) value: ConfigValue,
     pub(super) origin: Origin,
-    /// The text as it stood in an environment variable or a flag. A key that wants text takes it instead of what TOML
-    /// made of it, so that a prefix of `2024` needs no quotes.
+    /// The original text of an environment variable or a flag. A key whose value is text uses it instead of the parsed
+    /// value, so that a prefix of `2024` needs no quotes.
     pub(super) raw: Option<String>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct ConfigNode {
 #[derive(Clone, Debug)]
 pub(super) enum ConfigValue {
     Text(String),
-    /// None: more than 64 bits.
+    /// `None` if it has more than 64 bits.
     Integer(Option<i64>),
     Float(f64),
     Boolean(bool),
@@ -99,7 +99,7 @@ impl ConfigNode {
         Self::new(ConfigValue::Table(Vec::new()), origin)
     }
 
-    /// As text, if it is one.
+    /// The value as text, if it is text.
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
             ConfigValue::Text(text) => Some(text),
@@ -107,7 +107,7 @@ impl ConfigNode {
         }
     }
 
-    /// As a list; bare text is taken apart at its commas.
+    /// The value as a list; text of a variable or a flag is split at its commas.
     pub(super) fn as_list(&self) -> Option<Vec<Self>> {
         match &self.value {
             ConfigValue::List(items) => Some(items.clone()),
@@ -120,7 +120,7 @@ impl ConfigNode {
         }
     }
 
-    /// What kind of value it is, for people.
+    /// The kind of the value, for error texts.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             ConfigValue::Text(_) => "a string",
@@ -135,7 +135,7 @@ impl ConfigNode {
 }
 
 impl fmt::Display for ConfigNode {
-    /// Inline TOML; what looks like a secret is masked.
+    /// Writes inline TOML; what looks like a secret is masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             ConfigValue::Text(text) => f.write_str(&quoted(text)),
@@ -167,7 +167,7 @@ impl fmt::Display for ConfigNode {
     }
 }
 
-/// A TOML string, masked.
+/// A quoted TOML string, with secrets masked.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for character in mask::mask(text).chars() {
@@ -185,7 +185,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// A part of a key path; quoted where TOML wants it.
+/// A part of a key path, quoted if TOML requires it.
 pub(super) fn quoted_key(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }

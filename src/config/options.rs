@@ -1,4 +1,4 @@
-//! The options of a hub, from `[hub_defaults]` and `[hubs.NAME]`.
+//! Reads the options of a hub from `[hub_defaults]` and `[hubs.NAME]`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::node::Origin;
 use super::parse;
 use super::reader::{ConfigReader, TableReader};
 
-/// Options, and where each that is not a default was set.
+/// Options, and the origin of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OptionsWithOrigins {
     pub(super) values: HubOptions,
@@ -20,13 +20,13 @@ impl OptionsWithOrigins {
     }
 }
 
-/// Writes each key once: for the list of keys, for reading it, and for the struct, which must be filled in whole.
+/// Lists each key once: for the list of all keys, for reading, and for the struct, all of whose fields must be set.
 macro_rules! options {
     ($($key:ident: $parse:path),* $(,)?) => {
         /// The keys of all options.
         pub(super) const OPTIONS: &[&str] = &[$(stringify!($key)),*];
 
-        /// Reads all options out of a table. What it does not set stays as in `base`.
+        /// Reads all options of a table. Options that it does not set are taken from `base`.
         fn take_all(reader: &mut ConfigReader, table: &mut TableReader, base: &OptionsWithOrigins) -> OptionsWithOrigins {
             let mut origins = BTreeMap::new();
             let values = HubOptions {
@@ -65,7 +65,8 @@ options! {
     outgoing_buffer_messages: parse::size,
 }
 
-/// Reads the options of one table and warns of combinations that will disappoint; `checked` tells whether tokens are.
+/// Reads the options of one table, and warns about combinations that will not work well. `checked` says whether there
+/// are keys to check tokens with.
 pub(super) fn read(
     reader: &mut ConfigReader,
     table: &mut TableReader,

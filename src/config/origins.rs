@@ -1,12 +1,21 @@
-//! The entries of `cors_origins`, in the form in which browsers send origins: anything else would never match, and is
-//! refused with the form that does (RFC 6454, section 6.2; the URL standard's serialization of an origin).
+//! The entries of `cors_origins`, in the form in which browsers send origins (RFC 6454, section 6.2; the URL standard's
+//! serialization of an origin). Any other form would never match; it is refused, with the right form in the error.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// One entry of `cors_origins`. It is made by parsing: an entry that no browser's `Origin` can match does not exist.
+/// One entry of `cors_origins`. It is created by parsing, which refuses what no browser's `Origin` can match.
+///
+/// ```
+/// use hubplane::config::OriginPattern;
+///
+/// let pattern: OriginPattern = "https://*.example.com".parse()?;
+/// assert!(pattern.matches("https://app.example.com"));
+/// assert!(!pattern.matches("https://example.com"));
+/// # Ok::<(), hubplane::config::OriginError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern(PatternKind);
 
@@ -16,23 +25,23 @@ enum PatternKind {
     Any,
     /// `https://app.example.com`.
     Exact(String),
-    /// `https://*.example.com`: every subdomain, and not the domain itself.
+    /// `https://*.example.com`: every subdomain, but not the domain itself.
     Subdomains {
-        /// With `://`.
+        /// The scheme, including `://`.
         scheme: String,
-        /// From the dot on, with the port if there is one.
+        /// The part that starts with the dot, with the port if there is one.
         domain: String,
     },
 }
 
-/// Why a text is no entry of `cors_origins`.
+/// Why a text is not an entry of `cors_origins`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// Browsers write this origin otherwise.
+    /// Browsers write this origin differently: in this form.
     #[error("browsers write this origin as {0:?}")]
     Form(String),
-    /// It is no origin.
-    #[error("it is no origin, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"")]
+    /// It is not an origin.
+    #[error("it is not an origin, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"")]
     NotAnOrigin,
 }
 
@@ -42,8 +51,8 @@ impl OriginPattern {
         self.0 == PatternKind::Any
     }
 
-    /// Whether the value of an `Origin` header is meant. `null`, which stands for a page without an origin of its own,
-    /// is meant by `*` alone.
+    /// Whether the value of an `Origin` header matches. `null`, which pages without an origin send, is matched by `*`
+    /// alone.
     pub fn matches(&self, origin: &str) -> bool {
         match &self.0 {
             PatternKind::Any => true,
@@ -51,7 +60,7 @@ impl OriginPattern {
             PatternKind::Subdomains { scheme, domain } => {
                 let origin = origin.to_ascii_lowercase();
                 let name = origin.strip_prefix(scheme.as_str()).and_then(|rest| rest.strip_suffix(domain.as_str()));
-                // Letters of a host name only: no "https://evil.example/.example.com".
+                // Only characters of host names may be in front: "https://evil.example/.example.com" does not match.
                 name.is_some_and(|name| {
                     !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
                 })
@@ -80,7 +89,7 @@ impl FromStr for OriginPattern {
     }
 }
 
-/// What is probably meant, as browsers would send it.
+/// The pattern that is probably meant, in the form that browsers send.
 fn canonical(text: &str) -> Option<PatternKind> {
     if text == "*" {
         return Some(PatternKind::Any);
@@ -88,10 +97,10 @@ fn canonical(text: &str) -> Option<PatternKind> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
         None if text.eq_ignore_ascii_case("null") => return None,
-        // A host alone.
+        // A host without a scheme.
         None => ("https".to_owned(), text),
     };
-    // The page that opens a WebSocket has an origin of HTTP.
+    // A page that opens a WebSocket has an http or https origin.
     let scheme = match scheme.as_str() {
         "ws" => "http".to_owned(),
         "wss" => "https".to_owned(),
@@ -102,7 +111,7 @@ fn canonical(text: &str) -> Option<PatternKind> {
     let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('*'))?;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let scheme = format!("{}://", url.scheme());
-    // The host of a scheme that is none of the web's own, such as an app's, is not put into lower case by the parser.
+    // The parser does not lower-case the host of unknown schemes, such as those of apps.
     let place = format!("{host}{port}").to_ascii_lowercase();
     if wildcard {
         let named = matches!(url.host(), Some(Host::Domain(_)));

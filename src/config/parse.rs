@@ -1,4 +1,4 @@
-//! One value into one Rust type. An error says what would be right; the caller knows key, value and place.
+//! Parses one value into one Rust type. An error says what would be valid; the caller adds key, value and origin.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use super::problem::nearest;
 use super::{LogFormat, OriginError, OriginPattern, WebSocketOrigins};
 use crate::protocol::{Protocol, TransportKind};
 
-/// What a parser gives.
+/// The result of a parser; the error completes the sentence "KEY = VALUE: ...".
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// More than this is a slip of the unit; it also keeps every sum of times far from overflow.
+/// A longer duration is probably a mistake in the unit. The limit also keeps sums of durations from overflowing.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pub(super) fn text(node: &ConfigNode) -> Parsed<String> {
@@ -34,7 +34,7 @@ pub(super) fn boolean(node: &ConfigNode) -> Parsed<bool> {
     }
 }
 
-/// A length of time, zero allowed.
+/// A duration; zero is allowed.
 pub(super) fn duration(node: &ConfigNode) -> Parsed<Duration> {
     const EXAMPLE: &str = "must be a duration: a string with a unit, such as \"15s\", \"500ms\" or \"1m 30s\"";
     let Some(text) = node.as_text() else { return Err(EXAMPLE.to_owned()) };
@@ -45,7 +45,7 @@ pub(super) fn duration(node: &ConfigNode) -> Parsed<Duration> {
     }
 }
 
-/// A length of time that is none of zero.
+/// A duration longer than zero.
 pub(super) fn positive_duration(node: &ConfigNode) -> Parsed<Duration> {
     match duration(node)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
@@ -65,12 +65,12 @@ pub(super) fn size(node: &ConfigNode) -> Parsed<Option<usize>> {
     Ok(Some(integer(node, "an integer of 0 (unlimited) or more")?).filter(|size| *size != 0))
 }
 
-/// A size where unlimited is the largest number there is.
+/// A size; 0, which is unlimited, becomes `usize::MAX`.
 pub(super) fn size_or_max(node: &ConfigNode) -> Parsed<usize> {
     Ok(size(node)?.unwrap_or(usize::MAX))
 }
 
-/// A number of things, at least one.
+/// A number of at least one.
 pub(super) fn count(node: &ConfigNode) -> Parsed<usize> {
     const EXAMPLE: &str = "an integer of 1 or more";
     match integer(node, EXAMPLE)? {
@@ -83,7 +83,7 @@ pub(super) fn negotiate_version(node: &ConfigNode) -> Parsed<i32> {
     match node.value {
         ConfigValue::Integer(Some(0)) => Ok(0),
         ConfigValue::Integer(Some(1)) => Ok(1),
-        _ => Err("must be 0 or 1, the versions of negotiate that exist".to_owned()),
+        _ => Err("must be 0 or 1, the existing versions of negotiate".to_owned()),
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn address(node: &ConfigNode) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(8080);
         format!(
-            "must be an IP address and a port: \"127.0.0.1:{port}\" for this machine alone, \"0.0.0.0:{port}\" or \
+            "must be an IP address and a port: \"127.0.0.1:{port}\" for this machine only, \"0.0.0.0:{port}\" or \
              \"[::]:{port}\" for all"
         )
     })
@@ -106,7 +106,7 @@ pub(super) fn log_filter(node: &ConfigNode) -> Parsed<String> {
     if is_log_filter(&text) {
         Ok(text)
     } else {
-        Err("must be a filter as RUST_LOG takes it: \"info\", or \"info,hubplane=debug\"".to_owned())
+        Err("must be a filter in the syntax of RUST_LOG: \"info\", or \"info,hubplane=debug\"".to_owned())
     }
 }
 
@@ -115,7 +115,7 @@ fn is_log_filter(text: &str) -> bool {
     tracing_subscriber::EnvFilter::builder().parse(text).is_ok()
 }
 
-/// Only the binary sets up a log; what a host does with the key is its own matter.
+/// Only the binary sets up a log; a host may use the key as it likes.
 #[cfg(not(feature = "cli"))]
 fn is_log_filter(_text: &str) -> bool {
     true
@@ -129,7 +129,7 @@ pub(super) fn log_format(node: &ConfigNode) -> Parsed<LogFormat> {
     }
 }
 
-/// A list of strings; `each` checks one of them.
+/// A list of strings; `each` parses one of them.
 pub(super) fn texts<T>(node: &ConfigNode, each: impl Fn(&ConfigNode, String) -> Parsed<T>) -> Parsed<Vec<T>> {
     let items = node.as_list().ok_or_else(|| format!("must be a list of strings, not {}", node.kind()))?;
     items.iter().map(|item| text(item).and_then(|text| each(item, text))).collect()
@@ -176,7 +176,7 @@ fn alternatives(all: &[&str]) -> String {
 pub(super) fn cors_origins(node: &ConfigNode) -> Parsed<Vec<OriginPattern>> {
     let list = texts(node, |_, text| text.parse().map_err(|error| not_an_origin(&text, &error)))?;
     if list.len() > 1 && list.iter().any(OriginPattern::is_any) {
-        return Err("\"*\" must stand alone: with it no origin gets credentials".to_owned());
+        return Err("\"*\" must be the only entry: with it, no origin gets credentials".to_owned());
     }
     Ok(list)
 }
@@ -184,11 +184,11 @@ pub(super) fn cors_origins(node: &ConfigNode) -> Parsed<Vec<OriginPattern>> {
 fn not_an_origin(text: &str, error: &OriginError) -> String {
     let shown = super::node::quoted(text);
     match error {
-        // What is in front of an '@' is masked, and with it what stands before it in this text.
+        // Masking would hide everything in front of the '@', including the form that is shown before it.
         OriginError::Form(right) if text.contains('@') => format!("must be written as browsers send it: \"{right}\""),
         OriginError::Form(right) => format!("must be written as browsers send it: \"{right}\", not {shown}"),
         OriginError::NotAnOrigin => format!(
-            "must be origins without a path, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"; {shown} is none"
+            "must be origins without a path, such as \"https://app.example.com\", \"https://*.example.com\" or \"*\"; {shown} is not one"
         ),
     }
 }

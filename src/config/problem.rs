@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words that say where and what would be right.
+//! Errors of a configuration: their texts say where the problem is, and what would be valid.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use super::node::{ConfigNode, Origin};
 /// One error of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was set; None where nothing was.
+    /// Where the value was set; `None` if nothing was set.
     pub origin: Option<Origin>,
-    /// The key path, as in `hubs.chat.path`; empty where the text itself cannot be read.
+    /// The key path, as in `hubs.chat.path`; empty if the text itself cannot be read.
     pub key: String,
-    /// The value as inline TOML with secrets masked; None where there is none to show.
+    /// The value as inline TOML, with secrets masked; `None` if there is none to show.
     pub value: Option<String>,
-    /// What would be right; masked as well, for it may quote a part of the value.
+    /// What would be valid. Secrets are masked here as well, because it may quote a part of the value.
     pub expected: String,
 }
 
@@ -29,14 +29,14 @@ impl Problem {
         }
     }
 
-    /// A problem with a key itself. Its value is not shown: nobody knows whether it is a secret.
+    /// A problem with a key itself. The value is not shown, since it may be a secret.
     pub(super) fn of_key(key: impl Into<String>, origin: Option<Origin>, expected: impl Into<String>) -> Self {
         Self { origin, key: key.into(), value: None, expected: mask::mask(&expected.into()) }
     }
 }
 
 impl fmt::Display for Problem {
-    /// `hubplane.toml:3: listen = "here": ...`.
+    /// Writes one line, as in `hubplane.toml:3: listen = "here": ...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {
             write!(f, "{origin}: ")?;
@@ -52,7 +52,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The known word nearest to what was written, if one is near enough to be meant.
+/// The known word that is most similar to what was written, if it is similar enough to be what was meant.
 pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     known
@@ -60,7 +60,7 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         .map(|word| {
             let lower = word.to_lowercase();
             let distance = strsim::damerau_levenshtein(&written, &lower);
-            // One slip in three letters; a word that begins with the other is meant too (`keep_alive`).
+            // One typo in three letters is similar enough, and so is a prefix (`keep_alive`).
             let prefix = written.len() >= 4 && (lower.starts_with(&written) || written.starts_with(&lower));
             let near = distance <= word.chars().count().max(3) / 3 || prefix;
             (word, if near { distance } else { usize::MAX })
@@ -70,7 +70,7 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         .map(|(word, _)| word)
 }
 
-/// `; did you mean "x"?`, or the list of what there is.
+/// The text `did you mean ...?`, or the list of known words.
 pub(super) fn suggestion(written: &str, known: &[&str]) -> String {
     match nearest(written, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),

@@ -1,4 +1,4 @@
-//! Takes typed values out of tables, and keeps book: problems, warnings, and every setting with its origin.
+//! Reads typed values from tables, and collects problems, warnings, hints and every setting with its origin.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::{LogFormat, OriginPattern, WebSocketOrigins};
 use crate::hub_path::HubPath;
 use crate::protocol::{Protocol, TransportKind};
 
-/// A key, its effective value, and where that came from.
+/// A key, its effective value, and the origin of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     /// The key path.
     pub key: String,
-    /// As inline TOML, secrets masked.
+    /// The value as inline TOML, with secrets masked.
     pub value: String,
-    /// Where it was set.
+    /// Where the value was set.
     pub origin: Origin,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct ConfigReader {
     pub(super) settings: Vec<Setting>,
 }
 
-/// A table that is being read; what is left at the end is unknown.
+/// A table that is being read. Keys that are left at the end are unknown.
 pub(super) struct TableReader {
     pub(super) path: String,
     entries: Vec<TableEntry>,
@@ -42,25 +42,25 @@ impl TableReader {
         node::key_path(&self.path, key)
     }
 
-    /// Takes a key out.
+    /// Removes a key and returns its value.
     pub(super) fn remove(&mut self, key: &str) -> Option<ConfigNode> {
         let index = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(index).node)
     }
 
-    /// Whether a key is there.
+    /// Whether the table contains a key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// All that is left.
+    /// All entries that are left.
     pub(super) fn into_entries(self) -> Vec<TableEntry> {
         self.entries
     }
 }
 
 impl ConfigReader {
-    /// A table to read; an empty one if there is none, or something else in its place, which is a problem.
+    /// Starts to read a table. It is empty if there is none, or if the value is not a table, which is reported.
     pub(super) fn table(&mut self, node: Option<ConfigNode>, path: String) -> TableReader {
         let Some(node) = node else { return TableReader { path, entries: Vec::new() } };
         let entries = match node.value {
@@ -74,7 +74,7 @@ impl ConfigReader {
         TableReader { path, entries }
     }
 
-    /// Reads a key, or gives `fallback` where it is missing or wrong. Either way the setting is noted.
+    /// Reads a key; if it is missing or invalid, the result is `fallback`. The setting is listed in either case.
     pub(super) fn take<T: ToToml>(
         &mut self,
         table: &mut TableReader,
@@ -105,7 +105,7 @@ impl ConfigReader {
         self.problems.push(Problem::of(key, node, expected));
     }
 
-    /// Reports every key that is left: it is unknown.
+    /// Reports all keys that are left as unknown.
     pub(super) fn finish(&mut self, table: TableReader, known: &[&str]) {
         let TableReader { path, entries } = table;
         for entry in entries {
@@ -121,7 +121,7 @@ impl ConfigReader {
     }
 }
 
-/// How a value looks as inline TOML.
+/// Formats a value as inline TOML.
 pub(super) trait ToToml {
     fn to_toml(&self) -> String;
 }

@@ -1,4 +1,4 @@
-//! Reads the merged tree: the keys at the top, the backplane, then the hubs.
+//! Reads the merged tree: the keys at the top level, the backplane, authentication, then the hubs.
 
 use super::auth_tables::{ReadFile, read_auth};
 use super::hub_tables::read_hubs;
@@ -14,7 +14,8 @@ use crate::protocol::TransportKind;
 
 const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// Reads everything. Problems, warnings and settings are in `reader`; with problems the result is not to be used.
+/// Reads everything. Problems, warnings and settings are collected in `reader`; if there are problems, the result must
+/// not be used.
 pub(super) fn read(
     reader: &mut ConfigReader,
     root: ConfigNode,
@@ -39,13 +40,15 @@ pub(super) fn read(
     let (shutdown_timeout, _) = take!(shutdown_timeout, parse::positive_duration);
     let (drain_delay, drain_origin) = take!(drain_delay, parse::duration);
     let (request_timeout, _) = take!(request_timeout, parse::positive_duration);
-    // A misspelt level is a valid filter: one for a module of that name, and for nothing else.
+    // A misspelt level is a valid filter, but only for a module of that name.
     for word in
         log.split(',').map(str::trim).filter(|word| !LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)))
     {
         if let Some(level) = nearest(word, LOG_LEVELS.iter().copied()) {
             let word = super::node::quoted(word);
-            reader.warnings.push(format!("{log_origin}: log: {word} is taken for a module; did you mean \"{level}\"?"));
+            reader
+                .warnings
+                .push(format!("{log_origin}: log: {word} is read as the name of a module; did you mean \"{level}\"?"));
         }
     }
     if cors_origins.is_empty() && websocket_origin != Origin::Default {
@@ -54,14 +57,14 @@ pub(super) fn read(
     }
     if websocket_origins == WebSocketOrigins::Cors && cors_origins.iter().any(|origin| !origin.is_any()) {
         reader.hints.push(
-            "websocket_origins: a WebSocket is opened for pages of cors_origins, and for pages of this server itself, \
-             whose Origin equals Host: a proxy in front must pass on Host, with its port"
+            "websocket_origins: pages of cors_origins may open WebSockets, and so may pages of this server itself, whose \
+             Origin matches Host: a proxy in front must pass Host on, with its port"
                 .to_owned(),
         );
     }
     if drain_delay >= shutdown_timeout {
         reader.warnings.push(format!(
-            "{drain_origin}: drain_delay: shutdown_timeout ({}) bounds it, so clients will get no time to leave",
+            "{drain_origin}: drain_delay: shutdown_timeout ({}) includes it, so clients get no time to disconnect",
             humantime::format_duration(shutdown_timeout)
         ));
     }
@@ -70,7 +73,7 @@ pub(super) fn read(
     let backplane = read_backplane(reader, table, check_connection);
 
     let node = top.remove("auth");
-    // Keys that are wrong are reported; they need not be missed as well.
+    // Invalid keys are reported; a rule that needs keys need not be reported as well.
     let checked = has_keys(node.as_ref());
     let auth = read_auth(reader, node, read_file);
 
@@ -79,7 +82,7 @@ pub(super) fn read(
     let first = reader.settings.len();
     let defaults = options::read(reader, &mut table, &OptionsWithOrigins::default(), checked);
     reader.finish(table, options::OPTIONS);
-    // Each hub shows what it got; here only what was set is of interest.
+    // The settings of each hub list all options; here only those that were set are of interest.
     let mut index = 0;
     reader.settings.retain(|setting| {
         index += 1;
@@ -88,7 +91,7 @@ pub(super) fn read(
 
     let node = top.remove("hubs");
     let hubs = read_hubs(reader, node, &defaults, demo, checked);
-    // Over a WebSocket the id opens nothing, once the socket is there.
+    // The id of a connection with an open WebSocket gives no access to it.
     let at_risk = |hub: &&HubConfig| {
         hub.options.minimum_protocol_version < 1
             && hub.options.transports.iter().any(|kind| *kind != TransportKind::WebSockets)
@@ -96,8 +99,9 @@ pub(super) fn read(
     let at_risk: Vec<String> = hubs.iter().filter(at_risk).map(|hub| super::node::quoted_key(&hub.name)).collect();
     if !at_risk.is_empty() {
         reader.hints.push(format!(
-            "minimum_protocol_version: a client that negotiates version 0 (SECURITY.md names some) has one id, which other \
-             clients may hear and could connect with; set it to 1 where all clients speak version 1. This is about: {}",
+            "minimum_protocol_version: a client that negotiates version 0 (SECURITY.md lists some) has a single id, which \
+             other clients may know and could use in its place; set it to 1 if all clients support version 1. Affected \
+             hubs: {}",
             at_risk.join(", ")
         ));
     }
@@ -123,7 +127,7 @@ pub(super) fn read(
     }
 }
 
-/// Whether `[auth]` says what tokens are checked with.
+/// Whether `[auth]` contains keys to check tokens with.
 fn has_keys(auth: Option<&ConfigNode>) -> bool {
     match auth.map(|node| &node.value) {
         Some(ConfigValue::Table(entries)) => {
@@ -133,7 +137,7 @@ fn has_keys(auth: Option<&ConfigNode>) -> bool {
     }
 }
 
-/// `[backplane]`: a connection implies Redis and beats `type = "memory"` of a lower source.
+/// Reads `[backplane]`. A connection implies Redis, and overrides `type = "memory"` of a lower source.
 fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &CheckConnection<'_>) -> BackplaneConfig {
     let key = |name: &str| format!("backplane.{name}");
     let kind = table.remove("type");
@@ -171,7 +175,7 @@ fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &Che
         };
         match text.map(str::trim) {
             Some("") => {
-                reader.problem(key("connection"), &node, "must not be empty; take the key out to run without Redis");
+                reader.problem(key("connection"), &node, "must not be empty; remove the key to run without Redis");
             }
             Some(text) => {
                 reader.note(key("connection"), super::node::quoted(text), node.origin.clone());
@@ -197,7 +201,7 @@ fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &Che
                 reader.problems.push(Problem::of_key(key("connection"), Some(node.origin.clone()), text));
             }
         }
-        // Reported; a stand-in keeps the missing one from being reported as well.
+        // This has been reported; the empty text prevents a second report that the connection is missing.
         String::new()
     });
     let channel_prefix = prefix.and_then(|node| match parse::text(&node) {
@@ -218,14 +222,14 @@ fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &Che
         (true, Some(connection)) => BackplaneConfig::Redis { connection, channel_prefix },
         (true, None) => {
             let origin = kind.map(|node| node.origin);
-            let text = "needed with type = \"redis\": a connection string such as \"localhost:6379\"";
+            let text = "required with type = \"redis\": a connection string such as \"localhost:6379\"";
             reader.problems.push(Problem::of_key(key("connection"), origin, text));
             BackplaneConfig::Memory
         }
     }
 }
 
-/// One source must not say both: type memory, and a connection.
+/// Reports a source that contains both `type = "memory"` and a connection.
 pub(super) fn check_source(source: &ConfigNode, problems: &mut Vec<Problem>) {
     let child = |node: &ConfigNode, key: &str| match &node.value {
         ConfigValue::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.clone()),

@@ -1,7 +1,7 @@
-//! The steps of declared methods as data, templates already taken apart (docs/design.md#3).
+//! The steps of declared methods as data, with parsed templates (docs/design.md#3).
 //!
-//! The verb set is small and closed: `send`, `ask`, `join`, `leave`; what a method returns or streams; what it does for
-//! each item that a client uploads.
+//! The set of verbs is small and closed: `send`, `ask`, `join` and `leave`. A method may also return a value, stream a
+//! group, and run steps for each item that a client uploads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,70 +11,70 @@ use super::auth::{Authorize, GroupPattern};
 /// `[hubs.NAME.methods.METHOD]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodConfig {
-    /// As declared; clients may write it in any case.
+    /// Its name as declared; clients may write it in any case.
     pub name: String,
     /// The names of its parameters, in order.
     pub params: Vec<String>,
-    /// Who may call it, beside what the hub asks for.
+    /// Who may call it, in addition to the rule of the hub.
     pub authorize: Option<Arc<Authorize>>,
-    /// The groups its `join` steps may name, in place of the hub's list.
+    /// The groups that its `join` steps and its stream may name, instead of the hub's list.
     pub allowed_groups: Option<Vec<GroupPattern>>,
-    /// The stream that a client uploads with the call.
+    /// The stream that a client uploads with the call, if it has one.
     pub upload: Option<UploadConfig>,
-    /// What it does, in order, after the upload has ended, and when the group is heard already; the first step that
-    /// fails ends it.
+    /// Its steps, in order. They run after the upload has ended, or once the stream receives what is sent to its group.
+    /// The first step that fails ends the method.
     pub steps: Vec<Step>,
-    /// What it returns; None is a void method, which completes with null.
+    /// What it returns; `None` is a void method, which completes with null.
     pub returns: Option<Expression>,
-    /// The group whose messages it streams to its caller, in place of a result.
+    /// The group whose messages it streams to its caller instead of returning a result.
     pub streams: Option<Template>,
 }
 
 /// `upload` and `each` of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UploadConfig {
-    /// What the steps call an item. It stands behind the method's parameters.
+    /// The name of an item in the steps. As a value it follows the method's parameters.
     pub item: String,
-    /// What is done for each item, in order.
+    /// The steps for each item, in order.
     pub each: Vec<Step>,
 }
 
-/// One thing a method does.
+/// One step of a method.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// `{ send = "M", to = ..., args = [...], except = [...] }`.
     Send {
-        /// The client's method.
+        /// The client method.
         method: Template,
-        /// To whom; delivers once per entry.
+        /// The recipients; the message is delivered once per entry.
         to: Vec<Recipient>,
-        /// Connection ids to leave out.
+        /// The ids of connections to leave out.
         except: Vec<Template>,
-        /// What it is called with.
+        /// The arguments.
         args: Vec<Expression>,
     },
-    /// `{ ask = "M", to = ..., args = [...], timeout = "30s", as = "answer" }`: calls a client's method and waits for
-    /// what it returns.
+    /// `{ ask = "M", to = ..., args = [...], timeout = "30s", as = "answer" }`: invokes a client method and awaits
+    /// its result.
     Ask {
-        /// The client's method.
+        /// The client method.
         method: Template,
-        /// Whom: [`Recipient::Caller`] or [`Recipient::Connection`].
+        /// The client: [`Recipient::Caller`] or [`Recipient::Connection`].
         to: Recipient,
-        /// What it is called with.
+        /// The arguments.
         args: Vec<Expression>,
         /// How long the answer may take.
         timeout: Duration,
-        /// What later steps call the answer. It stands behind the parameters, the item and earlier answers.
+        /// The name of the answer in later steps. As a value it follows the parameters, the item and earlier answers.
         name: Option<String>,
     },
     /// `{ join = "G" }`: the caller joins a group.
     Join {
-        /// Which.
+        /// The group's name.
         group: Template,
     },
     /// `{ leave = "G" }`: the caller leaves a group.
     Leave {
-        /// Which.
+        /// The group's name.
         group: Template,
     },
 }
@@ -82,9 +82,9 @@ pub enum Step {
 /// An entry of `to`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recipient {
-    /// Everybody.
+    /// All clients of the hub.
     All,
-    /// Everybody but the caller.
+    /// All clients except the caller.
     Others,
     /// The caller.
     Caller,
@@ -98,16 +98,16 @@ pub enum Recipient {
     Connection(Template),
 }
 
-/// A value that a step makes.
+/// A value that a step computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
-    /// A number, a boolean: as written.
+    /// A number or a boolean, as written.
     Literal(serde_json::Value),
-    /// A string. One that is exactly one placeholder passes that value through, whatever its type.
+    /// A string. If it is exactly one placeholder, the value is passed through, whatever its type.
     Text(Template),
     /// `[...]`.
     List(Vec<Self>),
-    /// `{ k = v }`, keys as written.
+    /// `{ k = v }`, with keys as written.
     Table(Vec<(String, Self)>),
 }
 
@@ -118,16 +118,17 @@ pub struct Template(pub Vec<TemplatePart>);
 /// A piece of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// Text as it is; `{{` and `}}` already single.
+    /// Literal text; `{{` and `}}` are already single braces.
     Text(String),
     /// `{name}`.
     Placeholder(Placeholder),
 }
 
-/// What a placeholder stands for.
+/// The value of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placeholder {
-    /// The value of this index: arguments, then the item of an upload, then answers in the order of their steps.
+    /// The value with this index: first the arguments, then the item of an upload, then answers in the order of their
+    /// steps.
     Param(usize),
     /// `{connection_id}`.
     ConnectionId,
@@ -138,7 +139,7 @@ pub enum Placeholder {
 }
 
 impl Template {
-    /// The placeholder that is the whole text, if it is one.
+    /// The placeholder, if the whole text is exactly one.
     pub fn sole_placeholder(&self) -> Option<Placeholder> {
         match self.0.as_slice() {
             [TemplatePart::Placeholder(placeholder)] => Some(*placeholder),

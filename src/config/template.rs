@@ -1,13 +1,13 @@
-//! Reads templates: `{connection_id} joined {room}` (docs/design.md#3).
+//! Parses templates, such as `{connection_id} joined {room}` (docs/design.md#3).
 
 use super::problem::nearest;
 use super::steps::{Placeholder, Template, TemplatePart};
 
-/// The placeholders that every step has.
+/// The placeholders that are available in every step.
 pub(super) const BUILT_IN_PLACEHOLDERS: [(&str, Placeholder); 3] =
     [("connection_id", Placeholder::ConnectionId), ("user_id", Placeholder::UserId), ("hub", Placeholder::Hub)];
 
-/// Takes a text apart. `params` are the names of the method's parameters. The error says what would be right.
+/// Parses a template. `params` are the names of the method's values. The error says what would be valid.
 pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
     let mut parts = Vec::new();
     let mut literal = String::new();
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
             rest = after;
         } else if let Some(inner) = from.strip_prefix('{') {
             let Some(end) = inner.find(['{', '}']).filter(|end| inner[*end..].starts_with('}')) else {
-                return Err("has a lone {; write {{ for a brace that is no placeholder".to_owned());
+                return Err("has a lone {; write {{ for a literal brace".to_owned());
             };
             let placeholder = named(&inner[..end], params)?;
             if !literal.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str, params: &[String]) -> Result<Template, String> {
             parts.push(TemplatePart::Placeholder(placeholder));
             rest = &inner[end + 1..];
         } else {
-            return Err("has a lone }; write }} for a brace that is no placeholder".to_owned());
+            return Err("has a lone }; write }} for a literal brace".to_owned());
         }
     }
     literal.push_str(rest);

@@ -1,8 +1,8 @@
-//! From TOML text to nodes that know their line.
+//! Parses TOML text into nodes with line numbers.
 //!
-//! The `toml` crate's spanned tables are read directly, not through serde: serde stops at the first error and loses
-//! the place of a value. The layered-configuration crates (figment, config) deserialize through serde as well and know
-//! the file of a value but not its line; so the layers here are a page of our own.
+//! The spanned tables of the `toml` crate are read directly and not through serde, which stops at the first error and
+//! loses the position of a value. The crates for layered configuration (figment, config) use serde as well and know the
+//! file of a value but not its line, so merging is done by code of our own (`merge`).
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::node::{ConfigNode, ConfigValue, Origin, TableEntry};
 use super::problem::Problem;
 
-/// Reads a file's text. `place` makes the origin of a line.
+/// Parses the text of a file. `place` creates the origin of a line.
 pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> Origin) -> Result<ConfigNode, Vec<Problem>> {
     let lines = TomlReader { text, place };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> Origin) -> Result<Confi
         let origin = lines.at(0);
         return Ok(ConfigNode::new(lines.table(table.into_inner()), origin));
     }
-    // The error's own text quotes the line, and with it a secret that may stand there: take the message alone.
+    // The full error text quotes the line, which may contain a secret: use the message alone.
     let problem = |error: toml::de::Error| {
         let origin = error.span().map(|span| lines.at(span.start));
         Problem::of_key("", origin, format!("this is not TOML: {}", error.message()))
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> Origin) -> Result<Confi
     Err(errors.into_iter().map(problem).collect())
 }
 
-/// Reads one value, as it stands in an environment variable. None: it is not TOML, so it is text.
+/// Parses the value of an environment variable. `None` means that it is not TOML, and so is text.
 pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<ConfigValue> {
     let value = DeValue::parse(text).ok()?.into_inner();
     let place = |_| origin.clone();
@@ -64,7 +64,7 @@ impl TomlReader<'_> {
                 (span, TableEntry { key: key.into_inner().into_owned(), origin, node })
             })
             .collect();
-        // In the order of the file, not of the alphabet.
+        // In the order of the file, not in alphabetical order.
         entries.sort_by_key(|(span, _)| span.start);
         ConfigValue::Table(entries.into_iter().map(|(_, entry)| entry).collect())
     }

@@ -1,4 +1,4 @@
-//! What the loader makes of its sources: a kit for the tests, and those of precedence.
+//! Tests of loading: precedence of the sources, and helpers for the other test modules.
 #![allow(clippy::unwrap_used)]
 
 mod auth_tables;
@@ -13,7 +13,7 @@ use crate::config::{BackplaneConfig, LogFormat, WebSocketOrigins, effective};
 use crate::protocol::{Protocol, TransportKind};
 use std::time::Duration;
 
-/// Sources without a process: `files` are (path, text).
+/// Sources that do not depend on the process; `files` are pairs of path and text.
 #[derive(Default)]
 struct Given<'a> {
     flags: Flags,
@@ -33,7 +33,7 @@ impl Given<'_> {
     }
 }
 
-/// In the place of the backplane's parser: one word that is wrong, one that has no effect.
+/// Replaces the parser of connection strings: one keyword is invalid, another has no effect.
 fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
     match connection {
         text if text.contains("twemproxy") => Err(vec![format!("first, in {text}"), "second".to_owned()]),
@@ -42,12 +42,12 @@ fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
     }
 }
 
-/// Loads a file `hubplane.toml` alone.
+/// Loads a file `hubplane.toml` without other sources.
 fn file(text: &str) -> Result<LoadedConfig, ConfigError> {
     Given { files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
 
-/// Loads a file with a hub `chat` and variables.
+/// Loads a file `hubplane.toml` and environment variables.
 fn with_environment(environment: &[(&str, &str)], text: &str) -> Result<LoadedConfig, ConfigError> {
     Given { environment, files: &[("hubplane.toml", text)], ..Given::default() }.load()
 }
@@ -79,7 +79,7 @@ fn the_default_configuration_is_the_chat_of_the_design() {
     assert_eq!(config.backplane, BackplaneConfig::Memory);
     let [hub] = config.hubs.as_slice() else { panic!("one hub") };
     assert_eq!((hub.name.as_str(), hub.path.as_str(), hub.backplane_name.as_str()), ("chat", "/chat", "chat"));
-    // It may gain methods; these stay, and are those of the design, word for word.
+    // The file may have more methods; those of the design must be in it, word for word.
     let design = file(
         r#"
         [hubs.chat]
@@ -112,7 +112,7 @@ fn the_default_configuration_is_the_chat_of_the_design() {
     }
 }
 
-/// Each default stands in the file as a comment; as keys they must read, and change nothing.
+/// The files contain each default as a comment. Uncommented, they must be valid and change nothing.
 #[test]
 fn the_commented_values_in_both_files_are_the_defaults() {
     for (name, source) in [("default", DEFAULT_CONFIG), ("redis", include_str!("../../../config/redis.toml"))] {
@@ -146,7 +146,7 @@ fn the_commented_values_in_both_files_are_the_defaults() {
             })
             .collect();
         let full = file(&lines.join("\n")).unwrap();
-        // Every option of a hub and the keys at the top, less those that are set anyway.
+        // Every option of a hub and the keys at the top level, except those that are set anyway.
         assert!(count >= 27, "{name}: only {count} commented keys");
         let values = |loaded: &LoadedConfig| -> Vec<(String, String)> {
             let all = loaded.settings.iter().filter(|setting| !setting.key.starts_with("hub_defaults."));
@@ -154,7 +154,7 @@ fn the_commented_values_in_both_files_are_the_defaults() {
         };
         assert_eq!(values(&plain), values(&full), "{name}");
         let options = full.settings.iter().filter(|setting| setting.key.starts_with("hub_defaults.")).count();
-        assert_eq!(options, crate::config::options::OPTIONS.len(), "{name}: each option stands as a comment");
+        assert_eq!(options, crate::config::options::OPTIONS.len(), "{name}: each option is in a comment");
     }
 }
 
@@ -176,7 +176,7 @@ fn a_higher_source_wins_for_each_key() {
     assert_eq!(loaded.config.listen.port(), 3);
     assert_eq!(loaded.config.log, "debug");
     assert_eq!(loaded.config.max_connections, Some(7));
-    assert!(!loaded.config.demo, "off where a file is given");
+    assert!(!loaded.config.demo, "the demo page is off if a file is given");
     for (key, origin) in [
         ("listen", "--listen"),
         ("log", "HUBPLANE_LOG"),
@@ -193,7 +193,7 @@ fn a_higher_source_wins_for_each_key() {
     assert_eq!(
         loaded.warnings,
         ["HUBPLANE_LISTEN", "HUBPLANE_LOG"]
-            .map(|name| format!("{name}: is empty and counts as not set; the empty text is written \"\""))
+            .map(|name| format!("{name}: is empty and treated as not set; an empty string is written \"\""))
     );
 }
 
@@ -321,7 +321,7 @@ fn unknown_variables_are_warnings() {
         ("HOME", "/"),
     ];
     let warnings = with_environment(&environment, "[hubs.a]").unwrap().warnings;
-    let text = "no configuration key has this name, it is ignored";
+    let text = "no configuration key has this name, so it is ignored";
     assert_eq!(
         warnings,
         [
@@ -343,7 +343,7 @@ fn websocket_origins_default_to_cors_origins() {
     let of_cors = |loaded: &LoadedConfig| loaded.hints.iter().any(|hint| hint.starts_with("websocket_origins: "));
     let listed = load("cors_origins = [\"https://a.example\"]");
     assert_eq!(listed.config.websocket_origins, WebSocketOrigins::Cors);
-    assert!(of_cors(&listed) && listed.hints.iter().any(|hint| hint.contains("must pass on Host")), "{listed:?}");
+    assert!(of_cors(&listed) && listed.hints.iter().any(|hint| hint.contains("must pass Host on")), "{listed:?}");
     for other in ["", "cors_origins = [\"*\"]", "cors_origins = [\"https://a.example\"]\nwebsocket_origins = \"any\""] {
         let loaded = load(other);
         assert!(!of_cors(&loaded) && loaded.warnings.is_empty(), "{other}: {loaded:?}");
@@ -359,7 +359,7 @@ fn negotiate_version_0_is_a_hint() {
     let hinted = |text: &str| {
         let hints = file(text).unwrap().hints;
         let hint = hints.iter().find(|hint| hint.starts_with("minimum_protocol_version: ")).cloned();
-        hint.and_then(|hint| hint.split_once("This is about: ").map(|(_, hubs)| hubs.to_owned()))
+        hint.and_then(|hint| hint.split_once("Affected hubs: ").map(|(_, hubs)| hubs.to_owned()))
     };
     assert_eq!(
         hinted("[hubs.a]\n[hubs.b]\nminimum_protocol_version = 1\n[hubs.\"c d\"]\npath = \"/c\""),
@@ -393,7 +393,7 @@ fn a_connection_overrides_type_memory_of_a_lower_source() {
         let loaded = Given { flags, environment: &environment, files: &files }.load().unwrap();
         assert_eq!(address(&loaded), expected);
         assert_eq!(origin_of(&loaded, "backplane.type"), origin, "{source}");
-        // A connection that is set aside is told.
+        // A warning says that a connection is not used.
         assert_eq!(loaded.warnings.len(), usize::from(source == redis && expected == "memory"), "{source}");
     }
 }
@@ -408,7 +408,7 @@ fn the_effective_configuration_loads_to_the_same_configuration() {
         loaded.settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect()
     };
     assert_eq!(values(&first), values(&again));
-    assert_eq!(printed, effective::print(&Given::default().load().unwrap()), "the same text each time");
+    assert_eq!(printed, effective::print(&Given::default().load().unwrap()), "the text is the same each time");
 }
 
 #[test]
@@ -419,14 +419,14 @@ fn doubtful_settings_are_warnings() {
             "[hub_defaults]\nkeep_alive_interval = \"31s\"\n[hubs.a]",
             "hubplane.toml:2: hub_defaults.keep_alive_interval:",
         ),
-        ("drain_delay = \"30s\"\n[hubs.a]", "hubplane.toml:1: drain_delay: shutdown_timeout (30s) bounds it"),
+        ("drain_delay = \"30s\"\n[hubs.a]", "hubplane.toml:1: drain_delay: shutdown_timeout (30s) includes it"),
         (
             "[backplane]\nchannel_prefix = \"x\"\n[hubs.a]",
             "hubplane.toml:2: backplane.channel_prefix: no effect without",
         ),
         (
             "log = \"hubplane=debug,inof\"\n[hubs.a]",
-            "hubplane.toml:1: log: \"inof\" is taken for a module; did you mean \"info\"?",
+            "hubplane.toml:1: log: \"inof\" is read as the name of a module; did you mean \"info\"?",
         ),
         (
             "[backplane]\nconnection = \"a:1,syncTimeout=5\"\n[hubs.a]",

@@ -1,4 +1,4 @@
-//! `[auth]`, `authorize` and `allowed_groups`: what is read, what is refused, and that no key is ever shown.
+//! Tests of `[auth]`, `authorize` and `allowed_groups`: what is read, what is refused, and that no key is ever shown.
 
 use super::*;
 use crate::config::auth::{Algorithm, Authorize, GroupPattern, KeyMaterial};
@@ -6,7 +6,7 @@ use crate::config::steps::{Placeholder, Template, TemplatePart};
 
 const SECRET: &str = "a secret of thirty-two bytes ....";
 
-/// Loads a file with the PEM files of the tests beside it.
+/// Loads a file, with the PEM files of the tests in the same folder.
 fn guarded(text: &str) -> Result<LoadedConfig, ConfigError> {
     let files = [
         ("hubplane.toml", text),
@@ -68,10 +68,10 @@ fn the_example_of_the_design_is_loaded() {
     let rule = rule.claim("level", "1").claim("level", "two").claim("level", "true");
     assert_eq!(chat.methods[0].authorize.as_deref(), Some(&rule));
     assert_eq!(chat.methods[0].allowed_groups.as_deref(), Some(&[][..]));
-    // Short secrets are told; nothing shows them.
+    // There is a warning about short secrets; nothing shows them.
     assert_eq!(
         loaded.warnings,
-        ["hubplane.toml:3: auth.keys[0].secret: is short: HS256 wants at least 32 bytes (RFC 7518, section 3.2)"]
+        ["hubplane.toml:3: auth.keys[0].secret: is short: HS256 needs at least 32 bytes (RFC 7518, section 3.2)"]
     );
     let printed = effective::print(&loaded);
     let keys =
@@ -118,14 +118,13 @@ fn auth_keys_can_be_set_by_variables() {
 
 #[test]
 fn errors_name_the_problem_and_never_the_key() {
-    let a_key =
-        "a table of an algorithm and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
+    let a_key = "a table with an `algorithm` and a `secret` or a `file`, such as { algorithm = \"RS256\", file = \"public.pem\" }";
     for (line, expected) in [
-        ("keys = \"hunter2\"", format!("auth.keys: must be a list; each of it {a_key}")),
-        ("keys = []", "auth.keys: must not be empty; take the key out to check no tokens".to_owned()),
+        ("keys = \"hunter2\"", format!("auth.keys: must be a list; each entry is {a_key}")),
+        ("keys = []", "auth.keys: must not be empty; remove the key to check no tokens".to_owned()),
         ("keys = [\"hunter2\"]", format!("auth.keys[0]: must be {a_key}")),
-        ("keys = [{ secret = \"hunter2\" }]", format!("auth.keys[0]: needs an algorithm; it is {a_key}")),
-        ("keys = [{ algorithm = \"RS256\" }]", format!("auth.keys[0]: needs a secret or a file; it is {a_key}")),
+        ("keys = [{ secret = \"hunter2\" }]", format!("auth.keys[0]: needs an algorithm; a key is {a_key}")),
+        ("keys = [{ algorithm = \"RS256\" }]", format!("auth.keys[0]: needs a secret or a file; a key is {a_key}")),
         (
             "keys = [{ algorithm = \"HS256\", secret = \"hunter2\", file = \"x\" }]",
             "auth.keys[0]: has a secret and a file; keep one of them".to_owned(),
@@ -148,15 +147,15 @@ fn errors_name_the_problem_and_never_the_key() {
         ),
         (
             "keys = [{ algorithm = \"RS256\", secret = \"hunter2\" }]",
-            "auth.keys[0].secret: RS256 takes the public key's `file`, not a secret".to_owned(),
+            "auth.keys[0].secret: RS256 needs the `file` of a public key, not a secret".to_owned(),
         ),
         (
             "keys = [{ algorithm = \"HS256\", file = \"rsa.pem\" }]",
-            "auth.keys[0].file: HS256 takes a `secret`, not a file".to_owned(),
+            "auth.keys[0].file: HS256 needs a `secret`, not a file".to_owned(),
         ),
         (
             "keys = [{ algorithm = \"RS256\", file = \"private.pem\" }]",
-            "auth.keys[0].file: is a private key; tokens are checked with the public one, keep the private one away"
+            "auth.keys[0].file: is a private key; tokens are verified with the public one, so keep the private one elsewhere"
                 .to_owned(),
         ),
         (
@@ -165,7 +164,7 @@ fn errors_name_the_problem_and_never_the_key() {
         ),
         (
             "keys = [{ algorithm = \"RS256\", file = \"p256.pem\" }]",
-            "auth.keys[0].file: is not an RSA public key in PEM, as RS256 needs it".to_owned(),
+            "auth.keys[0].file: is not an RSA public key in PEM format, which RS256 needs".to_owned(),
         ),
         (
             "keys = [{ algorithm = \"ES256\", file = \"p384.pem\" }]",
@@ -177,7 +176,7 @@ fn errors_name_the_problem_and_never_the_key() {
         ),
         (
             "keys = [{ algorithm = \"EdDSA\", file = \"hubplane.toml\" }]",
-            "auth.keys[0].file: is not an Ed25519 public key in PEM, as EdDSA needs it".to_owned(),
+            "auth.keys[0].file: is not an Ed25519 public key in PEM format, which EdDSA needs".to_owned(),
         ),
         (
             "jwks_url = \"login.example.com\"",
@@ -185,11 +184,11 @@ fn errors_name_the_problem_and_never_the_key() {
         ),
         (
             "jwks_url = \"https://me:hunter2@login.example.com/\"",
-            "auth.jwks_url = \"https://me:***@login.example.com/\": must not hold a user or password: published keys are public"
+            "auth.jwks_url = \"https://me:***@login.example.com/\": must not contain a user or password: published keys are public"
                 .to_owned(),
         ),
         ("issuer = 7", "auth.issuer = 7: must be a string or a list of strings".to_owned()),
-        ("audience = []", "auth.audience = []: must not be empty; take the key out to take every one".to_owned()),
+        ("audience = []", "auth.audience = []: must not be empty; remove the key to accept any".to_owned()),
         ("user_id_claim = \"\"", "auth.user_id_claim = \"\": must not be empty".to_owned()),
         ("jwks = \"x\"", "auth.jwks: unknown key; did you mean `jwks_url`?".to_owned()),
     ] {
@@ -205,7 +204,7 @@ fn invalid_rules_are_refused() {
     let rule = "must be true, or { roles = [\"admin\"], claims = { tier = \"gold\" } }";
     for (line, expected) in [
         ("authorize = \"yes\"", format!("hubs.a.authorize = \"yes\": {rule}")),
-        ("authorize = {}", "hubs.a.authorize = {}: must name roles or claims; true takes every user".to_owned()),
+        ("authorize = {}", "hubs.a.authorize = {}: must name roles or claims; true admits every user".to_owned()),
         (
             "authorize = { role = \"admin\" }",
             "hubs.a.authorize = { role = \"admin\" }: has an unknown key role; did you mean `roles`?".to_owned(),
@@ -238,18 +237,18 @@ fn invalid_rules_are_refused() {
 }
 
 #[test]
-fn a_rule_needs_keys_and_keys_alone_make_no_rule() {
+fn a_rule_needs_keys() {
     let text = "needs keys to check tokens with: set auth.keys or auth.jwks_url";
     let method = "[hubs.a.methods.M]\nreturns = 1\nauthorize = { roles = [\"x\"] }";
     assert_eq!(problems(file("[hubs.a]\nauthorize = true")), [format!("hubplane.toml:2: hubs.a.authorize: {text}")]);
     assert_eq!(problems(file(method)), [format!("hubplane.toml:3: hubs.a.methods.M.authorize: {text}")]);
-    // Keys that are wrong are one problem, not two.
+    // Invalid keys are reported once, not twice.
     let wrong = "auth.keys = [{ algorithm = \"HS256\", secret = \"\" }]\n[hubs.a]\nauthorize = true";
     assert_eq!(problems(file(wrong)).len(), 1);
     for (source, part) in [
         ("[auth]\nissuer = \"x\"\n[hubs.a]", "hubplane.toml:2: auth.issuer: no effect without auth.keys"),
         ("[auth]\nclock_skew = \"1s\"\n[hubs.a]", "hubplane.toml:2: auth.clock_skew: no effect"),
-        ("[auth]\njwks_url = \"http://a.example/\"\n[hubs.a]", "hubplane.toml:2: auth.jwks_url: keys that come over"),
+        ("[auth]\njwks_url = \"http://a.example/\"\n[hubs.a]", "hubplane.toml:2: auth.jwks_url: keys fetched over"),
         (
             "[hubs.a]\nclose_on_authentication_expiration = true",
             "hubplane.toml:2: hubs.a.close_on_authentication_expiration: no effect: no tokens are checked",

@@ -1,9 +1,9 @@
-//! Every option of a hub, in `[hub_defaults]` and in the hub's own table, which wins.
+//! Tests that every option of a hub takes effect in `[hub_defaults]`, and in the hub's own table, which wins.
 
 use super::*;
 use crate::config::HubOptions;
 
-/// Key, two values, and what the options show of each.
+/// Each option: its key, a value and its debug output, another value and its debug output.
 const OPTIONS: &[(&str, &str, &str, &str, &str)] = &[
     ("protocols", "[\"json\"]", "[Json]", "[\"messagepack\"]", "[MessagePack]"),
     ("transports", "[\"LongPolling\"]", "[LongPolling]", "[\"WebSockets\"]", "[WebSockets]"),
@@ -44,6 +44,6 @@ fn each_option_takes_effect_in_both_tables() {
         starts(&format!("[hubs.a]\n{key} = {one}"), one_shown);
         starts(&format!("[hub_defaults]\n{key} = {one}\n[hubs.a]\n{key} = {two}"), two_shown);
     }
-    // With `close_on_authentication_expiration`, which needs keys, these are all.
+    // These are all options except `close_on_authentication_expiration`, which needs keys.
     assert_eq!(OPTIONS.len() + 1, crate::config::options::OPTIONS.len());
 }

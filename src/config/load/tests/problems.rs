@@ -1,18 +1,18 @@
-//! Every kind of error, with its text, and where it points.
+//! Tests of error texts, and of the places that they name.
 
 use super::*;
 
-/// `source` has exactly one problem, with this text.
+/// Asserts that `source` has exactly one problem, with this text.
 #[track_caller]
 fn expect_problem(source: &str, expected: &str) {
     assert_eq!(problems(file(source)), [expected], "{source}");
 }
 
-// The log filter is checked where there is a log to set up.
+// The log filter is only checked with the feature `cli`, which sets up the log.
 #[cfg(feature = "cli")]
 #[test]
 fn invalid_top_level_values_are_refused() {
-    let address = "must be an IP address and a port: \"127.0.0.1:80\" for this machine alone, \"0.0.0.0:80\" or \
+    let address = "must be an IP address and a port: \"127.0.0.1:80\" for this machine only, \"0.0.0.0:80\" or \
                    \"[::]:80\" for all";
     let duration = "must be a duration: a string with a unit, such as \"15s\", \"500ms\" or \"1m 30s\"";
     let origins =
@@ -21,7 +21,7 @@ fn invalid_top_level_values_are_refused() {
         ("listen = \"localhost:80\"", address.to_owned()),
         ("listen = 80", "must be a string, not an integer".to_owned()),
         ("demo = \"yes\"", "must be true or false".to_owned()),
-        ("log = \"x=loud\"", "must be a filter as RUST_LOG takes it: \"info\", or \"info,hubplane=debug\"".to_owned()),
+        ("log = \"x=loud\"", "must be a filter in the syntax of RUST_LOG: \"info\", or \"info,hubplane=debug\"".to_owned()),
         ("log = \"\"", "must not be empty; \"off\" silences the log".to_owned()),
         ("log_format = \"xml\"", "must be \"text\" or \"json\"".to_owned()),
         ("max_connections = -1", "must be an integer of 0 (unlimited) or more".to_owned()),
@@ -33,8 +33,8 @@ fn invalid_top_level_values_are_refused() {
         ("request_timeout = \"1000years\"", "must be at most a year".to_owned()),
         ("cors_origins = \"*\"", "must be a list of strings, not a string".to_owned()),
         ("cors_origins = [1]", "must be a string, not an integer".to_owned()),
-        ("cors_origins = [\"https://a.*.example\"]", format!("{origins}; \"https://a.*.example\" is none")),
-        ("cors_origins = [\"null\"]", format!("{origins}; \"null\" is none")),
+        ("cors_origins = [\"https://a.*.example\"]", format!("{origins}; \"https://a.*.example\" is not one")),
+        ("cors_origins = [\"null\"]", format!("{origins}; \"null\" is not one")),
         (
             "cors_origins = [\"https://b.example\", \"https://a.example:443\"]",
             "must be written as browsers send it: \"https://a.example\", not \"https://a.example:443\"".to_owned(),
@@ -47,7 +47,7 @@ fn invalid_top_level_values_are_refused() {
         ("websocket_origins = \"all\"", "must be \"cors\" or \"any\"".to_owned()),
         (
             "cors_origins = [\"*\", \"https://a.example\"]",
-            "\"*\" must stand alone: with it no origin gets credentials".to_owned(),
+            "\"*\" must be the only entry: with it, no origin gets credentials".to_owned(),
         ),
         ("backplane = 1", "must be a table, not an integer".to_owned()),
     ] {
@@ -70,7 +70,7 @@ fn invalid_option_values_are_refused() {
         ("keep_alive_interval = \"0ms\"", "must be longer than zero"),
         ("maximum_parallel_invocations_per_client = 0", "must be an integer of 1 or more"),
         ("stream_buffer_capacity = 0", "must be an integer of 1 or more"),
-        ("minimum_protocol_version = 2", "must be 0 or 1, the versions of negotiate that exist"),
+        ("minimum_protocol_version = 2", "must be 0 or 1, the existing versions of negotiate"),
         ("protocols = []", "must name at least one of \"json\" or \"messagepack\""),
         ("protocols = [\"jsn\"]", "must be a list of \"json\" or \"messagepack\"; did you mean \"json\"?"),
         ("protocols = [\"json\", \"JSON\"]", "names \"JSON\" twice"),
@@ -128,8 +128,8 @@ fn unknown_keys_suggest_the_nearest_known_one() {
 fn duplicate_paths_and_names_are_refused() {
     let page = "is a page of the server itself; choose another path";
     for (source, expected) in [
-        ("[hubs.a]\npath = \"/X\"\n[hubs.b]\npath = \"/x/\"", "hubplane.toml:4: hubs.b.path: \"/x\" is the path of the hub \"a\" too; each needs its own".to_owned()),
-        ("[hubs.a]\n[hubs.b]\npath = \"/A\"", "hubplane.toml:3: hubs.b.path: \"/A\" is the path of the hub \"a\" too; each needs its own".to_owned()),
+        ("[hubs.a]\npath = \"/X\"\n[hubs.b]\npath = \"/x/\"", "hubplane.toml:4: hubs.b.path: \"/x\" is also the path of the hub \"a\"; each hub needs its own".to_owned()),
+        ("[hubs.a]\n[hubs.b]\npath = \"/A\"", "hubplane.toml:3: hubs.b.path: \"/A\" is also the path of the hub \"a\"; each hub needs its own".to_owned()),
         ("[hubs.a]\n[hubs.b]\npath = \"/a/negotiate\"", "hubplane.toml:3: hubs.b.path: \"/a/negotiate\" collides with the negotiate address of the hub \"a\"".to_owned()),
         ("[hubs.a]\npath = \"/Healthz\"", format!("hubplane.toml:2: hubs.a.path: \"/Healthz\" {page}")),
         ("[hubs.readyz]", format!("hubplane.toml:1: hubs.readyz.path: \"/readyz\" {page}")),
@@ -139,14 +139,18 @@ fn duplicate_paths_and_names_are_refused() {
         ("[hubs.a]\npath = \"/{x}\"", "hubplane.toml:2: hubs.a.path = \"/{x}\": must be a plain URL path; '{' is not allowed in it".to_owned()),
         ("[hubs.a]\npath = \"/x?y\"", "hubplane.toml:2: hubs.a.path = \"/x?y\": must be a plain URL path; '?' is not allowed in it".to_owned()),
         ("[hubs.a]\npath = \"//x\"", "hubplane.toml:2: hubs.a.path = \"//x\": must not contain //".to_owned()),
-        ("[hubs.\"a b\"]", "hubplane.toml:1: hubs.\"a b\".path: the hub's name makes no path (\"/a b\": must be a plain URL path; ' ' is not allowed in it); set one".to_owned()),
-        ("[hubs.a]\n[hubs.b]\nbackplane_name = \"a\"", "hubplane.toml:3: hubs.b.backplane_name: \"a\" is that of the hub \"a\" too".to_owned()),
+        ("[hubs.\"a b\"]", "hubplane.toml:1: hubs.\"a b\".path: the hub's name cannot be a path (\"/a b\": must be a plain URL path; ' ' is not allowed in it); set one".to_owned()),
+        ("[hubs.a]\n[hubs.b]\nbackplane_name = \"a\"", "hubplane.toml:3: hubs.b.backplane_name: \"a\" is also the name of the hub \"a\"".to_owned()),
         ("[hubs.a]\nbackplane_name = \"\"", "hubplane.toml:2: hubs.a.backplane_name = \"\": must not be empty".to_owned()),
         ("[hubs.a]\n[hubs.A]", "hubplane.toml:2: hubs.A: differs from the hub \"a\" in letter case only".to_owned()),
     ] {
         expect_problem(source, &expected);
     }
-    assert_eq!(problems(file("[hubs.a]\npath = \"/\"")), Vec::<String>::new(), "free where there is no demo page");
+    assert_eq!(
+        problems(file("[hubs.a]\npath = \"/\"")),
+        Vec::<String>::new(),
+        "the path is free without the demo page"
+    );
 }
 
 #[test]
@@ -158,7 +162,7 @@ fn invalid_backplane_values_are_refused() {
         ),
         (
             "[backplane]\ntype = \"redis\"\n[hubs.a]",
-            "hubplane.toml:2: backplane.connection: needed with type = \"redis\": a connection string such as \"localhost:6379\"",
+            "hubplane.toml:2: backplane.connection: required with type = \"redis\": a connection string such as \"localhost:6379\"",
         ),
         (
             "[backplane]\ntype = \"memory\"\nconnection = \"a:1\"\n[hubs.a]",
@@ -166,7 +170,7 @@ fn invalid_backplane_values_are_refused() {
         ),
         (
             "[backplane]\nconnection = \"\"\n[hubs.a]",
-            "hubplane.toml:2: backplane.connection = \"\": must not be empty; take the key out to run without Redis",
+            "hubplane.toml:2: backplane.connection = \"\": must not be empty; remove the key to run without Redis",
         ),
         (
             "[backplane]\nconnection = 6379\n[hubs.a]",
@@ -207,7 +211,7 @@ fn errors_name_the_flag_or_variable() {
     ];
     let found = problems(Given { flags, environment: &environment, ..Given::default() }.load());
     let starts = [
-        "HUBPLANE_REQUEST_TIMEOUT: request_timeout: the variable must hold UTF-8",
+        "HUBPLANE_REQUEST_TIMEOUT: request_timeout: the variable must be UTF-8",
         "HUBPLANE_max_connections: max_connections: the same key is set by HUBPLANE_MAX_CONNECTIONS; keep one",
         "--listen: listen = \"here\": must be an IP address",
         "HUBPLANE_DEMO: demo = \"perhaps\": must be true or false",
@@ -226,7 +230,7 @@ fn unreadable_files_are_errors() {
     let missing = Flags { config: Some("none.toml".into()), listen: text("x"), ..Flags::default() };
     let found = problems(Given { flags: missing, ..Given::default() }.load());
     assert!(found[0].starts_with("--config: cannot read none.toml: "), "{found:?}");
-    assert!(found[1].starts_with("--listen: "), "the rest is still checked: {found:?}");
+    assert!(found[1].starts_with("--listen: "), "other sources are still checked: {found:?}");
     assert_eq!(found.len(), 2);
 
     let environment = [("HUBPLANE_CONFIG", "none.toml")];
@@ -252,12 +256,12 @@ fn invalid_toml_is_reported_by_line() {
     assert!(found[1].starts_with("hubplane.toml:3: this is not TOML: "), "{found:?}");
     let found = problems(file("[hubs.a]\r\npath = \"/x\"\r\npath = \"/y\"\r\n"));
     assert!(matches!(found.as_slice(), [one] if one.starts_with("hubplane.toml:3: ")), "{found:?}");
-    // Half an emoji is not Unicode text, wherever it stands; clients are never sent one.
+    // Lone surrogates are not Unicode text and are refused everywhere; clients never receive one.
     for line in [r#"args = ["\uD83D"]"#, r#"args = [{ "\uDE00" = 1 }]"#, r#"send = "\U0000D83D""#] {
         let step = format!("[hubs.a.methods.M]\ndo = [{{ {line} }}]");
         let found = problems(file(&step));
         assert!(found[0].starts_with("hubplane.toml:2: this is not TOML: "), "{line}: {found:?}");
     }
-    // A byte order mark is no error.
+    // A byte order mark is allowed.
     assert_eq!(problems(file("\u{FEFF}[hubs.a]")), Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! The tables of README name every key with its default.
+//! The tables in the README contain every key with its default.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::options::OPTIONS;
 
 const README: &str = include_str!("../../../../README.md");
 
-/// The default by key: the second cell of each row that begins with a name in code.
+/// The default of each key: the second cell of each row whose first cell is code.
 fn rows() -> BTreeMap<&'static str, &'static str> {
     let rows = README.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     rows.filter_map(|(key, rest)| Some((key, rest.split(" | ").next()?.trim_matches('`')))).collect()

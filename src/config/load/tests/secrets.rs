@@ -1,8 +1,8 @@
-//! No secret in any output: not in the effective configuration, not in warnings, not in errors, not in debug output.
+//! No output contains a secret: not the effective configuration, warnings, errors, nor debug output.
 
 use super::*;
 
-/// Everything that a load can say.
+/// All texts that loading can produce.
 fn output(result: &Result<LoadedConfig, ConfigError>) -> String {
     match result {
         Ok(loaded) => {
@@ -23,7 +23,7 @@ fn passwords_never_appear_in_output() {
         "redis://db?password=hunter2",
         "sentinel:26379,serviceName=m,sentinelPassword=hunter2",
     ];
-    // Where a secret belongs, and wrong places that people put it in.
+    // The key that secrets belong into, and keys that people put them into by mistake.
     let keys = [
         "backplane.connection",
         "backplane.type",
@@ -45,11 +45,11 @@ fn passwords_never_appear_in_output() {
         "hubs.a.authorize",
         "hubs.a.allowed_groups",
     ];
-    let mut told = 0;
+    let mut masked = 0;
     let mut check = |what: &str, result: Result<LoadedConfig, ConfigError>| {
         let output = output(&result);
         assert!(!output.contains("hunter2"), "{what}: {output}");
-        told += output.matches("***").count();
+        masked += output.matches("***").count();
     };
     for connection in connections {
         let given = |flag: &str| (flag == "this").then(|| connection.to_owned());
@@ -79,7 +79,7 @@ fn passwords_never_appear_in_output() {
             check(&name, with_environment(&environment, "[backplane]\ntype = \"memory\"\n[hubs.b]"));
         }
     }
-    assert!(told > 100, "the outputs hold the masked values: {told}");
+    assert!(masked > 100, "the outputs contain the masked values: {masked}");
 }
 
 #[test]
@@ -88,5 +88,5 @@ fn the_rest_of_a_connection_string_appears() {
     let printed = effective::print(&loaded);
     assert!(printed.contains("backplane.connection = \"db:6379,user=me,password=***,ssl=true\""), "{printed}");
     let BackplaneConfig::Redis { connection, .. } = loaded.config.backplane else { panic!("redis") };
-    assert!(connection.contains("password=hunter2"), "what the server gets is whole");
+    assert!(connection.contains("password=hunter2"), "the server gets the unmasked text");
 }

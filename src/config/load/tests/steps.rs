@@ -1,4 +1,4 @@
-//! Methods and steps: what they become, and what is wrong with those that become nothing.
+//! Tests of methods and steps: how they are read, and the errors of those that are invalid.
 
 use super::*;
 use crate::config::steps::{Expression, Placeholder, Recipient, Step, Template, TemplatePart};
@@ -100,16 +100,16 @@ fn invalid_steps_say_what_would_be_valid() {
         ("{ send = \"x\", to = \"zzzzzzzz\" }", ".to", format!("= \"zzzzzzzz\": must be one of {forms}")),
         ("{ send = \"x\", to = \"group:\" }", ".to", "= \"group:\": needs a name after the colon".to_owned()),
         ("{ send = \"x\", to = \"group\" }", ".to", format!("= \"group\": must be one of {forms}; did you mean \"group:G\"?")),
-        ("{ send = \"x\", to = [] }", ".to", format!("= []: must name somebody: {forms}")),
+        ("{ send = \"x\", to = [] }", ".to", format!("= []: must name a recipient: {forms}")),
         ("{ send = \"x\", to = [1] }", ".to", "= 1: must be a string or a list of strings, not an integer".to_owned()),
-        ("{ send = \"x\", to = \"others\", except = [\"a\"] }", ".except", "= [\"a\"]: goes with `to` of all and group:G only".to_owned()),
-        ("{ send = \"x\", to = [\"all\", \"user:a\"], except = [] }", ".except", "= []: goes with `to` of all and group:G only".to_owned()),
+        ("{ send = \"x\", to = \"others\", except = [\"a\"] }", ".except", "= [\"a\"]: is only possible if `to` is all or group:G".to_owned()),
+        ("{ send = \"x\", to = [\"all\", \"user:a\"], except = [] }", ".except", "= []: is only possible if `to` is all or group:G".to_owned()),
         ("{ send = \"x\", to = \"all\", except = \"a\" }", ".except", "= \"a\": must be a list of connection ids, such as [\"{connection_id}\"]".to_owned()),
         ("{ send = \"x\", to = \"all\", args = \"a\" }", ".args", "= \"a\": must be a list, not a string".to_owned()),
-        ("{ send = \"x\", to = \"all\", args = [2024-01-01] }", ".args", "= 2024-01-01: must be a string in quotes: a date has no form in the hub protocols".to_owned()),
-        ("{ send = \"x\", to = \"all\", args = [[nan]] }", ".args", "= NaN: must be a finite number: nan and inf have no form in JSON".to_owned()),
-        ("{ send = \"x\", to = \"all\", args = [99999999999999999999] }", ".args", "= an integer of more than 64 bits: must be an integer of 64 bits at most".to_owned()),
-        ("{ send = \"x\", to = \"all\", args = [\"a}\"] }", ".args", "= \"a}\": has a lone }; write }} for a brace that is no placeholder".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [2024-01-01] }", ".args", "= 2024-01-01: must be a string in quotes: the hub protocols have no dates".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [[nan]] }", ".args", "= NaN: must be a finite number: JSON cannot represent nan and inf".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [99999999999999999999] }", ".args", "= an integer of more than 64 bits: must be an integer of at most 64 bits".to_owned()),
+        ("{ send = \"x\", to = \"all\", args = [\"a}\"] }", ".args", "= \"a}\": has a lone }; write }} for a literal brace".to_owned()),
         ("{ send = \"x\", to = \"group:{rom}\" }", ".to", "= \"group:{rom}\": has an unknown placeholder {rom}; did you mean {room}? known here: {room}, {connection_id}, {user_id}, {hub}".to_owned()),
     ] {
         let source = format!("[hubs.a.methods.M]\nparams = [\"room\"]\ndo = [\n  {{ join = \"g\" }},\n  {step},\n]");
@@ -134,15 +134,15 @@ fn invalid_methods_say_what_would_be_valid() {
         ("[hubs.a.methods]\nM = 1\n", "2: hubs.a.methods.M = 1: must be a table, not an integer"),
         (
             "[hubs.a.methods.M]\nparams = [\"user_id\"]\nreturns = 1",
-            "2: hubs.a.methods.M.params = [\"user_id\"]: \"user_id\" is a built-in placeholder; call the parameter something else",
+            "2: hubs.a.methods.M.params = [\"user_id\"]: \"user_id\" is a built-in placeholder; choose another name",
         ),
         (
             "[hubs.a.methods.M]\nparams = [\"x\", \"x\"]\nreturns = 1",
-            "2: hubs.a.methods.M.params = [\"x\", \"x\"]: \"x\" stands there twice; each parameter needs its own name",
+            "2: hubs.a.methods.M.params = [\"x\", \"x\"]: \"x\" is used twice; each name must be unique",
         ),
         (
             "[hubs.a.methods.M]\nparams = [\"a b\"]\nreturns = 1",
-            "2: hubs.a.methods.M.params = [\"a b\"]: \"a b\" is no name; use letters, digits and _",
+            "2: hubs.a.methods.M.params = [\"a b\"]: \"a b\" is not a valid name; use letters, digits and _",
         ),
         (
             "[hubs.a.methods.M]\nparams = [1]\nreturns = 1",
@@ -154,7 +154,7 @@ fn invalid_methods_say_what_would_be_valid() {
         ),
         (
             "[hubs.a.methods.M]\nreturns = 12:00:00",
-            "2: hubs.a.methods.M.returns = 12:00:00: must be a string in quotes: a date has no form in the hub protocols",
+            "2: hubs.a.methods.M.returns = 12:00:00: must be a string in quotes: the hub protocols have no dates",
         ),
         (
             "[hubs.a.methods.Echo]\nreturns = 1\n[hubs.a.methods.echo]\nreturns = 1",
@@ -213,7 +213,7 @@ fn streams_uploads_and_asks_are_read() {
         name: Some("answer".to_owned()),
     };
     assert_eq!(import.steps, [ask]);
-    assert_eq!(import.returns, Some(Expression::Text(param(1))), "the item is not there any more");
+    assert_eq!(import.returns, Some(Expression::Text(param(1))), "the item cannot be used here");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn invalid_streams_uploads_and_asks_say_what_would_be_valid() {
         ("streams = \"all\"", "2: hubs.a.methods.M.streams = \"all\": must be a group, as in \"group:{room}\""),
         (
             "streams = \"group:g\"\nreturns = 1",
-            "2: hubs.a.methods.M.streams = \"group:g\": stands alone: a method that streams has neither `returns` nor `upload`",
+            "2: hubs.a.methods.M.streams = \"group:g\": must be alone: a method that streams has neither `returns` nor `upload`",
         ),
         (
             "streams = \"group:{answer}\"\ndo = [{ ask = \"A\", to = \"caller\", as = \"answer\" }]",
@@ -236,7 +236,7 @@ fn invalid_streams_uploads_and_asks_say_what_would_be_valid() {
         ),
         (
             "upload = \"hub\"\neach = []",
-            "2: hubs.a.methods.M.upload = \"hub\": \"hub\" is a built-in placeholder; call the parameter something else",
+            "2: hubs.a.methods.M.upload = \"hub\": \"hub\" is a built-in placeholder; choose another name",
         ),
         (
             "upload = \"x\"\neach = []\nreturns = \"{x}\"",
@@ -253,7 +253,7 @@ fn invalid_streams_uploads_and_asks_say_what_would_be_valid() {
         ),
         (
             "do = [{ ask = \"A\", to = \"caller\", as = \"a\" }, { ask = \"A\", to = \"caller\", as = \"a\" }]",
-            "2: hubs.a.methods.M.do[1].as = \"a\": \"a\" stands there twice; each parameter needs its own name",
+            "2: hubs.a.methods.M.do[1].as = \"a\": \"a\" is used twice; each name must be unique",
         ),
         (
             "do = [{ ask = \"A\", to = \"caller\", args = [\"{a}\"], as = \"a\" }]",
@@ -267,7 +267,7 @@ fn invalid_streams_uploads_and_asks_say_what_would_be_valid() {
         assert_eq!(problems(file(&format!("{m}{method}"))), [format!("hubplane.toml:{expected}")], "{method}");
     }
     let hook = "[hubs.a]\non_connected = [{ ask = \"A\", to = \"caller\" }]";
-    let text = "hubplane.toml:2: hubs.a.on_connected[0] = { ask = \"A\", to = \"caller\" }: may not ask: a client is not heard while it comes, and no more when it has gone";
+    let text = "hubplane.toml:2: hubs.a.on_connected[0] = { ask = \"A\", to = \"caller\" }: must not `ask`: a client cannot answer before it is connected, nor after it has disconnected";
     assert_eq!(problems(file(hook)), [text]);
 }
 
