@@ -76,11 +76,11 @@ pub(super) enum ConfigValue {
     Table(Vec<TableEntry>),
 }
 
-/// A key of a table and what it holds.
+/// A key of a table, with its value.
 #[derive(Clone, Debug)]
 pub(super) struct TableEntry {
     pub(super) key: String,
-    /// Where the key stands; for a table that is its header.
+    /// The origin of the key; for a table, that of its header.
     pub(super) origin: Origin,
     pub(super) node: ConfigNode,
 }
@@ -90,7 +90,7 @@ impl ConfigNode {
         Self { value, origin, raw: None }
     }
 
-    /// A value that a person typed as bare text.
+    /// A value of an environment variable or a flag, with its original text.
     pub(super) fn raw(text: &str, value: ConfigValue, origin: Origin) -> Self {
         Self { value, origin, raw: Some(text.to_owned()) }
     }

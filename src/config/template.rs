@@ -69,20 +69,20 @@ mod tests {
     #[test]
     fn templates_are_parsed() {
         let params = ["room".to_owned(), "message".to_owned()];
-        let hole = TemplatePart::Placeholder;
+        let placeholder = TemplatePart::Placeholder;
         for (source, parts) in [
             ("", vec![]),
             ("plain", vec![text("plain")]),
-            ("{message}", vec![hole(Placeholder::Param(1))]),
+            ("{message}", vec![placeholder(Placeholder::Param(1))]),
             (
                 "{connection_id} joined {room}",
-                vec![hole(Placeholder::ConnectionId), text(" joined "), hole(Placeholder::Param(0))],
+                vec![placeholder(Placeholder::ConnectionId), text(" joined "), placeholder(Placeholder::Param(0))],
             ),
-            ("{user_id}{hub}", vec![hole(Placeholder::UserId), hole(Placeholder::Hub)]),
+            ("{user_id}{hub}", vec![placeholder(Placeholder::UserId), placeholder(Placeholder::Hub)]),
             ("{{room}}", vec![text("{room}")]),
             ("a{{b}}c", vec![text("a{b}c")]),
-            ("{{{room}}}", vec![text("{"), hole(Placeholder::Param(0)), text("}")]),
-            ("é{room}ü", vec![text("é"), hole(Placeholder::Param(0)), text("ü")]),
+            ("{{{room}}}", vec![text("{"), placeholder(Placeholder::Param(0)), text("}")]),
+            ("é{room}ü", vec![text("é"), placeholder(Placeholder::Param(0)), text("ü")]),
         ] {
             assert_eq!(parse(source, &params).unwrap(), Template(parts), "{source}");
         }
