@@ -98,7 +98,7 @@ async fn rules_without_an_authenticator_fail_the_build() {
     let material = KeyMaterial::Secret("hunter2".to_owned());
     wrong.auth.keys = vec![KeyConfig { algorithm: Algorithm::RS256, material }];
     let error = Server::builder(wrong).build().await.unwrap_err().to_string();
-    assert!(error.contains("auth.keys[0]: RS256 takes") && !error.contains("hunter2"), "{error}");
+    assert!(error.contains("auth.keys[0]: RS256 needs") && !error.contains("hunter2"), "{error}");
 }
 
 /// Reads until its client disconnects, and sends nothing.
