@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         ready: bool,
         /// The server's address, as in http://127.0.0.1:8080; a path in it replaces that of the health page
-        /// [default: the configured `listen`; one that means all addresses is requested on loopback]
+        /// [default: the configured `listen`; 0.0.0.0 is requested on loopback]
         #[arg(long, value_name = "URL", verbatim_doc_comment)]
         url: Option<String>,
     },
