@@ -15,7 +15,7 @@
 //! | `context` | [`HubContext`]: the same from outside of hub methods |
 //! | `client` | [`Client`]: a single client, which can also return a result |
 //! | `client_method` | [`ClientMethod`]: a client method with the types of its arguments and result |
-//! | `invocation_slot` | when a call may await client results, and its slot, which it releases while it waits |
+//! | `invocation_slot` | whether code may await client results, and the slot that a hub method releases for it |
 //! | `upload` | [`Upload`]: a stream that a client sends with a call |
 //! | `methods` | [`Methods`]: a hub made of typed async functions |
 //! | `functions` | the traits of those functions |
@@ -78,8 +78,8 @@ use crate::protocol::RawValue;
 
 /// The application logic behind one path.
 ///
-/// Most hubs are made with [`Methods`]. Implement this trait for a hub whose methods are not known when it is compiled,
-/// such as one that forwards calls to another system.
+/// Most hubs are made with [`Methods`]. Implement this trait for a hub whose methods are not known at compile time, such
+/// as one that forwards calls to another system.
 ///
 /// One value serves all connections of the path. Keep the state of a single connection in a map of the hub's own, keyed
 /// by connection id.

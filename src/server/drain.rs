@@ -15,7 +15,8 @@ use crate::transport::Endpoints;
 
 /// The pause between two batches of connections that are closed, since all of these clients reconnect to other nodes.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a request that has not arrived completely may delay the stop. Clients send theirs in one go.
+/// How long a request that has not arrived completely may delay the stop. It is short, because clients usually send a
+/// request all at once.
 pub(super) const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ServerCore {
@@ -71,7 +72,7 @@ impl ServerResources {
     /// Closes all connections, in batches, and waits until they have ended.
     async fn close_connections(&self, deadline: Instant) {
         self.endpoints.drain();
-        // A hundred batches at most, so that however many there are, closing them takes 5 s at most.
+        // There are a hundred batches at most, so that closing any number of connections takes 5 s at most.
         let batch = (self.endpoints.connections() / 100).max(100);
         let left = deadline.saturating_duration_since(Instant::now());
         self.endpoints.close_all(CloseReason::Draining, batch, BATCH_INTERVAL.min(left / 200)).await;

@@ -38,7 +38,7 @@ impl Server {
     ///   page; [`super::Builder`] can turn them off), and a fallback. The fallback matches hub paths in any case, and
     ///   serves the host's [`super::Builder::routes`]. axum's `merge` panics if the application has a fallback too.
     ///   Then nest the router, or give the application to `Builder::routes`, or merge `into_router().reset_fallback()`,
-    ///   which matches hub paths only in the case they were given in.
+    ///   which matches hub paths only in the case in which they were given.
     /// - `cors_origins`, the limits of a request's body (30 MB, `request_timeout`) and [`super::Builder::headers`]
     ///   apply to what this router answers. `listen` has no effect. Timeouts of connections and of the heads of
     ///   requests are those of the host's listener.

@@ -112,17 +112,17 @@ impl Background {
         let mut tasks = Tasks::default();
         let dispatcher = InboundDispatcher::new(hosts.iter().map(|host| host.delivery.clone()));
         tasks.spawn("the backplane reader", dispatcher.run(parts.inbound));
-        tasks.spawn("the heartbeat", sweep_loop(parts.endpoints.clone(), hosts.clone()));
+        tasks.spawn("the sweep", sweep_loop(parts.endpoints.clone(), hosts.clone()));
         tasks.spawn("the link monitor", watch_link(parts.backplane.clone(), parts.metrics.backplane()));
-        tasks.spawn("the initial subscriptions", listen(hosts, parts.phase.clone()));
+        tasks.spawn("the initial subscriptions", subscribe(hosts, parts.phase.clone()));
         if let Some((url, jwks_cache)) = parts.jwks {
-            tasks.spawn("the fetching of token keys", jwks::refresh_keys(url, jwks_cache));
+            tasks.spawn("the refresh of published keys", jwks::refresh_keys(url, jwks_cache));
         }
         let (failure, failed) = watch::channel(None);
         Self { tasks: Arc::new(AbortOnDropHandle::new(tokio::spawn(tasks.supervise(failure)))), failed }
     }
 
-    /// Waits until one of the tasks has panicked, which is a bug in it, and returns its name.
+    /// Waits until one of the tasks has panicked, which is a bug in Hubplane, and returns its name.
     pub(super) async fn failed(&self) -> &'static str {
         let mut failed = self.failed.clone();
         if let Ok(name) = failed.wait_for(Option::is_some).await
@@ -163,14 +163,15 @@ impl Tasks {
     }
 }
 
-/// Subscribes to the channels that every node needs; then the server is ready.
-async fn listen(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
+/// Subscribes to the channels that every node needs, and then reports the server as ready.
+async fn subscribe(hosts: Vec<Arc<HubHost>>, phase: PhaseWatch) {
     for host in &hosts {
         host.delivery.subscribe_hub_channels().await;
     }
     phase.advance(Phase::Ready);
 }
 
+/// Sweeps all connections once per [`SWEEP_INTERVAL`].
 async fn sweep_loop(endpoints: Arc<Endpoints>, hosts: Vec<Arc<HubHost>>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     // After a stall there is one sweep, not one for each second that was missed.
@@ -184,6 +185,7 @@ async fn sweep_loop(endpoints: Arc<Endpoints>, hosts: Vec<Arc<HubHost>>) {
     }
 }
 
+/// Keeps the metric for the state of the link up to date.
 async fn watch_link(backplane: Arc<dyn Backplane>, metrics: BackplaneMetrics) {
     let mut link = backplane.link();
     loop {

@@ -119,7 +119,7 @@ fn with_slow_route(config: Config) -> (Builder, Arc<Notify>, Arc<Notify>) {
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn a_connection_whose_task_panics_leaves_the_metrics() {
+async fn a_connection_whose_task_panics_is_removed_from_the_metrics() {
     let builder = Server::builder(config())
         .hub(crate::hub::HubRoute::new("/hub", Nothing).name("Hub"))
         .user_id(|_| panic!("a deliberate panic in the host's code"));
@@ -277,7 +277,7 @@ async fn a_chunked_body_is_limited() {
 // === stopping ===
 
 #[tokio::test]
-async fn while_draining_readyz_says_so_and_requests_in_progress_finish() {
+async fn readyz_reports_draining_and_requests_in_progress_finish() {
     let long = Duration::from_secs(600);
     let (builder, asked, allowed) =
         with_slow_route(Config { drain_delay: Duration::from_secs(3), shutdown_timeout: long, ..config() });

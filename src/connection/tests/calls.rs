@@ -56,7 +56,7 @@ async fn with_two_slots_a_third_call_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn error_texts_are_those_of_the_reference() {
+async fn error_texts_match_aspnet_core() {
     for detailed_errors in [false, true] {
         let node = Node::new(HubOptions { detailed_errors, ..HubOptions::default() });
         let mut client = node.join("a").await;

@@ -128,7 +128,7 @@ async fn the_sweep_sends_pings_and_closes_silent_clients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_closed_alone() {
+async fn a_client_that_does_not_read_is_closed_and_others_are_not() {
     let options = HubOptions { outgoing_buffer_messages: Some(50), ..HubOptions::default() };
     let node = Node::new(options);
     let slow = node.join("slow").await;

@@ -225,7 +225,7 @@ async fn resent_messages_are_not_handled_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_messages_except_pings_are_counted() {
+async fn invocations_items_completions_and_cancellations_are_counted() {
     let node = Node::new(options());
     let mut client = join(&node, 2).await;
     client.send(r#"{"type":2,"invocationId":"x","item":1}"#).await;
