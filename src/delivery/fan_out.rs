@@ -1,20 +1,20 @@
-//! Pushing one message to many outboxes, with turns for the tasks that write them.
+//! Pushes one message to many outboxes, and regularly yields to the tasks that write them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A sender lets other tasks run after this many pushes...
+/// After how many pushes a sender lets other tasks run.
 const MAX_PUSHES: usize = 100;
 
-/// ...or after this many bytes.
+/// After how many bytes a sender lets other tasks run.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Counts what the senders of one hub push, and tells them when to yield.
+/// Counts what the senders of one hub push, so that they know when to yield.
 ///
-/// Without it a task that sends in a loop, or one that reads a burst from its client or from Redis, fills the outboxes
-/// of receivers whose own tasks get no chance to empty them, however fast those clients read.
+/// Without it, a task that sends in a loop, or that reads a burst from its client or from Redis, could fill the
+/// outboxes of other connections before their tasks have a chance to empty them, no matter how fast those clients read.
 ///
-/// The counts are shared by all senders and updated without synchronisation: it does not matter which sender yields, as
-/// long as one does about that often.
+/// The counts are shared by all senders and are updated without synchronisation. It does not matter which sender
+/// yields, as long as one of them does so about that often.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
     pushes: AtomicUsize,
@@ -22,8 +22,9 @@ pub(super) struct FanOut {
 }
 
 impl FanOut {
-    /// Calls `push` for each receiver; it returns how many bytes it has pushed. Yields when the counts say so, also in
-    /// the middle: a receiver further back then gets the message later, but each gets what one task sends in order.
+    /// Calls `push`, which returns the number of bytes that it has pushed, for each receiver. It may yield between two
+    /// receivers; the later ones then get the message a little later. Each receiver gets the messages of one task in
+    /// order.
     pub(super) async fn run<T>(&self, receivers: impl Iterator<Item = T>, mut push: impl FnMut(T) -> usize) {
         for receiver in receivers {
             let pushes = self.pushes.load(Ordering::Relaxed) + 1;

@@ -267,7 +267,7 @@ impl Delivery {
         self.fan_out.run(receivers, |member| self.push_counted(member, message)).await;
     }
 
-    /// As [`Delivery::push`]; returns how many bytes were queued.
+    /// Like [`Delivery::push`], but returns how many bytes were queued.
     fn push_counted(&self, member: &Member, message: &OutgoingMessage) -> usize {
         match self.push(member, message) {
             PushOutcome::Queued { bytes } => bytes,

@@ -230,8 +230,8 @@ fn the_user_of_the_token_is_the_user_of_the_connection() {
     assert_eq!(sent["error"], Value::Null, "{sent}");
     assert_eq!(message(&mut bob)["arguments"], json!(["hello"]));
     // An open hub accepts clients with and without a token.
-    let mut nobody = Ws::open_with_handshake(server.address, "/open", "json");
-    assert_eq!(call(&mut nobody, 1, "WhoAmI", &json!([]))["result"], Value::Null);
+    let mut anonymous = Ws::open_with_handshake(server.address, "/open", "json");
+    assert_eq!(call(&mut anonymous, 1, "WhoAmI", &json!([]))["result"], Value::Null);
     let mut ann = connect(&server, "open", &token_of("ann"));
     assert_eq!(call(&mut ann, 1, "WhoAmI", &json!([]))["result"], "ann");
 }
@@ -372,8 +372,8 @@ fn a_waiting_poll_ends_when_the_token_expires() {
     let hello = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
     assert_eq!(ask(&server, &format!("POST {target}"), Some(&short), hello).status, 200);
     assert_eq!(ask(&server, &format!("GET {target}"), Some(&short), "").text(), "{}\u{1e}");
-    let told = ask(&server, &format!("GET {target}"), Some(&short), "");
-    assert_eq!((told.status, told.text().as_str()), (200, "{\"type\":7,\"allowReconnect\":true}\u{1e}"));
+    let closed = ask(&server, &format!("GET {target}"), Some(&short), "");
+    assert_eq!((closed.status, closed.text().as_str()), (200, "{\"type\":7,\"allowReconnect\":true}\u{1e}"));
     assert_eq!(ask(&server, &format!("GET {target}"), Some(&token_of("ann")), "").status, 204);
 }
 

@@ -178,7 +178,7 @@ fn healthcheck_requests_the_health_pages() {
     let directory = directory("health");
     let well = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let away = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"draining\"}";
-    for (with, ready, code, page, told) in [
+    for (with, ready, code, page, printed) in [
         (well, false, 0, "/healthz", "200 OK: ok"),
         (well, true, 0, "/readyz", "200 OK: ok"),
         (away, true, 1, "/readyz", "503 Service Unavailable: {\"status\":\"draining\"}"),
@@ -199,7 +199,7 @@ fn healthcheck_requests_the_health_pages() {
                 arguments.extend(["--url", &url]);
             }
             let ran = hubplane(&directory, &[("HUBPLANE_LISTEN", &listen)], &arguments);
-            let line = format!("{url}{page}: {told}\n");
+            let line = format!("{url}{page}: {printed}\n");
             let (said, silent) = if code == 0 { (&ran.stdout, &ran.stderr) } else { (&ran.stderr, &ran.stdout) };
             assert_eq!((ran.code, said, silent.as_str()), (Some(code), &line, ""), "{ran:?}");
             assert_eq!(served.join().unwrap(), format!("GET {page} HTTP/1.1"));

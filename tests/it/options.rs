@@ -44,7 +44,7 @@ fn handshake_timeout() {
     in_both("handshake_timeout = \"300ms\"", |server| {
         let began = Stopwatch::start();
         let (texts, end) = ws::Ws::open(server.address, "/chat").read_to_end(within(TIMEOUT));
-        began.within(Duration::from_secs(5), "the handshake is given up");
+        began.within(Duration::from_secs(5), "the handshake times out");
         assert!(texts.concat().contains("Handshake was canceled."), "{texts:?} {end}");
     });
 }
@@ -55,7 +55,7 @@ fn keep_alive_interval() {
         let mut client = Client::ws(server.address);
         let began = Stopwatch::start();
         client.wait("a ping", |message| (*message == Message::Ping).then_some(()));
-        began.within(Duration::from_secs(4), "a ping comes");
+        began.within(Duration::from_secs(4), "a ping arrives");
     });
 }
 
@@ -278,13 +278,13 @@ fn between_polls(server: &Server, messages: usize, text: &str) -> u16 {
         sender.ok("SendMessage", json!(["a", text]));
     }
     // The messages arrive with one poll or with several. The status is 204 if the server has closed the connection.
-    let mut heard = 0;
-    while heard < messages {
+    let mut received = 0;
+    while received < messages {
         let answer = poll();
         if answer.status != 200 {
             return answer.status;
         }
-        heard += answer.text().matches("ReceiveMessage").count();
+        received += answer.text().matches("ReceiveMessage").count();
     }
     // Otherwise the messages for the next client would fill the outbox of this one, too.
     assert_eq!(http::ask(address, &format!("DELETE /chat?id={token}"), b"").status, 202);

@@ -29,38 +29,38 @@ do = [{ send = "ReceiveMessage", to = "all", args = ["{user}", "{message}"] }]
 
 /// A client of the first node and one of the last, with different protocols.
 fn pair(servers: &[Server]) -> (Client, Client) {
-    let asker = Client::connect(servers[0].address, Transport::WebSockets, Protocol::Json);
+    let caller = Client::connect(servers[0].address, Transport::WebSockets, Protocol::Json);
     let last = servers.last().unwrap();
-    (asker, Client::connect(last.address, Transport::LongPolling, Protocol::MessagePack))
+    (caller, Client::connect(last.address, Transport::LongPolling, Protocol::MessagePack))
 }
 
 fn ask(servers: &[Server], disconnected: &str) {
-    let (mut asker, mut asked) = pair(servers);
+    let (mut caller, mut callee) = pair(servers);
     let base = "An unexpected error occurred invoking 'Ask' on the server. HubException: ";
     let deep = json!({ "list": [1, null, "h\u{e9}"], "n": 1.5 });
-    let call = asker.begin("Ask", json!([asked.id, 1]));
-    let question = asked.question("Answer", &json!(1));
-    asked.answer(&question, Ok(deep.clone()));
-    assert_eq!(asker.completion(&call), Ok(json!({ "answer": deep })));
+    let call = caller.begin("Ask", json!([callee.id, 1]));
+    let question = callee.question("Answer", &json!(1));
+    callee.answer(&question, Ok(deep.clone()));
+    assert_eq!(caller.completion(&call), Ok(json!({ "answer": deep })));
 
-    let call = asker.begin("Ask", json!([asked.id, 2]));
-    let question = asked.question("Answer", &json!(2));
-    asked.answer(&question, Err("Error: from callback"));
-    assert_eq!(asker.completion(&call), Err(format!("{base}Error: from callback")));
+    let call = caller.begin("Ask", json!([callee.id, 2]));
+    let question = callee.question("Answer", &json!(2));
+    callee.answer(&question, Err("Error: from callback"));
+    assert_eq!(caller.completion(&call), Err(format!("{base}Error: from callback")));
 
-    let error = asker.invoke("Ask", json!(["nobody", 3]));
+    let error = caller.invoke("Ask", json!(["nobody", 3]));
     assert_eq!(error, Err(format!("{base}Connection 'nobody' does not exist.")));
 
-    let call = asker.begin("AskBriefly", json!([asked.id, 4]));
-    asked.question("Answer", &json!(4));
+    let call = caller.begin("AskBriefly", json!([callee.id, 4]));
+    callee.question("Answer", &json!(4));
     let briefly = base.replace("'Ask'", "'AskBriefly'");
-    assert_eq!(asker.completion(&call), Err(format!("{briefly}Invocation canceled by the server.")));
+    assert_eq!(caller.completion(&call), Err(format!("{briefly}Invocation canceled by the server.")));
 
-    let call = asker.begin("Ask", json!([asked.id, 5]));
-    asked.question("Answer", &json!(5));
-    let text = disconnected.replace("ID", &asked.id);
-    asked.leave();
-    assert_eq!(asker.completion(&call), Err(format!("{base}{text}")));
+    let call = caller.begin("Ask", json!([callee.id, 5]));
+    callee.question("Answer", &json!(5));
+    let text = disconnected.replace("ID", &callee.id);
+    callee.leave();
+    assert_eq!(caller.completion(&call), Err(format!("{base}{text}")));
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn a_redis_monitor_does_not_block_a_client_result() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(CONFIG).redis(&redis).start().ready();
-    let mut asker = Client::ws(server.address);
+    let mut caller = Client::ws(server.address);
     let _monitor = redis.monitor();
     redis.subscribed("nobody:at:all", 1);
-    let error = asker.invoke("AskBriefly", json!(["nobody", 1])).unwrap_err();
+    let error = caller.invoke("AskBriefly", json!(["nobody", 1])).unwrap_err();
     assert!(error.ends_with("HubException: Invocation canceled by the server."), "{error}");
 }
 

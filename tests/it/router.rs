@@ -49,11 +49,11 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(Notify::new());
-        let told = stop.clone();
+        let stopped = stop.clone();
         let ended = tokio::spawn(async move {
             let app = app.into_make_service_with_connect_info::<SocketAddr>();
             let stop = async move {
-                told.notified().await;
+                stopped.notified().await;
                 handle.shutdown().await;
             };
             axum::serve(listener, app).with_graceful_shutdown(stop).await.unwrap();

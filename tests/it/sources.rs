@@ -40,9 +40,9 @@ fn links(comment: &str) -> Vec<(&str, Vec<&str>)> {
         let mut sections = Vec::new();
         while let Some(section) = rest.strip_prefix('#') {
             let ends = section.find(|c: char| !c.is_alphanumeric() && c != '.').unwrap_or(section.len());
-            let (section, behind) = section.split_at(ends);
+            let (section, after) = section.split_at(ends);
             sections.push(section.trim_end_matches('.'));
-            rest = [", ", " to "].iter().find_map(|between| behind.strip_prefix(between)).unwrap_or_default();
+            rest = [", ", " to "].iter().find_map(|between| after.strip_prefix(between)).unwrap_or_default();
         }
         found.push((path, sections));
     }

@@ -41,7 +41,7 @@ struct ResumableClient {
     first: i64,
     /// Whether the server's Sequence message must arrive before anything else.
     awaits_sequence: bool,
-    heard: Vec<Value>,
+    received: Vec<Value>,
 }
 
 impl ResumableClient {
@@ -64,7 +64,7 @@ impl ResumableClient {
             unacknowledged: VecDeque::new(),
             first: 1,
             awaits_sequence: false,
-            heard: Vec::new(),
+            received: Vec::new(),
         }
     }
 
@@ -118,12 +118,12 @@ impl ResumableClient {
                 1..=5 => {
                     if self.next > self.latest {
                         self.latest = self.next;
-                        self.heard.push(message);
+                        self.received.push(message);
                     }
                     self.next += 1;
                 }
                 6 => {} // a ping, which can happen on a slow machine
-                _ => self.heard.push(message),
+                _ => self.received.push(message),
             }
         }
     }
@@ -132,9 +132,9 @@ impl ResumableClient {
     #[track_caller]
     fn until(&mut self, what: &str, mut done: impl FnMut(&[Value]) -> bool) {
         let deadline = within(TIMEOUT);
-        while !done(&self.heard) {
+        while !done(&self.received) {
             let frame = self.ws.as_mut().unwrap().recv(deadline);
-            let frame = frame.unwrap_or_else(|stop| panic!("{what}: {stop:?}; {:?}", self.heard.last()));
+            let frame = frame.unwrap_or_else(|stop| panic!("{what}: {stop:?}; {:?}", self.received.last()));
             self.take_in(&frame.payload);
         }
     }
@@ -144,8 +144,8 @@ impl ResumableClient {
     fn catch_up(&mut self) {
         let last = |message: &Value| message["invocationId"] == "last";
         self.say(json!({ "type": 1, "invocationId": "last", "target": "Echo", "arguments": [null] }));
-        self.until("the last answer", |heard| heard.iter().any(last));
-        self.heard.retain(|message| !last(message));
+        self.until("the last answer", |received| received.iter().any(last));
+        self.received.retain(|message| !last(message));
     }
 
     fn acknowledge(&mut self) {
@@ -161,12 +161,12 @@ impl ResumableClient {
     }
 
     fn messages_from(&self, who: &str) -> Vec<Value> {
-        let said = self.heard.iter().filter(|message| message["target"] == "ReceiveMessage");
+        let said = self.received.iter().filter(|message| message["target"] == "ReceiveMessage");
         said.filter(|message| message["arguments"][0] == who).map(|message| message["arguments"][1].clone()).collect()
     }
 
     fn answers(&self) -> Vec<Value> {
-        self.heard.iter().filter(|message| message["type"] == 3).map(|message| message["result"].clone()).collect()
+        self.received.iter().filter(|message| message["type"] == 3).map(|message| message["result"].clone()).collect()
     }
 }
 
@@ -175,9 +175,9 @@ impl ResumableClient {
 #[track_caller]
 fn ten_reconnects(one: &Server, two: &Server) {
     let (mut client, mut other) = (ResumableClient::connect(one.address), Client::ws(two.address));
-    let came = json!([other.id]);
-    client.until("the notice that the other has connected", |heard| {
-        heard.iter().any(|message| message["arguments"] == came)
+    let arguments = json!([other.id]);
+    client.until("the notice that the other has connected", |received| {
+        received.iter().any(|message| message["arguments"] == arguments)
     });
     let (mut theirs, mut ours) = (0, 0);
     let mut work = |client: &mut ResumableClient, other: &mut Client, count| {
@@ -190,9 +190,9 @@ fn ten_reconnects(one: &Server, two: &Server) {
         (theirs, ours)
     };
     for round in 0..10 {
-        let before = client.heard.len();
+        let before = client.received.len();
         work(&mut client, &mut other, 50);
-        client.until("some of it", |heard| heard.len() > before + 30);
+        client.until("some of it", |received| received.len() > before + 30);
         if round % 3 == 1 {
             client.acknowledge();
         }
@@ -201,7 +201,7 @@ fn ten_reconnects(one: &Server, two: &Server) {
         client.reconnect();
     }
     let (theirs, ours) = work(&mut client, &mut other, 1);
-    client.until("everything", |heard| heard.len() > theirs + 2 * ours);
+    client.until("everything", |received| received.len() > theirs + 2 * ours);
     client.catch_up();
     let all = |count: usize| (0..count).map(Value::from).collect::<Vec<_>>();
     assert_eq!(client.messages_from("other"), all(theirs));
@@ -235,11 +235,11 @@ fn a_lost_socket_is_replaced() {
     for id in 1..=3 {
         client.echo(id);
     }
-    client.until("three answers", |heard| heard.len() == 3);
+    client.until("three answers", |received| received.len() == 3);
     client.lose_socket();
     client.echo(4);
     client.reconnect();
-    client.until("the fourth", |heard| heard.len() == 4);
+    client.until("the fourth", |received| received.len() == 4);
     assert_eq!(client.answers(), [1, 2, 3, 4]);
     client.acknowledge();
     // This time the server sees a reset, since something has not been read.
@@ -247,7 +247,7 @@ fn a_lost_socket_is_replaced() {
     client.ws.as_mut().unwrap().expect_unread();
     client.lose_socket();
     client.reconnect();
-    client.until("the fifth", |heard| heard.len() == 5);
+    client.until("the fifth", |received| received.len() == 5);
     client.catch_up();
     assert_eq!(client.answers(), [1, 2, 3, 4, 5]);
     assert_eq!(server.metric("signalr_resumes_total", &["hub=\"chat\""]) as u64, 2);
@@ -258,12 +258,12 @@ fn a_silent_socket_is_replaced_at_once() {
     let server = setup().start().ready();
     let mut client = ResumableClient::connect(server.address);
     client.echo(1);
-    client.until("an answer", |heard| heard.len() == 1);
+    client.until("an answer", |received| received.len() == 1);
     let silent = client.ws.take();
     let start = Stopwatch::start();
     client.reconnect();
     client.echo(2);
-    client.until("the next answer", |heard| heard.len() == 2);
+    client.until("the next answer", |received| received.len() == 2);
     start.within(Duration::from_secs(2), "the new socket serves");
     client.catch_up();
     assert_eq!(client.answers(), [1, 2]);
@@ -300,12 +300,12 @@ fn a_client_that_never_acknowledges_is_closed_alone() {
     let mut other = Client::ws(server.address);
     let mut client = ResumableClient::connect(server.address);
     let mut sent = 0;
-    while client.heard.last().is_none_or(|message| message["type"] != 7) {
+    while client.received.last().is_none_or(|message| message["type"] != 7) {
         other.ok("SendMessage", json!(["other", "x".repeat(1000)]));
         sent += 1;
         // The client reads everything, but it does not acknowledge anything.
-        client.until("the message, or the end", |heard| {
-            heard.len() >= sent || heard.last().is_some_and(|m| m["type"] == 7)
+        client.until("the message, or the end", |received| {
+            received.len() >= sent || received.last().is_some_and(|m| m["type"] == 7)
         });
         assert!(sent < 30, "there is no bound");
     }
@@ -341,7 +341,7 @@ fn a_sequence_below_the_first_message_closes_the_connection() {
     for id in [0, -1, i64::MIN] {
         let mut client = ResumableClient::connect(server.address);
         client.echo(1);
-        client.until("an answer", |heard| heard.len() == 1);
+        client.until("an answer", |received| received.len() == 1);
         let ws = client.ws.as_mut().unwrap();
         ws.send(ws::TEXT, &record(&json!({ "type": 9, "sequenceId": id })));
         let (seen, end) = ws.read_to_end(within(TIMEOUT));
@@ -395,7 +395,7 @@ fn a_client_without_a_socket_does_not_delay_shutdown() {
     let mut server = setup().start().ready();
     let mut client = ResumableClient::connect(server.address);
     client.echo(1);
-    client.until("an answer", |heard| heard.len() == 1);
+    client.until("an answer", |received| received.len() == 1);
     client.lose_socket();
     let start = Stopwatch::start();
     server.signal("TERM");

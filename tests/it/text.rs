@@ -292,16 +292,16 @@ fn foreign_results_on_redis_with_invalid_unicode_are_errors() {
     testkit::needs!("redis-server");
     let redis = Redis::start();
     let server = Server::setup().config(&config(SETS[2])).redis(&redis).start().ready();
-    let mut asker = Client::ws(server.address);
+    let mut caller = Client::ws(server.address);
     let mut monitor = redis.monitor();
     for protocol in SETS[2] {
         for bad in bad(*protocol) {
-            let call = asker.begin("Ask", json!(["elsewhere", "?"]));
+            let call = caller.begin("Ask", json!(["elsewhere", "?"]));
             let (id, channel) = monitor.take(within(TIMEOUT), return_address).unwrap();
             let answer = with(*protocol, &completion(*protocol, &id, json!([HERE])), bad);
             let payload = [&[0x92], &carried(*protocol, &answer)[..]].concat();
             assert_eq!(redis.publish(&channel, &payload), 2, "the server and the monitor");
-            let result = asker.completion(&call);
+            let result = caller.completion(&call);
             match protocol {
                 Protocol::Json => {
                     assert!(result.unwrap_err().contains("Error trying to deserialize result to String."))

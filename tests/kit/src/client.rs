@@ -42,7 +42,7 @@ pub struct Client {
     protocol: Protocol,
     calls: u32,
     inbox: VecDeque<Message>,
-    heard: Vec<Message>,
+    received: Vec<Message>,
 }
 
 /// Negotiates, and returns the connection id and the connection token.
@@ -77,7 +77,7 @@ impl Client {
             }
         };
         let mut client =
-            Self { id, address, target, wire, protocol, calls: 0, inbox: VecDeque::new(), heard: Vec::new() };
+            Self { id, address, target, wire, protocol, calls: 0, inbox: VecDeque::new(), received: Vec::new() };
         client.put(&handshake(protocol.name(), 1), ws::TEXT);
         let answer = client.piece(within(TIMEOUT)).unwrap_or_else(|end| panic!("no handshake response: {end:?}"));
         let rest =
@@ -159,7 +159,7 @@ impl Client {
             Message::Completion { id: of, result } if of == id => Some(result.clone()),
             _ => None,
         });
-        self.heard.retain(|message| !matches!(message, Message::Completion { id: of, .. } if of == id));
+        self.received.retain(|message| !matches!(message, Message::Completion { id: of, .. } if of == id));
         found
     }
 
@@ -181,7 +181,7 @@ impl Client {
 
     /// Whether the completion of a call has been received already.
     pub fn is_answered(&self, id: &str) -> bool {
-        self.heard.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
+        self.received.iter().any(|message| matches!(message, Message::Completion { id: of, .. } if of == id))
     }
 
     /// Waits for an invocation that requests a client result and has this argument, and returns its invocation id.
@@ -235,12 +235,12 @@ impl Client {
 
     /// Counts the invocations of this method with these arguments that have been received already.
     pub fn count_now(&self, target: &str, arguments: &Value) -> usize {
-        self.heard.iter().filter(|message| invoked(message, target, arguments)).count()
+        self.received.iter().filter(|message| invoked(message, target, arguments)).count()
     }
 
     /// Drops the messages that have been received so far.
     pub fn forget(&mut self) {
-        self.heard.clear();
+        self.received.clear();
     }
 
     /// Waits for the first message for which `find` returns a value. It looks at messages that have been received
@@ -250,15 +250,15 @@ impl Client {
         let deadline = within(TIMEOUT);
         let mut looked = 0;
         loop {
-            while let Some(message) = self.heard.get(looked) {
+            while let Some(message) = self.received.get(looked) {
                 if let Some(found) = find(message) {
                     return found;
                 }
                 looked += 1;
             }
-            let ended = matches!(self.heard.last(), Some(Message::End(_)));
+            let ended = matches!(self.received.last(), Some(Message::End(_)));
             if ended || self.step(deadline).is_err() {
-                let last = &self.heard[self.heard.len().saturating_sub(5)..];
+                let last = &self.received[self.received.len().saturating_sub(5)..];
                 panic!("{what}: not seen by {:?} {:?}; the last received: {last:?}", self.protocol, self.target);
             }
         }
@@ -271,7 +271,7 @@ impl Client {
             Message::End(how) => Some(how.clone()),
             _ => None,
         });
-        (self.heard.iter().find(|message| matches!(message, Message::Close { .. })).cloned(), end)
+        (self.received.iter().find(|message| matches!(message, Message::Close { .. })).cloned(), end)
     }
 
     /// Ends the connection as its transport requires.
@@ -298,7 +298,7 @@ impl Client {
                 Err(PieceEnd::Ended(how)) => self.inbox.push_back(Message::End(how)),
             }
         }
-        self.heard.extend(self.inbox.pop_front());
+        self.received.extend(self.inbox.pop_front());
         Ok(())
     }
 

@@ -150,9 +150,11 @@ async fn every_envelope_arrives_unchanged(mut farm: Farm) {
         if node.as_str() == "a" && group.as_str() == "g:1" && connection.as_str() == "c")
     );
     assert!(matches!(farm.b.next().await.envelope, Envelope::Ack { id: 70_000 }));
-    assert!(matches!(farm.b.next().await.envelope, Envelope::Completion { protocol, message: came }
-        if protocol == "blazorpack" && came == message));
-    assert!(matches!(farm.b.next().await.envelope, Envelope::Message { reply_to: Some(came), .. } if came == reply_to));
+    assert!(matches!(farm.b.next().await.envelope, Envelope::Completion { protocol, message: received }
+        if protocol == "blazorpack" && received == message));
+    assert!(
+        matches!(farm.b.next().await.envelope, Envelope::Message { reply_to: Some(received), .. } if received == reply_to)
+    );
 }
 
 async fn many_topics_are_subscribed_at_once(farm: Farm) {

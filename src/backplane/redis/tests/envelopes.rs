@@ -46,13 +46,13 @@ fn acks_match_the_vectors() {
         let hex = bytes(text(&case["hex"]));
         assert_eq!(encoded(&Envelope::Ack { id }), hex);
         assert!(
-            matches!(decode(&topic(Channel::Acks("s".into())), &hex), Ok(Envelope::Ack { id: came }) if came == id)
+            matches!(decode(&topic(Channel::Acks("s".into())), &hex), Ok(Envelope::Ack { id: decoded }) if decoded == id)
         );
     }
     for (id, hex) in [(300, "91cd012c"), (-1, "91ff"), (i32::MAX, "91ce7fffffff"), (-200, "91d1ff38")] {
         assert_eq!(encoded(&Envelope::Ack { id }), bytes(hex));
         assert!(
-            matches!(decode(&topic(Channel::Acks("s".into())), &bytes(hex)), Ok(Envelope::Ack { id: came }) if came == id)
+            matches!(decode(&topic(Channel::Acks("s".into())), &bytes(hex)), Ok(Envelope::Ack { id: decoded }) if decoded == id)
         );
     }
 }
@@ -63,8 +63,8 @@ fn group_commands_match_the_vectors() {
         let action = if case["actionByte"] == 1 { GroupAction::Join } else { GroupAction::Leave };
         let hex = bytes(text(&case["hex"]));
         let envelope = decode(&topic(Channel::GroupCommands), &hex).unwrap();
-        let Envelope::GroupCommand { id, node, action: came, group, connection } = &envelope else { panic!() };
-        assert_eq!((*id, *came), (42, action));
+        let Envelope::GroupCommand { id, node, action: decoded, group, connection } = &envelope else { panic!() };
+        assert_eq!((*id, *decoded), (42, action));
         assert_eq!((node.as_str(), group.as_str(), connection.as_str()), ("S", "G", "C"));
         assert_eq!(encoded(&envelope), hex);
     }
@@ -80,11 +80,12 @@ fn invocations_match_the_vectors() {
         let frame = OutgoingMessage::from_encoded([(Protocol::Json, two.clone()), (Protocol::MessagePack, two)]);
         let envelope = Envelope::Message { except: except.clone(), message: frame, reply_to: None };
         assert_eq!(encoded(&envelope), bytes(&hex));
-        let Envelope::Message { except: came, .. } = decode(&topic(Channel::All), &bytes(text(&case["hex"]))).unwrap()
+        let Envelope::Message { except: decoded, .. } =
+            decode(&topic(Channel::All), &bytes(text(&case["hex"]))).unwrap()
         else {
             panic!()
         };
-        assert_eq!(came, except);
+        assert_eq!(decoded, except);
     }
 }
 
@@ -113,8 +114,8 @@ fn our_own_item_is_appended() {
         assert!(out.ends_with(&bytes("92a26e31cd012c")), "[node, id]");
         assert_eq!(out[0], 0x95);
         assert_eq!(origin(&out), Some(("n1", 300)));
-        let Ok(Envelope::Message { reply_to: came, .. }) = decode(&topic(Channel::All), &out) else { panic!() };
-        assert_eq!(came, reply_to);
+        let Ok(Envelope::Message { reply_to: decoded, .. }) = decode(&topic(Channel::All), &out) else { panic!() };
+        assert_eq!(decoded, reply_to);
     }
     // A return channel of another hub, or no return channel at all.
     for channel in ["Chat.Chat:internal:return:n", "Chat.ChatHub:internal:ack:n", "Chat.ChatHub:internal:return", ""] {

@@ -93,15 +93,15 @@ impl Node {
 
     /// Receives messages until `marker` arrives, and checks that those before it are `texts`.
     pub(super) async fn expect_texts(&mut self, texts: &[&str], marker: &str) {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             let text = self.next_text().await;
             if text == marker {
                 break;
             }
-            heard.push(text);
+            received.push(text);
         }
-        assert_eq!(heard, texts);
+        assert_eq!(received, texts);
     }
 }
 

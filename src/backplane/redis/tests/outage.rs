@@ -93,8 +93,8 @@ async fn a_node_starts_while_redis_is_down() {
 async fn with_abort_connect_a_node_does_not_start_while_redis_is_down() {
     testkit::needs!("redis-server");
     let port = free_port();
-    let nobody = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
-    let error = RedisBackplane::connect(nobody, "a".into(), Vec::new()).await.unwrap_err().to_string();
+    let absent = RedisOptions::parse(&format!("127.0.0.1:{port},abortConnect=true,connectRetry=2")).unwrap();
+    let error = RedisBackplane::connect(absent, "a".into(), Vec::new()).await.unwrap_err().to_string();
     assert!(error.contains("abortConnect=false") && error.contains(&port.to_string()), "{error}");
     let redis = start(&[]).await;
     let node = Node::on_redis(options(&redis, "abortConnect=true"), "a").await;
@@ -129,16 +129,16 @@ async fn nothing_is_lost_silently(redis: &mut Redis, disrupt: impl AsyncFnOnce(&
     assert!(failed > 0, "the disruption had an effect");
     a.publish_text("end").await.unwrap();
     for node in [&mut a, &mut b] {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             match node.next_text().await {
                 text if text == "end" => break,
-                text => heard.push(text),
+                text => received.push(text),
             }
         }
         // A message whose publish failed may have arrived nevertheless.
-        heard.retain(|text| sent.contains(text));
-        assert_eq!(heard, sent);
+        received.retain(|text| sent.contains(text));
+        assert_eq!(received, sent);
     }
 }
 
