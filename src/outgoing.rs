@@ -78,6 +78,11 @@ impl OutgoingMessage {
         self.0.message.as_ref().is_none_or(HubMessage::is_trackable)
     }
 
+    /// The message before it was encoded; `None` if it came encoded from another node.
+    pub(crate) fn message(&self) -> Option<&HubMessage> {
+        self.0.message.as_ref()
+    }
+
     /// The message with its hub framing (trailing 0x1E, or length prefix), as the backplane carries it.
     pub(crate) fn hub_framed(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
         self.0.raw[index_of(protocol)].get_or_init(|| self.encode(protocol)).clone()

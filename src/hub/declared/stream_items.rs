@@ -3,13 +3,13 @@
 use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::compose::{ContainerKind, begin, end, put, put_key, put_text, separate};
+use super::compose::{ContainerKind, begin, end, put_key, put_text, separate};
 use super::failure::Failure;
 use crate::delivery::group_stream::GroupStream;
 use crate::hub::{Caller, HubError};
 use crate::ids::GroupName;
 use crate::outgoing::OutgoingMessage;
-use crate::protocol::{HubMessage, Protocol, Proven, RawValue};
+use crate::protocol::{HubMessage, Invocation, Protocol, Proven, RawValue};
 
 /// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
 pub(super) async fn stream_items(
@@ -28,7 +28,7 @@ pub(super) async fn stream_items(
             match watch.next().await {
                 Some(message) => {
                     if let Some(item) = item(&message, protocol) {
-                        return Some((item, Some(watch)));
+                        return Some((Ok(item), Some(watch)));
                     }
                 }
                 None => {
@@ -48,32 +48,75 @@ pub(super) async fn stream_items(
     .boxed()
 }
 
-/// None: no call of a client's method, or one that this protocol cannot carry so. It is left out: what somebody sends
-/// to the group ends nobody's stream.
-fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<Result<RawValue, HubError>> {
-    let bytes = message.hub_framed(protocol).ok()?;
-    let Ok(Some(HubMessage::Invocation(invocation))) = protocol.decode(&mut BytesMut::from(&bytes[..]), None) else {
-        return None;
-    };
-    let arguments = invocation.arguments.ok()?;
-    let mut out = Vec::with_capacity(bytes.len());
-    let written = (|| {
-        begin(&mut out, protocol, ContainerKind::Table, 2);
-        put_key(&mut out, protocol, "target");
-        put_text(&mut out, protocol, &invocation.target);
-        separate(&mut out, protocol, 1);
-        put_key(&mut out, protocol, "arguments");
-        begin(&mut out, protocol, ContainerKind::List, arguments.len());
-        for (index, argument) in arguments.iter().enumerate() {
-            separate(&mut out, protocol, index);
-            put(&mut out, protocol, argument)?;
+/// The item for a message. `None` if the message is no invocation, or has no form in this protocol, or is nested too
+/// deep for an item: it is skipped, because one message to the group must not end the streams of others.
+fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<RawValue> {
+    match message.message() {
+        Some(HubMessage::Invocation(invocation)) => item_of(invocation, protocol),
+        Some(_) => None,
+        None => {
+            // From another node.
+            let bytes = message.hub_framed(protocol).ok()?;
+            match protocol.decode(&mut BytesMut::from(&bytes[..]), None) {
+                Ok(Some(HubMessage::Invocation(invocation))) => item_of(&invocation, protocol),
+                _ => None,
+            }
         }
-        end(&mut out, protocol, ContainerKind::List);
-        end(&mut out, protocol, ContainerKind::Table);
-        Ok(())
-    })();
-    // An argument may be as deep as a message can carry it, and an item stands around it.
+    }
+}
+
+fn item_of(invocation: &Invocation, protocol: Protocol) -> Option<RawValue> {
+    let arguments = invocation.arguments.as_ref().ok()?;
+    // The item adds two containers around each argument, which may already be as deep as a message can carry.
     let proven = arguments.iter().fold(Proven::SCALAR, |proven, argument| proven.and(argument.proven())).inside(2);
-    let item = written.map(|()| RawValue::from_proven(protocol, out.into(), proven));
-    proven.check_depth().is_ok().then_some(item)
+    proven.check_depth().ok()?;
+    let mut out = Vec::with_capacity(128);
+    begin(&mut out, protocol, ContainerKind::Table, 2);
+    put_key(&mut out, protocol, "target");
+    put_text(&mut out, protocol, &invocation.target);
+    separate(&mut out, protocol, 1);
+    put_key(&mut out, protocol, "arguments");
+    begin(&mut out, protocol, ContainerKind::List, arguments.len());
+    for (index, argument) in arguments.iter().enumerate() {
+        separate(&mut out, protocol, index);
+        argument.append(protocol, &mut out).ok()?;
+    }
+    end(&mut out, protocol, ContainerKind::List);
+    end(&mut out, protocol, ContainerKind::Table);
+    Some(RawValue::from_proven(protocol, out.into(), proven))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+    use super::*;
+    use crate::hub::test_kit::{json, pack};
+    use crate::outgoing::invocation;
+
+    #[test]
+    fn a_message_of_this_node_and_of_another_node_give_the_same_item() {
+        let arguments = vec![json(r#"{"a":[1.5,"\u00e9"]}"#), pack(b"\x92\xc4\x01\x07\xa1\"")];
+        let here = invocation("Said \"é\"", arguments);
+        let json_item = json(r#"{"target":"Said \"é\"","arguments":[{"a":[1.5,"\u00e9"]},["Bw==","\""]]}"#);
+        assert_eq!(item(&here, Protocol::Json), Some(json_item));
+        for protocol in Protocol::ALL {
+            let elsewhere = OutgoingMessage::from_encoded([(protocol, here.hub_framed(protocol).unwrap())]);
+            assert_eq!(item(&elsewhere, protocol), item(&here, protocol));
+            assert!(item(&here, protocol).is_some());
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_an_item_is_skipped() {
+        let nested = |depth: usize| json(&("[".repeat(depth) + &"]".repeat(depth)));
+        let fits = |argument: RawValue| {
+            let message = invocation("M", vec![argument]);
+            Protocol::ALL.map(|protocol| item(&message, protocol).is_some())
+        };
+        assert_eq!(fits(nested(60)), [true, true]);
+        assert_eq!(fits(nested(61)), [false, false]);
+        assert_eq!(fits(json("1e400")), [true, false]);
+        assert_eq!(fits(pack(b"\xd4\x05\0")), [false, true]);
+        assert_eq!(item(&OutgoingMessage::new(HubMessage::Ping), Protocol::Json), None);
+    }
 }
