@@ -1,28 +1,28 @@
-//! Hubplane: a standalone SignalR server. Unmodified SignalR clients connect to it, and replicas join over Redis on
-//! the wire of ASP.NET Core's own backplane.
+//! Hubplane is a standalone SignalR server. Unmodified SignalR clients connect to it, and several nodes form a farm
+//! over Redis, in the same wire format as ASP.NET Core's Redis backplane.
 //!
-//! Comments name their sources, with the section behind `#`. `docs/design.md` is the contract; `docs/builders/` has the
-//! facts about the wire, and `tests/probes/FINDINGS.md` what a real server was seen to do where the facts say
-//! otherwise.
+//! Comments cite a source by its file name, followed by `#` and the section. `docs/design.md` is the contract,
+//! `docs/builders/` documents the wire formats, and `tests/probes/FINDINGS.md` records where a real ASP.NET Core server
+//! behaves differently from its documentation.
 //!
 //! # Layers
 //!
-//! The modules form layers; each imports only from lower ones, and neighbours in a layer do not import each other
-//! (`tests/it/layers.rs` enforces it).
+//! The modules form layers. A module imports only from lower layers, never from another module of its own layer;
+//! `tests/it/layers.rs` enforces this.
 //!
-//! | layer | module | what it is for |
+//! | layer | module | responsibility |
 //! | --- | --- | --- |
 //! | 10 | `cli`, `main` | the command line |
-//! | 9 | [`server`], `telemetry` | assemble, bind, drain; logs |
-//! | 8 | `transport`, `api`, [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; clients in memory for tests of a hub |
-//! | 7 | `connection` | one task a client: read loop, write loop, calls in flight |
+//! | 9 | [`server`], `telemetry` | assemble the server, bind, drain; set up logging |
+//! | 8 | `transport`, `api`, [`testing`] | HTTP: negotiate, WebSockets, Server-Sent Events, long polling; health, metrics, demo page; in-memory clients for testing a hub |
+//! | 7 | `connection` | one task per client: read loop, write loop, invocations in flight |
 //! | 6 | [`hub`] | application logic: the `Hub` trait, declared hubs, typed methods |
-//! | 5 | `delivery` | local and remote sends as one act; group commands with acks |
-//! | 4 | `registry`, `backplane` | who is here; what moves envelopes between nodes |
-//! | 3 | `session`, `keep_alive`, `outbox`, [`auth`] | sans-IO protocol state of a client; its clocks; what waits for it; who it is |
-//! | 2 | [`config`], `outgoing`, `wire`, `close`, `metrics`, `phase` | what the server is told; a message encoded once; a transport's two halves; how connections end; numbers; starting to closing |
-//! | 1 | `protocol`, `recipients`, `hub_path` | the hub protocol's bytes; whom a message is for; where clients find a hub |
-//! | 0 | `ids`, `exception`, `logging`, `calendar`, `tls` | names as types; the .NET exceptions that clients see; outsiders' texts in log lines, and how many lines; dates; TLS as a client |
+//! | 5 | `delivery` | sends to local and remote connections; group commands with acks; client results |
+//! | 4 | `registry`, `backplane` | the connections of this node; moving envelopes between nodes |
+//! | 3 | `session`, `keep_alive`, `outbox`, [`auth`] | a connection's protocol state without I/O; its timers; its queue of outgoing messages; its identity |
+//! | 2 | [`config`], `outgoing`, `wire`, `close`, `metrics`, `phase` | configuration; messages that are encoded once; the two halves of a transport; close reasons; metrics; the server's phase |
+//! | 1 | `protocol`, `recipients`, `hub_path` | encoding and decoding the hub protocols; whom a message is for; the paths of hubs |
+//! | 0 | `ids`, `exception`, `logging`, `calendar`, `tls` | names as types; the .NET exception names that clients see; escaping and rate limiting of log lines; dates; TLS as a client |
 //!
 //! # As a library
 //!
@@ -36,7 +36,7 @@
 //!     caller.clients().all().send("ReceiveMessage", (user, message)).await?;
 //!     Ok(())
 //! });
-//! // Sends from outside of a call; it may be handed out before there is a server.
+//! // For sending from outside a hub method. It can be handed out before the server exists.
 //! let context = HubContext::new();
 //! let server = Server::builder(Config::default()).hub(HubRoute::new("/chat", chat).context(&context)).build().await?;
 //! tokio::spawn(async move { context.clients().all().send("Notice", ("up",)).await });
@@ -45,12 +45,12 @@
 //! # }
 //! ```
 //!
-//! [`hub::Methods`] makes hubs of async functions, [`hub::Hub`] is what every hub is, [`server::Builder`] is all that
-//! can be put around them.
+//! [`hub::Methods`] builds a hub from async functions, [`hub::Hub`] is the trait that every hub implements, and
+//! [`server::Builder`] configures the server around them.
 
 #![cfg_attr(
     not(all(feature = "cli", feature = "metrics", feature = "redis")),
-    allow(dead_code, unreachable_pub, unused_imports, reason = "some code serves only the parts that a feature adds")
+    allow(dead_code, unreachable_pub, unused_imports, reason = "some code is used only by optional features")
 )]
 
 mod calendar;
@@ -108,12 +108,12 @@ pub use metrics::{Metrics, TextFormat as MetricsFormat};
 pub use protocol::{BindingError, Protocol, RawValue, TransportKind, ValueError};
 pub use server::{Server, ServerHandle};
 
-/// Byte connections without a hub protocol, served beside the hubs over the same transports.
+/// Connections that carry bytes without a hub protocol, over the same transports as the hubs.
 pub mod raw {
     pub use crate::transport::{RawConnection, RawRoute, RawStream};
 }
 
-/// What the fuzz targets reach. It is no part of the API, and may change at any time.
+/// Functions that the fuzz targets call. Not part of the API; they may change at any time.
 #[doc(hidden)]
 pub mod fuzzing {
     pub use crate::protocol::framing::check_messages;

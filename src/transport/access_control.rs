@@ -1,5 +1,5 @@
-//! Who may use an endpoint: every request of a connection is asked who it is, before anything else is looked at
-//! (docs/builders/signalr-protocol.md#5; tests/probes/FINDINGS.md#2, HTTP: 401 comes before 405 and before 404).
+//! Authentication and authorization of the requests to an endpoint. Every request is checked before anything else is
+//! looked at (docs/builders/signalr-protocol.md#5; tests/probes/FINDINGS.md#2, HTTP: 401 comes before 405 and 404).
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::rejection::plain;
 use crate::auth::{AuthError, Authenticate, Principal, policy};
 use crate::config::Authorize;
 
-/// How an endpoint knows its users, and which of them it lets in.
+/// How an endpoint authenticates requests, and which of them it admits.
 #[derive(Clone, Default)]
 pub(super) struct AccessControl {
-    /// None: nobody is asked, whatever tokens they bring.
+    /// `None`: requests are not authenticated, and their access tokens are ignored.
     pub(super) authenticator: Option<Arc<dyn Authenticate>>,
-    /// None: anonymous clients may come too.
+    /// `None`: anonymous clients are admitted too.
     pub(super) policy: Option<Arc<Authorize>>,
     /// The pages that may open WebSockets.
     pub(super) origins: Arc<SocketOrigins>,
@@ -28,18 +28,21 @@ pub(super) struct AccessControl {
 
 impl fmt::Debug for AccessControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asks = self.authenticator.is_some();
-        let Self { policy, origins, .. } = self;
-        f.debug_struct("AccessControl").field("asks", &asks).field("policy", policy).field("origins", origins).finish()
+        let Self { authenticator, policy, origins } = self;
+        f.debug_struct("AccessControl")
+            .field("authenticates", &authenticator.is_some())
+            .field("policy", policy)
+            .field("origins", origins)
+            .finish()
     }
 }
 
-/// Who sent a request, as a part of it.
+/// The principal of a request, stored in the request's extensions.
 #[derive(Clone)]
 struct RequestPrincipal(Arc<Principal>);
 
 impl AccessControl {
-    /// Asks who sends a request, and notes it there.
+    /// Authenticates a request, stores the principal in its extensions, and checks the endpoint's rule.
     pub(super) async fn authorize(&self, request: &mut Request) -> Result<(), AccessDenied> {
         let principal = self.authenticate(request).await.map_err(AccessDenied::Token)?;
         let permitted = self.policy.as_ref().is_none_or(|rule| policy::permits(rule, principal.as_deref()));
@@ -56,7 +59,7 @@ impl AccessControl {
 
     async fn authenticate(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
-        // Without the body, which cannot be shared between threads.
+        // The body is taken off because it is not `Sync`.
         let (parts, body) = std::mem::take(request).into_parts();
         let principal = authenticator.authenticate(&parts).await;
         *request = Request::from_parts(parts, body);
@@ -67,20 +70,20 @@ impl AccessControl {
 /// Why a request is not admitted.
 #[derive(Debug)]
 pub(super) enum AccessDenied {
-    /// It asks for a WebSocket, and comes from a page whose origin may not have one.
+    /// It asks for a WebSocket, but comes from a page whose origin may not open one.
     Origin,
-    /// Its token is not accepted.
+    /// Its access token is not accepted.
     Token(AuthError),
-    /// It is anonymous, and the endpoint is for users.
+    /// It is anonymous, but the endpoint requires a user.
     Anonymous,
-    /// Its user does not fulfil the endpoint's rule.
+    /// Its user does not satisfy the endpoint's rule.
     User,
-    /// It names a connection of another user.
+    /// It names a connection that belongs to another user.
     OtherUser,
 }
 
 impl AccessDenied {
-    /// The answer: empty bodies, as clients show them to their users.
+    /// The HTTP response. Its body is mostly empty, because clients show it to their users.
     pub(super) fn response(&self) -> Response {
         match self {
             Self::Token(AuthError::KeysMissing) => {
@@ -96,7 +99,7 @@ impl AccessDenied {
     }
 }
 
-/// Who sent a request that was admitted; None for an anonymous one.
+/// The principal of an admitted request; `None` if it is anonymous.
 pub(super) fn principal(extensions: &http::Extensions) -> Option<Arc<Principal>> {
     extensions.get::<RequestPrincipal>().map(|principal| principal.0.clone())
 }
@@ -108,7 +111,7 @@ fn unauthorized(challenge: &str) -> Response {
     answer
 }
 
-/// Without a body, and without a type of it.
+/// A response with neither a body nor a content type.
 fn empty_response(status: StatusCode) -> Response {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = status;

@@ -1,5 +1,5 @@
-//! What all transports do around a connection: describe its request, hand it to its application, count it, and leave
-//! nothing behind when it ends, even by a panic.
+//! What all transports do when a connection starts and ends: describe its request, run its application, record metrics,
+//! and clean up, even after a panic.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::outbox::Outbox;
 use crate::protocol::TransportKind;
 use crate::wire::{Sink, Source};
 
-/// A connection's place in the table and in the count; both are given up when this is dropped.
+/// A connection's entry in the table and its permit. Dropping this removes the entry and releases the permit.
 #[derive(Debug)]
 pub(super) struct StartedConnection {
     pub(super) endpoint: Arc<Endpoint>,
@@ -41,7 +41,7 @@ impl Drop for StartedConnection {
     }
 }
 
-/// What the hub will know of the request. The body is not part of it.
+/// What the hub gets to know about the request: everything but the body.
 pub(super) fn request_info(request: Request, transport: TransportKind) -> RequestInfo {
     let (parts, _) = request.into_parts();
     let remote = remote(&parts.extensions);
@@ -49,25 +49,25 @@ pub(super) fn request_info(request: Request, transport: TransportKind) -> Reques
     RequestInfo { transport, uri: parts.uri, headers: parts.headers, remote, principal }
 }
 
-/// Where a request came from.
+/// The address that a request came from.
 pub(super) fn remote(extensions: &http::Extensions) -> Option<SocketAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
-/// The `id` of a request that must have one.
+/// The `id` in the query of a request, which is an error if it is missing.
 pub(super) fn required_id(request: &Request) -> Result<String, Rejection> {
     super::query::value(request.uri(), "id").filter(|id| !id.is_empty()).ok_or(Rejection::MissingId)
 }
 
-/// The span around everything a connection does: log lines within it say whose they are. `user` is recorded when it is
-/// known. The connection's token is a secret and no part of it.
+/// The span around everything a connection does, so that log lines say which connection they belong to. `user` is
+/// recorded once it is known. The connection token is a secret and must not appear here.
 pub(super) fn span(
     endpoint: &Endpoint,
     connection: &TransportConnection,
     transport: TransportKind,
     client: Option<SocketAddr>,
 ) -> tracing::Span {
-    // At the highest level, so that it is there whatever the log's filter lets through.
+    // At the highest level, so that no log filter removes it.
     tracing::error_span!(
         "connection",
         id = %connection.id,
@@ -78,7 +78,7 @@ pub(super) fn span(
     )
 }
 
-/// Serves a connection with its application until it has ended.
+/// Runs a connection's application until the connection has ended.
 pub(super) async fn run<S: Source, K: Sink>(
     endpoint: &Endpoint,
     connection: &TransportConnection,
@@ -109,12 +109,12 @@ pub(super) async fn run<S: Source, K: Sink>(
     reason
 }
 
-/// A connection among those that are there now. One whose task breaks counts as ended by the server's own code. Raw
-/// connections have no metrics.
+/// Counts a connection in the metrics for as long as it exists. If its task panics, the reason is recorded as aborted.
+/// Raw connections have no metrics.
 struct ConnectionMetrics<'a> {
     endpoint: &'a Endpoint,
     transport: TransportKind,
-    /// The label of why it ended.
+    /// The label of the close reason.
     reason: &'static str,
 }
 

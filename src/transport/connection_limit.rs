@@ -1,11 +1,11 @@
-//! How many connections there are, how many there may be, and whether new ones are still welcome.
+//! Counts the connections of a server, limits their number, and refuses new ones while the server drains.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::rejection::Rejection;
 
-/// Shared by all endpoints of a server.
+/// The number of connections and its maximum; shared by all endpoints of a server.
 #[derive(Debug)]
 pub(super) struct ConnectionLimit {
     max: usize,
@@ -13,32 +13,32 @@ pub(super) struct ConnectionLimit {
     draining: AtomicBool,
 }
 
-/// One connection's place; free again when dropped.
+/// The right of one connection to be counted; released when it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit(Arc<ConnectionLimit>);
 
 impl ConnectionLimit {
-    /// `None` is no limit.
+    /// `None` means no limit.
     pub(super) fn new(max: Option<usize>) -> Self {
         Self { max: max.unwrap_or(usize::MAX), active: AtomicUsize::new(0), draining: AtomicBool::new(false) }
     }
 
-    /// How many there may be.
+    /// The maximum number of connections.
     pub(super) fn max(&self) -> usize {
         self.max
     }
 
-    /// Connections that have a place.
+    /// The number of connections that hold a permit.
     pub(super) fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// From now on nobody is admitted.
+    /// Refuses all new connections from now on.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody would be admitted now.
+    /// Returns an error if a new connection would be refused now.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Rejection::Draining);
@@ -46,11 +46,11 @@ impl ConnectionLimit {
         if self.active() >= self.max { Err(Rejection::TooManyConnections) } else { Ok(()) }
     }
 
-    /// Takes a place for a new connection.
+    /// Acquires the permit for a new connection.
     pub(super) fn acquire(self: &Arc<Self>) -> Result<ConnectionPermit, Rejection> {
         self.check()?;
         let permit = ConnectionPermit(self.clone());
-        // The place exists before it is counted, so that giving it up always has something to take back.
+        // The permit is created before it is counted: if there are too many, dropping it undoes the increment.
         if self.active.fetch_add(1, Ordering::Relaxed) >= self.max {
             Err(Rejection::TooManyConnections)
         } else {

@@ -1,5 +1,6 @@
-//! Who may come with which token, and how a connection is used at the moment. A client that has only negotiated costs
-//! one small entry: no task, no timer, no buffer. All of it changes under one lock, which is held for look-ups only.
+//! The connections of one endpoint by connection token: their owners, transports and expiry. A client that has only
+//! negotiated costs one small entry: no task, no timer, no buffer. One lock guards the table; it is only held for
+//! look-ups and small updates.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -19,34 +20,35 @@ use crate::protocol::TransportKind;
 #[derive(Debug)]
 pub(super) struct ConnectionTable {
     entries: Mutex<HashMap<ConnectionToken, ConnectionEntry>>,
-    /// How long an entry lives without a request that is attached to it.
+    /// How long an entry is kept while no request is attached to it.
     disconnect_timeout: Duration,
-    /// The bound of a connection's inbound pipe.
+    /// The maximum size of a connection's inbound pipe, in bytes.
     incoming_buffer_size: Option<usize>,
 }
 
 #[derive(Debug)]
 struct ConnectionEntry {
     id: ConnectionId,
-    /// When it expires; None while a request is attached.
+    /// When it expires; `None` while a request is attached.
     expires_at: Option<Instant>,
-    /// The transport it began with.
+    /// The transport of its first transport request; `None` before that.
     transport: Option<TransportKind>,
-    /// Counts its polls, so that one that was replaced does not park the connection of its successor.
+    /// Counts its polls, so that the end of a replaced poll does not start the timeout while its successor waits.
     poll: u32,
     /// Whether negotiate granted stateful reconnect.
     stateful: bool,
-    /// Whose it is; None is anybody's. Beside the entry, which is small where nobody has tokens.
+    /// Who it belongs to; `None` if it was started or negotiated without authentication. Boxed to keep the entry small
+    /// on servers without authentication.
     owner: Option<Box<ConnectionOwner>>,
-    /// What there is beyond the entry, once something has been sent for it.
+    /// The state that its requests share; created by its first transport request or POST.
     connection: Option<Arc<TransportConnection>>,
 }
 
-/// Who has a connection, as their token says.
+/// The owner of a connection, according to the access token.
 #[derive(Debug)]
 struct ConnectionOwner {
     user: Option<UserId>,
-    /// When that token ends.
+    /// When the access token expires.
     expires: Option<SystemTime>,
 }
 
@@ -60,10 +62,9 @@ impl ConnectionOwner {
 /// A request that has been attached to a connection.
 #[derive(Debug)]
 pub(super) struct AttachedRequest {
-    /// The connection.
     pub(super) connection: Arc<TransportConnection>,
-    /// Its place, if this is its first transport request and it is to be started. None of a WebSocket: the connection
-    /// goes on over this one (stateful reconnect).
+    /// The connection's permit, if this is its first transport request, which starts it. `None` for a WebSocket means
+    /// that the connection resumes on this socket (stateful reconnect).
     pub(super) permit: Option<ConnectionPermit>,
     /// The number of this poll.
     pub(super) poll: u32,
@@ -74,8 +75,8 @@ impl ConnectionTable {
         Self { entries: Mutex::default(), disconnect_timeout, incoming_buffer_size }
     }
 
-    /// Enters a client that has negotiated. It has `disconnect_timeout` to come. `stateful`: it was granted stateful
-    /// reconnect.
+    /// Adds a client that has negotiated. It has `disconnect_timeout` to send its first transport request. `stateful`
+    /// says whether it was granted stateful reconnect.
     pub(super) fn insert_negotiated(&self, token: ConnectionToken, id: ConnectionId, stateful: bool, now: Instant) {
         let expires_at = Some(now + self.disconnect_timeout);
         let entry =
@@ -83,7 +84,7 @@ impl ConnectionTable {
         self.lock().insert(token, entry);
     }
 
-    /// Enters a WebSocket that came without negotiating.
+    /// Adds a client that opens a WebSocket without having negotiated.
     pub(super) fn insert_direct(&self, token: ConnectionToken, id: ConnectionId) -> Arc<TransportConnection> {
         let transport = Some(TransportKind::WebSockets);
         let mut entry = ConnectionEntry {
@@ -100,17 +101,18 @@ impl ConnectionTable {
         connection
     }
 
-    /// Notes whose a connection is that has just been entered.
+    /// Sets the owner of a connection that has just been added.
     pub(super) fn set_owner(&self, token: &ConnectionToken, principal: Option<&Principal>) {
         if let Some(entry) = self.lock().get_mut(token) {
             entry.owner = ConnectionOwner::of(principal);
         }
     }
 
-    /// Whether a request may speak for a connection: false for another user's. One that was negotiated without a token
-    /// belongs to whoever attaches first. `is_transport_request`: the time this token ends is from now on the connection's.
+    /// Whether a request may use a connection: false if the connection belongs to another user. A connection that was
+    /// negotiated without a user belongs to the first user that attaches to it. If `is_transport_request` is true, the
+    /// connection expires with the access token of this request from now on.
     ///
-    /// What the table does not know belongs to nobody; later checks find that out.
+    /// Returns true for an unknown connection token, which a later check rejects.
     pub(super) fn is_allowed(&self, token: &str, principal: Option<&Principal>, is_transport_request: bool) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(token) else { return true };
@@ -125,16 +127,16 @@ impl ConnectionTable {
         true
     }
 
-    /// Those that were started and whose owner's token has ended.
+    /// The started connections whose owner's access token has expired.
     pub(super) fn expired_tokens(&self, now: SystemTime) -> Vec<Arc<TransportConnection>> {
         let ended = |owner: &ConnectionOwner| owner.expires.is_some_and(|expires| expires <= now);
         let started = |entry: &&ConnectionEntry| entry.transport.is_some() && entry.owner.as_deref().is_some_and(ended);
         self.lock().values().filter(started).filter_map(|entry| entry.connection.clone()).collect()
     }
 
-    /// Attaches a transport request, in the order of the checks of docs/builders/signalr-protocol.md#1.4; `offered`
-    /// tells whether the endpoint has the transport, `admit` is asked for a place if the connection is to be started by
-    /// this.
+    /// Attaches a transport request to its connection. The checks are made in the order of
+    /// docs/builders/signalr-protocol.md#1.4. `offered` says whether the endpoint offers the transport; `admit` is
+    /// called for a permit if this request starts the connection.
     pub(super) fn attach(
         &self,
         token: &str,
@@ -155,8 +157,8 @@ impl ConnectionTable {
             None => Some(admit()?),
             Some(transport) if transport != kind => return Err(Rejection::TransportMismatch),
             Some(TransportKind::LongPolling) => None,
-            // Also while the old socket is attached: it may be dead without our knowing (tests/probes/FINDINGS.md#1,
-            // row 4.13).
+            // Allowed even while the old socket is attached: it may be dead without the server having noticed
+            // (tests/probes/FINDINGS.md#1, row 4.13).
             Some(TransportKind::WebSockets)
                 if entry.connection.as_ref().is_some_and(|connection| connection.may_resume()) =>
             {
@@ -170,7 +172,8 @@ impl ConnectionTable {
         Ok(AttachedRequest { connection: entry.connection(&key, self.incoming_buffer_size), permit, poll: entry.poll })
     }
 
-    /// A poll has ended: unless another has come meanwhile, the client has `disconnect_timeout` to come again.
+    /// Called when a poll has ended: unless a newer poll is attached, the client has `disconnect_timeout` to send the
+    /// next one.
     pub(super) fn park(&self, token: &ConnectionToken, poll: u32, now: Instant) {
         if let Some(entry) = self.lock().get_mut(token)
             && entry.poll == poll
@@ -179,7 +182,7 @@ impl ConnectionTable {
         }
     }
 
-    /// The connection a POST is for.
+    /// The connection that a POST is for.
     pub(super) fn find_for_post(&self, token: &str) -> Result<Arc<TransportConnection>, Rejection> {
         let mut entries = self.lock();
         let Slot::Occupied(mut slot) = entries.entry(ConnectionToken::from(token)) else {
@@ -192,7 +195,7 @@ impl ConnectionTable {
         }
     }
 
-    /// Takes out the connection a DELETE is for; only one that polls may be ended so.
+    /// Removes the connection that a DELETE is for. Only long-polling connections may be ended this way.
     pub(super) fn delete(&self, token: &str) -> Result<Option<Arc<TransportConnection>>, Rejection> {
         let mut entries = self.lock();
         match entries.get(token).map(|entry| entry.transport) {
@@ -202,12 +205,12 @@ impl ConnectionTable {
         }
     }
 
-    /// Forgets a connection; later requests find nothing.
+    /// Removes a connection; later requests with its token are answered with 404.
     pub(super) fn remove(&self, token: &ConnectionToken) {
         self.lock().remove(token);
     }
 
-    /// Takes out what has expired. The caller ends those that were started.
+    /// Removes the entries that have expired and returns their connections, which the caller ends.
     pub(super) fn sweep(&self, now: Instant) -> Vec<Arc<TransportConnection>> {
         let mut expired = Vec::new();
         let mut entries = self.lock();
@@ -218,14 +221,14 @@ impl ConnectionTable {
             }
             keep
         });
-        // After a flood of negotiations the map gives its memory back.
+        // Release the memory that a flood of negotiations has left unused.
         if entries.capacity() > 1024 && entries.len() < entries.capacity() / 8 {
             entries.shrink_to_fit();
         }
         expired
     }
 
-    /// Everybody who has been started.
+    /// All connections that have been started.
     pub(super) fn started_connections(&self) -> Vec<Arc<TransportConnection>> {
         let entries = self.lock();
         entries

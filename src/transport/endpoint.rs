@@ -1,5 +1,5 @@
-//! One path that clients connect to: its application, its options, its connections; and which transport a request to
-//! it means (docs/builders/signalr-protocol.md#1.1).
+//! One path that clients connect to, with its application, options and connections. It decides which transport a
+//! request belongs to (docs/builders/signalr-protocol.md#1.1).
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::outbox::Outbox;
 use crate::outgoing::{Encoding, Framing};
 use crate::protocol::{Protocol, TransportKind};
 
-/// What speaks with the clients of a path.
+/// The application that serves the clients of a path.
 #[derive(Clone)]
 pub(crate) enum App {
     /// A hub, with the hub protocol.
@@ -42,15 +42,15 @@ impl fmt::Debug for App {
     }
 }
 
-/// A path and everything about it.
+/// A path with everything that is needed to serve it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// The hub's name, or the path: for logs.
+    /// The name of the hub, or the path of a raw connection; used in logs.
     pub(super) name: String,
     pub(super) app: App,
     pub(super) options: HubOptions,
     pub(super) access_control: AccessControl,
-    /// Limits the log lines about it; a hub's own one.
+    /// Limits the log lines about this endpoint; for a hub, it is shared with the rest of the hub.
     pub(super) log: Arc<LogRateLimiter>,
     pub(super) table: ConnectionTable,
     /// Shared by all endpoints.
@@ -60,17 +60,18 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether a transport is among the endpoint's.
+    /// Whether the endpoint offers a transport.
     pub(super) fn offers(&self, kind: TransportKind) -> bool {
         self.options.transports.contains(&kind)
     }
 
-    /// Whether clients that ask are granted stateful reconnect; bytes without a hub protocol cannot be counted.
+    /// Whether clients that ask for stateful reconnect get it. Raw connections never do, because stateful reconnect
+    /// counts hub messages.
     pub(super) fn grants_stateful_reconnect(&self) -> bool {
         self.options.allow_stateful_reconnects && matches!(self.app, App::Hub(_))
     }
 
-    /// An empty outbox with the endpoint's bounds, for the connection that `close` ends.
+    /// Creates an empty outbox with the endpoint's limits, for the connection that `close` belongs to.
     pub(super) fn outbox(&self, framing: Framing, close: &CloseSignal) -> Arc<Outbox> {
         match &self.app {
             App::Hub(host) => host.outbox(framing, close),
@@ -84,7 +85,7 @@ impl Endpoint {
 
     /// Answers a request to the path itself.
     pub(super) async fn transport(self: &Arc<Self>, mut request: Request) -> Response {
-        // Before anybody is asked who they are: a page of another origin sends the cookies of its visitor along.
+        // Before authentication, because a page of another origin makes the browser send its visitor's cookies.
         let opens_socket = *request.method() == Method::GET && websocket::asks_for(&request);
         if opens_socket && !self.access_control.origins.admit(request.headers()) {
             self.log_denied(&request, &AccessDenied::Origin);
@@ -105,8 +106,8 @@ impl Endpoint {
         }
     }
 
-    /// Who sends a request, and whether it is the user whose connection it names: another one's token is answered 403,
-    /// and the connection lives.
+    /// Authenticates a request and checks that the connection it names belongs to its user. A request with another
+    /// user's access token is answered with 403; the connection is not affected.
     async fn authorize(&self, request: &mut Request) -> Result<(), Response> {
         self.admitted(request).await.map_err(|denied| {
             self.log_denied(request, &denied);
@@ -120,7 +121,7 @@ impl Endpoint {
             && let Some(token) = query::value(request.uri(), "id")
         {
             let principal = access_control::principal(request.extensions());
-            // A poll brings the time its token ends; a POST does not.
+            // The connection takes over the expiry of a poll's access token, but not that of a POST's.
             let is_transport_request = request.method() == Method::GET;
             if !self.table.is_allowed(&token, principal.as_deref(), is_transport_request) {
                 return Err(AccessDenied::OtherUser);
@@ -145,8 +146,8 @@ impl Endpoint {
     }
 }
 
-/// Whether `Accept` names event streams: in a list, in any case, but without parameters (tests/probes/FINDINGS.md#2,
-/// HTTP).
+/// Whether `Accept` lists event streams: case-insensitive, but an item with parameters does not match
+/// (tests/probes/FINDINGS.md#2, HTTP).
 fn accepts_events(request: &Request) -> bool {
     let values = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case("text/event-stream"))

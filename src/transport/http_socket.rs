@@ -1,6 +1,7 @@
-//! The TCP socket under HTTP on our own listener. What was read of a request can be put back, and a `#` in a request's
-//! target stays there: to ASP.NET Core it is a character of path or query like others (tests/probes/FINDINGS.md#2,
-//! HTTP), but the `http` crate cuts off what it takes for a fragment.
+//! The TCP socket under HTTP, for connections of our own listener. It differs from a plain socket in two ways: bytes
+//! that were read can be put back, and each `#` in a request's target is escaped as `%23`. To ASP.NET Core a `#` is an
+//! ordinary character of the path or query (tests/probes/FINDINGS.md#2, HTTP), but the `http` crate takes it for the
+//! start of a fragment and cuts it off.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,38 +14,39 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What one read takes at most while a request's first line is looked at.
+/// The maximum number of bytes in one read while a request line is being inspected.
 const LINE_READ_SIZE: usize = 4096;
 
 /// A TCP socket for an HTTP server.
 #[derive(Debug)]
 pub(crate) struct HttpSocket {
     io: TokioIo<TcpStream>,
-    /// Comes before what is in the socket.
+    /// Bytes that are read before those of the socket.
     held: Bytes,
     line: RequestLine,
     starts: RequestStart,
 }
 
-/// Tells an [`HttpSocket`] that a request has come whole, so that the next byte begins another. Clones share it.
+/// Tells an [`HttpSocket`] that a request has been received completely, so that the next byte begins another one.
+/// Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestStart(Arc<AtomicBool>);
 
 impl RequestStart {
-    /// Whether the next byte that is read from the socket begins a request. Else it belongs to a body.
+    /// Says whether the next byte that is read from the socket begins a request; otherwise it belongs to a body.
     pub(crate) fn set(&self, begins: bool) {
         self.0.store(begins, Ordering::Relaxed);
     }
 }
 
 impl HttpSocket {
-    /// A socket whose next byte begins a request.
+    /// Wraps a socket whose next byte begins a request.
     pub(crate) fn new(socket: TcpStream) -> Self {
         let (line, starts) = (RequestLine::Start, RequestStart::default());
         Self { io: TokioIo::new(socket), held: Bytes::new(), line, starts }
     }
 
-    /// To be told of the requests that come whole.
+    /// The flag to set whenever a request has been received completely.
     pub(crate) fn starts(&self) -> RequestStart {
         self.starts.clone()
     }
@@ -54,18 +56,18 @@ impl HttpSocket {
         self.io.inner()
     }
 
-    /// Whether bytes were put back and not read again.
+    /// Whether there are bytes that were put back and have not been read again.
     pub(crate) fn holds(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Puts back what was read last; it is read again before anything else.
+    /// Puts back the bytes that were read last; they are read again before anything else.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
         self.held =
             if self.held.is_empty() { bytes } else { [bytes, self.held.split_to(self.held.len())].concat().into() };
     }
 
-    /// The socket, and what was put back.
+    /// Returns the socket, and the bytes that were put back.
     pub(crate) fn into_tcp(self) -> (TcpStream, Bytes) {
         (self.io.into_inner(), self.held)
     }
@@ -130,24 +132,25 @@ impl Write for HttpSocket {
     }
 }
 
-/// How far the first line of a request has come, in any pieces.
+/// The state of a scanner that finds the target in a request line, which may arrive in any number of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestLine {
-    /// Before it; empty lines may come first (RFC 9112, section 2.2).
+    /// Before the line; empty lines may precede it (RFC 9112, section 2.2).
     Start,
     Method,
     /// Before the first byte of the target.
     Gap,
-    /// Within the target; whether a `#` belongs to it. In front of the query of an absolute URL it does not.
+    /// Within the target. `keeps` says whether a `#` is kept as part of it; before the query of an absolute URL it is
+    /// not.
     Target {
         keeps: bool,
     },
-    /// Behind the target, or where no request begins.
+    /// After the target, or where no request begins.
     Past,
 }
 
 impl RequestLine {
-    /// Goes on with more bytes. Some: what they are with each `#` of the target written as `%23`.
+    /// Scans more bytes. Returns the bytes with each `#` of the target replaced by `%23`, or `None` if there is none.
     fn escape(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut escaped: Option<Vec<u8>> = None;
         for (at, &byte) in bytes.iter().enumerate() {
@@ -184,7 +187,7 @@ impl RequestLine {
 mod tests {
     use super::*;
 
-    /// What becomes of a request's head, whatever the pieces it comes in.
+    /// The escaped form of a request's head, which must not depend on the pieces it arrives in.
     fn escaped(head: &str) -> String {
         let mut results: Vec<Vec<u8>> = Vec::new();
         for size in [1, 2, 3, 7, head.len()] {

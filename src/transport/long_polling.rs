@@ -1,4 +1,5 @@
-//! Long polling: GETs that wait for data; what the client sends comes by POST (docs/builders/signalr-protocol.md#1.8).
+//! Long polling: GET requests that wait for data. What the client sends arrives in POST requests
+//! (docs/builders/signalr-protocol.md#1.8).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,10 @@ use crate::wire::{Disconnected, Source, SourceEnd};
 
 const BINARY: &str = "application/octet-stream";
 
-/// How long a server that stops waits for a client's poll after the Close message, to answer it with 204.
+/// How long a draining server waits for the poll after the close message, so that it can answer it with 204.
 const LAST_POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers a poll. Not more than one of a connection waits: a new one sends the old one home.
+/// Answers a poll. At most one poll of a connection waits: a new poll ends the waiting one with 204.
 pub(super) async fn poll(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     never_cache(answer(endpoint, request).await.unwrap_or_else(Rejection::response))
 }
@@ -38,7 +39,7 @@ async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, 
     let attached = endpoint.table.attach(&token, kind, endpoint.offers(kind), || endpoint.connection_limit.acquire());
     let attached = attached.map_err(|rejection| endpoint.logged(rejection, &request))?;
     let connection = attached.connection;
-    // Whatever ends this poll, also a client that drops it: from then on its time to come again runs.
+    // However this poll ends, even if the client drops it, the disconnect timeout starts then.
     let _poll_guard = PollGuard { endpoint, connection: &connection, poll: attached.poll };
     if let Some(permit) = attached.permit {
         start(endpoint, connection.clone(), permit, request);
@@ -55,7 +56,7 @@ async fn answer(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, 
     })
 }
 
-/// Starts the connection with its first poll, whose request is the one the hub sees.
+/// Starts the connection with its first poll. The request of that poll is the one that the hub sees.
 fn start(endpoint: &Arc<Endpoint>, connection: Arc<TransportConnection>, permit: ConnectionPermit, request: Request) {
     let info = Arc::new(request_info(request, TransportKind::LongPolling));
     let span = span(endpoint, &connection, TransportKind::LongPolling, info.remote);
@@ -65,7 +66,8 @@ fn start(endpoint: &Arc<Endpoint>, connection: Arc<TransportConnection>, permit:
         let outbox = endpoint.outbox(Framing::Raw, &connection.close);
         let reason = run(endpoint, connection, info, outbox, PostSource(connection), PollSink(&connection.polls)).await;
         if reason == CloseReason::Draining {
-            // The listener closes when all have been served: the poll after the Close message is to find it open.
+            // The listener closes once all connection tasks have ended. It must stay open for the poll that follows the
+            // close message.
             connection.polls.finish();
             let _ = timeout(LAST_POLL_TIMEOUT, connection.polls.end_delivered()).await;
         }
@@ -82,7 +84,7 @@ fn concatenated(mut batch: Vec<Bytes>) -> Bytes {
     all.freeze()
 }
 
-/// A poll; when it ends, its connection waits for the next one, but not for ever.
+/// Starts the disconnect timeout of the connection when the poll ends.
 struct PollGuard<'a> {
     endpoint: &'a Endpoint,
     connection: &'a TransportConnection,
@@ -95,7 +97,7 @@ impl Drop for PollGuard<'_> {
     }
 }
 
-/// A connection that is served. When that has ended, polls get what is left, then 204.
+/// A connection that is being served. When it is dropped, polls get the data that is left, and then 204.
 struct PollingConnection {
     endpoint: Arc<Endpoint>,
     connection: Arc<TransportConnection>,
@@ -109,7 +111,7 @@ impl Drop for PollingConnection {
     }
 }
 
-/// What was posted.
+/// Reads what the client has posted.
 struct PostSource<'a>(&'a TransportConnection);
 
 impl Source for PostSource<'_> {

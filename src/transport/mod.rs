@@ -1,18 +1,19 @@
-//! Layer 8: how clients' bytes reach a hub over HTTP. A transport knows HTTP and no hub protocol: it offers a
-//! [`crate::wire::Source`] and a [`crate::wire::Sink`] and has its own manners at the beginning and the end.
+//! Layer 8: the HTTP transports, which carry bytes between clients and hubs. A transport knows HTTP but no hub
+//! protocol: it offers a [`crate::wire::Source`] and a [`crate::wire::Sink`], and opens and closes connections in its
+//! own way.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | [`endpoint`] | a path, its application, and what a request to it means |
-//! | `access_control`, [`origin`] | who sends a request, and whether they may; which pages may open WebSockets |
-//! | `rejection`, `query` | refusals word for word; how ASP.NET Core reads URLs |
-//! | `rejection_log` | what the log says of them |
-//! | `connection_table`, `connection_limit` | which token is whose, who expires; how many there may be |
-//! | `transport_connection`, `pipe`, `poll_channel` | what the requests of one connection share |
-//! | `connection_lifecycle` | what all transports do around a connection |
+//! | [`endpoint`] | one path with its application; which transport a request to it belongs to |
+//! | `access_control`, [`origin`] | authentication and authorization of requests; which pages may open WebSockets |
+//! | `rejection`, `query` | the texts of refused requests; reading query strings as ASP.NET Core does |
+//! | `rejection_log` | logging of refused requests |
+//! | `connection_table`, `connection_limit` | connections by token, and their expiry; the maximum number of connections |
+//! | `transport_connection`, `pipe`, `poll_channel` | the state that the requests of one connection share |
+//! | `connection_lifecycle` | what all transports do when a connection starts and ends |
 //! | `negotiate`, [`websocket`], `sse`, `long_polling`, `post` | one file for each kind of request |
-//! | [`raw_connection`] | connections without a hub |
-//! | `http_socket` | the TCP socket under HTTP, where the listener is ours |
+//! | [`raw_connection`] | connections without a hub protocol |
+//! | `http_socket` | the TCP socket under HTTP, for connections of our own listener |
 
 mod access_control;
 mod connection_lifecycle;
@@ -67,11 +68,11 @@ pub(crate) struct Endpoints {
     endpoints: HashMap<HubPath, Arc<Endpoint>>,
     connection_limit: Arc<ConnectionLimit>,
     tasks: TaskTracker,
-    /// How all endpoints know their users.
+    /// Copied into every endpoint that is added.
     access_control: AccessControl,
 }
 
-/// Two endpoints may not have one path.
+/// Two endpoints have the same path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the path '{0}' is taken by another hub or raw connection")]
 pub(crate) struct DuplicatePath(pub HubPath);
@@ -79,7 +80,7 @@ pub(crate) struct DuplicatePath(pub HubPath);
 // === setting up ===
 
 impl Endpoints {
-    /// No endpoints yet. `None` is no limit to the number of connections.
+    /// Creates an empty set of endpoints. `None` means that the number of connections is not limited.
     pub(crate) fn new(max_connections: Option<usize>) -> Self {
         Self {
             endpoints: HashMap::new(),
@@ -89,18 +90,19 @@ impl Endpoints {
         }
     }
 
-    /// How the users of all endpoints that are added from now on are known; without it nobody is asked.
+    /// Sets the authenticator for all endpoints that are added from now on. Without one, requests are not
+    /// authenticated.
     pub(crate) fn authenticate(&mut self, authenticator: Arc<dyn Authenticate>) {
         self.access_control.authenticator = Some(authenticator);
     }
 
-    /// Which pages may open WebSockets at all endpoints that are added from now on; without it all may.
+    /// Sets which pages may open WebSockets, for all endpoints that are added from now on. By default all may.
     pub(crate) fn socket_origins(&mut self, origins: SocketOrigins) {
         self.access_control.origins = Arc::new(origins);
     }
 
-    /// Lets only those come to a path who fulfil a rule; to be called before requests are. False: there is no such
-    /// path.
+    /// Admits only clients that satisfy a rule to a path. Must be called before requests are served. Returns false if
+    /// there is no such path.
     pub(crate) fn authorize(&mut self, path: &HubPath, rule: Arc<Authorize>) -> bool {
         let endpoint = self.endpoints.get_mut(path).and_then(Arc::get_mut);
         endpoint.map(|endpoint| endpoint.access_control.policy = Some(rule)).is_some()
@@ -116,7 +118,7 @@ impl Endpoints {
         self.add(path, name, App::Hub(host), options)
     }
 
-    /// Serves a raw connection at a path. Of the options those about transports, timeouts and buffers count.
+    /// Serves a raw connection at a path. Only the options about transports, timeouts and buffers have an effect.
     pub(crate) fn add_raw(
         &mut self,
         path: &HubPath,
@@ -145,16 +147,17 @@ impl Endpoints {
 // === serving ===
 
 impl Endpoints {
-    /// Answers a request, `None` if its path is no endpoint's. For a WebSocket the request must come from hyper with
-    /// upgrades; the peer's address is taken from an extension of type `ConnectInfo<SocketAddr>`.
+    /// Answers a request, or returns `None` if its path belongs to no endpoint. A WebSocket request must come from
+    /// hyper with upgrades enabled. The peer's address is taken from an extension of type `ConnectInfo<SocketAddr>`.
     ///
-    /// A poll, and a POST that is held back, are answered when they are due: no timeout may be put around this.
+    /// Polls, and POSTs that are held back by a full buffer, take long to be answered: do not wrap this in a timeout.
     pub(crate) async fn handle(&self, request: Request) -> Option<Response> {
         let (endpoint, negotiates) = self.endpoint(request.uri().path())?;
         Some(if negotiates { endpoint.negotiate(request).await } else { endpoint.transport(request).await })
     }
 
-    /// What log lines call the endpoint of a path, and what limits them. None: it is no endpoint's.
+    /// The name of the endpoint at a path in log lines, and the rate limiter of those lines. `None` if the path belongs
+    /// to no endpoint.
     pub(crate) fn logged_as(&self, path: &str) -> Option<(&str, &LogRateLimiter)> {
         let (endpoint, _) = self.endpoint(path)?;
         Some((&endpoint.name, &endpoint.log))
@@ -165,7 +168,7 @@ impl Endpoints {
         self.endpoint(path).is_some()
     }
 
-    /// The endpoint of a path, and whether it is the path of its negotiate.
+    /// The endpoint of a path, and whether the path is that of its negotiate requests.
     fn endpoint(&self, path: &str) -> Option<(&Arc<Endpoint>, bool)> {
         let path = RequestPath::new(path);
         if let Some(endpoint) = self.endpoints.get(path.hub()) {
@@ -174,7 +177,7 @@ impl Endpoints {
         Some((self.endpoints.get(path.negotiated_hub()?)?, true))
     }
 
-    /// Ends what has expired. To be called about once a second.
+    /// Ends the connections that have expired. To be called about once a second.
     pub(crate) fn sweep(&self, now: Instant) {
         for endpoint in self.endpoints.values() {
             for connection in endpoint.table.sweep(now) {
@@ -189,7 +192,7 @@ impl Endpoints {
         }
     }
 
-    /// How many connections there are; those that have only negotiated do not count.
+    /// The number of connections, without those that have only negotiated.
     pub(crate) fn connections(&self) -> usize {
         self.connection_limit.active()
     }
@@ -198,13 +201,14 @@ impl Endpoints {
 // === stopping ===
 
 impl Endpoints {
-    /// From now on negotiate and new connections get 503; those that are there go on.
+    /// From now on, negotiate and new connections are answered with 503. Existing connections continue.
     pub(crate) fn drain(&self) {
         self.connection_limit.drain();
     }
 
-    /// Asks every connection to end, `batch` at a time with `interval` between two batches, so that not all clients come
-    /// back at once. Each gets its Close message and its transport's farewell; polls get theirs as they come.
+    /// Asks every connection to end, `batch` at a time with `interval` between two batches, so that the clients do not
+    /// all reconnect at once. Each gets a close message and its transport's way of closing; long-polling clients get
+    /// them with their next polls.
     pub(crate) async fn close_all(&self, reason: CloseReason, batch: usize, interval: Duration) {
         let started_connections = self.started_connections();
         let mut batches = started_connections.chunks(batch.max(1)).peekable();
@@ -218,7 +222,7 @@ impl Endpoints {
         }
     }
 
-    /// As [`Endpoints::close_all`], all of them now.
+    /// Like [`Endpoints::close_all`], but for all connections at once.
     pub(crate) fn close_now(&self, reason: &CloseReason) {
         for connection in self.started_connections() {
             connection.close.close(reason.clone());
@@ -229,8 +233,8 @@ impl Endpoints {
         self.endpoints.values().flat_map(|endpoint| endpoint.table.started_connections()).collect()
     }
 
-    /// Waits until every connection has said farewell. To be called after [`Endpoints::drain`] and
-    /// [`Endpoints::close_all`], under a timeout of the caller's.
+    /// Waits until every connection has ended. Call it after [`Endpoints::drain`] and [`Endpoints::close_all`], with a
+    /// timeout around it.
     pub(crate) async fn closed(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,5 +1,5 @@
-//! `POST PATH/negotiate`: which versions and transports there are, and an id for whoever wants to come
-//! (docs/builders/signalr-protocol.md#1.2, #1.3).
+//! Answers `POST PATH/negotiate`: the negotiate version, a connection id, a connection token and the transports that
+//! the endpoint offers (docs/builders/signalr-protocol.md#1.2, #1.3).
 
 use std::fmt::Write as _;
 
@@ -15,10 +15,10 @@ use super::{access_control, query};
 use crate::ids::{ConnectionId, ConnectionToken};
 use crate::protocol::TransportKind;
 
-/// The newest version of negotiate there is.
+/// The newest version of the negotiate protocol.
 const MAX_NEGOTIATE_VERSION: i32 = 1;
 
-/// Answers, and enters the client into the table.
+/// Answers the request, and adds the client to the connection table.
 pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
     if let Err(rejection) = endpoint.connection_limit.check() {
         return endpoint.logged(rejection, request).response();
@@ -28,8 +28,8 @@ pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
         Ok(version) => version,
         Err(error) => return json(format!(r#"{{"error":"{error}"}}"#)),
     };
-    // Not in version 0, where others know the id that finds the connection: whoever heard it could take the connection
-    // over. The reference grants it there too; no client that speaks version 0 asks for it.
+    // Not with version 0, where the connection id is also the connection token: any client that knows the id could take
+    // over the connection. ASP.NET Core grants it there too, but no client that uses version 0 asks for it.
     let stateful = version > 0 && endpoint.grants_stateful_reconnect() && query::flag(uri, "useStatefulReconnect");
     let id = ConnectionId::random();
     let token = if version > 0 { ConnectionToken::random() } else { ConnectionToken::from(&id) };
@@ -39,7 +39,7 @@ pub(super) fn answer(endpoint: &Endpoint, request: &Request) -> Response {
     json(body)
 }
 
-/// The version to speak with a client, or what it is told instead.
+/// The version to use with a client, or the error to answer with.
 fn version(uri: &Uri, minimum: i32) -> Result<i32, String> {
     let asked = match query::value(uri, "negotiateVersion") {
         None => 0,
@@ -53,7 +53,7 @@ fn version(uri: &Uri, minimum: i32) -> Result<i32, String> {
     Ok(asked.min(MAX_NEGOTIATE_VERSION))
 }
 
-/// The answer's fields in the order the reference writes them. Nothing in it needs an escape.
+/// The body of the answer, with the fields in ASP.NET Core's order. None of the values needs escaping.
 fn response_body(
     stateful: bool,
     version: i32,
@@ -61,7 +61,7 @@ fn response_body(
     token: &ConnectionToken,
     transports: &[TransportKind],
 ) -> String {
-    // Only ever written as true: clients that did not ask refuse the field.
+    // Left out unless it is granted, because clients that did not ask for it reject the field.
     let granted = if stateful { r#""useStatefulReconnect":true,"# } else { "" };
     let mut body = format!(r#"{{{granted}"negotiateVersion":{version},"connectionId":"{id}""#);
     if version > 0 {

@@ -1,5 +1,6 @@
-//! Which pages may open a WebSocket. Browsers let every page do so, whatever CORS says, and tell the page's origin in
-//! the header `Origin`; clients that are no browsers send none, or make one up (RFC 6455, section 10.2).
+//! Checks which web pages may open a WebSocket. Browsers do not apply CORS to WebSockets: they let every page open one,
+//! and send the page's origin in the `Origin` header. Clients that are not browsers send none, or any value they like
+//! (RFC 6455, section 10.2).
 
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
@@ -10,15 +11,16 @@ use crate::config::OriginPattern;
 /// The pages that may open WebSockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SocketOrigins {
-    /// All.
+    /// All pages.
     #[default]
     Any,
-    /// Those of these origins, and those of this server itself.
+    /// Pages of these origins, and pages of this server itself.
     Listed(Vec<OriginPattern>),
 }
 
 impl SocketOrigins {
-    /// Whether the page that sends these headers may. A request without `Origin` is not from a browser's page, and may.
+    /// Whether a request with these headers may open a WebSocket. One without `Origin` does not come from a web page,
+    /// and may.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let Self::Listed(patterns) = self else { return true };
         let mut origins = headers.get_all(ORIGIN).iter().filter(|origin| !origin.is_empty());
@@ -27,26 +29,27 @@ impl SocketOrigins {
             (Some(Ok(origin)), None) => {
                 patterns.iter().any(|pattern| pattern.matches(origin)) || is_own(origin, headers)
             }
-            // Bytes that no origin has; or several, of which nobody could say which one counts.
+            // Not readable as text, or several headers, which is ambiguous.
             _ => false,
         }
     }
 }
 
-/// Whether an origin is this server's own: its host and port are those of `Host`. The scheme is not compared, since the
-/// server does not know it where a proxy ends TLS; it only says which port the default one is.
+/// Whether an origin is this server's own: its host and port equal those of `Host`. The scheme only determines the
+/// default port. It is not compared, because the server does not know its own scheme behind a proxy that terminates
+/// TLS.
 pub(crate) fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let default = match uri.scheme_str() {
         Some("http") => 80,
         Some("https") => 443,
-        // Such as an app's, whose host has nothing to do with ours.
+        // Such as that of a mobile app, whose host has nothing to do with this server's.
         _ => return false,
     };
-    let permit =
+    let host_and_port =
         |authority: &Authority| (authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(default));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
-    uri.authority().map(permit).is_some_and(|own| host.as_ref().map(permit) == Some(own))
+    uri.authority().map(host_and_port).is_some_and(|own| host.as_ref().map(host_and_port) == Some(own))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What clients POST on its way to their connection: one bounded buffer of bytes, whose limit holds back whoever
-//! posts (docs/builders/signalr-protocol.md#1.4, #1.9).
+//! A bounded byte buffer between a client's POSTs and its connection. While it is full, POSTs wait, which slows down
+//! the client (docs/builders/signalr-protocol.md#1.4, #1.9).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,26 +8,26 @@ use tokio::sync::Notify;
 
 use crate::wire::Disconnected;
 
-/// Most bytes one `read` hands over.
+/// The maximum number of bytes that one `read` returns.
 const MAX_READ: usize = 64 * 1024;
 
 /// A bounded buffer between POSTs and one reader.
 #[derive(Debug)]
 pub(super) struct Pipe {
     state: Mutex<PipeState>,
-    /// Tells the reader that something has come, or nothing more will.
+    /// Wakes the reader when bytes have been written or the pipe has been closed.
     not_empty: Notify,
-    /// Tells whoever posts that there is room, or that nobody reads any more.
+    /// Wakes the writers when there is space or the pipe has been closed.
     not_full: Notify,
     max_bytes: usize,
 }
 
-/// Nobody reads the pipe any more.
+/// The pipe is closed: its bytes are no longer read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PipeClosed {
-    /// Already when the bytes came.
+    /// It was closed before the write began.
     Before,
-    /// Since they were held back.
+    /// It was closed while the write was waiting for space.
     Meanwhile,
 }
 
@@ -38,7 +38,7 @@ struct PipeState {
 }
 
 impl Pipe {
-    /// An empty pipe, which takes no memory before the first byte. `None` is no limit.
+    /// Creates an empty pipe, which allocates no buffer before the first byte. `None` means no limit.
     pub(super) fn new(max_bytes: Option<usize>) -> Self {
         Self {
             state: Mutex::default(),
@@ -48,7 +48,8 @@ impl Pipe {
         }
     }
 
-    /// Appends bytes, waiting while the buffer is full. What has been appended stays when this is dropped half-way.
+    /// Appends bytes, and waits while the buffer is full. If the future is dropped early, the bytes that have already
+    /// been appended remain in the pipe.
     pub(super) async fn write(&self, mut bytes: Bytes) -> Result<(), PipeClosed> {
         let mut closed = PipeClosed::Before;
         loop {
@@ -60,8 +61,8 @@ impl Pipe {
                 if state.closed {
                     return Err(closed);
                 }
-                let room = self.max_bytes.saturating_sub(state.buffer.len()).min(bytes.len());
-                state.buffer.extend_from_slice(&bytes.split_to(room));
+                let size = self.max_bytes.saturating_sub(state.buffer.len()).min(bytes.len());
+                state.buffer.extend_from_slice(&bytes.split_to(size));
             }
             self.not_empty.notify_one();
             if bytes.is_empty() {
@@ -72,7 +73,8 @@ impl Pipe {
         }
     }
 
-    /// Waits for bytes and moves some to `into`. `Err`: the pipe is closed and empty. Loses nothing when dropped.
+    /// Waits for bytes and appends some to `into`. Returns an error once the pipe is closed and empty. Cancel-safe:
+    /// dropping the future loses no bytes.
     pub(super) async fn read(&self, into: &mut BytesMut) -> Result<(), Disconnected> {
         loop {
             {
@@ -95,7 +97,8 @@ impl Pipe {
         }
     }
 
-    /// Takes nothing more, and gives out what it holds: for a WebSocket, which begins with what was posted before.
+    /// Closes the pipe and returns the bytes that are left in it. A WebSocket starts with those: they were posted
+    /// before it was opened.
     pub(super) fn close(&self) -> BytesMut {
         let mut state = self.lock();
         state.closed = true;
@@ -106,7 +109,7 @@ impl Pipe {
         rest
     }
 
-    /// Whether nobody reads it any more.
+    /// Whether the pipe has been closed.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }

@@ -1,7 +1,7 @@
-//! Where long polls wait for their data, and data for the next poll (docs/builders/signalr-protocol.md#1.8).
+//! Passes data from a connection's writer to its long polls (docs/builders/signalr-protocol.md#1.8).
 //!
-//! The connection's writer sees a [`crate::wire::Sink`] that is ready while a poll waits. What it hands over stays
-//! here until a poll takes it: a poll that is given up loses nothing.
+//! The connection's writer sees a [`crate::wire::Sink`] that is ready while a poll waits. What it sends is kept here
+//! until a poll takes it, so an aborted poll loses no data.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 
 use crate::wire::{Disconnected, Sink};
 
-/// The meeting point of one connection's polls and its writer.
+/// The state that the polls of one connection share with its writer.
 #[derive(Debug, Default)]
 pub(super) struct PollChannel {
     state: Mutex<PollState>,
-    /// Tells polls that something has changed for them.
+    /// Wakes the polls when something has changed for them.
     polls_notify: Notify,
-    /// Tells the writer that a poll waits, or that none will.
+    /// Wakes the writer when a poll waits, or when no further poll will come.
     writer_notify: Notify,
 }
 
@@ -25,35 +25,34 @@ pub(super) struct PollChannel {
 struct PollState {
     /// The number of the newest poll.
     newest_poll: u32,
-    /// Whether that poll waits.
+    /// Whether the newest poll is waiting.
     waiting: bool,
-    /// What the writer has handed over and no poll has taken yet; at most one batch.
+    /// What the writer has sent and no poll has taken yet; at most one batch.
     data: Vec<Bytes>,
-    /// The connection has ended: what is left is all there is.
+    /// The connection has ended: no data will follow.
     finished: bool,
-    /// No poll will come after the one that waits.
+    /// No poll will come after the one that is waiting.
     no_more_polls: bool,
-    /// A poll has been told that the connection has ended.
+    /// A poll has been answered with the end of the connection.
     end_delivered: bool,
 }
 
 /// How a poll ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PollOutcome {
-    /// With data.
     Data(Vec<Bytes>),
-    /// Nothing came in time.
+    /// No data came in time.
     TimedOut,
-    /// A newer poll has taken over.
+    /// A newer poll has replaced this one.
     Replaced,
-    /// The connection has ended and nothing is left.
+    /// The connection has ended and no data is left.
     Finished,
 }
 
 // === polls ===
 
 impl PollChannel {
-    /// Waits as poll number `number` for data. May be dropped half-way.
+    /// Waits for data as poll number `number`. Cancel-safe: dropping the future loses no data.
     pub(super) async fn wait(&self, number: u32, timeout: Duration) -> PollOutcome {
         let _waiting_poll = self.register(number);
         let timeout = tokio::time::sleep(timeout);
@@ -74,7 +73,7 @@ impl PollChannel {
 
     fn register(&self, number: u32) -> WaitingPoll<'_> {
         let mut state = self.lock();
-        // Numbers come from the table in order, but two requests may get here in the other one.
+        // The connection table assigns numbers in order, but two requests may reach this point in reverse order.
         if number.wrapping_sub(state.newest_poll) <= u32::MAX / 2 {
             state.newest_poll = number;
             state.waiting = true;
@@ -102,7 +101,7 @@ impl PollChannel {
     }
 }
 
-/// A poll that waits; when it is dropped, for whatever cause, it does not any more.
+/// A waiting poll. Dropping it, for whatever reason, marks it as no longer waiting.
 struct WaitingPoll<'a> {
     polls: &'a PollChannel,
     number: u32,
@@ -122,13 +121,14 @@ impl Drop for WaitingPoll<'_> {
 // === the writer ===
 
 impl PollChannel {
-    /// The connection has ended; polls may have what is left.
+    /// Marks the connection as ended; polls still get the data that is left.
     pub(super) fn finish(&self) {
         self.lock().finished = true;
         self.polls_notify.notify_waiters();
     }
 
-    /// Waits until a poll has been told so, or none will come. For when the writer is gone.
+    /// Waits until a poll has been answered with the end of the connection, or no further poll will come. To be called
+    /// only after the writer has finished, because both wait on the same [`Notify`].
     pub(super) async fn end_delivered(&self) {
         loop {
             {
@@ -141,7 +141,8 @@ impl PollChannel {
         }
     }
 
-    /// No poll will come any more, but for the one that waits now: the writer need not wait for one.
+    /// Declares that no further poll will come after the one that is waiting now, so that the writer does not wait for
+    /// one.
     pub(super) fn stop_accepting_polls(&self) {
         self.lock().no_more_polls = true;
         self.writer_notify.notify_one();
@@ -152,7 +153,7 @@ impl PollChannel {
     }
 }
 
-/// The writer's half.
+/// The half of a [`PollChannel`] that the connection's writer uses.
 #[derive(Debug)]
 pub(super) struct PollSink<'a>(pub(super) &'a PollChannel);
 
@@ -203,7 +204,7 @@ mod tests {
         assert!(poll.as_mut().now_or_never().is_none());
         sink.ready().await;
         sink.send(&mut batch("a")).await.unwrap();
-        assert!(sink.ready().now_or_never().is_none(), "the poll has its answer");
+        assert!(sink.ready().now_or_never().is_none(), "the poll has been answered");
         assert_eq!(poll.await, PollOutcome::Data(batch("a")));
         assert!(sink.ready().now_or_never().is_none());
     }
@@ -234,7 +235,7 @@ mod tests {
         sink.ready().await;
         sink.send(&mut batch("b")).await.unwrap();
         assert_eq!(new.await, PollOutcome::Data(batch("b")));
-        assert_eq!(polls.wait(1, LONG).await, PollOutcome::Replaced, "one that comes late");
+        assert_eq!(polls.wait(1, LONG).await, PollOutcome::Replaced, "an older poll that arrives late");
     }
 
     #[tokio::test]

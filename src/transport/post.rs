@@ -1,5 +1,6 @@
-//! POST: bytes for a connection on an event stream or polls; DELETE: the end of one that polls
-//! (docs/builders/signalr-protocol.md#1.4, #1.8); and request bodies nobody wants.
+//! POST requests, which carry what the client of an event stream or of long polling sends; DELETE requests, which end a
+//! long-polling connection (docs/builders/signalr-protocol.md#1.4, #1.8); and discarding the bodies of refused
+//! requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,29 +20,29 @@ use super::rejection::{Rejection, plain};
 use super::transport_connection::TransportConnection;
 use crate::close::CloseReason;
 
-/// What is read of a body nobody wants, so that its TCP connection can be used again.
+/// How much of an unwanted body is read, so that its TCP connection can be reused.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
-/// How long the body of a refused `Expect: 100-continue` may take to come without being asked for.
+/// How long to wait for the body of a refused request with `Expect: 100-continue`, in case the client sends it anyway.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers a POST once all of it is in the connection's pipe.
+/// Answers a POST once its whole body is in the connection's pipe.
 pub(super) async fn post(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     let connection = match required_id(&request).and_then(|token| endpoint.table.find_for_post(&token)) {
         Ok(connection) => connection,
         Err(rejection) => return reject(endpoint, request, rejection).await,
     };
-    // Whole POSTs one after the other, also those of several sockets.
+    // The bodies of concurrent POSTs must not be interleaved.
     let turn = connection.post_lock.lock().await;
     let taken = receive_body(&connection, request.into_body()).await;
     drop(turn);
     taken.map_or_else(Rejection::response, |()| plain(StatusCode::OK, ""))
 }
 
-/// Moves a body into the pipe piece by piece: what has come of one that is cut short counts.
+/// Moves a body into the pipe piece by piece. If the body is cut short, the received part is still processed.
 ///
-/// The connection may end over what the body's own beginning brought, such as a message that is too large. Then the
-/// rest has no reader, and the POST succeeds as in the reference: the client hears why where it listens, not here.
+/// The first part of a body may itself end the connection, for example with a message that is too large. The rest is
+/// then discarded and the POST succeeds, as in ASP.NET Core: the client gets the reason over its event stream or poll.
 async fn receive_body(connection: &TransportConnection, mut body: Body) -> Result<(), Rejection> {
     if connection.inbound.is_closed() {
         return Err(Rejection::Disposed);
@@ -59,7 +60,7 @@ async fn receive_body(connection: &TransportConnection, mut body: Body) -> Resul
     Ok(())
 }
 
-/// Answers a DELETE at once; the connection ends behind it. A poll that waits is handed the hub's Close.
+/// Answers a DELETE at once; the connection ends afterwards. A waiting poll still gets the hub's close message.
 pub(super) async fn delete(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     match required_id(&request).and_then(|token| endpoint.table.delete(&token)) {
         Ok(connection) => {
@@ -73,13 +74,13 @@ pub(super) async fn delete(endpoint: &Arc<Endpoint>, request: Request) -> Respon
     }
 }
 
-/// Answers a request that is refused before its body was read.
+/// Answers a request that is refused before its body has been read.
 pub(super) async fn reject(endpoint: &Endpoint, request: Request, rejection: Rejection) -> Response {
     discard(endpoint, request).await;
     rejection.response()
 }
 
-/// Reads away a body that nobody wants, if it is small: hyper closes the TCP connection of one that is not read.
+/// Reads and discards a small unwanted body: hyper closes the TCP connection if a body is left unread.
 pub(super) async fn discard(endpoint: &Endpoint, request: Request) {
     if request.body().is_end_stream() {
         return;
@@ -87,8 +88,8 @@ pub(super) async fn discard(endpoint: &Endpoint, request: Request) {
     let expected = request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
     if expected {
-        // Reading it would send `100 Continue`. It is kept unread for a moment instead; then hyper looks whether it
-        // has come anyway.
+        // Reading the body would send `100 Continue`. It is kept unread for a moment instead; when it is dropped, hyper
+        // checks whether it has arrived anyway.
         endpoint.tasks.spawn(async move {
             tokio::time::sleep(DISCARD_TIMEOUT).await;
             drop(body);
@@ -111,9 +112,9 @@ mod tests {
     use super::*;
     use crate::ids::ConnectionId;
 
-    fn connection(most: usize) -> TransportConnection {
+    fn connection(max_bytes: usize) -> TransportConnection {
         let id = ConnectionId::from("c");
-        TransportConnection::new(id.clone(), (&id).into(), Some(most), false)
+        TransportConnection::new(id.clone(), (&id).into(), Some(max_bytes), false)
     }
 
     /// A body in two pieces; the connection ends between them.
@@ -138,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_whose_rest_would_be_lost_is_rejected() {
-        // A WebSocket took what was posted before.
+        // A WebSocket that is opened meanwhile takes what was posted before, and closes the pipe.
         let connection = Arc::new(connection(100));
         assert!(matches!(receive_body(&connection, ending(&connection, None)).await, Err(Rejection::Disposed)));
     }

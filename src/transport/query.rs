@@ -1,10 +1,10 @@
-//! How ASP.NET Core reads what clients put into URLs: query keys, numbers and booleans
+//! Reads query strings as ASP.NET Core does: keys, integers and booleans
 //! (tests/probes/FINDINGS.md#2, HTTP; probes `negotiate`, `endpoint`).
 
 use http::Uri;
 
-/// The value of a query key: keys without regard to letter case, a key given twice joined with a comma (which makes
-/// it an unknown id or no number), `None` where it is missing.
+/// The value of a query key, or `None` if it is missing. Keys are case-insensitive. The values of a repeated key are
+/// joined with a comma, which makes it an unknown id or an invalid number.
 pub(super) fn value(uri: &Uri, key: &str) -> Option<String> {
     let mut found: Option<String> = None;
     for (name, value) in form_urlencoded::parse(uri.query()?.as_bytes()) {
@@ -21,17 +21,18 @@ pub(super) fn value(uri: &Uri, key: &str) -> Option<String> {
     found
 }
 
-/// An integer as .NET's `int.TryParse` takes it: blanks around it, a sign, leading zeros.
+/// Parses an integer like .NET's `int.TryParse`: with surrounding whitespace, a sign or leading zeros.
 pub(super) fn integer(text: &str) -> Option<i32> {
     text.trim_matches(is_blank).parse().ok()
 }
 
-/// Whether a key is true as .NET's `bool.TryParse` takes it: any case, blanks around it; `1` is not.
+/// Whether the value of a key is true to .NET's `bool.TryParse`: case-insensitive, with surrounding whitespace; `1` is
+/// not true.
 pub(super) fn flag(uri: &Uri, key: &str) -> bool {
     value(uri, key).is_some_and(|text| text.trim_matches(is_blank).eq_ignore_ascii_case("true"))
 }
 
-/// The blanks .NET trims here.
+/// The whitespace characters that .NET trims here.
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }

@@ -1,4 +1,4 @@
-//! Raw connections: bytes both ways over any transport, without handshake and hub protocol (the `/echo` of
+//! Raw connections: bytes in both directions over any transport, without a handshake or a hub protocol (the `/echo` of
 //! tests/probes/FINDINGS.md#2).
 
 use std::fmt;
@@ -15,19 +15,20 @@ use crate::outbox::Outbox;
 use crate::outgoing::apply_framing;
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
-/// Pieces that wait for the application; each has at most some 64 KiB.
+/// How many pieces of input may wait for the application; each has at most about 64 KiB.
 const INBOUND_CAPACITY: usize = 4;
-/// Messages that wait for the client.
+/// How many messages may wait for the client.
 const OUTBOUND_CAPACITY: usize = 16;
 
-/// An application that speaks no hub protocol. One value serves all connections of a path.
+/// An application that exchanges bytes with its clients, without a hub protocol. One value serves all connections of a
+/// path.
 pub trait RawConnection: Send + Sync + 'static {
-    /// Serves one connection. It ends when this returns. When the client goes, or the server stops,
-    /// [`RawStream::recv`] gives `None` and this should return soon.
+    /// Serves one connection, which ends when the returned future completes. When the client disconnects or the server
+    /// stops, [`RawStream::recv`] returns `None`, and the future should complete soon.
     fn run(&self, request: Arc<RequestInfo>, stream: RawStream) -> BoxFuture<'static, ()>;
 }
 
-/// A raw connection with where and how it is served.
+/// A [`RawConnection`] with the path and the options with which it is served.
 #[must_use = "a raw connection is served by the server that it is added to"]
 pub struct RawRoute {
     pub(crate) path: String,
@@ -37,24 +38,25 @@ pub struct RawRoute {
 }
 
 impl RawRoute {
-    /// A raw connection at a path, which begins with `/` and has no query.
+    /// Serves a raw connection at a path, which must begin with `/` and have no query.
     pub fn new(path: impl Into<String>, connection: impl RawConnection) -> Self {
         Self::shared(path, Arc::new(connection))
     }
 
-    /// As [`RawRoute::new`], for one that the host keeps.
+    /// Like [`RawRoute::new`], for a connection that the host also keeps a reference to.
     pub fn shared(path: impl Into<String>, connection: Arc<dyn RawConnection>) -> Self {
         Self { path: path.into(), connection, options: None, authorize: None }
     }
 
-    /// Its options, of which those about transports, their time-outs and buffers have an effect. Default:
+    /// Sets its options, of which only those about transports, their timeouts and buffers have an effect. The default
+    /// is
     /// `hub_defaults` of the server's configuration.
     pub fn options(mut self, options: HubOptions) -> Self {
         self.options = Some(options);
         self
     }
 
-    /// Admits only users who fulfil a rule, as [`crate::hub::HubRoute::authorize`].
+    /// Admits only users who satisfy a rule, like [`crate::hub::HubRoute::authorize`].
     pub fn authorize(mut self, rule: Authorize) -> Self {
         self.authorize = Some(Arc::new(rule));
         self
@@ -67,7 +69,7 @@ impl fmt::Debug for RawRoute {
     }
 }
 
-/// One client's bytes.
+/// The byte stream to and from one client.
 pub struct RawStream {
     inbound: mpsc::Receiver<Bytes>,
     outbound: mpsc::Sender<Bytes>,
@@ -80,19 +82,25 @@ impl fmt::Debug for RawStream {
 }
 
 impl RawStream {
-    /// Waits for bytes, cut as the transport happened to bring them. `None` when no more will come. While they are
-    /// not taken, the client is held back. Dropped half-way it loses nothing.
+    /// Waits for bytes, in whatever pieces they arrive; message boundaries are not kept. Returns `None` when no more
+    /// will come. While the application does not call this, the client is slowed down. Cancel-safe: dropping the future
+    /// loses no bytes.
     pub async fn recv(&mut self) -> Option<Bytes> {
         self.inbound.recv().await
     }
 
-    /// Sends bytes as one WebSocket text message, as one event, or in a poll's body. Waits while the client is slow.
+    /// Sends bytes as one WebSocket text message, as one server-sent event, or in the body of a poll. Waits while the
+    /// client is slow.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] when the client can no longer be reached.
     pub async fn send(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.outbound.send(bytes).await.map_err(|_| Disconnected)
     }
 }
 
-/// Serves one connection until its application has returned.
+/// Serves one connection until its application has finished.
 pub(super) async fn serve<S: Source, K: Sink>(
     app: &Arc<dyn RawConnection>,
     request: Arc<RequestInfo>,
@@ -116,13 +124,14 @@ pub(super) async fn serve<S: Source, K: Sink>(
     }
 }
 
-/// Brings the client's bytes to the application; tells why no more come.
+/// Passes the client's bytes to the application until they end, and returns the reason.
 async fn read<S: Source>(mut source: S, to_app: mpsc::Sender<Bytes>, close: &CloseSignal) -> CloseReason {
     let moving = async move {
         let mut buffer = BytesMut::new();
         loop {
             match source.recv(&mut buffer).await {
-                // An application that has stopped listening may still speak; the end is watched for.
+                // If the application has dropped its receiver, it may still send, so reading continues to notice the
+                // end.
                 Ok(()) => drop(to_app.send(buffer.split().freeze()).await),
                 Err(SourceEnd::Closed) => return CloseReason::ClientClosed,
                 Err(SourceEnd::Lost) => return CloseReason::TransportLost,
@@ -136,9 +145,10 @@ async fn read<S: Source>(mut source: S, to_app: mpsc::Sender<Bytes>, close: &Clo
     }
 }
 
-/// Brings what the application sends, and the pongs that are owed, to the client.
+/// Passes what the application sends, and pending pongs, to the client.
 async fn write<K: Sink>(mut sink: K, mut from_app: mpsc::Receiver<Bytes>, outbox: &Outbox) {
-    // A WebSocket frame is text whatever the bytes are: the reference sends so (tests/probes/FINDINGS.md#2, WebSocket).
+    // All WebSocket frames are text frames, whatever the bytes are, as in ASP.NET Core (tests/probes/FINDINGS.md#2,
+    // WebSocket).
     let framing = outbox.encoding().framing;
     let mut batch = Vec::new();
     loop {

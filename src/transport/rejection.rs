@@ -1,4 +1,4 @@
-//! The answers an endpoint gives when it does not connect: statuses, bodies and headers of the table in
+//! The HTTP responses to refused requests: statuses, bodies and headers of the table in
 //! docs/builders/signalr-protocol.md#1.4, corrected by tests/probes/FINDINGS.md#2 (HTTP). Clients show the bodies to
 //! their users.
 
@@ -9,37 +9,37 @@ use http::{HeaderMap, StatusCode};
 
 use crate::protocol::TransportKind;
 
-/// Why a request was refused. The order of the checks is [`super::connection_table`]'s and the transports'.
+/// Why a request was refused. The order of the checks is defined in [`super::connection_table`] and by the transports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
-    /// No `id`, or an empty one.
+    /// The query has no `id`, or an empty one.
     MissingId,
-    /// It never was, it has expired, or it is closed.
+    /// There is no such connection: it never existed, has expired, or is closed.
     UnknownId,
     /// The endpoint does not offer the transport.
     TransportDisabled(TransportKind),
-    /// The connection began with another transport.
+    /// The connection was started with another transport.
     TransportMismatch,
-    /// The connection's WebSocket or event stream is still there.
+    /// The connection already has a WebSocket or an event stream.
     AlreadyActive,
     /// The connection is ending while the request is served.
     Disposed,
-    /// A POST for a connection on a WebSocket.
+    /// A POST for a connection that uses a WebSocket.
     PostOnWebSocket,
-    /// A DELETE for a connection that does not poll.
+    /// A DELETE for a connection that does not use long polling.
     DeleteWithoutPolling,
-    /// Neither GET, POST nor DELETE.
+    /// The method is not GET, POST or DELETE.
     MethodNotAllowed,
-    /// The request's body ended before its time. Whoever bounds bodies answers for the bounds.
+    /// The request's body ended early. A body over the size limit is answered by the layer that sets the limit.
     IncompleteBody,
     /// `max_connections` is reached.
     TooManyConnections,
-    /// The server stops.
+    /// The server is draining.
     Draining,
 }
 
 impl Rejection {
-    /// The answer to anything but a poll.
+    /// The HTTP response; for a poll, [`never_cache`] must be applied to it.
     pub(super) fn response(self) -> Response {
         let (status, text) = match self {
             Self::MissingId => (StatusCode::BAD_REQUEST, "Connection ID required"),
@@ -65,7 +65,7 @@ impl Rejection {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, ""),
             Self::IncompleteBody => (StatusCode::BAD_REQUEST, ""),
             Self::TooManyConnections => {
-                (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may have")
+                (StatusCode::SERVICE_UNAVAILABLE, "The server has reached its maximum number of connections")
             }
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
         };
@@ -73,12 +73,12 @@ impl Rejection {
     }
 }
 
-/// An answer of type `text/plain`; the type is there on empty bodies as well, as the reference has it.
+/// A response of type `text/plain`; empty bodies have the content type too, as in ASP.NET Core.
 pub(super) fn plain(status: StatusCode, text: &'static str) -> Response {
     typed(status, "text/plain", Body::from(text))
 }
 
-/// An answer of any type.
+/// A response of any content type.
 pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
@@ -86,7 +86,8 @@ pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Body) 
     answer
 }
 
-/// What every answer to a poll carries, refusals included (docs/builders/signalr-protocol.md#1.4).
+/// Adds the headers that forbid caching, which every answer to a poll has, even a refusal
+/// (docs/builders/signalr-protocol.md#1.4).
 pub(super) fn never_cache(mut answer: Response) -> Response {
     let headers: &mut HeaderMap = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));

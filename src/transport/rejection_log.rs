@@ -1,5 +1,5 @@
-//! What the log says of requests that are refused before there is a connection: whose they are, and why. Never their
-//! tokens.
+//! Logs the requests that are refused before there is a connection: who sent them and why they were refused. Access
+//! tokens are never logged.
 
 use std::net::SocketAddr;
 
@@ -47,7 +47,7 @@ impl Endpoint {
         }
     }
 
-    /// Logs a refusal that the operator should hear of, and hands it on.
+    /// Logs a refusal that the operator should know about, and returns it.
     pub(super) fn logged(&self, rejection: Rejection, request: &Request) -> Rejection {
         if rejection == Rejection::TooManyConnections
             && let Some(Allowed { suppressed }) = self.allow(LogKind::Full)
@@ -60,12 +60,12 @@ impl Endpoint {
     }
 }
 
-/// Where a request came from.
+/// The address that a request came from.
 fn client(request: &Request) -> Option<tracing::field::DisplayValue<SocketAddr>> {
     connection_lifecycle::remote(request.extensions()).map(display)
 }
 
-/// Who sent it, if that is known by now.
+/// The user who sent a request, if it has been authenticated already.
 fn user(request: &Request) -> Option<String> {
     let principal = access_control::principal(request.extensions())?;
     principal.user.as_ref().map(|user| Escaped::new(user.as_str()).to_string())

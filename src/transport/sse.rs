@@ -1,5 +1,5 @@
-//! Server-Sent Events: one response that goes on, an event a message; what the client sends comes by POST
-//! (docs/builders/signalr-protocol.md#1.7).
+//! Server-Sent Events: one response that stays open, with one event per message. What the client sends arrives in POST
+//! requests (docs/builders/signalr-protocol.md#1.7).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
-/// What the stream begins with: a comment, so that browsers see it open at once.
+/// The stream begins with a comment, so that browsers regard it as open at once.
 const OPENING: Bytes = Bytes::from_static(b":\r\n");
 
 /// Answers a GET that asks for an event stream, and starts its connection.
@@ -55,7 +55,7 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
         let mut sink = EventSink { batches: batches.clone(), timeout, close: connection.close.clone() };
         let source = EventSource { connection, batches };
         run(endpoint, connection, info, outbox, source, &mut sink).await;
-        // Whoever sees the end of the stream finds the connection gone.
+        // In this order: once the client sees the end of the stream, the connection must be gone.
         drop(started);
         drop(sink);
     };
@@ -67,12 +67,13 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, request: Request) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache,no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
-    // nginx passes such a response on as it comes, whatever its buffering.
+    // Tells nginx not to buffer this response.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
 }
 
-/// The response's body: every event a piece of its own, since clients lose one that comes in two reads.
+/// The body of the response. Every event is a chunk of its own, because clients lose an event that arrives in two
+/// reads.
 struct EventStreamBody {
     opening: Option<Bytes>,
     batches: mpsc::Receiver<Vec<Bytes>>,
@@ -100,7 +101,7 @@ impl HttpBody for EventStreamBody {
     }
 }
 
-/// What was posted, until the stream is dropped.
+/// Reads what the client has posted, until the response is dropped.
 struct EventSource<'a> {
     connection: &'a TransportConnection,
     batches: mpsc::Sender<Vec<Bytes>>,
@@ -109,7 +110,7 @@ struct EventSource<'a> {
 impl Source for EventSource<'_> {
     async fn recv(&mut self, into: &mut BytesMut) -> Result<(), SourceEnd> {
         tokio::select! {
-            // A POST that was accepted counts, whenever the stream is dropped.
+            // A POST that has been accepted is processed even if the response has been dropped.
             biased;
             read = self.connection.inbound.read(into) => read.map_err(|Disconnected| SourceEnd::Closed),
             () = self.batches.closed() => Err(SourceEnd::Closed),
@@ -117,7 +118,7 @@ impl Source for EventSource<'_> {
     }
 }
 
-/// Gives events to the response's body, one batch ahead of it.
+/// Passes events to the body of the response, at most one batch ahead of it.
 struct EventSink {
     batches: mpsc::Sender<Vec<Bytes>>,
     timeout: Duration,
@@ -125,7 +126,7 @@ struct EventSink {
 }
 
 impl Sink for &mut EventSink {
-    /// Always: what the body does not take waits in [`Sink::send`], under its timeout.
+    /// Always ready: waiting for the body happens in [`Sink::send`], with a timeout.
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {

@@ -1,5 +1,5 @@
-//! What a connection has beyond its entry in the table, from the first request that brings something for it: the
-//! pipe that POSTs fill, the place where polls wait, and the signal that ends it.
+//! The state that the HTTP requests of one connection share: the pipe that POSTs fill, the channel to its polls, and
+//! the signal that closes it. It is created by the connection's first transport request or POST.
 
 use std::sync::Arc;
 
@@ -11,22 +11,21 @@ use super::websocket::reconnect_slot::ReconnectSlot;
 use crate::close::{CloseReason, CloseSignal};
 use crate::ids::{ConnectionId, ConnectionToken};
 
-/// One connection as its HTTP requests share it.
+/// The shared state of one connection's HTTP requests.
 #[derive(Debug)]
 pub(super) struct TransportConnection {
-    /// Its public id.
     pub(super) id: ConnectionId,
-    /// Its key in the table.
+    /// Its key in the connection table.
     pub(super) token: ConnectionToken,
-    /// Ends it.
+    /// Closes it.
     pub(super) close: CloseSignal,
-    /// What was posted for it.
+    /// The bytes that POSTs have brought; the connection's task reads them.
     pub(super) inbound: Pipe,
-    /// Held by the POST that is being read: POSTs are applied whole, one after the other.
+    /// Held by the POST whose body is being read, so that bodies are not interleaved.
     pub(super) post_lock: Mutex<()>,
-    /// Where its polls wait.
+    /// Passes data from the connection's task to its polls.
     pub(super) polls: PollChannel,
-    /// Where its next socket is laid down, if negotiate granted stateful reconnect.
+    /// Passes the next socket to the connection's task; present if negotiate granted stateful reconnect.
     pub(super) reconnect_slot: Option<Arc<ReconnectSlot>>,
 }
 
@@ -48,12 +47,12 @@ impl TransportConnection {
         }
     }
 
-    /// Whether another socket may take it over.
+    /// Whether the connection may be resumed on another socket.
     pub(super) fn may_resume(&self) -> bool {
         self.reconnect_slot.as_ref().is_some_and(|reconnect_slot| reconnect_slot.reconnect_state.is_open())
     }
 
-    /// Ends a connection whose client may not come again: it has expired, or asked for its end.
+    /// Ends a connection whose client will send no further polls, because it has expired or has been deleted.
     pub(super) fn abandon(&self, reason: CloseReason) {
         self.close.close(reason);
         self.inbound.close();

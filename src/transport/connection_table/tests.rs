@@ -1,4 +1,4 @@
-//! The table's rules: who is found, who is refused, who expires.
+//! Tests of the connection table: look-ups, refusals, ownership and expiry.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn a_connection_belongs_to_its_user() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let (table, connection_limit) = table();
     let token = negotiate(&table, Instant::now());
-    assert!(table.is_allowed("nobody's", Some(&ann), true), "what is not there is found out later");
+    assert!(table.is_allowed("nobody's", Some(&ann), true), "a later check rejects unknown tokens");
 
     table.set_owner(&ConnectionToken::from(token.as_str()), Some(&ann));
     assert!(!table.is_allowed(&token, Some(&bob), true) && !table.is_allowed(&token, None, true));
@@ -131,18 +131,18 @@ fn a_connection_belongs_to_its_user() {
     assert!(table.expired_tokens(at(99)).is_empty(), "it has not been started");
     table.attach(&token, TransportKind::LongPolling, true, || connection_limit.acquire()).unwrap();
     assert_eq!((table.expired_tokens(at(9)).len(), table.expired_tokens(at(10)).len()), (0, 1));
-    // A poll's token counts from then on, a POST's does not.
+    // The access token of a poll replaces the expiry, that of a POST does not.
     assert!(table.is_allowed(&token, Some(&again), false));
     assert_eq!(table.expired_tokens(at(10)).len(), 1);
     assert!(table.is_allowed(&token, Some(&again), true));
     assert_eq!((table.expired_tokens(at(19)).len(), table.expired_tokens(at(20)).len()), (0, 1));
 
-    // Negotiated by nobody: whoever attaches first has it.
+    // Negotiated without a user: it belongs to the first user that attaches.
     let token = negotiate(&table, Instant::now());
     assert!(table.is_allowed(&token, None, false) && table.is_allowed(&token, Some(&bob), true));
-    assert!(!table.is_allowed(&token, Some(&ann), true), "bob's, before it is even bound");
+    assert!(!table.is_allowed(&token, Some(&ann), true), "it is bob's even before a transport is attached");
     let token = negotiate(&table, Instant::now());
     table.attach(&token, TransportKind::LongPolling, true, || connection_limit.acquire()).unwrap();
     assert!(table.is_allowed(&token, None, true) && table.is_allowed(&token, Some(&unnamed), true));
-    assert!(!table.is_allowed(&token, Some(&ann), true), "it began without a user");
+    assert!(!table.is_allowed(&token, Some(&ann), true), "it was started without a user");
 }

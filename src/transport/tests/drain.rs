@@ -1,4 +1,4 @@
-//! Stopping: nobody new comes, everybody is told, and it ends.
+//! Tests of draining: new connections are refused, and the existing ones are closed.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The status and body table of docs/builders/signalr-protocol.md#1.4, paths, and requests that are not quite
-//! WebSockets.
+//! Tests of the statuses and bodies of docs/builders/signalr-protocol.md#1.4, of paths, and of incomplete WebSocket
+//! requests.
 
 use super::kit::*;
 use crate::config::HubOptions;
@@ -146,7 +146,7 @@ async fn one_tcp_connection_serves_many_rejections() {
         client.request("POST /echo/negotiate", &[], "body").await;
         assert_eq!(client.response().await.status, 200);
     }
-    // Nobody asks for this body, and it comes all the same.
+    // The client sends this body although the server has not asked for it with `100 Continue`.
     client.write(b"POST /echo?id=nope HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n").await;
     assert_eq!(client.response().await.status, 404);
     client.write(b"x").await;

@@ -1,4 +1,4 @@
-//! Server-Sent Events over a real socket.
+//! Tests of Server-Sent Events over real sockets.
 
 use super::kit::*;
 use crate::protocol::TransportKind;

@@ -1,4 +1,4 @@
-//! A server on a port of its own with an echo at `/echo`.
+//! The test server of the transports: a raw connection at `/echo` that echoes bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::config::HubOptions;
 use crate::hub::RequestInfo;
 use crate::transport::{Endpoints, RawConnection, RawStream};
 
-/// What the echo tells of itself.
+/// What the echo application reports to the test.
 #[derive(Debug)]
 pub(super) enum EchoEvent {
     Connected(Arc<RequestInfo>),
@@ -48,11 +48,11 @@ pub(super) struct Server {
     pub(super) events: mpsc::UnboundedReceiver<EchoEvent>,
 }
 
-/// A server whose echo has these options, and which may have that many connections.
-pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
-    let (tell, events) = mpsc::unbounded_channel();
-    let mut transports = Endpoints::new(most);
-    transports.add_raw(&"/echo".parse().unwrap(), Arc::new(Echo(tell)), options).unwrap();
+/// Starts a server with these options for the echo, and with this maximum number of connections.
+pub(super) async fn serve(options: HubOptions, max_connections: Option<usize>) -> Server {
+    let (event_sender, events) = mpsc::unbounded_channel();
+    let mut transports = Endpoints::new(max_connections);
+    transports.add_raw(&"/echo".parse().unwrap(), Arc::new(Echo(event_sender)), options).unwrap();
     let transports = Arc::new(transports);
     let handler = {
         let transports = transports.clone();
@@ -71,7 +71,7 @@ pub(super) async fn serve(options: HubOptions, most: Option<usize>) -> Server {
     Server { address, transports, events }
 }
 
-/// The same server once more, its HTTP spoken by hyper without help.
+/// Serves the same endpoints on another port, over hyper alone instead of axum.
 pub(super) async fn serve_by_hyper(server: &mut Server) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     server.address = listener.local_addr().unwrap();
@@ -103,12 +103,12 @@ impl Server {
         Connection::open(self.address).await
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a TCP connection of its own.
     pub(super) async fn ask(&self, method: &str, target: &str, body: &str) -> Response {
         testkit::nonblocking::ask(self.address, &format!("{method} {target}"), &[], body).await
     }
 
-    /// A POST that is taken.
+    /// Sends a POST that must be accepted.
     pub(super) async fn post(&self, target: &str, body: &str) {
         assert_eq!(self.ask("POST", target, body).await.short(), (200, Some("text/plain"), ""));
     }
@@ -119,7 +119,7 @@ impl Server {
         body["connectionToken"].as_str().unwrap().to_owned()
     }
 
-    /// A negotiated connection that polls.
+    /// Starts a long-polling connection and returns its token.
     pub(super) async fn polling(&self) -> String {
         let token = self.negotiate().await;
         assert_eq!(self.ask("GET", &format!("/echo?id={token}"), "").await.status, 200);
@@ -133,7 +133,7 @@ impl Server {
     pub(super) async fn came(&mut self) -> Arc<RequestInfo> {
         match self.events().await {
             EchoEvent::Connected(request) => request,
-            EchoEvent::Disconnected => panic!("somebody has gone"),
+            EchoEvent::Disconnected => panic!("a client has disconnected"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP manners of all transports, over real sockets, with an application that echoes bytes.
+//! Tests of the HTTP behaviour of all transports, over real sockets, with an application that echoes bytes.
 #![allow(clippy::unwrap_used)]
 
 mod drain;

@@ -1,4 +1,4 @@
-//! Long polling over real sockets.
+//! Tests of long polling over real sockets.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_new_poll_ends_the_old_one_with_204() {
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
     let (mut old, mut new) = (server.client().await, server.client().await);
-    // Which of the two is served first is open; the one that is second stays.
+    // Either poll may be served first; the other one keeps waiting.
     old.request(&format!("GET {target}"), &[], "").await;
     new.request(&format!("GET {target}"), &[], "").await;
     let first = tokio::select! {
@@ -74,7 +74,7 @@ async fn remaining_data_is_delivered_before_204_and_404() {
     let target = format!("/echo?id={token}");
     server.came().await;
     server.post(&target, "last").await;
-    // The echo has sent it when it takes the next piece; then it ends.
+    // "bye" ends the echo, after it has sent "last".
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
     assert_eq!(poll.response().await.short(), (200, BINARY, "last"));
@@ -107,7 +107,7 @@ async fn an_abandoned_poll_loses_no_data() {
     poll.request(&format!("GET {target}"), &[], "").await;
     drop(poll);
     server.post(&target, "kept").await;
-    // Whether the server has noticed or not: the answer to a dead socket is the only one that may be lost.
+    // The server may not have noticed yet that the poll is gone: only an answer written to the dead socket may be lost.
     let mut seen = String::new();
     while seen.is_empty() {
         server.post(&target, "kept").await;
@@ -162,7 +162,7 @@ async fn a_post_waits_for_an_earlier_one() {
     assert_eq!(server.ask("GET", &target, "").await.text(), "aaa");
     let mut second = server.client().await;
     second.request(&format!("POST {target}"), &[], "bbb").await;
-    // Whoever would not wait has been answered when a later request has.
+    // A POST that did not wait would have been answered by the time later requests are.
     for _ in 0..10 {
         assert_eq!(server.ask("POST", "/echo?id=none", "").await.status, 404);
     }

@@ -1,4 +1,4 @@
-//! WebSockets over real sockets, and over something that is none.
+//! Tests of WebSockets over real sockets.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn the_server_closes_with_1000_and_waits_for_the_answer() {
 async fn a_client_that_does_not_answer_the_close_is_cut_off() {
     let options = HubOptions { websocket_close_timeout: Duration::from_millis(50), ..HubOptions::default() };
     let mut server = serve(options, None).await;
-    // The reset shows that the socket itself was got at, whoever speaks HTTP.
+    // The reset shows that the TCP socket itself was reached, whichever library serves HTTP.
     for by_hyper in [false, true] {
         if by_hyper {
             serve_by_hyper(&mut server).await;
@@ -144,7 +144,7 @@ async fn a_client_that_never_reads_is_closed_alone() {
     let mut server = serve(options, None).await;
     let mut deaf = open(&server, "/echo").await;
     server.came().await;
-    // A frame of a gigabyte: what comes of it is echoed until nothing more fits, then the socket is given up.
+    // A frame of a gigabyte: its payload is echoed until the socket accepts no more, then the connection is closed.
     let mut header = vec![0x82, 0xff];
     header.extend_from_slice(&(1_u64 << 30).to_be_bytes());
     header.extend_from_slice(&[0; 4]);

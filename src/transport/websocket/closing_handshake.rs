@@ -1,4 +1,4 @@
-//! The closing handshake of a WebSocket whose connection has ended (docs/builders/signalr-protocol.md#1.6).
+//! The closing handshake of a WebSocket after its connection has ended (docs/builders/signalr-protocol.md#1.6).
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::websocket_sink::WebSocketSink;
 use super::websocket_source::WebSocketSource;
 use crate::wire::SourceEnd;
 
-/// What a peer may still send after its end before nobody listens any more.
+/// The maximum number of bytes that are read and discarded while the socket closes.
 const MAX_DRAINED_BYTES: usize = 1 << 20;
 
-/// How long a peer may take to end its side of TCP after the closing handshake.
+/// How long a peer may take to close its side of the TCP connection after the closing handshake.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Ends the socket after its connection has ended. Who closed first gets a close frame back and no more; otherwise the
-/// peer has `timeout` to answer ours.
+/// Closes the socket after its connection has ended. If the peer closed first, it gets a close frame in return;
+/// otherwise it has `timeout` to answer ours.
 pub(super) async fn close_socket(mut source: WebSocketSource, mut sink: WebSocketSink, timeout: Duration) {
     let code = match source.end {
-        // Half-closed or gone: simply ended, as the reference does.
+        // Half-closed or gone: no close frame is sent, as in ASP.NET Core.
         Some(SourceEnd::Lost) => return,
         Some(SourceEnd::Closed) | None => CLOSE_NORMAL,
         Some(SourceEnd::Violation(code)) => code,
@@ -41,12 +41,12 @@ pub(super) async fn close_socket(mut source: WebSocketSource, mut sink: WebSocke
         }
     }
     if sink.writer.shutdown().await.is_ok() {
-        // A socket that is closed with something unread is reset, which may cost the peer our close frame.
+        // Closing a socket with unread data resets it, and the peer might lose our close frame.
         let _ = tokio::time::timeout(LINGER_TIMEOUT.min(timeout), drain(&mut source)).await;
     }
 }
 
-/// Waits for the peer's close frame, or whatever else ends its side.
+/// Waits for the peer's close frame, or for any other end of its stream.
 async fn wait_for_close_frame(source: &mut WebSocketSource) {
     let (mut nothing, mut seen) = (BytesMut::new(), 0);
     while source.end.is_none() && seen < MAX_DRAINED_BYTES {
@@ -54,7 +54,7 @@ async fn wait_for_close_frame(source: &mut WebSocketSource) {
         seen += nothing.len();
         nothing.clear();
         source.pongs.clear();
-        // Else a peer that sends and sends would keep the time from running out.
+        // Otherwise a peer that keeps sending would prevent the timeout from firing.
         tokio::task::yield_now().await;
     }
 }

@@ -1,13 +1,13 @@
-//! The WebSocket protocol of RFC 6455 as a server reads it, without IO: bytes in, payload and events out.
+//! Decodes WebSocket frames (RFC 6455) for a server, without I/O: bytes in, payload and events out.
 //!
-//! SignalR ignores where frames begin and end and whether they are text or binary
-//! (docs/builders/signalr-protocol.md#1.6),  so payload is handed on as it comes: nothing waits for the end of a frame,
-//! and a frame that announces a huge length costs what has come of it. Violations end with the codes of
-//! tests/probes/FINDINGS.md#2 (WebSocket).
+//! SignalR ignores frame boundaries and the difference between text and binary frames
+//! (docs/builders/signalr-protocol.md#1.6), so payload is passed on as it arrives. Nothing waits for the end of a
+//! frame, and a frame that announces a huge length takes only the memory of the part that has arrived. Violations end
+//! with the close codes of tests/probes/FINDINGS.md#2 (WebSocket).
 //!
-//! tungstenite (the protocol half of `tokio-tungstenite`) parses and writes the frame headers and names the opcodes and
-//! close codes. The state machine around them is ours: tungstenite's own assembles whole messages in a buffer per
-//! connection and echoes the peer's close code, where SignalR's clients expect 1000.
+//! tungstenite (the protocol half of `tokio-tungstenite`) parses the frame headers and defines the opcodes and close
+//! codes. The state machine around them is our own: tungstenite's assembles whole messages in a buffer per connection
+//! and echoes the peer's close code, but SignalR clients expect 1000.
 
 use std::io::Cursor;
 
@@ -17,40 +17,40 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 
 use super::utf8::Utf8Check;
 
-/// The close code of an orderly end.
+/// The close code of a normal closure.
 pub(super) const CLOSE_NORMAL: u16 = 1000;
-/// The close code for a broken protocol.
+/// The close code for a violation of the protocol.
 pub(super) const CLOSE_PROTOCOL_ERROR: u16 = 1002;
-/// The close code for text that is no UTF-8.
+/// The close code for text that is not valid UTF-8.
 pub(super) const CLOSE_INVALID_PAYLOAD: u16 = 1007;
 
-/// The longest header: two bytes, eight of length, four of mask.
+/// The longest frame header: two bytes, eight bytes of length, four bytes of mask.
 const MAX_HEADER_BYTES: usize = 14;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// Reads what one client sends.
+/// Decodes the frames of one client.
 #[derive(Debug, Default)]
 pub(crate) struct FrameDecoder {
-    /// The beginning of a header of which not all has come.
+    /// The beginning of an incomplete header.
     header: Partial<MAX_HEADER_BYTES>,
     /// The frame whose payload is being read.
     frame: Option<CurrentFrame>,
-    /// A data message that has begun and has not ended, and whether it is text.
+    /// Whether the current data message is text; `None` between messages.
     message: Option<bool>,
     utf8: Utf8Check,
-    /// The payload of a control frame.
+    /// The payload of the current control frame.
     control: Option<Box<Partial<MAX_CONTROL_PAYLOAD>>>,
 }
 
-/// What a piece of input came to, beside payload.
+/// The state of the stream after a piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// More may come.
     Open,
-    /// A close frame came; what is behind it has not been read.
+    /// A close frame has arrived; nothing after it has been decoded.
     Closed,
-    /// The client broke the protocol; it is told this close code.
+    /// The client has violated the protocol; it is closed with this code.
     Violation(u16),
 }
 
@@ -59,7 +59,7 @@ struct CurrentFrame {
     kind: FrameKind,
     is_final: bool,
     remaining: u64,
-    /// The mask, turned so that its first byte is for the next byte of payload.
+    /// The mask, rotated so that its first byte applies to the next byte of payload.
     mask: [u8; 4],
 }
 
@@ -71,7 +71,7 @@ enum FrameKind {
     Close,
 }
 
-/// A few bytes of something that has not come whole.
+/// The bytes received so far of something that is at most `N` bytes long.
 #[derive(Debug)]
 struct Partial<const N: usize> {
     bytes: [u8; N],
@@ -89,7 +89,7 @@ impl<const N: usize> Partial<N> {
         &self.bytes[..self.length]
     }
 
-    /// Takes what fits; tells how much that was.
+    /// Appends as much of `input` as fits, and returns how much that was.
     fn take(&mut self, input: &[u8]) -> usize {
         let size = input.len().min(N - self.length);
         self.bytes[self.length..self.length + size].copy_from_slice(&input[..size]);
@@ -101,9 +101,9 @@ impl<const N: usize> Partial<N> {
 // === decoding ===
 
 impl FrameDecoder {
-    /// Reads `input`, which it unmasks in place. Payload of data frames goes to `payload`, whole pong frames for the
-    /// pings in it to `pongs`. After anything but [`Progress::Open`] it must not be called again; what was
-    /// appended before counts.
+    /// Decodes `input`, which is unmasked in place. The payload of data frames is appended to `payload`, and complete
+    /// pong frames that answer the pings are appended to `pongs`. After anything but [`Progress::Open`] this must not
+    /// be called again; what has been appended by then is valid.
     pub(crate) fn feed(&mut self, mut input: &mut [u8], payload: &mut BytesMut, pongs: &mut BytesMut) -> Progress {
         loop {
             let Some(frame) = &mut self.frame else {
@@ -127,19 +127,21 @@ impl FrameDecoder {
                 return Progress::Open;
             }
             self.frame = None;
-            // The next header begins here, or has to come first.
+            // Without more input there is no header to read yet.
             if input.is_empty() {
                 return Progress::Open;
             }
         }
     }
 
-    /// Reads a header; tells how many bytes of the input it took, `None` if it is not whole yet (then all of them).
+    /// Reads a frame header and returns how many bytes of the input belong to it. Returns `None` if the header is still
+    /// incomplete; then all of the input has been consumed.
     fn read_header(&mut self, input: &[u8]) -> Result<Option<usize>, u16> {
         let had = self.header.length;
         let taken = self.header.take(input);
         let mut cursor = Cursor::new(self.header.filled());
-        // What can be told from the first two bytes is told then: nobody waits for the rest of a bad frame.
+        // Check the first two bytes as soon as they are there, so that a bad frame is rejected without waiting for the
+        // rest of it.
         if let [first, second, ..] = *self.header.filled() {
             let control = first & 0x08 != 0;
             let masked = second & 0x80 != 0;
@@ -163,7 +165,7 @@ impl FrameDecoder {
         Ok(Some(end - had))
     }
 
-    /// Whether a frame may come now.
+    /// Checks whether a frame is allowed in the current state, and notes the beginning of a message.
     fn check_header(&mut self, header: &FrameHeader) -> Result<FrameKind, u16> {
         match header.opcode {
             OpCode::Data(Data::Continue) if self.message.is_some() => Ok(FrameKind::Data),
@@ -178,7 +180,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Takes a piece of a frame's payload, unmasked.
+    /// Processes an unmasked piece of a frame's payload.
     fn read_payload(
         &mut self,
         frame: CurrentFrame,
@@ -216,7 +218,7 @@ impl FrameDecoder {
     }
 }
 
-/// What a close frame's payload means: nothing, or a legal code and a text (RFC 6455, section 7.4).
+/// Checks the payload of a close frame: it is empty, or a valid close code and a UTF-8 text (RFC 6455, section 7.4).
 fn parse_close(payload: &[u8]) -> Progress {
     let legal = match payload {
         [] => true,
@@ -228,7 +230,7 @@ fn parse_close(payload: &[u8]) -> Progress {
     if legal { Progress::Closed } else { Progress::Violation(CLOSE_PROTOCOL_ERROR) }
 }
 
-/// Unmasks in place; returns the mask for what follows.
+/// Unmasks `bytes` in place, and returns the mask for the bytes that follow.
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) -> [u8; 4] {
     let wide = u64::from(u32::from_ne_bytes(mask));
     let wide = wide << 32 | wide;

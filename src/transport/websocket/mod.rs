@@ -1,7 +1,8 @@
-//! WebSockets: which requests ask for one, the answer 101, and the socket behind it
+//! WebSockets: recognises upgrade requests, answers them with 101 and serves the upgraded socket
 //! (docs/builders/signalr-protocol.md#1.6; tests/probes/FINDINGS.md#2, HTTP and WebSocket).
 //!
-//! hyper speaks HTTP and lets go of the socket; from then on it is ours: no second buffer, one write a batch.
+//! hyper handles the HTTP upgrade and then hands over the TCP socket, which is used directly: without a second buffer,
+//! and with one write per batch.
 
 mod closing_handshake;
 mod codec;
@@ -44,7 +45,8 @@ use crate::ids::{ConnectionId, ConnectionToken};
 use crate::outgoing::Framing;
 use crate::protocol::TransportKind;
 
-/// Whether a GET asks for a WebSocket. Anything not quite right is a poll for the reference, never a 426.
+/// Whether a GET asks for a WebSocket. An incomplete upgrade request is treated as a poll, as in ASP.NET Core, and
+/// never answered with 426.
 pub(super) fn asks_for(request: &Request) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_11
@@ -54,22 +56,22 @@ pub(super) fn asks_for(request: &Request) -> bool {
         && headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key)
 }
 
-/// Whether a header, perhaps given several times, lists a token.
+/// Whether a header, which may be repeated, lists a token.
 fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-/// Sixteen bytes in base64.
+/// Whether a value is sixteen bytes in base64.
 fn is_key(value: &HeaderValue) -> bool {
     base64::engine::general_purpose::STANDARD.decode(value.as_bytes()).is_ok_and(|key| key.len() == 16)
 }
 
-/// Answers a request for a WebSocket, and starts its connection once hyper lets go of the socket.
+/// Answers a request for a WebSocket, and spawns the task that serves it once hyper has handed over the socket.
 pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Response {
     let (connection, permit) = match admit(endpoint, &request) {
         Ok(admitted) => admitted,
-        // The reference gives this answer no Content-Type (tests/probes/FINDINGS.md#1, row 1.4).
+        // ASP.NET Core sends this response without a Content-Type (tests/probes/FINDINGS.md#1, row 1.4).
         Err(Rejection::UnknownId) => {
             let mut answer = Rejection::UnknownId.response();
             answer.headers_mut().remove(http::header::CONTENT_TYPE);
@@ -99,8 +101,8 @@ pub(super) fn connect(endpoint: &Arc<Endpoint>, mut request: Request) -> Respons
     answer
 }
 
-/// Finds the connection the request names, or makes one: without an id, and with an empty one. Without a place it is
-/// one that lives already and goes on over this socket.
+/// Finds the connection that the request names, or creates one if the `id` is missing or empty. If no permit is
+/// returned, the connection exists already and resumes on this socket.
 fn admit(
     endpoint: &Arc<Endpoint>,
     request: &Request,
@@ -115,7 +117,7 @@ fn admit(
         None if !offered => Err(Rejection::TransportDisabled(kind)),
         None => {
             let permit = endpoint.connection_limit.acquire()?;
-            // Nobody is told the token: no other request may find this connection.
+            // The connection token is kept secret, so that no other request can find this connection.
             let connection = endpoint.table.insert_direct(ConnectionToken::random(), ConnectionId::random());
             endpoint.table.set_owner(&connection.token, access_control::principal(request.extensions()).as_deref());
             Ok((connection, Some(permit)))
@@ -123,24 +125,24 @@ fn admit(
     }
 }
 
-/// Waits for the socket, and for what came right behind the request.
+/// Waits for the upgraded socket. Also returns the bytes that arrived directly after the request.
 async fn upgraded(upgrade: OnUpgrade) -> Option<((SocketReader, SocketWriter), BytesMut)> {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
-            tracing::debug!(%error, "the socket was gone before it was a WebSocket");
+            tracing::debug!(%error, "the socket was closed before it became a WebSocket");
             return None;
         }
     };
     Some(match tcp(upgraded) {
         Ok((stream, leading_bytes)) => (socket_io::tcp(stream), BytesMut::from(leading_bytes)),
-        // A socket that is no plain TCP.
+        // Not a plain TCP socket.
         Err(upgraded) => (socket_io::any(TokioIo::new(upgraded)), BytesMut::new()),
     })
 }
 
-/// The TCP socket under an upgraded connection, and what came right behind its request. Beside our own listener there
-/// are two ways of serving HTTP, hyper's own and hyper-util's, which wraps the socket (`axum::serve` does it so).
+/// The TCP socket under an upgraded connection, and the bytes that arrived directly after its request. Its type depends
+/// on who serves HTTP: our own listener, hyper, or hyper-util, which wraps the socket and is used by `axum::serve`.
 fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     let upgraded = match upgraded.downcast::<HttpSocket>() {
         Ok(mut parts) => {
@@ -158,7 +160,7 @@ fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     }
 }
 
-/// The connection's task: takes the socket and serves it.
+/// The connection's task: waits for the socket and serves the connection on it.
 async fn serve(started: StartedConnection, info: Arc<RequestInfo>, upgrade: OnUpgrade) {
     let Some(((reader, writer), leading_bytes)) = upgraded(upgrade).await else { return };
     let (endpoint, connection) = (started.endpoint.clone(), started.connection.clone());
@@ -169,17 +171,17 @@ async fn serve(started: StartedConnection, info: Arc<RequestInfo>, upgrade: OnUp
     let timeout = endpoint.options.transport_send_timeout;
     let mut sink = WebSocketSink::new(writer, &source, timeout, connection.close.clone());
     run(&endpoint, &connection, info, outbox, &mut source, &mut sink).await;
-    // A socket that came too late to be used gets its farewell too.
+    // A socket that arrived too late to be used also gets a closing handshake.
     source.switch_to_newest();
     sink.switch_to_newest();
-    // Whoever sees the close frame finds the connection gone.
+    // In this order: once the client sees the close frame, the connection must be gone.
     drop(started);
     if source.socket() == sink.socket() {
         close_socket(source, sink, endpoint.options.websocket_close_timeout).await;
     }
 }
 
-/// Hands a socket to the connection that goes on over it; says farewell if that has ended meanwhile.
+/// Hands a socket to the connection that resumes on it, or closes the socket if the connection has ended meanwhile.
 async fn resume(endpoint: Arc<Endpoint>, connection: Arc<TransportConnection>, upgrade: OnUpgrade) {
     let Some((halves, leading_bytes)) = upgraded(upgrade).await else { return };
     let refused = match &connection.reconnect_slot {

@@ -1,6 +1,5 @@
-//! How a connection with stateful reconnect comes to its next socket: whoever answers the request for it lays it down
-//! here, and the connection's own task takes its two halves when it gets there
-//! (docs/builders/signalr-protocol.md#4.13).
+//! Passes a new socket to a connection with stateful reconnect: the task that handled the upgrade request offers the
+//! socket here, and the connection's own task takes its two halves (docs/builders/signalr-protocol.md#4.13).
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +10,11 @@ use tokio::sync::Notify;
 use super::socket_io::{SocketReader, SocketWriter};
 use crate::wire::ReconnectState;
 
-/// Room for one socket. A newer one drops what was not taken of an older one: the client has given that up.
+/// Holds at most one socket. Offering another one drops the halves of an older socket that have not been taken, because
+/// the client has given that socket up.
 #[derive(Debug, Default)]
 pub(in crate::transport) struct ReconnectSlot {
-    /// Whether there may be another socket.
+    /// Whether the connection may still get another socket.
     pub(in crate::transport) reconnect_state: ReconnectState,
     state: Mutex<SlotState>,
     socket_arrived: Notify,
@@ -22,7 +22,7 @@ pub(in crate::transport) struct ReconnectSlot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    /// The number of the newest socket; the connection began with 0.
+    /// The number of the newest socket; the first socket of a connection has number 0.
     newest: u64,
     reader: Option<NewReader>,
     writer: Option<NewWriter>,
@@ -33,9 +33,9 @@ struct SlotState {
 pub(super) struct NewReader {
     pub(super) socket: u64,
     pub(super) reader: SocketReader,
-    /// Bytes that came right behind the HTTP request.
+    /// Bytes that arrived directly after the HTTP request.
     pub(super) leading_bytes: BytesMut,
-    /// Shared by the two halves: nothing but a close frame may be written any more.
+    /// Shared by the two halves: once set, only a close frame may still be written.
     pub(super) close_frame_only: Arc<AtomicBool>,
 }
 
@@ -48,14 +48,15 @@ pub(super) struct NewWriter {
 }
 
 impl ReconnectSlot {
-    /// Lays a socket down. It comes back if the connection has ended meanwhile.
+    /// Offers a socket to the connection. Returns the socket as an error if the connection has ended meanwhile.
     pub(super) fn offer(
         &self,
         (reader, writer): (SocketReader, SocketWriter),
         leading_bytes: BytesMut,
     ) -> Result<(), (SocketReader, SocketWriter)> {
         let mut state = self.lock();
-        // Under the lock: who has ended the connection and looks here afterwards finds what was laid down before.
+        // Checked under the lock: the connection's task first closes `reconnect_state` and then looks here, so it finds
+        // every socket that was accepted before.
         if !self.reconnect_state.is_open() {
             return Err((reader, writer));
         }
@@ -69,7 +70,7 @@ impl ReconnectSlot {
         Ok(())
     }
 
-    /// Waits for a socket after this one.
+    /// Waits for a socket that is newer than this one.
     pub(super) async fn newer_than(&self, socket: u64) {
         loop {
             let socket_arrived = self.socket_arrived.notified();
@@ -82,7 +83,7 @@ impl ReconnectSlot {
         }
     }
 
-    /// Whether there has been a socket after this one.
+    /// Whether a socket that is newer than this one has been offered.
     pub(super) fn has_newer_than(&self, socket: u64) -> bool {
         self.lock().newest > socket
     }
@@ -100,16 +101,16 @@ impl ReconnectSlot {
     }
 }
 
-/// The way to the next socket, where there may be one.
+/// The socket that one half of a WebSocket uses, and where its next socket comes from, if there may be one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SocketSuccession {
-    /// The number of the one in use.
+    /// The number of the socket in use.
     pub(super) socket: u64,
     pub(super) reconnect_slot: Option<Arc<ReconnectSlot>>,
 }
 
 impl SocketSuccession {
-    /// Waits until another socket is there; for ever where there is none to come.
+    /// Waits until another socket is available; forever if there cannot be one.
     pub(super) async fn next_available(&self) {
         match &self.reconnect_slot {
             Some(reconnect_slot) => reconnect_slot.newer_than(self.socket).await,

@@ -1,5 +1,5 @@
-//! The two halves of a socket under a WebSocket: a plain TCP socket, and anything else that reads and writes (TLS).
-//! Idle, neither holds a buffer: reads go through one buffer a thread.
+//! The reading and writing halves of the socket under a WebSocket: a plain TCP socket, or any other stream such as TLS.
+//! Idle sockets hold no buffers, because all reads of a thread go through one buffer.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,50 +14,52 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, Wr
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// What one read takes at most.
+/// The maximum number of bytes in one read.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How many pieces go into one system call.
+/// The maximum number of buffers in one system call.
 const MAX_SLICES: usize = 64;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
 }
 
-/// The half that reads.
+/// The reading half of a socket.
 #[derive(Debug)]
 pub(super) enum SocketReader {
     Tcp(OwnedReadHalf),
     Any(ReadHalf<AnyStream>),
 }
 
-/// The half that writes.
+/// The writing half of a socket.
 #[derive(Debug)]
 pub(super) enum SocketWriter {
     Tcp(OwnedWriteHalf),
     Any(WriteHalf<AnyStream>),
 }
 
-/// Whatever reads and writes and is no plain TCP socket.
+/// Any stream that is not a plain TCP socket.
 pub(super) struct AnyStream(Box<dyn ReadWrite>);
 
-/// The two halves of a plain TCP socket.
+/// Splits a plain TCP socket.
 pub(super) fn tcp(socket: TcpStream) -> (SocketReader, SocketWriter) {
-    // A ping is a few bytes, and must not wait for more. The listener may be somebody else's, which leaves it off.
+    // Small messages such as pings must not be delayed by Nagle's algorithm. Set here because the socket may come from
+    // a listener of the host, which may not have set it.
     let _ = socket.set_nodelay(true);
     let (reader, writer) = socket.into_split();
     (SocketReader::Tcp(reader), SocketWriter::Tcp(writer))
 }
 
-/// The two halves of anything else.
+/// Splits any other stream.
 pub(super) fn any(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> (SocketReader, SocketWriter) {
     let (reader, writer) = tokio::io::split(AnyStream(Box::new(stream)));
     (SocketReader::Any(reader), SocketWriter::Any(writer))
 }
 
 impl SocketReader {
-    /// Waits for bytes and gives them to `take`, which may change them; none at the end of the stream. Dropped
-    /// half-way it has read nothing. `take` must not read.
+    /// Waits for bytes and passes them to `take`, which may modify them; at the end of the stream, `take` gets an empty
+    /// slice. Cancel-safe: dropping the future loses no bytes. `take` must not read from a socket itself, because the
+    /// thread's buffer is in use.
     pub(super) async fn read<T>(&mut self, mut take: impl FnMut(&mut [u8]) -> T + Send) -> io::Result<T> {
         match self {
             Self::Tcp(socket) => loop {
@@ -84,7 +86,7 @@ impl SocketReader {
 }
 
 impl SocketWriter {
-    /// Writes a part of what is there.
+    /// Writes some of the bytes, and returns how many.
     fn poll_write(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(socket) => loop {
@@ -98,7 +100,7 @@ impl SocketWriter {
         }
     }
 
-    /// Sends what is held back below, if anything is.
+    /// Flushes what lower layers have buffered, if they buffer.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
@@ -106,7 +108,7 @@ impl SocketWriter {
         }
     }
 
-    /// Tells the peer that nothing more will come.
+    /// Ends the writing direction, so that the peer sees the end of the stream.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.shutdown().await,
@@ -114,17 +116,17 @@ impl SocketWriter {
         }
     }
 
-    /// Lets go of the socket; it is reset instead of closed, where it can be.
+    /// Drops the socket. A TCP socket is reset instead of closed.
     pub(super) fn abort(self) {
         if let Self::Tcp(socket) = self {
-            // Fails on a socket that is gone already, which is as good.
+            // An error means that the socket is already gone, which is fine.
             let _ = socket.as_ref().set_zero_linger();
             socket.forget();
         }
     }
 }
 
-// === anything else ===
+// === other streams ===
 
 trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -174,9 +176,10 @@ impl AsyncWrite for AnyStream {
 
 // === batches ===
 
-/// Writes a whole batch in as few calls as it takes. Once it has to wait it may take `may_wait`, then it is an error
-/// of kind `TimedOut`; only then is there a timer.
-pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>, may_wait: Duration) -> io::Result<()> {
+/// Writes a whole batch in as few system calls as possible, and clears it. If the socket does not accept all of it at
+/// once, the rest may take at most `timeout`; then it fails with an error of kind `TimedOut`. A timer is only created
+/// if it has to wait.
+pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>, timeout: Duration) -> io::Result<()> {
     let mut first = 0;
     let mut writing = poll_fn(|context| {
         while first < batch.len() {
@@ -193,7 +196,7 @@ pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>,
     });
     let result = match futures_util::poll!(&mut writing) {
         Poll::Ready(done) => done,
-        Poll::Pending => match tokio::time::timeout(may_wait, writing).await {
+        Poll::Pending => match tokio::time::timeout(timeout, writing).await {
             Ok(done) => done,
             Err(_) => Err(ErrorKind::TimedOut.into()),
         },
@@ -202,7 +205,7 @@ pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>,
     result
 }
 
-/// Takes what was written off the front; tells how many pieces are done.
+/// Removes the written bytes from the front of the batch, and returns how many buffers have been written completely.
 fn advance(batch: &mut [Bytes], mut written: usize) -> io::Result<usize> {
     if written == 0 && batch.iter().any(|bytes| !bytes.is_empty()) {
         return Err(ErrorKind::WriteZero.into());

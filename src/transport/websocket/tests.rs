@@ -1,4 +1,4 @@
-//! A WebSocket over something that is no TCP socket, as TLS will be: a pipe in memory.
+//! Tests of a WebSocket over a stream that is not a TCP socket: an in-memory pipe.
 #![allow(clippy::unwrap_used)]
 
 use std::io;
@@ -26,7 +26,7 @@ fn outbox() -> Arc<Outbox> {
     Arc::new(Outbox::new(encoding, None, None, CloseSignal::default()))
 }
 
-/// For what is waited for; what must not run out has [`LONG`].
+/// For timeouts that a test waits for; [`LONG`] is for timeouts that must not expire.
 const TIMEOUT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -49,7 +49,7 @@ async fn any_stream_can_carry_a_websocket() {
     theirs.read_exact(&mut pong).await.unwrap();
     assert_eq!(pong, [0x8a, 0]);
 
-    // More pieces than go into one call, and more bytes than the pipe holds.
+    // More buffers than go into one call, and more bytes than the pipe holds.
     let mut batch: Vec<Bytes> = (0..=255_u8).map(|byte| Bytes::from(vec![byte; 3])).collect();
     let expected = batch.concat();
     let mut seen = vec![0; expected.len()];
@@ -102,7 +102,7 @@ async fn every_ping_is_answered_while_the_writer_keeps_up() {
         let mut source = &mut source;
         source.recv(&mut BytesMut::new()).await
     };
-    // The order in which the branches are asked is another one every time.
+    // `select!` polls its branches in random order.
     let all = async {
         tokio::select! {
             pongs = writing => pongs,
@@ -117,7 +117,7 @@ async fn every_ping_is_answered_while_the_writer_keeps_up() {
 
 const MANY: u32 = 10_000;
 
-/// A peer that sends pongs as fast as they are read; after many it is silent, so that a test ends.
+/// A peer that sends pongs as fast as they are read. After [`MANY`] it falls silent, so that a failing test ends.
 struct Pongs(Arc<AtomicU32>);
 
 impl AsyncRead for Pongs {
@@ -153,13 +153,13 @@ async fn a_flood_of_empty_frames_does_not_block_other_tasks() {
     {
         let (mut source, mut into) = (&mut source, BytesMut::new());
         assert!(futures_util::poll!(pin!(source.recv(&mut into))).is_pending());
-        assert!(read.load(Ordering::Relaxed) < MANY, "the reader does not go on to the end of them");
+        assert!(read.load(Ordering::Relaxed) < MANY, "the reader should yield before it has read all of them");
     }
-    // Nor while it waits for the peer's close frame.
+    // The same while it waits for the peer's close frame.
     read.store(0, Ordering::Relaxed);
     tokio::task::yield_now().await;
     assert!(futures_util::poll!(pin!(close_socket(source, sink, Duration::from_secs(3600)))).is_pending());
-    assert!(read.load(Ordering::Relaxed) < MANY, "nor does the farewell");
+    assert!(read.load(Ordering::Relaxed) < MANY, "the closing handshake should yield too");
 }
 
 #[tokio::test]
@@ -175,5 +175,5 @@ async fn nothing_follows_a_partially_written_frame() {
     }
     let mut rest = Vec::new();
     tokio::join!(close_socket(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
-    assert_eq!(rest, [0; 8], "no close frame in the middle of another one");
+    assert_eq!(rest, [0; 8], "there should be no close frame in the middle of another frame");
 }

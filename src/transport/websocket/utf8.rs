@@ -1,15 +1,15 @@
-//! UTF-8 that comes in pieces: a character may be torn over fragments and reads (RFC 6455, section 8.1).
+//! Validates UTF-8 that arrives in pieces: a character may be split across fragments and reads (RFC 6455, section 8.1).
 
-/// Checks one text message after the other.
+/// Checks text messages, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Utf8Check {
-    /// The beginning of a character of which not all has come.
+    /// The beginning of an incomplete character.
     partial: [u8; 4],
     length: usize,
 }
 
 impl Utf8Check {
-    /// Takes the next piece of a message. False: it is no UTF-8, whatever may follow.
+    /// Checks the next piece of a message. Returns false if the message cannot be valid UTF-8, whatever follows.
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> bool {
         while self.length > 0 {
             let Some((next, rest)) = piece.split_first() else { return true };
@@ -19,7 +19,7 @@ impl Utf8Check {
             match std::str::from_utf8(&self.partial[..self.length]) {
                 Ok(_) => self.length = 0,
                 Err(error) if error.error_len().is_some() => return false,
-                // A torn character is at most three bytes: a fourth makes it whole or wrong.
+                // An incomplete character has at most three bytes: the fourth makes it complete or invalid.
                 Err(_) => {}
             }
         }
@@ -35,7 +35,7 @@ impl Utf8Check {
         }
     }
 
-    /// The message ends here. False: within a character.
+    /// Ends the message. Returns false if it ends within a character.
     pub(super) fn end(&mut self) -> bool {
         std::mem::take(&mut self.length) == 0
     }

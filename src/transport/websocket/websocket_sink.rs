@@ -1,4 +1,4 @@
-//! The half of a WebSocket that writes frames, as a [`Sink`].
+//! The writing half of a WebSocket, as a [`Sink`].
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::websocket_source::WebSocketSource;
 use crate::close::{CloseReason, CloseSignal};
 use crate::wire::{Disconnected, Sink};
 
-/// The half that writes frames.
+/// The writing half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct WebSocketSink {
     pub(super) writer: SocketWriter,
     send_timeout: Duration,
     close: CloseSignal,
     pub(super) close_frame_only: Arc<AtomicBool>,
-    /// A write failed or was given up: there is nobody to say farewell to.
+    /// A write has failed or has been cancelled, so no close frame can follow.
     pub(super) broken: bool,
     pub(super) succession: SocketSuccession,
 }
@@ -38,7 +38,7 @@ impl WebSocketSink {
         Self { writer, send_timeout, close, close_frame_only, broken: false, succession }
     }
 
-    /// Writes to the newest socket from now on, if it is another.
+    /// Switches to the newest socket, if there is one that has not been taken.
     pub(super) fn switch_to_newest(&mut self) {
         let Some(NewWriter { socket, writer, close_frame_only }) =
             self.succession.reconnect_slot.as_ref().and_then(|reconnect_slot| reconnect_slot.take_writer())
@@ -46,7 +46,7 @@ impl WebSocketSink {
             return;
         };
         if !self.broken && !self.close_frame_only.load(Ordering::Relaxed) {
-            // A client that listens still is told, if that takes no time.
+            // In case the client still reads the old socket; without waiting.
             let mut frame = vec![Bytes::copy_from_slice(&close_frame(CLOSE_NORMAL))];
             let _ = write_all(&mut self.writer, &mut frame, Duration::ZERO).now_or_never();
         }
@@ -54,14 +54,14 @@ impl WebSocketSink {
         self.broken = false;
     }
 
-    /// The number of the socket it writes to.
+    /// The number of the socket in use.
     pub(super) fn socket(&self) -> u64 {
         self.succession.socket
     }
 }
 
 impl Sink for &mut WebSocketSink {
-    /// Always: what the socket does not take waits in [`Sink::send`], under its timeout.
+    /// Always ready: waiting for the socket happens in [`Sink::send`], with a timeout.
     async fn ready(&mut self) {}
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnected> {
@@ -70,7 +70,8 @@ impl Sink for &mut WebSocketSink {
             return Err(Disconnected);
         }
         let (timeout, succession) = (self.send_timeout, self.succession.clone());
-        // Until all of it is out: nothing may follow a frame that is cut short, also when this is given up half-way.
+        // Nothing may follow a partially written frame. Set before the write, so that it also holds if this future is
+        // dropped during the write.
         self.broken = true;
         let written = tokio::select! {
             biased;
@@ -79,9 +80,9 @@ impl Sink for &mut WebSocketSink {
         };
         self.broken = written.is_err();
         written.map_err(|error| {
-            // A client whose side has ended already may come again over another socket.
-            let may_come = self.succession.reconnect_slot.is_some() && self.close_frame_only.load(Ordering::Relaxed);
-            if error.kind() == ErrorKind::TimedOut && !may_come {
+            // A client whose stream has already ended may still resume on another socket.
+            let may_resume = self.succession.reconnect_slot.is_some() && self.close_frame_only.load(Ordering::Relaxed);
+            if error.kind() == ErrorKind::TimedOut && !may_resume {
                 self.close.close(CloseReason::SendTimeout);
             }
             Disconnected

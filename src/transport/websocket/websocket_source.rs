@@ -1,4 +1,4 @@
-//! The half of a WebSocket that reads frames, as a [`Source`].
+//! The reading half of a WebSocket, as a [`Source`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,27 +11,27 @@ use super::socket_io::SocketReader;
 use crate::outbox::Outbox;
 use crate::wire::{Source, SourceEnd};
 
-/// What is decoded at a time of the bytes that came with the HTTP request.
+/// How many of the bytes that arrived with the HTTP request are decoded at a time.
 const DECODE_CHUNK: usize = 64 * 1024;
 
-/// The half that reads frames.
+/// The reading half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct WebSocketSource {
     pub(super) reader: SocketReader,
     decoder: FrameDecoder,
-    /// Payload that was there before the socket: what had been posted.
+    /// Payload that was posted before the socket was opened.
     posted: BytesMut,
-    /// Bytes that came right behind the HTTP request.
+    /// Bytes that arrived directly after the HTTP request.
     leading_bytes: BytesMut,
     pub(super) pongs: BytesMut,
-    /// How often others have their turn before the next read: the outbox keeps one pong, so the writer must get at it
-    /// before another replaces it.
+    /// How many times to yield before the next read: the outbox keeps only one batch of pongs, so the writer must have
+    /// had a chance to take it before the next one replaces it.
     yields: u8,
-    /// Where pongs are owed.
+    /// Receives the pongs to write.
     outbox: Arc<Outbox>,
-    /// How it ended.
+    /// How the stream has ended, if it has.
     pub(super) end: Option<SourceEnd>,
-    /// Shared with the sink: nothing but a close frame may be written any more.
+    /// Shared with the sink: once set, only a close frame may still be written.
     pub(super) close_frame_only: Arc<AtomicBool>,
     pub(super) succession: SocketSuccession,
 }
@@ -58,7 +58,7 @@ impl WebSocketSource {
         }
     }
 
-    /// Reads the newest socket from now on, if it is another.
+    /// Switches to the newest socket, if there is one that has not been taken.
     pub(super) fn switch_to_newest(&mut self) {
         let Some(NewReader { socket, reader, leading_bytes, close_frame_only }) =
             self.succession.reconnect_slot.as_ref().and_then(|reconnect_slot| reconnect_slot.take_reader())
@@ -72,7 +72,7 @@ impl WebSocketSource {
         self.pongs.clear();
     }
 
-    /// The number of the socket it reads.
+    /// The number of the socket in use.
     pub(super) fn socket(&self) -> u64 {
         self.succession.socket
     }
@@ -106,7 +106,7 @@ impl Source for &mut WebSocketSource {
         }
         let had = into.len();
         loop {
-            // Whatever the old socket has still to say, the client says it again on the new one.
+            // Whatever is still unread on the old socket, the client sends again on the new one.
             if self.succession.has_next() {
                 return Err(SourceEnd::Lost);
             }
@@ -126,14 +126,14 @@ impl Source for &mut WebSocketSource {
             }
             if !self.pongs.is_empty() {
                 self.outbox.push_pong(std::mem::take(&mut self.pongs).freeze());
-                // Twice: in the first turn the writer may have been asked before the reader.
+                // Twice: in the current round, the writer may already have been polled before the reader.
                 self.yields = 2;
             }
             if into.len() > had {
                 return Ok(());
             }
-            // A peer may send what brings nothing (pongs, empty frames) as fast as it is read: it must not keep the
-            // thread.
+            // A peer may send frames without payload (pongs, empty frames) as fast as they are read. It must not
+            // monopolise the thread.
             self.yields = self.yields.max(1);
         }
     }

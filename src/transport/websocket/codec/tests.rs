@@ -1,9 +1,9 @@
-//! Frames as clients send them, good and bad, in every split.
+//! Tests of the frame decoder: valid and invalid frames, in pieces of all sizes.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 
-/// A masked frame with a byte of our choice in front.
+/// A masked frame with the given first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut out = vec![first];
@@ -23,7 +23,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Payload, pongs, and how it ended, when fed in pieces of these sizes (the last repeats).
+/// The payload, the pongs and the final progress when `bytes` are fed in pieces of these sizes (the last one repeats).
 fn fed(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, Vec<u8>, Progress) {
     let (mut decoder, mut payload, mut pongs) = (FrameDecoder::default(), BytesMut::new(), BytesMut::new());
     let (mut at, mut turn, mut progress) = (0, 0, Progress::Open);
@@ -106,7 +106,7 @@ fn violations_close_with_1002() {
         assert_eq!(ends(&frame(0x88, &code.to_be_bytes())), broken, "close {code}");
     }
     assert_eq!(ends(&frame(0x88, &[3])), broken, "a close payload of one byte");
-    assert_eq!(ends(&frame(0x88, &[3, 0xe8, 0xff])), broken, "a close reason that is no UTF-8");
+    assert_eq!(ends(&frame(0x88, &[3, 0xe8, 0xff])), broken, "a close reason that is not UTF-8");
     assert_eq!(ends(b"\x81\x20"), broken, "unmasked");
     for first in [0xc1, 0xa1, 0x91, 0x83, 0x87, 0x8b, 0x8f] {
         assert_eq!(ends(&frame(first, b"")), broken, "reserved {first:x}");
@@ -120,7 +120,7 @@ fn violations_close_with_1002() {
     let mut after = frame(0x81, b"a");
     after.extend(frame(0x80, b"b"));
     assert_eq!(ends(&after), broken, "a continuation of a whole message");
-    assert_eq!(ends(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"), broken, "a length with its top bit");
+    assert_eq!(ends(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0"), broken, "a length with its top bit set");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn an_overlong_length_is_accepted() {
     assert_eq!(fed(&bytes, &[usize::MAX]).0, b"abc");
 }
 
-/// A small generator, so that a failure can be played again.
+/// A small deterministic generator, so that failures can be reproduced.
 struct Random(u64);
 
 impl Random {
@@ -166,7 +166,7 @@ fn decoding_does_not_depend_on_the_split() {
             let payload: Vec<u8> = (0..size).map(|_| b'a' + random.below(26) as u8).collect();
             bytes.extend(frame(first, &payload));
         }
-        // Sometimes a bit falls over.
+        // Sometimes a bit is flipped.
         if !bytes.is_empty() && random.below(3) == 0 {
             let at = random.below(bytes.len());
             bytes[at] ^= 1 << random.below(8);
@@ -175,7 +175,8 @@ fn decoding_does_not_depend_on_the_split() {
         let sizes: Vec<usize> = (0..20).map(|_| 1 + random.below(40)).collect();
         let split = fed(&bytes, &sizes);
         assert_eq!(split.2, whole.2, "round {round}");
-        // A bad piece of text takes with it what came in the same piece, so only the order is the same then.
+        // An invalid piece of text is dropped with everything else in the same piece, so how much is delivered before
+        // it depends on the split.
         if whole.2 == Progress::Open {
             assert_eq!((split.0, split.1), (whole.0, whole.1), "round {round}");
         } else {
