@@ -1,4 +1,4 @@
-//! Layer 3: the protocol state of one client, without I/O and without a clock: bytes in, messages out.
+//! Layer 3: the protocol state of one connection, without I/O and without a clock: bytes in, hub messages out.
 
 pub(crate) mod receive_tracker;
 
@@ -7,56 +7,57 @@ use bytes::BytesMut;
 use crate::protocol::handshake::{self, HandshakeError};
 use crate::protocol::{HubMessage, MessageDecoder, Protocol, ProtocolError};
 
-/// One client's incoming bytes, from its handshake on.
+/// Decodes one client's incoming bytes: first the handshake, then hub messages.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// What came and is not decoded yet; at most one message and one read long.
+    /// Received bytes that have not been decoded; at most one message and one read long.
     buffer: BytesMut,
-    /// Most bytes of one message; None is no limit.
+    /// The maximum size of one message, in bytes; `None` means no limit.
     limit: Option<usize>,
-    /// How far the buffer was searched for the end of the handshake.
+    /// How much of the buffer has been searched for the end of the handshake.
     scanned: usize,
-    /// For JSON until the handshake says otherwise.
+    /// Decodes JSON until the handshake selects a protocol.
     decoder: MessageDecoder,
 }
 
-/// What a handshake is checked against.
+/// The rules that a handshake is checked against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandshakeRules<'a> {
-    /// The protocols of the hub.
+    /// The protocols that the hub allows.
     pub protocols: &'a [Protocol],
     /// Whether the transport carries binary messages.
     pub carries_binary: bool,
 }
 
-/// What a handshake has settled.
+/// The result of a successful handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandshakeOutcome {
-    /// The hub protocol.
     pub protocol: Protocol,
-    /// Its version. From [`STATEFUL_VERSION`] on the client acknowledges what it gets, if it was granted that.
+    /// The version of the protocol. From [`STATEFUL_VERSION`] on, a client that was granted stateful reconnect
+    /// acknowledges the messages it receives.
     pub version: i32,
 }
 
-/// The version of the hub protocols that has Ack and Sequence (docs/builders/signalr-protocol.md#2.2).
+/// The first version of the hub protocols with the messages Ack and Sequence (docs/builders/signalr-protocol.md#2.2).
 pub(crate) const STATEFUL_VERSION: i32 = 2;
 
-/// The highest version of either hub protocol that the server speaks; there is no lowest
+/// The highest version of either hub protocol that the server supports; there is no minimum
 /// (docs/builders/signalr-protocol.md#2.2).
 const MAX_PROTOCOL_VERSION: i32 = 2;
 
 impl Session {
-    /// A client from which nothing has come.
+    /// The state before the first byte. `limit` is the maximum size of one message, in bytes.
     pub(crate) fn new(limit: Option<usize>) -> Self {
         Self { buffer: BytesMut::new(), limit, scanned: 0, decoder: MessageDecoder::new(Protocol::Json, limit) }
     }
 
-    /// Where what comes is appended.
+    /// The buffer that received bytes are to be appended to.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Reads the handshake. None: it is not whole yet. Afterwards [`Session::poll`] decodes the protocol it chose.
+    /// Reads the handshake. Returns `None` if it is not complete yet. Afterwards, [`Session::poll`] decodes the
+    /// protocol that it selected.
     pub(crate) fn handshake(&mut self, rules: HandshakeRules<'_>) -> Result<Option<HandshakeOutcome>, HandshakeError> {
         let Some(request) = handshake::read_request(&mut self.buffer, self.limit, &mut self.scanned)? else {
             return Ok(None);
@@ -75,23 +76,24 @@ impl Session {
         Ok(Some(HandshakeOutcome { protocol, version: request.version }))
     }
 
-    /// The next whole message. None: more bytes are needed. After an error the connection must end.
+    /// Decodes the next message. Returns `None` if more bytes are needed. After an error the connection must end.
     pub(crate) fn poll(&mut self) -> Result<Option<HubMessage>, ProtocolError> {
         let message = self.decoder.decode(&mut self.buffer)?;
         if message.is_none() && self.buffer.is_empty() {
-            // An idle client keeps no memory here; a reader brings its own.
+            // An idle connection holds no memory here.
             self.buffer = BytesMut::new();
         }
         Ok(message)
     }
 
-    /// The socket is gone and another follows: what was half a message is forgotten. The client sends it again whole.
+    /// Discards a partial message when the connection moves to another socket: the client sends the whole message
+    /// again.
     pub(crate) fn discard_partial(&mut self) {
         self.buffer = BytesMut::new();
         self.decoder.reset();
     }
 
-    /// The transport ended in good order: an error if it ended within a message
+    /// To be called when the transport has been closed in order. Returns an error if it was closed within a message
     /// (docs/builders/signalr-protocol.md#4.9).
     pub(crate) fn end(&self) -> Result<(), ProtocolError> {
         if self.buffer.is_empty() {

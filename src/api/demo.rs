@@ -1,4 +1,5 @@
-//! The demo page: files of `src/api/page/`, held by the binary, so that it needs no network and no folder.
+//! Serves the demo page: the files of `src/api/page/`, which are compiled into the binary, so that the page needs
+//! neither the network nor a folder.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,7 +13,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Every file, by the path it is served at.
+/// All files, with the paths at which they are served.
 const FILES: &[File] = &[
     File { path: "/", content_type: HTML, bytes: include_bytes!("page/index.html") },
     File { path: "/app.js", content_type: SCRIPT, bytes: include_bytes!("page/app.js") },
@@ -28,7 +29,7 @@ pub(crate) struct File {
     bytes: &'static [u8],
 }
 
-/// The file served at this path.
+/// The file that is served at a path.
 pub(crate) fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
@@ -39,8 +40,9 @@ pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
 }
 
 impl File {
-    /// Browsers keep the file, and ask each time whether it is still the one: after an update of the server the
-    /// page and its script must not come from two versions.
+    /// Answers a request with the file, or with 304 if the browser has the current version. Browsers cache the file but
+    /// must revalidate it every time: after an update of the server, the page and its scripts must be of the same
+    /// version.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let tag = self.tag();
         let known = request.get_all(IF_NONE_MATCH).iter().any(|value| {

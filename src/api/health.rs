@@ -1,9 +1,9 @@
-//! Health and readiness.
+//! Health and readiness: `/healthz` and `/readyz`.
 //!
-//! `/healthz` is 200 while the process lives. `/readyz` is 200 with `{"ready":true}`, or 503 with
-//! `{"ready":false,"reasons":[...]}`; the reasons are `starting`, `draining`, `backplane down` and `no token keys` (those of
-//! `auth.jwks_url` have not come yet). A node that is not
-//! ready still serves its clients: a balancer must not take out all nodes at once.
+//! `/healthz` answers 200 while the process works. `/readyz` answers 200 with `{"ready":true}`, or 503 with
+//! `{"ready":false,"reasons":[...]}`. The reasons are `starting`, `draining`, `backplane down` and `no token keys` (the
+//! key set of `auth.jwks_url` has not been fetched yet). A node that is not ready still serves its clients, so that an
+//! outage of Redis does not disconnect the clients of all nodes.
 
 use std::sync::Arc;
 
@@ -30,19 +30,19 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Readiness by the server's phase and the backplane's link.
+    /// Readiness that depends on the server's phase and the backplane's link.
     pub(crate) fn new(phase: PhaseWatch, link: watch::Receiver<LinkState>) -> Self {
         Self { phase, link, keys: None }
     }
 
-    /// And by whether published keys have come.
+    /// Makes it also depend on whether the key set has been fetched.
     #[must_use]
     pub(crate) fn with_keys(mut self, keys: Option<Arc<JwksCache>>) -> Self {
         self.keys = keys;
         self
     }
 
-    /// What is not ready; empty when the server is.
+    /// Why the server is not ready; empty if it is.
     pub(crate) fn reasons(&self) -> Vec<&'static str> {
         let phase = match self.phase.get() {
             Phase::Starting => Some("starting"),
@@ -51,10 +51,10 @@ impl Readiness {
         };
         let link = match *self.link.borrow() {
             LinkState::Up => None,
-            // Starting without Redis is the same state as losing it (design: nothing waits for it).
+            // A server that starts without Redis is in the same state as one that has lost it: nothing waits for Redis.
             LinkState::Connecting | LinkState::Down => Some("backplane down"),
         };
-        let keyless = self.keys.as_ref().is_some_and(|ring| ring.current().is_none());
+        let keyless = self.keys.as_ref().is_some_and(|keys| keys.current().is_none());
         phase.into_iter().chain(link).chain(keyless.then_some("no token keys")).collect()
     }
 

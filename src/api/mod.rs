@@ -1,11 +1,11 @@
-//! Layer 8: HTTP beside the hubs: health, readiness, metrics, the demo page. Paths are matched exactly.
+//! Layer 8: the HTTP pages that do not belong to a hub: health, readiness, metrics and the demo page. Paths are matched
+//! exactly.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
 //! | [`health`] | `/healthz`, `/readyz` |
 //! | [`demo`] | the demo page at `/`, from files in the binary |
-//!
-//! `/metrics` is small enough to stand here.
+//! | this file | `/metrics`, and which of the pages answers a request |
 
 pub(crate) mod demo;
 pub(crate) mod health;
@@ -26,12 +26,12 @@ use crate::metrics::TextFormat;
 /// The paths of health and readiness.
 const HEALTH: [&str; 2] = [HEALTHZ, READYZ];
 
-/// The pages of one server.
+/// The pages of one server, and which of them are served.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    /// What `/readyz` reads.
+    /// The state that `/readyz` reports.
     pub readiness: Readiness,
-    /// What `/metrics` tells.
+    /// The instruments that `/metrics` shows.
     pub metrics: Metrics,
     /// Whether `/healthz` and `/readyz` are served.
     pub health_pages: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Answers what operators ask: health, readiness, metrics. None: the path is none of these.
+    /// Answers a request for health, readiness or metrics. Returns `None` if the path is none of these.
     pub(crate) fn handle(&self, request: &Request) -> Option<Response> {
         Some(match request.uri().path() {
             HEALTHZ if self.health_pages => only_get(request, health::alive),
@@ -53,18 +53,19 @@ impl Api {
         })
     }
 
-    /// The paths that no hub and no raw connection may have beside these pages. A hub may stand in front of the demo.
+    /// The paths of these pages, which no hub and no raw connection may use. The paths of the demo page are not among
+    /// them: a hub takes precedence over the demo.
     pub(crate) fn reserved(health_pages: bool, metrics_page: bool) -> Vec<&'static str> {
         HEALTH.into_iter().filter(|_| health_pages).chain(metrics_page.then_some(METRICS)).collect()
     }
 
-    /// The paths of all its pages.
+    /// The paths of all pages that are served.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> {
         let pages = Self::reserved(self.health_pages, self.metrics_page);
         pages.into_iter().chain(demo::paths().filter(|_| self.demo))
     }
 
-    /// Answers a file of the demo page, where it is on. None: there is no such file.
+    /// Answers a request for a file of the demo page. Returns `None` if the demo is off or there is no such file.
     pub(crate) fn demo(&self, request: &Request) -> Option<Response> {
         let file = self.demo.then(|| demo::find(request.uri().path())).flatten()?;
         Some(only_get(request, || file.answer(request.headers())))
@@ -78,7 +79,7 @@ impl Api {
     }
 }
 
-/// GET and HEAD get the page (the HTTP server leaves out the body for HEAD), other methods a 405.
+/// Answers GET and HEAD with the page (the HTTP server omits the body for HEAD), and other methods with 405.
 fn only_get(request: &Request, page: impl FnOnce() -> Response) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return page();
@@ -89,7 +90,7 @@ fn only_get(request: &Request, page: impl FnOnce() -> Response) -> Response {
     response
 }
 
-/// A page of now, which nobody may keep.
+/// A response that must not be cached.
 fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! Tests of the pages beside the hubs.
+//! Tests of the health, metrics and demo pages.
 #![allow(clippy::unwrap_used)]
 
 use http_body_util::BodyExt as _;
@@ -69,7 +69,7 @@ async fn health_answers_in_every_phase() {
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn metrics_come_in_the_format_asked_for() {
+async fn metrics_are_in_the_requested_format() {
     let pages = pages();
     let (status, kind, body) = shown(pages.api.handle(&get("/metrics")).unwrap()).await;
     assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
@@ -82,7 +82,7 @@ async fn metrics_come_in_the_format_asked_for() {
 }
 
 #[tokio::test]
-async fn paths_are_exact_and_only_read() {
+async fn paths_are_matched_exactly_and_only_get_is_allowed() {
     let pages = pages();
     for path in ["/Healthz", "/healthz/", "/readyz/x", "/metricsx"] {
         assert!(pages.api.handle(&get(path)).is_none(), "{path}");
@@ -110,8 +110,8 @@ async fn the_demo_page_is_served_and_revalidated() {
 
     let files = [("/app.js", "text/javascript"), ("/signalr-lite.js", "text/javascript"), ("/style.css", "text/css")];
     for (path, kind) in files {
-        let (_, told, content) = shown(pages.api.demo(&get(path)).unwrap()).await;
-        assert_eq!(told, format!("{kind}; charset=utf-8"), "{path}");
+        let (_, content_type, content) = shown(pages.api.demo(&get(path)).unwrap()).await;
+        assert_eq!(content_type, format!("{kind}; charset=utf-8"), "{path}");
         assert!(!content.is_empty());
         if path != "/signalr-lite.js" {
             assert!(page.contains(&path[1..]), "the page loads {path}");

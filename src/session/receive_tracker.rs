@@ -1,33 +1,33 @@
-//! Which of a client's messages have been received, as stateful reconnect counts them: what it sends again after a
-//! loss is told from what is new, and it learns what it need not keep (docs/builders/signalr-protocol.md#4.13).
+//! Counts a client's messages for stateful reconnect: recognises those that the client sends again after a reconnect,
+//! and determines what to acknowledge (docs/builders/signalr-protocol.md#4.13).
 
 use std::sync::Mutex;
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::protocol::ProtocolError;
 
-/// The incoming half of one connection with stateful reconnect. Written by the connection's own task; the sweep asks
-/// it once a second for the Ack that is due.
+/// The sequence numbers of what one connection with stateful reconnect receives. The connection's own task updates it;
+/// the sweep asks it once a second whether an ack is due.
 ///
-/// Every trackable message counts ([`crate::protocol::HubMessage::is_trackable`]), also one that nobody wants: clients
-/// count it too. The reference forgets items of unknown streams, and is off by one from then on
+/// Every trackable message is counted ([`crate::protocol::HubMessage::is_trackable`]), even one that is then ignored,
+/// because clients count it too. ASP.NET Core does not count items of unknown streams, and is off by one from then on
 /// (tests/probes/FINDINGS.md#1, row 4.13).
 #[derive(Debug)]
 pub(crate) struct ReceiveTracker(Mutex<TrackerState>);
 
 #[derive(Debug)]
 struct TrackerState {
-    /// The id of the next message.
+    /// The sequence number of the next message.
     next: i64,
-    /// The highest id seen.
+    /// The highest sequence number received.
     highest: i64,
-    /// What the client was told last.
+    /// The sequence number that was acknowledged last.
     acked: i64,
-    /// Something came twice: the client may have lost the Ack for it.
+    /// A message has been received twice, so the client may have missed the ack for it.
     repeated: bool,
 }
 
-/// The id of a connection's first message.
+/// The sequence number of a connection's first message.
 const FIRST: i64 = 1;
 
 impl Default for ReceiveTracker {
@@ -37,7 +37,7 @@ impl Default for ReceiveTracker {
 }
 
 impl ReceiveTracker {
-    /// A trackable message has come. False: it has come before and must not be dispatched again.
+    /// Counts a trackable message. Returns false if it has been received before and must not be processed again.
     pub(crate) fn is_new(&self) -> bool {
         let mut state = self.lock();
         let id = state.next;
@@ -51,9 +51,11 @@ impl ReceiveTracker {
         new
     }
 
-    /// The client says which id its next message has. One that it cannot have reached ends the connection, and so does
-    /// one below the first: no client counts so, and obeyed, as in the reference, it would have every message dropped
-    /// as a duplicate until the count is made up. Others are obeyed whenever they come.
+    /// Processes a Sequence message: `id` is the sequence number of the client's next message.
+    ///
+    /// A number beyond the messages received is an error, which ends the connection. So is one below the first: no
+    /// client sends such a number, and accepting it, as ASP.NET Core does, would drop messages as duplicates until the
+    /// count has caught up. Any other number is accepted at any time.
     pub(crate) fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
         let refused =
             |detail: &str| ProtocolError { exception: "InvalidOperationException", detail: detail.to_owned() };
@@ -68,7 +70,7 @@ impl ReceiveTracker {
         Ok(())
     }
 
-    /// The id to acknowledge, if there is something to acknowledge; it counts as told.
+    /// The sequence number to acknowledge, if an ack is due. The caller must send it: it is regarded as acknowledged.
     pub(crate) fn take_due_ack(&self) -> Option<i64> {
         let mut state = self.lock();
         let due = state.highest > state.acked || state.repeated;

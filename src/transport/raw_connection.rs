@@ -94,7 +94,7 @@ impl RawStream {
     ///
     /// # Errors
     ///
-    /// Returns [`Disconnected`] when the client can no longer be reached.
+    /// Fails when the client can no longer be reached.
     pub async fn send(&self, bytes: Bytes) -> Result<(), Disconnected> {
         self.outbound.send(bytes).await.map_err(|_| Disconnected)
     }

@@ -1,17 +1,17 @@
-// The demo chat. It uses only what the built-in hub declares: JoinRoom, LeaveRoom, SendToRoom, Echo, the streams WatchRoom
-// and SendLines; the events UserConnected, UserDisconnected, Notice and ReceiveMessage, and the question of AskClient.
-// SendMessage of other clients is shown as well.
+// The demo chat. It uses only what the built-in hub declares: the methods JoinRoom, LeaveRoom, SendToRoom and Echo, the
+// streams WatchRoom and SendLines, the events UserConnected, UserDisconnected, Notice and ReceiveMessage, and the client
+// method Question, which AskClient invokes. What other clients send with SendMessage is shown too.
 //
-// The hub hands a message to the room as it came, without its sender. So a name travels inside the text, the way a
-// person would write it, and any client can read along:    SendToRoom("lobby", "Ada: Hello")
-// A text without a name, as a client of your own may send it, is shown as it is.
+// The hub passes a message on to the room without its sender. So the page puts the name into the text, in a form that
+// people can read in any client:    SendToRoom("lobby", "Ada: Hello")
+// A text without a name, which a client of your own may send, is shown as it is.
 
 import { Connection } from "./signalr-lite.js";
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const hub = new URL(query.get("hub") ?? document.body.dataset.hub, location.href);
-const RETRY_START = [0, 2000, 10_000, 30_000]; // milliseconds between the attempts to connect at all
+const RETRY_START = [0, 2000, 10_000, 30_000]; // milliseconds between attempts to make the first connection
 const ROUND_TRIP_EVERY = 15_000;
 const STATES = {
   disconnected: "Disconnected", connecting: "Connecting", connected: "Connected", reconnecting: "Reconnecting",
@@ -20,7 +20,7 @@ const NAMES = { WebSockets: "WebSockets", ServerSentEvents: "Server-Sent Events"
 
 let connection;
 let name = "", room = "";
-let retryTimer; // of the first attempts to connect; later ones are the connection's own
+let retryTimer; // for the first connection; after that, the connection reconnects by itself
 
 // Connection -------------------------------------------------------------------------------------------------------
 
@@ -72,8 +72,8 @@ async function showState(state, { error, retryIn } = {}) {
   }
   if (!up) return;
   measure();
-  if (room) await enter(); // a new connection is in no room yet
-  watch(); // and watches none
+  if (room) await enter(); // a new connection is not in any room yet
+  watch(); // and does not watch one
 }
 
 async function measure() {
@@ -82,7 +82,7 @@ async function measure() {
     await connection.invoke("Echo", from);
     $("latency").textContent = `${Math.max(1, Math.round(performance.now() - from))} ms`;
   } catch {
-    // The hub may be one without Echo, or the connection just went away: both show elsewhere.
+    // The hub may not have Echo, or the connection has just been lost: both are shown elsewhere.
   }
 }
 
@@ -108,7 +108,7 @@ async function join(newName, newRoom) {
   showJoin(false);
   $("upload").disabled = connection.state !== "connected";
   if (moved) $("log").replaceChildren();
-  if (!moved || connection.state !== "connected") return; // showState enters it
+  if (!moved || connection.state !== "connected") return; // once connected, showState enters the room
   if (left) connection.invoke("LeaveRoom", left).catch(() => {});
   await enter();
   watch();
@@ -153,7 +153,7 @@ function watch() {
   stream.done.catch((error) => stream === watching && connection.state === "connected" && event(error.message));
 }
 
-// To the server: five lines, one after the other; the hub sends each on as it comes.
+// To the server: five lines, one after the other; the hub passes each on as it arrives.
 async function count() {
   const lines = async function* () {
     for (const line of ["one", "two", "three", "four", "five"]) {
@@ -166,7 +166,7 @@ async function count() {
   $("upload").disabled = connection.state !== "connected";
 }
 
-// "ID joined ROOM"; the same person's arrival on the server, a moment ago, becomes part of this line.
+// "ID joined ROOM". If the line before says that the same client came online, it is replaced by this one.
 function notice(text) {
   const [, id, where] = /^(\S+) joined (.*)$/s.exec(text) ?? [];
   if (!id) return event(text);
@@ -180,7 +180,7 @@ function cameOnline(id) {
   event("", id, " came online").dataset.online = id;
 }
 
-// What is shown: text only, never markup ---------------------------------------------------------------------------
+// Rendering: text only, never markup -------------------------------------------------------------------------------
 
 function element(tag, className, text) {
   const result = document.createElement(tag);
@@ -239,7 +239,7 @@ function showJoin(on) {
   $(on ? "name" : "text").focus();
 }
 
-// A browser may refuse storage; the page then only forgets.
+// A browser may refuse storage; then the page remembers nothing.
 function remember(key, value) {
   try {
     localStorage.setItem(`hubplane.${key}`, value);
@@ -254,7 +254,7 @@ function recall(key) {
   }
 }
 
-// Wiring -----------------------------------------------------------------------------------------------------------
+// Event handlers ---------------------------------------------------------------------------------------------------
 
 $("join").addEventListener("submit", (submit) => {
   submit.preventDefault();

@@ -1,27 +1,27 @@
 // A small SignalR client: negotiate, WebSockets, Server-Sent Events, long polling, the JSON hub protocol, automatic
-// reconnect, streams. It does what the demo page needs and is meant to be read; applications use the official
-// @microsoft/signalr, which also speaks MessagePack and resumes connections.
+// reconnect, streams. It has only what the demo page needs, and is meant to be read. Applications should use the official
+// @microsoft/signalr, which also supports MessagePack and stateful reconnect.
 //
-//   const connection = new Connection("/chat", { transport: "LongPolling" });   // transport: optional, else the best
+//   const connection = new Connection("/chat", { transport: "LongPolling" });   // transport: optional, default: the best
 //   connection.on("ReceiveMessage", (user, text) => ...);
-//   connection.onstate = (state, detail) => ...;      // see `state` below; detail: { error, retryIn }
+//   connection.onstate = (state, detail) => ...;      // for `state` see below; detail: { error, retryIn }
 //   await connection.start();
 //   await connection.invoke("SendMessage", "Ada", "Hello");
 //   const stream = connection.stream("WatchRoom", ["lobby"], (item) => ...);   // stream.done, stream.cancel()
 //   await connection.upload("SendLines", ["lobby"], lines);                     // lines: any (async) iterable
 //   await connection.stop();
 
-const RECORD_END = "\x1e"; // every JSON hub message ends with it
+const RECORD_END = "\x1e"; // ends every JSON hub message
 const INVOCATION = 1, STREAM_ITEM = 2, COMPLETION = 3, STREAM_INVOCATION = 4, CANCEL_INVOCATION = 5; // message types
 const PING = 6, CLOSE = 7;
-const HANDSHAKE_TIMEOUT = 15_000, POLL_TIMEOUT = 100_000; // milliseconds, like all times here
+const HANDSHAKE_TIMEOUT = 15_000, POLL_TIMEOUT = 100_000; // in milliseconds, like all times here
 
 export class Connection {
   /** "disconnected", "connecting", "connected" or "reconnecting". */
   state = "disconnected";
   /** Called after every change of state. */
   onstate = () => {};
-  /** The name by which the server and other clients know this connection; null while there is none. */
+  /** The id by which the server and other clients know this connection; null while there is none. */
   connectionId = null;
   /** The transport in use, null while there is none. */
   transport = null;
@@ -36,17 +36,18 @@ export class Connection {
   #nextId = 0;
   #stopped = true;
   #timer = null; // keep-alive and server timeout
-  #lastSent = 0; // as Date.now()
+  #lastSent = 0; // from Date.now()
   #lastReceived = 0;
-  #wake = null; // ends a wait between two attempts early
+  #wake = null; // ends the wait before the next attempt early
 
-  /** While reconnecting: try now, not when the wait is over. */
+  /** While reconnecting: tries again now instead of after the delay. */
   retryNow = () => this.#wake?.();
 
   /**
-   * `url`: the hub's address, absolute or relative to the page. `options`, each may be left out: `transport`, to use
-   * only this one; `token`, a bearer token; `retryDelays`, waits before the attempts to reconnect (the last repeats);
-   * `keepAlive` and `serverTimeout`, the silence after which this client pings, or gives the server up.
+   * `url`: the hub's URL, absolute or relative to the page. All `options` are optional: `transport`, the only one to
+   * use; `token`, an access token; `retryDelays`, the delays before the attempts to reconnect (the last one repeats);
+   * `keepAlive`, how long this client sends nothing before it pings; `serverTimeout`, how long the server may send
+   * nothing before the connection counts as lost.
    */
   constructor(url, options = {}) {
     this.#url = new URL(url, document.baseURI).href;
@@ -54,15 +55,15 @@ export class Connection {
   }
 
   /**
-   * Calls `handler(...args)` for each event of that name; names match without regard to case. Where the server asks
-   * for a result, the first handler's is the answer.
+   * Calls `handler(...args)` for each event of that name, which is case-insensitive. If the server expects a result,
+   * it is that of the first handler.
    */
   on(event, handler) {
     const key = event.toLowerCase();
     this.#handlers.set(key, [...(this.#handlers.get(key) ?? []), handler]);
   }
 
-  /** Connects. Rejects when the first attempt fails; after a success, a lost connection is looked after. */
+  /** Connects. Rejects if the first attempt fails; once connected, it reconnects automatically. */
   async start() {
     if (this.state !== "disconnected") throw new Error("The connection is already started.");
     this.#stopped = false;
@@ -75,7 +76,7 @@ export class Connection {
     }
   }
 
-  /** Ends the connection for good; calls under way are rejected. */
+  /** Closes the connection for good; pending calls are rejected. */
   async stop() {
     if (this.#stopped) return;
     const link = this.#link;
@@ -90,7 +91,7 @@ export class Connection {
     return this.#call({ type: INVOCATION, target: method, arguments: args });
   }
 
-  /** Calls a hub method that streams. `done` settles when the stream ends; `cancel()` ends it. */
+  /** Calls a streaming hub method. `done` settles when the stream ends; `cancel()` cancels it. */
   stream(method, args, onitem) {
     const invocationId = String(this.#nextId++);
     const done = this.#call({ type: STREAM_INVOCATION, invocationId, target: method, arguments: args }, onitem);
@@ -101,7 +102,7 @@ export class Connection {
   async upload(method, args, items) {
     const id = String(this.#nextId++);
     const result = this.#call({ type: INVOCATION, target: method, arguments: args, streamIds: [id] });
-    result.catch(() => {}); // who awaits it below may come late
+    result.catch(() => {}); // it may be rejected before the caller awaits it
     for await (const item of items) await this.#write({ type: STREAM_ITEM, invocationId: id, item });
     await this.#write({ type: COMPLETION, invocationId: id });
     return result;
@@ -118,7 +119,7 @@ export class Connection {
     });
   }
 
-  /** Calls a hub method and does not ask for an answer; resolves when the message is written. */
+  /** Calls a hub method without waiting for a result; resolves when the message has been sent. */
   send(method, ...args) {
     return this.#write({ type: INVOCATION, target: method, arguments: args });
   }
@@ -139,7 +140,8 @@ export class Connection {
     this.#setState("disconnected", { error });
   }
 
-  // Tries the transports the server offers, best first. Each attempt negotiates anew: an id serves one transport.
+  // Tries the transports that the server offers, the best first. Each attempt negotiates again, because a connection
+  // cannot change its transport.
   async #connect() {
     const failures = [];
     for (const name of this.#options.transport ? [this.#options.transport] : Object.keys(TRANSPORTS)) {
@@ -155,11 +157,11 @@ export class Connection {
     throw new Error(failures.join("; ") || "The server offers no transport that this page can use.");
   }
 
-  // Opens one transport and shakes hands over it. What follows the handshake answer is ordinary traffic.
+  // Opens one transport and performs the handshake over it. Everything after the handshake's answer is hub messages.
   async #attach(name, target) {
     let settle;
     const handshake = new Promise((resolve, reject) => (settle = { resolve, reject }));
-    handshake.catch(() => {}); // it may fail before anybody waits for it
+    handshake.catch(() => {}); // it may be rejected before it is awaited
     let open = false, over = false;
     const onmessage = (data) => {
       if (over || (open && this.#link !== link)) return;
@@ -204,7 +206,7 @@ export class Connection {
     this.#setState("connected");
   }
 
-  // A poll is its own sign of life, in both directions, so pings and the server timeout are for the other two.
+  // Polls show by themselves that both ends are alive, so pings and the server timeout are for the other transports.
   #tick() {
     if (this.transport === "LongPolling") return;
     const now = Date.now();
@@ -213,7 +215,7 @@ export class Connection {
       this.#lost(new Error("The server was silent for too long."));
       link.close();
     } else if (now - this.#lastSent >= this.#options.keepAlive) {
-      this.#write({ type: PING }).catch(() => {}); // a broken link tells by closing
+      this.#write({ type: PING }).catch(() => {}); // a broken transport is reported by onclose
     }
   }
 
@@ -224,7 +226,7 @@ export class Connection {
       this.#calls.get(message.invocationId)?.onitem?.(message.item);
     } else if (message.type === INVOCATION) {
       for (const handler of this.#handlers.get(message.target.toLowerCase()) ?? []) {
-        queueMicrotask(() => handler(...message.arguments)); // one that throws stops nobody else
+        queueMicrotask(() => handler(...message.arguments)); // if one throws, the others still run
       }
     } else if (message.type === COMPLETION) {
       const call = this.#calls.get(message.invocationId);
@@ -235,10 +237,10 @@ export class Connection {
       const error = message.error && new Error(`Server returned an error on close: ${message.error}`);
       this.#lost(error, message.allowReconnect === true);
       link.close();
-    } // Pings count by having arrived; other types are not for this client.
+    } // Pings have already updated #lastReceived; other types are not sent to this client.
   }
 
-  // The server asks this client.
+  // Answers an invocation whose result the server waits for.
   async #answer({ invocationId, target, arguments: args }) {
     const [handler] = this.#handlers.get(target.toLowerCase()) ?? [];
     const answer = { type: COMPLETION, invocationId };
@@ -248,10 +250,10 @@ export class Connection {
     } catch (error) {
       answer.error = error.message;
     }
-    this.#write(answer).catch(() => {}); // who asked is told by the lost connection
+    this.#write(answer).catch(() => {}); // if the connection is lost, the server notices by itself
   }
 
-  // The link is gone: reconnect, unless this side stopped or the server's Close message said not to.
+  // The transport is gone: reconnect, unless the server's close message says not to.
   #lost(error, allowReconnect = true) {
     this.#drop(error ?? new Error("The connection was lost."));
     if (allowReconnect) this.#reconnect(error);
@@ -287,7 +289,7 @@ export class Connection {
   }
 }
 
-// Asks the server for a connection: { url, token, id, connectionId, offered }. Follows redirects to another server.
+// Negotiates a connection: { url, token, id, connectionId, offered }. Follows redirects to another server.
 async function negotiate(url, token) {
   for (let hop = 0; hop < 10; hop++) {
     const address = new URL(url);
@@ -301,10 +303,10 @@ async function negotiate(url, token) {
     }
     ({ url, accessToken: token = token } = answer);
   }
-  throw new Error("The server redirects for ever.");
+  throw new Error("The server redirected too many times.");
 }
 
-// fetch with the token in its header; anything but success is an error that carries the server's own words.
+// Calls fetch with the token in a header. Any status that is not in `good` is an error with the text of the response.
 async function request(url, init, token, good = [200]) {
   const headers = { "X-Requested-With": "XMLHttpRequest", ...(token && { Authorization: `Bearer ${token}` }) };
   const response = await fetch(url, { credentials: "include", cache: "no-store", ...init, headers });
@@ -312,7 +314,7 @@ async function request(url, init, token, good = [200]) {
   throw new Error((await response.text()) || `${response.status} ${response.statusText}`);
 }
 
-// The connection's address. WebSocket and EventSource cannot set headers: for them the token rides in the query.
+// The connection's URL. WebSocket and EventSource cannot set headers, so for them the token is put into the query.
 function address({ url, id, token }, tokenInQuery = false) {
   const result = new URL(url);
   result.searchParams.set("id", id);
@@ -320,7 +322,7 @@ function address({ url, id, token }, tokenInQuery = false) {
   return result;
 }
 
-// One POST at a time keeps messages in order; those that wait meanwhile leave together in the next one.
+// Sends one POST at a time, to keep messages in order; those that wait meanwhile are sent together in the next one.
 function poster(target) {
   let waiting = null, running = Promise.resolve();
   return (text) => {
@@ -336,8 +338,8 @@ function poster(target) {
   };
 }
 
-// Each opens a transport to `target` and resolves to { send(text), close() }. `onmessage` gets text of whole
-// messages; `onclose` is called once, when the server or the network ends it.
+// Each function opens a transport to `target` and resolves to { send(text), close() }. `onmessage` gets text that consists
+// of whole messages; `onclose` is called when the server or the network ends the transport.
 const TRANSPORTS = {
   WebSockets: (target, onmessage, onclose) =>
     new Promise((resolve, reject) => {
@@ -357,7 +359,7 @@ const TRANSPORTS = {
       source.onopen = () => resolve({ send: poster(target), close: () => source.close() });
       source.onmessage = ({ data }) => onmessage(data);
       source.onerror = () => {
-        source.close(); // else the browser would come back by itself, with an id that is gone
+        source.close(); // otherwise the browser would reconnect by itself, with an id that is no longer valid
         reject(new Error("The event stream ended."));
         onclose(new Error("The event stream ended."));
       };
@@ -369,7 +371,7 @@ const TRANSPORTS = {
       const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(POLL_TIMEOUT)]);
       return request(address(target), { signal }, target.token, [200, 204]);
     };
-    await poll(); // the first one is answered at once: it attaches the transport
+    await poll(); // the first poll attaches the transport and is answered at once
     (async () => {
       try {
         while (!stop.signal.aborted) {
@@ -382,7 +384,7 @@ const TRANSPORTS = {
         if (!stop.signal.aborted) onclose(error);
       }
     })();
-    // keepalive: it arrives even when the page is being closed.
+    // keepalive: the request is sent even if the page is being closed.
     const close = async () => {
       if (stop.signal.aborted) return;
       stop.abort();
