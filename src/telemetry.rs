@@ -1,4 +1,4 @@
-//! Layer 9: where log lines go: stderr, as text or as JSON.
+//! Layer 9: sets up logging to stderr, as text or as JSON.
 
 use std::io::IsTerminal;
 
@@ -11,15 +11,18 @@ use crate::config::LogFormat;
 
 /// Starts logging for the process. `filter` is in the syntax of `RUST_LOG`.
 ///
-/// An error says what is wrong: the filter, or that logging was started before. It never panics.
+/// # Errors
+///
+/// Fails if the filter is invalid, or if logging has already been started.
 pub(crate) fn init(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
-    // On a terminal the subscriber decides whether there are colours; it honours NO_COLOR.
+    let filter =
+        EnvFilter::builder().parse(filter).map_err(|error| format!("{filter:?} is not a valid log filter: {error}"))?;
+    // On a terminal, the subscriber decides about colours; it honours NO_COLOR.
     let plain = !std::io::stderr().is_terminal();
     subscriber(filter, format, plain, std::io::stderr).try_init().map_err(|error| error.to_string())
 }
 
-/// What writes the lines. `plain`: without colours.
+/// Builds the subscriber that writes the lines. `plain` turns colours off.
 fn subscriber<W>(filter: EnvFilter, format: LogFormat, plain: bool, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -27,14 +30,14 @@ where
     let mut builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // Reporting a line that could not be written would panic: the report goes to stderr too.
+        // If a line could not be written, reporting that would panic, because the report goes to stderr too.
         .log_internal_errors(false);
     if plain {
         builder = builder.with_ansi(false);
     }
     match format {
         LogFormat::Text => builder.finish().into(),
-        // The span once, as `span`: no span of ours is within another, so the list `spans` would only repeat it.
+        // Only `span`, without the list `spans`: our spans are never nested, so the list would only repeat the span.
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).finish().into(),
     }
 }
@@ -51,8 +54,8 @@ mod tests {
     #[test]
     fn an_invalid_filter_and_a_second_init_are_errors() {
         let error = init("info,=,x=loud", LogFormat::Text).unwrap_err();
-        assert!(error.contains("is no log filter"), "{error}");
-        // The first start fails too where another test of this process was before it; the second always does.
+        assert!(error.contains("is not a valid log filter"), "{error}");
+        // The first call fails too if another test of this process has started logging; the second one always fails.
         drop(init("info", LogFormat::Json));
         assert!(init("warn", LogFormat::Text).is_err());
     }
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains(|c: char| c != '\n' && !(' '..='~').contains(&c) && c != '…'), "{text:?}");
         assert!(text.lines().all(|line| line.len() < 1500), "{text}");
-        // As a field it is quoted, so that it cannot end where its sender wants it to.
+        // As a field it is quoted, so that its sender cannot end the field early.
         assert!(text.contains(r#"\" user=\"admin""#), "{text}");
     }
 

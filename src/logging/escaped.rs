@@ -1,17 +1,17 @@
-//! Texts of outsiders in log lines: on one line, bounded, and without anything that a terminal obeys.
+//! Escapes untrusted text for log lines: it stays on one line, is limited in length, and cannot control a terminal.
 
 use std::fmt::{self, Write as _};
 
-/// How many characters are written of a name: enough for the names that people choose.
+/// The maximum number of characters written of a name: enough for the names that people choose.
 const MAX_NAME: usize = 128;
-/// How many characters are written of a reason.
+/// The maximum number of characters written of a reason.
 const MAX_REASON: usize = 512;
 
-/// A text that somebody outside of this process has chosen, as a log line may show it.
+/// Displays a text that comes from outside this process in a form that is safe in a log line.
 ///
 /// Control characters (line breaks, the ESC of terminal sequences), line separators and invisible or bidirectional
-/// formatting characters are written as `\n` or `\u{202e}`; after a bounded number of characters `…` stands for the
-/// rest. Quotes and backslashes stay as they are: both log formats quote fields.
+/// formatting characters are escaped, as in `\n` or `\u{202e}`. Text beyond the maximum length is replaced by `…`.
+/// Quotes and backslashes are not changed, because both log formats quote fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Escaped<'a> {
     text: &'a str,
@@ -19,13 +19,13 @@ pub(crate) struct Escaped<'a> {
 }
 
 impl<'a> Escaped<'a> {
-    /// A name: of a method, group, user, protocol, origin and so on. At most 128 characters are written.
+    /// Escapes a name of a method, group, user, protocol, origin and so on. At most 128 characters are written.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, max: MAX_NAME }
     }
 }
 
-/// The text of an error as the field `reason` of a line. At most 512 characters are written.
+/// The escaped text of an error, for the field `reason` of a line. At most 512 characters are written.
 pub(crate) fn reason(error: impl fmt::Display) -> String {
     let text = error.to_string();
     Escaped { text: &text, max: MAX_REASON }.to_string()
@@ -44,9 +44,10 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether a character must not be written as it is.
+/// Whether a character must be escaped.
 fn needs_escape(c: char) -> bool {
-    // Cc of Unicode, then those of Cf, Zl and Zp that change or hide what is beside them, and blank letters.
+    // Unicode's category Cc, then the characters of Cf, Zl and Zp that change or hide the text around them, and blank
+    // letters.
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(escaped(&"x".repeat(128)), "x".repeat(128));
         assert_eq!(escaped(&"x".repeat(129)), format!("{}…", "x".repeat(128)));
         assert_eq!(escaped(&"é".repeat(10_000)).chars().count(), 129);
-        // Escapes count with their own length, and none is cut in two.
+        // Escapes count with their escaped length, and are never cut in two.
         let lines = escaped(&"\n".repeat(10_000));
         assert_eq!(lines, format!("{}…", "\\n".repeat(64)));
         assert_eq!(Escaped { text: "\u{1b}\u{1b}", max: 7 }.to_string(), "\\u{1b}…");

@@ -1,37 +1,37 @@
-//! How often a kind of log line is written: the first at once, then at most one in ten seconds with the number of those
-//! that were suppressed.
+//! Limits how often a kind of log line is written: the first one at once, then at most one every ten seconds, with the
+//! number of lines that were suppressed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The interval between two lines of a kind.
+/// The minimum interval between two lines of a kind.
 const MIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The kinds of lines that outsiders can cause. A closed set, so that what is kept for them is bounded whatever clients
-/// send.
+/// The kinds of lines that clients and other nodes can cause. The set is fixed, so that the memory for them is bounded,
+/// whatever clients send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogKind {
-    /// A token that is not accepted.
+    /// An access token that is not accepted.
     TokenRefused,
     /// A request that `authorize` does not permit.
     Unauthorized,
-    /// A request of a page whose origin may not call, or may not open a WebSocket.
+    /// A request from a web page whose origin is not allowed (CORS, or opening a WebSocket).
     OriginBlocked,
-    /// A client that `max_connections` keeps out.
+    /// A client that was refused because of `max_connections`.
     Full,
     /// A handshake that failed.
     HandshakeFailed,
-    /// A hub's `connected` that failed.
+    /// A hub's `connected` handler that failed.
     ConnectedFailed,
-    /// A hub's `disconnected` that failed.
+    /// A hub's `disconnected` handler that failed.
     DisconnectedFailed,
     /// A call of a method that the hub does not have.
     UnknownMethod,
-    /// A call that its method does not take as it is.
+    /// A call that was refused, for example because its arguments do not fit.
     CallRefused,
-    /// A call whose caller may not call the method.
+    /// A call of a method that the caller is not authorized to call.
     CallUnauthorized,
     /// A method, or a stream of results, that failed.
     MethodFailed,
@@ -39,21 +39,21 @@ pub(crate) enum LogKind {
     HookFailed,
     /// Application code that panicked.
     Panicked,
-    /// A connection that is closed because its client broke a protocol.
+    /// A connection that is closed because its client violated a protocol.
     ProtocolError,
     /// A connection that is closed because its client reads too slowly.
     SlowClient,
-    /// A group change of another node that could not be acknowledged.
+    /// A group command of another node that could not be acknowledged.
     AckFailed,
-    /// A subscription that Redis refused. The last one: see [`KINDS`].
+    /// A subscription that Redis refused. Must be the last kind: see [`KINDS`].
     SubscriptionRefused,
 }
 
 const KINDS: usize = LogKind::SubscriptionRefused as usize + 1;
 
-/// Limits the lines of each kind. There is one for each hub, and one for what belongs to no hub.
+/// Limits the lines of each kind. There is one limiter for each hub, and one for lines that belong to no hub.
 ///
-/// It takes no lock: a line that is suppressed costs two operations on atomic numbers.
+/// It takes no lock: a suppressed line costs a few atomic operations.
 #[derive(Debug)]
 pub(crate) struct LogRateLimiter {
     started: Instant,
@@ -62,26 +62,27 @@ pub(crate) struct LogRateLimiter {
 
 #[derive(Debug, Default)]
 struct KindState {
-    /// From when on the next line may be written, in milliseconds since `started`.
+    /// When the next line may be written, in milliseconds since `started`.
     next: AtomicU64,
     suppressed: AtomicU64,
 }
 
-/// The right to write one line.
+/// Permission to write one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowed {
-    /// The field `suppressed` of the line: how many of its kind were not written since the last one. None: all were.
+    /// For the field `suppressed` of the line: how many lines of its kind have been suppressed since the last one.
+    /// `None` if none were.
     pub(crate) suppressed: Option<u64>,
 }
 
 impl LogRateLimiter {
-    /// Whether a line of this kind is to be written now. None: not now, and it is counted.
+    /// Whether a line of this kind may be written now. Returns `None` if not; the line is then counted as suppressed.
     pub(crate) fn allow(&self, kind: LogKind, now: Instant) -> Option<Allowed> {
         let slot = &self.slots[kind as usize];
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (now, next) = (millis(now.saturating_duration_since(self.started)), slot.next.load(Ordering::Relaxed));
         let until = now.saturating_add(millis(MIN_LINE_INTERVAL));
-        // Of several at one moment only one gets to move the time on.
+        // If several threads get here at the same time, only one succeeds in moving the time forward.
         if now < next || slot.next.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             slot.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!(allow(), None);
         advance(Duration::from_millis(1)).await;
         assert_eq!(allow(), after(10));
-        // The count is of those since the last line, and the interval begins with it.
+        // Both the count and the interval start again with each line.
         assert_eq!(allow(), None);
         advance(MIN_LINE_INTERVAL).await;
         assert_eq!(allow(), after(1));
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_events_is_one_line_in_ten_seconds() {
+    async fn a_flood_of_events_writes_one_line_every_ten_seconds() {
         let limiter = LogRateLimiter::default();
         let mut lines = Vec::new();
         for _ in 0..250 {
@@ -158,9 +159,9 @@ mod tests {
     fn concurrent_events_are_counted_and_one_line_is_written() {
         let limiter = LogRateLimiter::default();
         let now = Instant::now();
-        let storm = || (0..10_000).filter(|_| limiter.allow(LogKind::Full, now).is_some()).count();
+        let flood = || (0..10_000).filter(|_| limiter.allow(LogKind::Full, now).is_some()).count();
         let written: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(storm)).collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(flood)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
         });
         assert_eq!(written, 1);

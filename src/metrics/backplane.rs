@@ -1,4 +1,4 @@
-//! What the link to other nodes counts.
+//! The metrics of the link to other nodes.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// The instruments of the link to other nodes. Cheap to clone; clones share them. The default counts, but on no page.
+/// The instruments of the link to other nodes. Cheap to clone; clones share them. The default instruments work, but do
+/// not appear on any page.
 #[derive(Clone, Debug)]
 pub struct BackplaneMetrics(Arc<BackplaneInstruments>);
 
 #[derive(Debug)]
 struct BackplaneInstruments {
-    /// Failed and succeeded, in this order.
+    /// Failed and successful publishes, in this order; `received` likewise.
     published: [Counter; 2],
     received: [Counter; 2],
     up: Gauge,
@@ -52,17 +53,17 @@ impl BackplaneMetrics {
         Self(Arc::new(BackplaneInstruments { published: pair("published"), received: pair("received"), up }))
     }
 
-    /// One message was published, or could not be.
+    /// Counts a message that was published (`ok`) or could not be published.
     pub fn published(&self, ok: bool) {
         self.0.published[usize::from(ok)].inc();
     }
 
-    /// One message arrived; not `ok`: it could not be read.
+    /// Counts a message that was received. If it could not be read, `ok` is false.
     pub fn received(&self, ok: bool) {
         self.0.received[usize::from(ok)].inc();
     }
 
-    /// Whether other nodes can be reached. A node that stands alone is always up.
+    /// Sets whether other nodes can be reached. A server without a backplane is always up.
     pub fn up(&self, up: bool) {
         self.0.up.set(i64::from(up));
     }

@@ -1,11 +1,11 @@
-//! The instruments without the feature `metrics`: the same methods, which count nothing and cost nothing.
+//! The instruments for builds without the feature `metrics`: the same methods, which do nothing.
 
 use std::time::Duration;
 
 use super::kinds::InvocationOutcome;
 use crate::protocol::{HubMessage, TransportKind};
 
-/// All instruments of a process. Without the feature `metrics` there are none.
+/// All instruments of a process. Without the feature `metrics` they do nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(());
 
@@ -26,25 +26,25 @@ impl Metrics {
 pub struct HubMetrics(());
 
 impl HubMetrics {
-    /// A connection has its first transport.
+    /// Counts a connection that has attached its first transport.
     pub fn opened(&self, _transport: TransportKind) {}
 
-    /// A connection has ended.
+    /// Counts a connection that has ended.
     pub fn closed(&self, _transport: TransportKind, _reason: &'static str) {}
 
-    /// A whole message came from a client.
+    /// Counts a message from a client.
     pub fn received(&self, _message: &HubMessage) {}
 
-    /// Messages left for a client.
+    /// Counts messages that were written to a client.
     pub fn sent(&self, _messages: u64, _bytes: u64) {}
 
-    /// A call ended.
+    /// Counts a call that has ended.
     pub fn invocation(&self, _outcome: InvocationOutcome, _duration: Duration) {}
 
-    /// A client was given up because its queue was full.
+    /// Counts a client that was closed because its outbox was full.
     pub fn overflow(&self) {}
 
-    /// A connection has resumed on another socket.
+    /// Counts a connection that was resumed on another socket.
     pub fn resumed(&self) {}
 }
 
@@ -53,13 +53,13 @@ impl HubMetrics {
 pub struct BackplaneMetrics(());
 
 impl BackplaneMetrics {
-    /// One message was published, or could not be.
+    /// Counts a message that was published or could not be published.
     pub fn published(&self, _ok: bool) {}
 
-    /// One message arrived.
+    /// Counts a message that was received.
     #[cfg(feature = "redis")]
     pub fn received(&self, _ok: bool) {}
 
-    /// Whether other nodes can be reached.
+    /// Sets whether other nodes can be reached.
     pub fn up(&self, _up: bool) {}
 }

@@ -1,4 +1,4 @@
-//! What one hub counts. Every instrument is looked up once, so that counting costs one atomic addition.
+//! The metrics of one hub. Every instrument is looked up only once, so that counting costs one atomic addition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use prometheus_client::registry::{Registry, Unit};
 use super::kinds::{InvocationOutcome, MessageKind};
 use crate::protocol::{HubMessage, TransportKind};
 
-/// Bounds of `signalr_invocation_duration_seconds`, those of the reference's connection histogram below a minute
-/// (docs/builders/signalr-protocol.md#7), with three finer ones, since most calls take microseconds.
+/// The bucket bounds of `signalr_invocation_duration_seconds`: those of ASP.NET Core's connection histogram below a
+/// minute (docs/builders/signalr-protocol.md#7), and three finer ones, because most calls take microseconds.
 const DURATION_BOUNDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
-/// The instruments of one hub. Cheap to clone; clones share them. The default counts, but on no page.
+/// The instruments of one hub. Cheap to clone; clones share them. The default instruments work, but do not appear on
+/// any page.
 #[derive(Clone, Debug)]
 pub struct HubMetrics(Arc<HubInstruments>);
 
@@ -43,42 +44,42 @@ impl Default for HubMetrics {
 // === counting ===
 
 impl HubMetrics {
-    /// A connection has its first transport. One that negotiated and never came is not counted.
+    /// Counts a connection that has attached its first transport. One that has only negotiated is not counted.
     pub fn opened(&self, transport: TransportKind) {
         self.0.connections[transport_slot(transport)].inc();
     }
 
-    /// A connection that was counted by [`HubMetrics::opened`] has ended. `reason` is the label of its close reason,
-    /// one of a closed set.
+    /// Counts the end of a connection that was counted by [`HubMetrics::opened`]. `reason` is the label of its close
+    /// reason, of which there is a fixed set.
     pub fn closed(&self, transport: TransportKind, reason: &'static str) {
         self.0.connections[transport_slot(transport)].dec();
         self.0.closed.get_or_create(&CloseLabels { hub: self.0.hub.clone(), reason }).inc();
     }
 
-    /// A whole message came from a client.
+    /// Counts a message from a client.
     pub fn received(&self, message: &HubMessage) {
         self.0.received[MessageKind::from(message) as usize].inc();
     }
 
-    /// Messages left for a client: how many, and how many bytes with their framing.
+    /// Counts messages that were written to a client, and their bytes including the framing.
     pub fn sent(&self, messages: u64, bytes: u64) {
         self.0.sent.inc_by(messages);
         self.0.sent_bytes.inc_by(bytes);
     }
 
-    /// A call ended after this time.
+    /// Counts a call that has ended, with its duration.
     pub fn invocation(&self, outcome: InvocationOutcome, duration: Duration) {
         self.0.invocations[outcome as usize].observe(duration.as_secs_f64());
     }
 
-    /// A client was given up because its queue was full.
+    /// Counts a client that was closed because its outbox was full.
     pub fn overflow(&self) {
         self.0.overflows.inc();
     }
 }
 
 impl HubMetrics {
-    /// A connection has resumed on another socket (stateful reconnect).
+    /// Counts a connection that was resumed on another socket (stateful reconnect).
     pub fn resumed(&self) {
         self.0.resumes.inc();
     }
@@ -132,7 +133,7 @@ impl MetricConstructor<Histogram> for DurationBuckets {
     }
 }
 
-/// The same instruments for every hub, told apart by the label `hub`.
+/// The metric families that all hubs share; their instruments are distinguished by the label `hub`.
 #[derive(Debug)]
 pub(super) struct Families {
     connections: Family<TransportLabels, Gauge>,
@@ -161,14 +162,14 @@ impl Default for Families {
 }
 
 impl Families {
-    /// Counters get `_total` put behind their names by the text format.
+    /// Registers the families. The text format appends `_total` to the names of counters.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let all = Self::default();
         registry.register("signalr_connections", "Clients connected now", all.connections.clone());
         registry.register("signalr_connections_closed", "Connections that ended, by reason", all.closed.clone());
         registry.register("signalr_messages_received", "Messages from clients, by kind", all.received.clone());
         registry.register("signalr_messages_sent", "Messages written to clients", all.sent.clone());
-        // The page's name is signalr_sent_bytes_total; the unit is put in by the registry.
+        // Appears as signalr_sent_bytes_total: the registry inserts the unit.
         registry.register_with_unit(
             "signalr_sent",
             "Bytes written to clients, hub framing included",
@@ -188,7 +189,7 @@ impl Families {
         );
         registry.register(
             "signalr_resumes",
-            "Connections that went on over another socket (stateful reconnect)",
+            "Connections that were resumed on another socket (stateful reconnect)",
             all.resumes.clone(),
         );
         all

@@ -1,4 +1,4 @@
-//! All instruments of a process, and their page.
+//! All instruments of a process, and the page that shows them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The instruments of the hub of this name. Two calls with one name give the same instruments.
+    /// The instruments of the hub with this name. Calls with the same name return the same instruments.
     pub fn hub(&self, name: &str) -> HubMetrics {
         HubMetrics::labelled(&self.0.hubs, name)
     }
@@ -45,7 +45,7 @@ impl Metrics {
         self.0.backplane.clone()
     }
 
-    /// The page for a scraper.
+    /// Renders the page for a scraper.
     pub fn page(&self, format: TextFormat) -> String {
         text_format::page(&self.0.registry.lock().unwrap_or_else(PoisonError::into_inner), format)
     }

@@ -1,11 +1,11 @@
-//! The closed sets that label metrics: how a call ended, and which kind of message came.
+//! The values of metric labels: outcomes of calls, and kinds of messages.
 
 use crate::protocol::HubMessage;
 
 /// How a call ended, for `signalr_invocation_duration_seconds{outcome}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvocationOutcome {
-    /// It returned.
+    /// The method succeeded.
     Ok,
     /// The method failed.
     Failed,
@@ -27,7 +27,7 @@ impl InvocationOutcome {
     }
 }
 
-/// The kinds of messages clients send, for `signalr_messages_received_total{kind}`.
+/// The kinds of messages that clients send, for `signalr_messages_received_total{kind}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageKind {
     /// Type 1.

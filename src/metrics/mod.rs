@@ -1,14 +1,14 @@
-//! Layer 2: every number the server tells, with its name. Labels are closed sets: no user, group or method is one.
+//! Layer 2: the metrics of the server. Labels have fixed sets of values: users, groups and methods are never labels.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
 //! | `instruments` | [`Metrics`]: all instruments of a process |
-//! | `hub` | [`HubMetrics`]: what one hub counts |
-//! | `backplane` | [`BackplaneMetrics`]: what the link to other nodes counts |
-//! | `kinds` | the closed sets that label them |
+//! | `hub` | [`HubMetrics`]: the metrics of one hub |
+//! | `backplane` | [`BackplaneMetrics`]: the metrics of the link to other nodes |
+//! | `kinds` | the values of labels |
 //! | `process` | version, start time, memory |
 //! | `text_format` | the page in the two text formats that Prometheus reads |
-//! | `disabled` | the same instruments without the feature `metrics`: they count nothing |
+//! | `disabled` | the same instruments for builds without the feature `metrics`: they do nothing |
 
 #[cfg(feature = "metrics")]
 mod backplane;

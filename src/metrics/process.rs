@@ -1,4 +1,4 @@
-//! What a scraper wants to know of the process itself: version, start, memory.
+//! Metrics of the process itself: version, start time and memory.
 
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,16 +9,20 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Puts the process's own numbers on the page.
+/// Registers the metrics of the process.
 pub(super) fn register(registry: &mut Registry) {
-    registry.register("hubplane_build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    registry.register(
+        "hubplane_build",
+        "The version of the server",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
     let start = Gauge::<f64, AtomicU64>::default();
     start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-    registry.register_with_unit("process_start_time", "When the process began, in Unix time", Unit::Seconds, start);
+    registry.register_with_unit("process_start_time", "When the process started, in Unix time", Unit::Seconds, start);
     registry.register_collector(Box::new(MemoryCollector));
 }
 
-/// Read when the page is asked for; where the system does not tell, the line is left out.
+/// Reads the memory usage whenever the page is rendered. Where the system does not provide it, the metric is left out.
 #[derive(Debug)]
 struct MemoryCollector;
 
@@ -36,7 +40,7 @@ impl Collector for MemoryCollector {
     }
 }
 
-/// `VmRSS` of Linux's /proc/self/status, which is in KiB.
+/// The resident memory: `VmRSS` of Linux's /proc/self/status, which is in KiB.
 fn resident_bytes() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! Tests of the metrics page: names, labels, and that both formats are well-formed.
+//! Tests of the metrics page: names, labels and the two text formats.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -24,7 +24,8 @@ fn metrics_in_use() -> Metrics {
     metrics
 }
 
-/// Sample line (name and labels) to value; fails on a line of no known form or a sample before its TYPE.
+/// Parses a page into a map from samples (name and labels) to values. Panics on an unknown kind of line, or if a sample
+/// does not follow the TYPE line of its family.
 fn parse(page: &str) -> HashMap<String, f64> {
     let mut samples = HashMap::new();
     let mut families = Vec::new();

@@ -5,17 +5,17 @@
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-/// A text format, by what the scraper accepts.
+/// A text format of the metrics page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
-    /// OpenMetrics 1.0: what Prometheus asks for.
+    /// OpenMetrics 1.0, which Prometheus asks for.
     OpenMetrics,
-    /// Prometheus 0.0.4: what everything else reads.
+    /// Prometheus 0.0.4, which all other scrapers read.
     Prometheus,
 }
 
 impl TextFormat {
-    /// The format for an Accept header: OpenMetrics for those who name it, else the older one.
+    /// Chooses the format for an `Accept` header: OpenMetrics if the header lists it, otherwise the older format.
     pub fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.to_ascii_lowercase().contains("application/openmetrics-text") => Self::OpenMetrics,
@@ -34,7 +34,7 @@ impl TextFormat {
 
 pub(super) fn page(registry: &Registry, format: TextFormat) -> String {
     let mut page = String::new();
-    // Writing to a String does not fail, and none of our instruments fails to encode.
+    // Writing to a `String` does not fail, and none of our instruments fails to encode.
     let _ = encode(&mut page, registry);
     match format {
         TextFormat::OpenMetrics => page,
@@ -42,14 +42,15 @@ pub(super) fn page(registry: &Registry, format: TextFormat) -> String {
     }
 }
 
-/// The older format names a counter's family as its sample (with `_total`), an info's with `_info`, knows neither
-/// the type `info` nor units, and has no end mark.
+/// Converts an OpenMetrics page to the older format, which differs in these points: the family of a counter is named
+/// like its sample (with `_total`), that of an info with `_info`; there is no type `info` and there are no units; there
+/// is no end mark.
 fn to_prometheus_text(page: &str) -> String {
     let mut out = String::with_capacity(page.len());
     let mut pending_help: Option<(&str, &str)> = None;
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            // HELP comes before TYPE, which decides the name.
+            // HELP comes before TYPE, which determines the suffix of the name.
             pending_help = rest.split_once(' ');
         } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             let (suffix, kind) = match kind {

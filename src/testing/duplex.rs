@@ -1,32 +1,33 @@
-//! The transport between a client under test and the server's code: two bounded channels in memory.
+//! The in-memory transport between a test client and the server's code: two bounded channels.
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::wire::{Disconnected, Sink, Source, SourceEnd};
 
-/// Most chunks that are buffered in one direction.
+/// The maximum number of chunks that are buffered in each direction.
 const CHANNEL_CAPACITY: usize = 16;
 
-/// What a client sends.
+/// What a client puts into its channel to the server.
 #[derive(Debug)]
 pub(super) enum ClientData {
     Bytes(Bytes),
-    /// It closes the transport. Without this its end counts as a lost connection.
+    /// The client closes the transport. If its end of the channel is dropped without this, the connection counts as
+    /// lost.
     End,
 }
 
 /// The client's end of the transport.
 pub(super) type ClientChannels = (mpsc::Sender<ClientData>, mpsc::Receiver<Bytes>);
 
-/// A transport: the client's end, and the server's two halves.
+/// Creates a transport: the client's end, and the server's two halves.
 pub(super) fn wire() -> (ClientChannels, InMemorySource, InMemorySink) {
     let (to_server, from_client) = mpsc::channel(CHANNEL_CAPACITY);
     let (to_client, from_server) = mpsc::channel(CHANNEL_CAPACITY);
     ((to_server, from_server), InMemorySource(from_client), InMemorySink(to_client))
 }
 
-/// Held by the connection's reader; the client holds the other end.
+/// The connection's task reads from this; the client holds the other end.
 pub(super) struct InMemorySource(mpsc::Receiver<ClientData>);
 
 impl Source for InMemorySource {
@@ -42,7 +43,7 @@ impl Source for InMemorySource {
     }
 }
 
-/// Held by the connection's writer; the client holds the other end.
+/// The connection's task writes to this; the client holds the other end.
 pub(super) struct InMemorySink(mpsc::Sender<Bytes>);
 
 impl Sink for InMemorySink {

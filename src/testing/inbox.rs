@@ -1,4 +1,4 @@
-//! What a client under test has received, and waiting for it. One task reads from the server and stores everything here;
+//! Stores what a test client has received, and waits for it. One task reads from the server and stores everything here;
 //! each waiter takes what it waits for.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,11 +16,11 @@ use crate::ids::InvocationId;
 use crate::protocol::handshake::{HandshakeResponse, read_response};
 use crate::protocol::{HubMessage, Invocation, Outcome, Protocol, RawValue};
 
-/// Most calls and items that are stored until the test takes them. With that many, the client stops reading, and is a
-/// slow client to the server.
+/// The maximum number of calls and items that are stored until the test takes them. Beyond that, the client stops
+/// reading, and becomes a slow client to the server.
 const MAX_WAITING: usize = 16_384;
 
-/// See the module.
+/// What one client has received and the test has not taken.
 #[derive(Debug)]
 pub(super) struct Inbox {
     state: Mutex<InboxState>,
@@ -45,7 +45,7 @@ impl InboxState {
         self.calls.len() + self.items.values().map(VecDeque::len).sum::<usize>()
     }
 
-    /// The calls that the test has not taken, for errors.
+    /// Describes the calls that the test has not taken, for error messages.
     fn seen(&self) -> String {
         let call =
             |call: &Invocation| format!("{}{}", call.target, json(call.arguments.as_deref().unwrap_or_default()));
@@ -61,14 +61,14 @@ impl InboxState {
         match message {
             HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => self.calls.push_back(call),
             HubMessage::StreamItem { id, item: Ok(item), .. } => {
-                // A stream that was cancelled is not in the map.
+                // A cancelled stream is not in the map.
                 if let Some(items) = self.items.get_mut(&id) {
                     items.push_back(item);
                 }
             }
             HubMessage::Completion { id, outcome, .. } => drop(self.outcomes.insert(id, outcome)),
             HubMessage::Close { error, allow_reconnect } => self.close = Some((error, allow_reconnect)),
-            // The server writes no invalid items; the other messages need no reaction.
+            // The server sends no invalid items; the other messages need no reaction.
             HubMessage::StreamItem { item: Err(_), .. }
             | HubMessage::CancelInvocation { .. }
             | HubMessage::Ping
@@ -78,13 +78,13 @@ impl InboxState {
     }
 }
 
-/// Values as one JSON array.
+/// Converts values to one JSON array.
 pub(super) fn json(values: &[RawValue]) -> Value {
     values.iter().map(|value| value.to::<Value>().unwrap_or_default()).collect()
 }
 
 impl Inbox {
-    /// An empty inbox, with the timeout of every wait.
+    /// Creates an empty inbox. `timeout` applies to every wait.
     pub(super) fn new(timeout: Duration) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), changed: Notify::new(), timeout })
     }
@@ -97,13 +97,13 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, and wakes the waiters.
+    /// Changes the state and wakes the waiters.
     pub(super) fn change(&self, change: impl FnOnce(&mut InboxState)) {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
 
-    /// Waits until `take` returns something; `what` names it in errors.
+    /// Waits until `take` returns something. `what` describes it in error messages.
     pub(super) async fn wait<T>(
         &self,
         what: &str,
@@ -121,7 +121,7 @@ impl Inbox {
                 };
                 match found {
                     Some(found) => {
-                        // The reader may be waiting for room.
+                        // The reader may be waiting for space.
                         self.changed.notify_waiters();
                         return found;
                     }
@@ -146,16 +146,17 @@ impl Inbox {
                 has_shaken_hands = true;
                 self.change(|state| state.handshake = Some(response));
             }
-            // The server writes valid messages. Otherwise nothing more is received, and the waits time out.
+            // The server is expected to send valid messages. If it does not, nothing more is received and waits time
+            // out.
             while has_shaken_hands && let Ok(Some(message)) = Protocol::Json.decode(&mut buffer, None) {
-                self.room().await;
+                self.wait_for_space().await;
                 self.change(|state| state.put(message));
             }
         }
     }
 
     /// Waits until fewer than `MAX_WAITING` calls and items are stored.
-    async fn room(&self) {
+    async fn wait_for_space(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

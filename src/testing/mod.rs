@@ -1,5 +1,5 @@
-//! Layer 8: tests of a host's own hub, without sockets and HTTP. Clients in memory connect to the code that serves real
-//! ones: handshake, JSON protocol, invocations, groups, and the end of a connection.
+//! Layer 8: tools for testing a hub without sockets and HTTP. In-memory clients connect to the same code that serves
+//! real ones: the handshake, the JSON protocol, invocations, groups, and the end of a connection.
 //!
 //! ```
 //! use hubplane::hub::{Caller, Methods};
@@ -28,20 +28,20 @@
 //! # }
 //! ```
 //!
-//! Every wait has a timeout of 5 s ([`TestHub::timeout`]); the error then says what was waited for, and what was received
-//! instead. In a test that pauses Tokio's clock, the timeout passes at once when nothing else is left to do.
+//! Every wait has a timeout of 5 s ([`TestHub::timeout`]); its error says what was waited for and what was received
+//! instead. In a test that pauses Tokio's clock, the timeout expires at once when nothing else is left to do.
 //!
-//! Transports, negotiate, pings and timeouts of clients, stateful reconnect and other nodes are not simulated. A test that
-//! needs HTTP serves [`crate::server::Server::into_router`].
+//! Transports, negotiate, pings, client timeouts, stateful reconnect and other nodes are not simulated. A test that
+//! needs HTTP can serve [`crate::server::Server::into_router`].
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`TestHub`], [`Connect`]: a hub under test, and a client that is about to connect |
+//! | this file | [`TestHub`], [`Connect`]: a hub under test, and a client that is about to connect |
 //! | `test_client` | [`TestClient`]: invocations in both directions |
-//! | `inbox` | what a client has received, and waiting for it |
+//! | `inbox` | storing what a client has received, and waiting for it |
 //! | `received_call`, `test_stream` | [`ReceivedCall`], [`TestStream`] |
 //! | `test_error` | [`TestError`] |
-//! | `duplex` | the transport in memory |
+//! | `duplex` | the in-memory transport |
 
 mod duplex;
 mod inbox;
@@ -75,23 +75,27 @@ use crate::protocol::TransportKind;
 /// The timeout of every wait, unless [`TestHub::timeout`] sets another.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A hub under test, on a node of its own. Clients that are connected stay connected when it is dropped.
+/// A hub under test, on a node of its own. Connected clients stay connected when it is dropped.
 pub struct TestHub {
     host: HubHost,
     path: String,
     authorize: Option<Arc<Authorize>>,
     timeout: Duration,
-    /// Nothing is received from other nodes, but the backplane fails without a receiver.
+    /// There are no other nodes to receive from, but the backplane fails if its receiver is dropped.
     _inbound: InboundReceiver,
 }
 
 impl TestHub {
-    /// A hub with the default options. Fails where [`crate::server::Builder::build`] does.
+    /// Creates a hub with the default options.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the hub has mistakes that [`crate::server::Builder::build`] would report.
     pub fn new(hub: impl Hub) -> Result<Self, TestError> {
         Self::route(HubRoute::new("/hub", hub))
     }
 
-    /// A hub as a server would serve it: with its options, its rule, and its contexts.
+    /// Creates a hub with the options, the rule and the contexts of a route, as a server would serve it.
     ///
     /// ```
     /// use hubplane::config::Authorize;
@@ -135,7 +139,7 @@ impl TestHub {
         self
     }
 
-    /// Sets how the user of a connection is found, as [`crate::server::Builder::user_id`]. Default: the user of
+    /// Sets how the user of a connection is determined, like [`crate::server::Builder::user_id`]. Default: the user of
     /// [`Connect::user`] or [`Connect::principal`].
     #[must_use]
     pub fn user_id(mut self, provider: impl Fn(&RequestInfo) -> Option<UserId> + Send + Sync + 'static) -> Self {
@@ -143,12 +147,13 @@ impl TestHub {
         self
     }
 
-    /// A context, which sends to the hub's clients from outside of its methods.
+    /// A context for sending to the hub's clients from outside its methods.
     pub fn context(&self) -> HubContext {
         HubContext::of(self.host.delivery.clone())
     }
 
-    /// A client that connects when the result is awaited. It is anonymous unless [`Connect`] is told a user.
+    /// Creates a client, which connects when the result is awaited. It is anonymous unless [`Connect::user`] or
+    /// [`Connect::principal`] is called.
     pub fn connect(&self) -> Connect<'_> {
         Connect { hub: self, principal: None, query: String::new(), headers: HeaderMap::new() }
     }
@@ -160,9 +165,11 @@ impl fmt::Debug for TestHub {
     }
 }
 
-/// A client that is about to connect: its user, and its HTTP request. Awaited, it connects and performs the handshake.
+/// A client that is about to connect, with its user and its HTTP request. Awaiting it connects the client and performs
+/// the handshake.
 ///
-/// As with a real client, the hub's `connected` may still be running afterwards. The client's invocations wait for it.
+/// As with a real client, the hub's `connected` handler may still be running afterwards; the client's invocations wait
+/// for it.
 #[derive(Debug)]
 #[must_use = "a client connects when this is awaited"]
 pub struct Connect<'a> {
@@ -173,19 +180,19 @@ pub struct Connect<'a> {
 }
 
 impl Connect<'_> {
-    /// Connects as this user, without roles and claims.
+    /// Connects as this user, without roles or claims.
     pub fn user(mut self, id: impl Into<UserId>) -> Self {
         self.principal = Some(Principal::named(id));
         self
     }
 
-    /// Connects as this principal, with roles and claims as a token has them.
+    /// Connects as this principal, with the roles and claims that an access token would have.
     pub fn principal(mut self, principal: Principal) -> Self {
         self.principal = Some(principal);
         self
     }
 
-    /// Adds a key to the query of its URL.
+    /// Adds a parameter to the query of the client's URL.
     pub fn query(mut self, key: &str, value: &str) -> Self {
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair(key, value).finish();
         self.query.push(if self.query.is_empty() { '?' } else { '&' });
@@ -193,7 +200,7 @@ impl Connect<'_> {
         self
     }
 
-    /// Adds a header.
+    /// Adds a header to the client's request.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
@@ -212,12 +219,12 @@ impl<'a> IntoFuture for Connect<'a> {
             {
                 return Err(TestError::Refused(if principal.is_some() { 403 } else { 401 }));
             }
-            // A server refuses a path that is not a valid URI; here it has no effect.
+            // A server would refuse a path that is not a valid URI; here the path has no effect.
             let uri = format!("{}{query}", hub.path).parse::<Uri>().unwrap_or_default();
             let transport = TransportKind::WebSockets;
             let principal = principal.map(Arc::new);
             let request = RequestInfo { transport, uri, headers, remote: None, principal };
-            // With a task tracker of its own, so that the end of this client alone can be waited for.
+            // Each client has its own task tracker, so that a test can wait for the end of this client alone.
             let host = HubHost { tasks: TaskTracker::new(), ..hub.host.clone() };
             TestClient::connect(Arc::new(host), request, hub.timeout).await
         })

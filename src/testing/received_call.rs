@@ -1,4 +1,4 @@
-//! A call that a client has received: [`ReceivedCall`].
+//! A call of a client method that a test client has received: [`ReceivedCall`].
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::hub::IntoValue;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, ValueError};
 
-/// A call of a client method: `clients().all().send("target", arguments)` of the hub, or an `invoke`, which waits for the
-/// client's result.
+/// A call of a client method by the hub: with `send`, such as `clients().all().send("target", arguments)`, or with
+/// `invoke`, which waits for the client's result.
 #[non_exhaustive]
 pub struct ReceivedCall {
     /// The name of the client method.
@@ -33,8 +33,11 @@ impl ReceivedCall {
         Self { target: call.target.to_string(), arguments, id: call.id, wire }
     }
 
-    /// The arguments as a tuple of Rust types: `let (user, text): (String, String) = call.read()?`. Fails if their number
-    /// is another.
+    /// The arguments as a tuple of Rust types: `let (user, text): (String, String) = call.read()?`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an argument has another type, or if their number is different.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, TestError> {
         serde_json::from_value(Value::Array(self.arguments.clone())).map_err(|error| TestError::Value {
             what: format!("the arguments of {self}"),
@@ -47,7 +50,7 @@ impl ReceivedCall {
         self.id.is_some()
     }
 
-    /// Returns a result to the hub. Nothing is sent if the hub does not wait for one.
+    /// Returns a result to the hub. Does nothing if the hub does not wait for one.
     pub async fn answer(self, value: impl IntoValue) -> Result<(), TestError> {
         let value = value
             .into_value()
@@ -55,7 +58,7 @@ impl ReceivedCall {
         self.complete(Outcome::Value(value)).await
     }
 
-    /// Returns an error to the hub, as a client whose handler has failed.
+    /// Returns an error to the hub, like a client whose handler has failed.
     pub async fn fail(self, error: impl Into<String>) -> Result<(), TestError> {
         self.complete(Outcome::Error(error.into())).await
     }

@@ -1,4 +1,4 @@
-//! A client in memory: [`TestClient`].
+//! An in-memory client: [`TestClient`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::ids::{ConnectionId, InvocationId};
 use crate::outgoing::Framing;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawValue, handshake};
 
-/// A client that is connected to a [`super::TestHub`]. Dropping it ends the connection without a close, as when the network
-/// is lost.
+/// A client that is connected to a [`super::TestHub`]. Dropping it ends the connection without closing it, as if the
+/// network were lost.
 ///
-/// Its methods take `&self`, so that several can run at the same time. A hub method that invokes its caller is tested
-/// with `tokio::join!` or `try_join!`:
+/// Its methods take `&self`, so that several can run at the same time. To test a hub method that invokes a method of
+/// its caller, use `tokio::join!` or `try_join!`:
 ///
 /// ```
 /// # use hubplane::hub::{Caller, Methods};
@@ -49,11 +49,11 @@ pub struct TestClient {
     id: ConnectionId,
     calls: AtomicU64,
     wire: ClientWire,
-    /// What the hub still does for this client after its connection has ended.
+    /// The tasks that the hub runs for this client, which may outlast the connection.
     tasks: TaskTracker,
 }
 
-/// A client's way to the server, and what it has received from there.
+/// A client's channel to the server, and what it has received from there.
 #[derive(Clone, Debug)]
 pub(super) struct ClientWire {
     to_server: mpsc::Sender<ClientData>,
@@ -88,11 +88,11 @@ impl TestClient {
     pub(super) async fn connect(
         host: Arc<HubHost>,
         request: RequestInfo,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, TestError> {
         let id = ConnectionId::random();
         let ((to_server, from_server), source, sink) = duplex::wire();
-        let wire = ClientWire { to_server, inbox: Inbox::new(patience) };
+        let wire = ClientWire { to_server, inbox: Inbox::new(timeout) };
         let tasks = host.tasks.clone();
         let peer =
             Peer { id: id.clone(), request: Arc::new(request), close: CloseSignal::default(), reconnect_state: None };
@@ -102,7 +102,7 @@ impl TestClient {
             let outbox = host.outbox(Framing::Raw, &peer.close);
             let served = tokio::spawn(async move { serve(&host, peer, outbox, source, sink).await });
             let reason = served.await.map_or("panicked", |reason| reason.label());
-            // What was written before the end is stored before it.
+            // Everything that was written before the end must be stored before `ended` is set.
             let _ = reading.await;
             inbox.change(|state| {
                 let (error, allow_reconnect) = state.close.clone().unwrap_or_default();
@@ -117,20 +117,23 @@ impl TestClient {
         }
     }
 
-    /// Its connection id.
+    /// The client's connection id.
     pub fn connection_id(&self) -> &ConnectionId {
         &self.id
     }
 
-    /// Invokes a hub method and waits for its result, which is `()` for a method without one. An error of the method is
-    /// [`TestError::Invocation`], with the text that clients see.
+    /// Invokes a hub method and waits for its result, which is `()` for a method without one.
+    ///
+    /// # Errors
+    ///
+    /// An error of the method is returned as [`TestError::Invocation`], with the text that clients see.
     pub async fn invoke<T: Argument>(&self, target: &str, arguments: impl IntoArguments) -> Result<T, TestError> {
         let call = self.call(target, arguments)?;
         self.completed(call, Vec::new()).await
     }
 
-    /// As [`TestClient::invoke`], for a method that takes a stream ([`crate::hub::Items`], [`crate::hub::Upload`]) beside
-    /// its arguments: all items are sent, then the end of the stream.
+    /// Like [`TestClient::invoke`], for a method that takes a stream ([`crate::hub::Items`], [`crate::hub::Upload`]) in
+    /// addition to its arguments. Sends all items, and then the end of the stream.
     ///
     /// ```
     /// # use hubplane::hub::{Caller, Items, Methods};
@@ -162,7 +165,7 @@ impl TestClient {
         self.completed(call, items).await
     }
 
-    /// Invokes a hub method without waiting for its result. Invocations of one client begin in order.
+    /// Invokes a hub method without waiting for its result. The invocations of one client start in order.
     pub async fn send(&self, target: &str, arguments: impl IntoArguments) -> Result<(), TestError> {
         let call = self.call(target, arguments)?;
         self.wire.send(&HubMessage::Invocation(Invocation { id: None, ..call })).await
@@ -192,41 +195,41 @@ impl TestClient {
     ) -> Result<TestStream<T>, TestError> {
         let call = self.call(target, arguments)?;
         let id = call.id.clone().unwrap_or_else(|| self.next_id());
-        // From now on its items are stored.
+        // The inbox only stores the items of streams that are in the map.
         self.wire.inbox.change(|state| drop(state.items.insert(id.clone(), Default::default())));
         self.wire.send(&HubMessage::StreamInvocation(call)).await?;
         Ok(TestStream::new(target.to_owned(), id, self.wire.clone()))
     }
 
-    /// Waits for the next call of a client method, in the order in which they were sent.
+    /// Waits for the next call of a client method. Calls are returned in the order in which they were sent.
     pub async fn next_call(&self) -> Result<ReceivedCall, TestError> {
         let call = self.wire.inbox.wait("a call", |state| state.calls.pop_front()).await?;
         Ok(ReceivedCall::new(call, self.wire.clone()))
     }
 
-    /// The next call of a client method, if one was received already. To test that nothing was sent, wait first for
-    /// something that is sent later, such as the result of an `invoke`.
+    /// The next call of a client method, if one has already been received. To check that nothing was sent, first wait
+    /// for something that is sent later, such as the result of an `invoke`.
     pub fn try_next_call(&self) -> Option<ReceivedCall> {
         let call = self.wire.inbox.lock().calls.pop_front()?;
         Some(ReceivedCall::new(call, self.wire.clone()))
     }
 
-    /// Waits until the server has ended the connection. Calls that were received before can still be taken.
+    /// Waits until the server has ended the connection. Calls that were received before that can still be taken.
     pub async fn ended(&self) -> Result<Ended, TestError> {
         self.wire.inbox.wait("the end of the connection", |state: &mut InboxState| state.ended.clone()).await
     }
 
-    /// Closes the connection, as a client that stops, and waits until the hub's `disconnected` and the calls that were
-    /// still running have ended.
+    /// Closes the connection, like a client that stops, and waits until the hub's `disconnected` handler and the calls
+    /// that were still running have ended.
     pub async fn close(&self) -> Result<Ended, TestError> {
-        // This fails if the connection has ended already.
+        // Fails if the connection has already ended, which is fine.
         let _ = self.wire.to_server.send(ClientData::End).await;
         let ended = self.ended().await?;
         self.tasks.close();
-        let patience = self.wire.inbox.timeout();
-        timeout(patience, self.tasks.wait()).await.map_err(|_| TestError::Timeout {
+        let after = self.wire.inbox.timeout();
+        timeout(after, self.tasks.wait()).await.map_err(|_| TestError::Timeout {
             what: "the end of the hub's `disconnected` and of its running calls".to_owned(),
-            after: patience,
+            after,
             seen: "the connection itself has ended".to_owned(),
         })?;
         Ok(ended)
@@ -280,7 +283,7 @@ impl ClientWire {
         self.bytes(bytes, what).await
     }
 
-    /// As [`ClientWire::send`], unless the transport is full.
+    /// Like [`ClientWire::send`], but drops the message if the transport is full.
     pub(super) fn try_send(&self, message: &HubMessage) {
         if let Ok(bytes) = Protocol::Json.encode(message) {
             let _ = self.to_server.try_send(ClientData::Bytes(bytes));
@@ -292,7 +295,7 @@ impl ClientWire {
         let what = format!("the acceptance of {what}");
         match timeout(after, self.to_server.send(ClientData::Bytes(bytes.into()))).await {
             Ok(Ok(())) => Ok(()),
-            // The connection has ended; how it ended is stored soon.
+            // The connection has ended; wait until the inbox knows how.
             Ok(Err(_)) => {
                 let ended = self.inbox.wait("the end of the connection", |state| state.ended.clone()).await?;
                 Err(TestError::Ended { what, ended })

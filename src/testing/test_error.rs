@@ -1,4 +1,4 @@
-//! Why a step of a test failed: [`TestError`].
+//! The error type of the testing tools: [`TestError`].
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::protocol::ValueError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
-    /// There are mistakes in the hub.
+    /// The hub has mistakes.
     #[error("the hub cannot be served: {0}")]
     Hub(#[from] HubDefinitionError),
-    /// Its options are invalid.
+    /// The hub's options are invalid.
     #[error("the hub's options are invalid: {0}")]
     Options(&'static str),
-    /// A context of its route is attached to another hub.
-    #[error("a context of the hub is attached to another hub already")]
+    /// A context of the route is already attached to another hub.
+    #[error("a context of the hub is already attached to another hub")]
     Context,
-    /// The hub's rule does not admit the client. The number is the HTTP status that a server answers with: 401 for an
-    /// anonymous client, else 403.
+    /// The hub's rule does not admit the client. The number is the HTTP status that a server would answer with: 401 for
+    /// an anonymous client, otherwise 403.
     #[error("the client may not connect to the hub: {0}")]
     Refused(u16),
     /// The handshake was answered with an error.
@@ -52,7 +52,7 @@ pub enum TestError {
     Ended {
         /// What was waited for.
         what: String,
-        /// How it ended.
+        /// How the connection ended.
         ended: Ended,
     },
 }

@@ -9,8 +9,7 @@ use crate::hub::Argument;
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Outcome, RawValue};
 
-/// The results of a streaming hub method. It is cancelled when it is dropped before its end, or by
-/// [`TestStream::cancel`].
+/// The results of a streaming hub method. Dropping it before the end cancels the stream, like [`TestStream::cancel`].
 pub struct TestStream<T> {
     target: String,
     id: InvocationId,
@@ -29,7 +28,7 @@ impl<T: Argument> TestStream<T> {
         Self { target, id, wire, over: false, item: PhantomData }
     }
 
-    /// The next item. `Ok(None)`: the stream has ended.
+    /// Waits for the next item. Returns `Ok(None)` when the stream has ended.
     pub async fn next(&mut self) -> Result<Option<T>, TestError> {
         if self.over {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Tests of the test clients: what a host sees when its hub succeeds, fails, or does not answer.
+//! Tests of the testing tools: what a test sees when its hub succeeds, fails, or does not answer.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::sync::{Arc, Mutex};
@@ -105,16 +105,16 @@ async fn a_route_applies_its_rule_its_options_and_its_context() {
 #[tokio::test]
 async fn streams_end_fail_and_are_cancelled() {
     let cancelled = Arc::new(Mutex::new(0));
-    let told = cancelled.clone();
+    let counter = cancelled.clone();
     let hub = Methods::new()
         .stream("Count", |_: Caller, to: i32| async move { Ok(stream::iter(0..to).map(Ok)) })
         .stream("Break", |_: Caller| async { Ok(stream::iter([Ok(1), Err(HubError::client("broke"))])) })
         .stream("Forever", move |_: Caller, cancellation: Cancellation| {
-            let told = told.clone();
+            let counter = counter.clone();
             async move {
                 Ok(stream::once(async move {
                     cancellation.cancelled().await;
-                    *told.lock().unwrap() += 1;
+                    *counter.lock().unwrap() += 1;
                     Ok(0)
                 }))
             }
@@ -157,13 +157,13 @@ async fn answers_and_errors_of_clients_reach_the_hub() {
 
 #[tokio::test]
 async fn the_end_of_a_connection_is_reported() {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hooks = told.clone();
+    let disconnects = Arc::new(Mutex::new(Vec::new()));
+    let recorder = disconnects.clone();
     let hub = hub().on_disconnected(move |caller: Caller, error| {
-        let told = hooks.clone();
+        let recorder = recorder.clone();
         async move {
             tokio::task::yield_now().await;
-            told.lock().unwrap().push((caller.user_id().map(|user| user.to_string()), error));
+            recorder.lock().unwrap().push((caller.user_id().map(|user| user.to_string()), error));
             Ok(())
         }
     });
@@ -171,8 +171,8 @@ async fn the_end_of_a_connection_is_reported() {
     let ann = hub.connect().user("ann").await.unwrap();
     let ended = ann.close().await.unwrap();
     assert_eq!((ended.reason, ended.error), ("client_closed", None));
-    // The hook has run.
-    assert_eq!(told.lock().unwrap().pop(), Some((Some("ann".to_owned()), None)));
+    // `close` has waited for the handler.
+    assert_eq!(disconnects.lock().unwrap().pop(), Some((Some("ann".to_owned()), None)));
     assert!(matches!(ann.send("Add", (1, 2)).await, Err(TestError::Ended { .. })));
 
     let bob = hub.connect().user("bob").await.unwrap();
@@ -205,7 +205,7 @@ async fn a_timeout_names_what_was_waited_for() {
 
 #[tokio::test]
 async fn calls_are_kept_for_a_test_that_takes_them_late() {
-    // More than the default options let wait for a client.
+    // More messages than the outbox holds with the default options.
     let options = HubOptions { outgoing_buffer_messages: None, outgoing_buffer_size: None, ..HubOptions::default() };
     let hub = TestHub::route(HubRoute::new("/a", hub()).options(options)).unwrap();
     let ann = hub.connect().await.unwrap();
