@@ -1,5 +1,5 @@
-//! A hub whose users are those of its axum application, which knows them by a session cookie. (Access tokens need no code:
-//! they are configured in `[auth]`.) `cargo run --example authentication`:
+//! A hub whose users are authenticated by its axum application, with a session cookie. (Access tokens need no code:
+//! they are configured in `[auth]`.) Run it with `cargo run --example authentication`, then try:
 //!
 //! ```text
 //! curl -c jar -X POST http://127.0.0.1:8080/login/ann
@@ -23,12 +23,12 @@ use hubplane::hub::{Caller, HubRoute, Methods};
 use hubplane::server::Server;
 use tokio::net::TcpListener;
 
-/// Who has logged in, by session.
+/// The users who have logged in, by session id.
 #[derive(Clone, Default)]
 struct Sessions(Arc<Mutex<HashMap<String, Arc<Principal>>>>);
 
 impl Sessions {
-    /// The id of a new session, which nobody can guess.
+    /// Starts a session and returns its id, which cannot be guessed.
     fn begin(&self, principal: Principal) -> Result<String, getrandom::Error> {
         let session = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.clone(), Arc::new(principal));
@@ -40,7 +40,7 @@ impl Sessions {
     }
 }
 
-/// Logs in without a password, which a real application would require.
+/// Logs a user in without a password; a real application would require one.
 async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> Result<impl IntoResponse, StatusCode> {
     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
     let session = sessions.begin(Principal { roles, ..Principal::named(name) });
@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .authorize("Clear", Authorize::user().role("admin"));
 
-    // Browsers send cookies with the WebSockets of any page. With this, only pages of these origins may open them.
+    // Browsers send cookies when any page opens a WebSocket. With this, only pages of these origins may open one.
     let mut config = Config::default();
     config.cors_origins = vec!["http://127.0.0.1:8080".parse()?];
     let server = Server::builder(config)

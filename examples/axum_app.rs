@@ -1,6 +1,6 @@
-//! A hub within an axum application: beside its routes, its state and its middleware, under one listener.
-//! `cargo run --example axum_app`, then connect a SignalR client to http://127.0.0.1:8080/realtime/news, and
-//! `curl -d 'hello' http://127.0.0.1:8080/announce`.
+//! A hub inside an axum application, next to its routes, its state and its middleware, on one listener.
+//! Run it with `cargo run --example axum_app`, connect a SignalR client to http://127.0.0.1:8080/realtime/news, and
+//! send an announcement with `curl -d 'hello' http://127.0.0.1:8080/announce`.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use hubplane::hub::{Caller, HubContext, HubRoute, Methods};
 use hubplane::server::Server;
 use tokio::net::TcpListener;
 
-/// What the application's handlers share.
+/// The state that the application's handlers share.
 #[derive(Clone)]
 struct App {
     /// Sends to the hub's clients from anywhere.
@@ -29,7 +29,7 @@ async fn announce(State(app): State<App>, text: String) -> Result<&'static str, 
 }
 
 async fn log(request: Request, next: Next) -> Response {
-    // Not the query: it may hold a client's token.
+    // The query is not logged, because it may contain a client's access token.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     tracing::debug!(%method, path, status = %response.status(), "answered");
@@ -51,12 +51,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/", get(async || "a page of the application\n"))
         .route("/announce", post(announce))
         .with_state(app)
-        // /realtime/news for clients, /realtime/readyz for balancers.
+        // Clients use /realtime/news, load balancers /realtime/readyz.
         .nest("/realtime", server.into_router())
         .layer(middleware::from_fn(log));
 
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    // With connect info, hubs know the addresses of their clients.
+    // With connect info, hub methods can see the addresses of their clients.
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             let _ = tokio::signal::ctrl_c().await;

@@ -1,5 +1,4 @@
-//! A chat, as small as a hub gets: `cargo run --example chat`, then connect a SignalR client to
-//! http://127.0.0.1:8080/chat.
+//! A minimal chat. Run it with `cargo run --example chat`, then connect a SignalR client to http://127.0.0.1:8080/chat.
 
 use std::error::Error;
 

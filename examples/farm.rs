@@ -1,16 +1,16 @@
-//! A hub that shares a farm with ASP.NET Core: the same methods under the same backplane name, so that clients of
-//! either server hear each other. One method for every way to send.
+//! A hub in a farm with ASP.NET Core servers: it has the same methods and the same backplane name, so that the clients
+//! of both servers can reach each other. It has one method for every way to send.
 //!
 //! ```text
 //! cargo run --example farm -- --listen 127.0.0.1:5000 --redis 127.0.0.1:6379 --prefix MyApp --detailed true
 //! ```
 //!
-//! Clients find it at `/chat`; the user is whoever the query says: `/chat?user=ann`.
+//! Clients connect to `/chat`. The query names the user, without authentication: `/chat?user=ann`.
 //!
-//! A `string` of .NET takes null, a `String` of Rust does not: null for the name of a group, a user or a connection is
-//! refused before the method runs.
+//! A .NET `string` can be null, a Rust `String` cannot: null for the name of a group, a user or a connection is refused
+//! before the method runs.
 
-#![allow(clippy::print_stdout, reason = "the first line tells the port")]
+#![allow(clippy::print_stdout, reason = "the first line says which port it listens on")]
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -24,25 +24,25 @@ use hubplane::config::{BackplaneConfig, Config, HubOptions};
 use hubplane::hub::{Caller, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
 use hubplane::server::Server;
 
-/// A replica of an ASP.NET Core farm.
+/// A node of a farm with ASP.NET Core servers.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
-    /// The farm's Redis: a StackExchange.Redis connection string or a URL; without it this node stands alone.
+    /// The farm's Redis: a StackExchange.Redis connection string or a URL. Without it, there are no other nodes.
     #[arg(long)]
     redis: Option<String>,
-    /// What the farm puts in front of its channels.
+    /// The prefix of the farm's Redis channels.
     #[arg(long)]
     prefix: Option<String>,
-    /// Whether clients see what went wrong inside.
+    /// Whether clients get detailed errors.
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     detailed: bool,
-    /// Seconds between two pings of the server.
+    /// The server's keep-alive interval, in seconds.
     #[arg(long, default_value_t = 15.0)]
     keepalive: f64,
-    /// Whether a client may resume its connection on a new socket.
+    /// Whether clients may resume their connections on a new socket (stateful reconnect).
     #[arg(long, default_value_t = false, action = ArgAction::Set)]
     stateful: bool,
 }
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let hub = facts(streams(groups(sends(chat(Methods::new())))));
     let server = Server::builder(config)
-        // The hub type's full name: all servers of a farm must agree on it.
+        // The full name of the .NET hub type: all servers of a farm must use the same name.
         .hub(HubRoute::new("/chat", hub).backplane_name("Chat.ChatHub").options(hub_options))
         .user_id(|request: &RequestInfo| request.query("user").map(UserId::from))
         .build()
@@ -104,7 +104,7 @@ fn chat(hub: Methods) -> Methods {
     .method("Echo", |_: Caller, value: RawValue| async move { Ok(value) })
 }
 
-/// Every way to send. Each tells in its first argument what it was; the value passes through as it came.
+/// Every way to send. The first argument names the way that was used; the value is passed on unchanged.
 fn sends(hub: Methods) -> Methods {
     hub.method("SendAll", |caller: Caller, value: RawValue| async move {
         caller.clients().all().send("Received", ("all", value)).await?;
@@ -164,7 +164,8 @@ fn sends(hub: Methods) -> Methods {
     })
 }
 
-/// Membership of any connection; one of another node costs a command and its acknowledgement.
+/// Group membership of any connection. For a connection of another node, this sends a group command and waits for its
+/// ack.
 fn groups(hub: Methods) -> Methods {
     hub.method("AddToGroup", |caller: Caller, connection: String, group: String| async move {
         caller.groups().add(connection, group).await?;
@@ -176,7 +177,7 @@ fn groups(hub: Methods) -> Methods {
     })
 }
 
-/// Streams in both directions, and a client that is asked.
+/// Streams in both directions, and client results.
 fn streams(hub: Methods) -> Methods {
     hub.method("Ask", |caller: Caller, connection: String, question: RawValue| async move {
         let answer: RawValue = caller.clients().client(connection).invoke("Answer", (question,)).await?;
@@ -184,7 +185,7 @@ fn streams(hub: Methods) -> Methods {
     })
     .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
         Ok(stream::unfold(0, move |number| async move {
-            // It waits after every item, the last included.
+            // Waits after every item, including the last one.
             if number > 0 {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
             }
@@ -211,7 +212,7 @@ fn streams(hub: Methods) -> Methods {
     })
 }
 
-/// Errors and facts.
+/// Errors, and facts about the connection.
 fn facts(hub: Methods) -> Methods {
     hub.method("Throw", |_: Caller, message: String| async move { Err::<(), _>(HubError::internal(message)) })
         .method("ThrowHub", |_: Caller, message: String| async move { Err::<(), _>(HubError::client(message)) })
@@ -224,7 +225,7 @@ fn facts(hub: Methods) -> Methods {
         // As in .NET, a sum that is too large wraps around.
         .method("Add", |_: Caller, a: i32, b: i32| async move { Ok(a.wrapping_add(b)) })
         .method("Wait", |caller: Caller, milliseconds: u64| async move {
-            // Nobody hears of it when the caller has gone.
+            // Ends early when the caller has disconnected.
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(milliseconds)) => {}
                 () = caller.closed() => {}

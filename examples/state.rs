@@ -1,5 +1,5 @@
-//! A chat with state: a parameter type of its own, and an error type of its own. `cargo run --example state`, then
-//! connect SignalR clients to http://127.0.0.1:8080/chat?room=lobby.
+//! A chat with shared state, its own parameter type and its own error type. Run it with `cargo run --example state`,
+//! then connect SignalR clients to http://127.0.0.1:8080/chat?room=lobby.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -9,17 +9,17 @@ use hubplane::config::Config;
 use hubplane::hub::{Caller, FromRef, HubError, HubRoute, Inputs, Methods, Parameter, State};
 use hubplane::server::Server;
 
-/// Most clients that one room takes.
+/// The maximum number of clients in one room.
 const MAX_MEMBERS: usize = 50;
 
-/// What all methods share. Clones share it.
+/// The state that all methods share. Clones refer to the same state.
 #[derive(Clone, Default)]
 struct App {
     rooms: Rooms,
     motd: Arc<str>,
 }
 
-/// How many clients are in each room.
+/// The number of clients in each room.
 #[derive(Clone, Default)]
 struct Rooms(Arc<Mutex<HashMap<String, usize>>>);
 
@@ -41,7 +41,7 @@ impl Rooms {
     }
 }
 
-/// Lets methods take `State<Rooms>`, a part of the state. `#[derive(FromRef)]` of axum writes this for all fields.
+/// Lets methods take `State<Rooms>`, a part of the state. axum's `#[derive(FromRef)]` generates this for all fields.
 impl FromRef<App> for Rooms {
     fn from_ref(app: &App) -> Self {
         app.rooms.clone()
@@ -55,20 +55,20 @@ enum ChatError {
     Storage(std::io::Error),
 }
 
-/// With this, `?` turns it into what the client sees.
+/// Lets `?` convert it to the error that the client sees.
 impl From<ChatError> for HubError {
     fn from(error: ChatError) -> Self {
         match error {
             // Clients always see these texts.
             ChatError::NoRoom => Self::client("say which room: /chat?room=NAME"),
             ChatError::RoomFull(room) => Self::client(format!("{room} is full")),
-            // This one they see with `detailed_errors` only.
+            // Clients see this one only with `detailed_errors`.
             ChatError::Storage(error) => Self::from_error(error),
         }
     }
 }
 
-/// The room of the client that calls, from the address it connected to.
+/// The caller's room, from the query of the URL it connected to.
 struct Room(String);
 
 impl<S> Parameter<S> for Room {

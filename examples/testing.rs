@@ -1,5 +1,5 @@
-//! A hub with tests that need no socket: `cargo test --example testing`. To serve it:
-//! `cargo run --example testing`, for SignalR clients at http://127.0.0.1:8080/auction.
+//! A hub with tests that need no sockets. Test it with `cargo test --example testing`, or serve it to SignalR clients
+//! at http://127.0.0.1:8080/auction with `cargo run --example testing`.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use hubplane::config::{Authorize, Config};
 use hubplane::hub::{Caller, HubError, HubRoute, Methods, State};
 use hubplane::server::Server;
 
-/// The highest bid, and whose it is.
+/// The highest bid, and who made it.
 #[derive(Clone, Default)]
 struct Auction(Arc<Mutex<(u64, String)>>);
 
@@ -55,7 +55,7 @@ mod tests {
     use super::auction;
 
     #[tokio::test]
-    async fn everybody_hears_of_a_higher_bid() -> Result<(), TestError> {
+    async fn a_higher_bid_is_sent_to_all_clients() -> Result<(), TestError> {
         let hub = TestHub::route(auction())?;
         let (ann, bob) = (hub.connect().user("ann").await?, hub.connect().user("bob").await?);
         ann.invoke::<()>("Bid", (100,)).await?;
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_else_may_sell() -> Result<(), TestError> {
+    async fn only_an_auctioneer_may_sell() -> Result<(), TestError> {
         let ann = TestHub::route(auction())?.connect().user("ann").await?;
         let refused = ann.invoke::<bool>("Sell", ("somebody",)).await.unwrap_err();
         assert_eq!(refused.to_string(), "Failed to invoke 'Sell' because user is unauthorized");

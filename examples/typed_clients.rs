@@ -1,5 +1,5 @@
-//! A quiz whose methods of clients have types: a wrong argument does not compile. `cargo run --example typed_clients`,
-//! then connect SignalR clients to http://127.0.0.1:8080/quiz.
+//! A quiz with typed client methods: a call with a wrong argument does not compile. Run it with
+//! `cargo run --example typed_clients`, then connect SignalR clients to http://127.0.0.1:8080/quiz.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 mod client {
     use super::{Answer, ClientMethod, Question};
 
-    /// Text for people.
+    /// Shows a text to the player.
     pub(super) const NOTICE: ClientMethod<(String,)> = ClientMethod::new("Notice");
-    /// A player, and how many points it has.
+    /// Reports a player and the player's points.
     pub(super) const SCORE: ClientMethod<(String, u32)> = ClientMethod::new("Score");
-    /// A question; the client returns what its player answers.
+    /// Asks a question; the client returns the player's answer.
     pub(super) const ASK: ClientMethod<(Question,), Answer> = ClientMethod::new("Ask");
 }
 
@@ -34,13 +34,13 @@ struct Answer {
     choice: usize,
 }
 
-/// Asks the caller, and tells everybody how it went.
+/// Asks the caller a question, and sends the score to all clients.
 async fn play(caller: Caller, name: String) -> Result<bool, HubError> {
     let question = Question {
         text: "What is the default port of Redis?".to_owned(),
         choices: ["5432", "6379", "8080"].map(str::to_owned).to_vec(),
     };
-    // Where a value is declared it may be borrowed: `&Question` for `Question`, `&str` for `String`.
+    // Arguments may be borrowed: `&Question` where `Question` is declared, `&str` where `String` is.
     let me = caller.clients().caller().timeout(Duration::from_secs(60));
     let answer = me.invoke(client::ASK, (&question,)).await?;
     let is_right = answer.choice == 1;
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let route = HubRoute::new("/quiz", Methods::new().method("Play", play)).context(&context);
     let server = Server::builder(Config::default()).hub(route).build().await?;
 
-    // The same constants serve from outside of the hub's methods.
+    // The same constants also work outside the hub's methods.
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_secs(600)).await;

@@ -1,21 +1,21 @@
-//! A server that offers what the test suites of SignalR clients ask of one: the official JavaScript client's functional
-//! tests, pysignalr's and signalrcore's own tests. Property names in JSON stay as they are, errors are detailed.
+//! A server for the test suites of SignalR clients: the functional tests of the official JavaScript client, and the
+//! tests of pysignalr and signalrcore. JSON property names are not changed, and errors are detailed.
 //!
 //! ```text
 //! cargo run --release --example conformance -- --listen 127.0.0.1:5000 --keep-alive 1
 //! ```
 //!
-//! | where | what |
+//! | path | contents |
 //! | --- | --- |
-//! | `/testhub`, `/testhub-nowebsockets`, `/uncreatable` | the JavaScript tests' hub (`test_hub.rs`), and one that lets nobody in |
-//! | `/authorizedhub` | `Echo`, for users with a token of `/generateJwtToken` |
-//! | `/echo` | bytes, without a hub |
-//! | `/weatherHub` | pysignalr's hub (`others.rs`); tokens by `POST /api/auth/login` |
-//! | `/chatHub`, `/authHub` | signalrcore's hubs (`others.rs`); tokens by `POST /users/authenticate` |
-//! | `/redirect`, `/echoredirect`, `/bad-negotiate`, `/clientresult/ID` | answers that their tests look at (`pages.rs`) |
+//! | `/testhub`, `/testhub-nowebsockets`, `/uncreatable` | the JavaScript tests' hub (`test_hub.rs`), and one that refuses every client |
+//! | `/authorizedhub` | `Echo`, for users with an access token from `/generateJwtToken` |
+//! | `/echo` | a raw connection that echoes bytes |
+//! | `/weatherHub` | pysignalr's hub (`others.rs`); access tokens from `POST /api/auth/login` |
+//! | `/chatHub`, `/authHub` | signalrcore's hubs (`others.rs`); access tokens from `POST /users/authenticate` |
+//! | `/redirect`, `/echoredirect`, `/bad-negotiate`, `/clientresult/ID` | pages that the JavaScript tests request (`pages.rs`) |
 //! | `/lib/signalr-webworker/signalr.js` | the official client for web workers, from npm (`--signalr`) |
 
-#![allow(clippy::print_stdout, reason = "it tells its port")]
+#![allow(clippy::print_stdout, reason = "prints the port it listens on")]
 
 mod others;
 mod pages;
@@ -41,13 +41,13 @@ use pages::Pages;
 /// A server for the test suites of SignalR clients.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
-    /// Seconds between two pings of the server.
+    /// The server's keep-alive interval, in seconds.
     #[arg(long, default_value_t = 15.0)]
     keep_alive: f64,
-    /// The folder of npm's `@microsoft/signalr`. By default the one that the tests or `examples/web` have installed.
+    /// The folder of npm's `@microsoft/signalr`. Default: the one that the tests or `examples/web` have installed.
     #[arg(long)]
     signalr: Option<PathBuf>,
 }
@@ -61,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     options.keep_alive_interval = Duration::try_from_secs_f64(keep_alive)?;
     let mut no_websockets = options.clone();
     no_websockets.transports = vec![TransportKind::ServerSentEvents, TransportKind::LongPolling];
-    let closed = Methods::new().on_connected(|_: Caller| async { Err(HubError::client("nobody comes in here")) });
+    let closed =
+        Methods::new().on_connected(|_: Caller| async { Err(HubError::client("this hub refuses every client")) });
     let authorized = Methods::new().method("Echo", |_: Caller, message: Option<String>| async move { Ok(message) });
 
     let auth = pages::auth();
@@ -90,7 +91,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends back what comes.
+/// Sends all bytes back.
 struct EchoBytes;
 
 impl RawConnection for EchoBytes {

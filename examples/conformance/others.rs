@@ -1,11 +1,11 @@
-//! The hubs of pysignalr's and signalrcore's own tests.
+//! The hubs for the tests of pysignalr and signalrcore.
 
 use std::time::Duration;
 
 use futures_util::stream;
 use hubplane::hub::{Caller, HubError, Items, Methods};
 
-/// pysignalr's `/weatherHub`.
+/// The `/weatherHub` of pysignalr.
 pub(crate) fn weather() -> Methods {
     Methods::new()
         .method("SendMessage", |caller: Caller, user: Option<String>, message: Option<String>| async move {
@@ -35,7 +35,7 @@ pub(crate) fn weather() -> Methods {
             caller.clients().all().send("ReceiveWeatherForecast", (forecast,)).await?;
             Ok(())
         })
-        // Asks its own caller while the call runs: the answer must be read meanwhile.
+        // Invokes a method of its own caller: the client's result must be read while this call is still running.
         .method("TriggerResultRequired", |caller: Caller, user: Option<String>, message: Option<String>| async move {
             let client = caller.clients().caller();
             let answer: Option<String> = client.invoke("ResultRequired", ("Reply this message",)).await?;
@@ -57,7 +57,7 @@ pub(crate) fn weather() -> Methods {
         .method("Fail", |_: Caller, reason: String| async move { Err::<(), _>(HubError::client(reason)) })
 }
 
-/// signalrcore's `/chatHub`.
+/// The `/chatHub` of signalrcore.
 pub(crate) fn chat() -> Methods {
     Methods::new()
         .method("SendMessage", |caller: Caller, user: Option<String>, message: Option<String>| async move {
@@ -66,7 +66,7 @@ pub(crate) fn chat() -> Methods {
         })
         .stream("Counter", |_: Caller, count: i32, delay: u64| async move {
             Ok(stream::unfold(0, move |number| async move {
-                // It waits after every item, the last included.
+                // Waits after every item, including the last one.
                 if number > 0 {
                     tokio::time::sleep(Duration::from_millis(delay)).await;
                 }
@@ -91,7 +91,7 @@ pub(crate) fn chat() -> Methods {
         })
 }
 
-/// signalrcore's `/authHub`.
+/// The `/authHub` of signalrcore.
 pub(crate) fn auth() -> Methods {
     Methods::new().method("SendMessage", |caller: Caller, message: Option<String>| async move {
         caller.clients().all().send("ReceiveMessage", (message,)).await?;

@@ -1,4 +1,4 @@
-//! What the tests ask of a server beside its hubs: tokens, redirects, cookies, a client's result as a page, a script.
+//! What the tests need besides hubs: access tokens, redirects, cookies, a client's result as a page, and a script.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use hubplane::config::{Algorithm, KeyConfig, KeyMaterial};
 use hubplane::hub::HubContext;
 use serde_json::{Value, json};
 
-/// The key that tokens are signed with. Everybody knows it: this server is for tests.
+/// The key that access tokens are signed with. It need not be secret, because this server is only for tests.
 const SECRET: &str = "hubplane-conformance-key-of-32-bytes-or-more";
 
 pub(crate) fn auth() -> AuthConfig {
@@ -27,17 +27,17 @@ pub(crate) fn auth() -> AuthConfig {
     auth
 }
 
-/// The pages, and the hub whose clients they ask.
+/// The pages, and the hub whose clients they invoke.
 #[derive(Clone)]
 pub(crate) struct Pages {
     hub: HubContext,
     redirects: Arc<AtomicU64>,
-    /// Folders where npm may have put the official client.
+    /// Folders in which npm may have installed the official client.
     signalr: Arc<[PathBuf]>,
 }
 
 impl Pages {
-    /// The official client is looked for in `signalr`, or where this repository's own `npm ci` puts it.
+    /// Looks for the official client in `signalr`, by default where this repository's own `npm ci` installs it.
     pub(crate) fn new(hub: HubContext, signalr: Option<PathBuf>) -> Self {
         let own = ["tests/clients/js/node_modules/signalr10", "examples/web/node_modules/@microsoft/signalr"];
         let own = own.map(|folder| [env!("CARGO_MANIFEST_DIR"), folder].iter().collect());
@@ -46,12 +46,12 @@ impl Pages {
     }
 
     pub(crate) fn routes(&self, auth: AuthConfig) -> Router {
-        let (asks, redirects, scripts, auth) = (self.clone(), self.clone(), self.clone(), Arc::new(auth));
+        let (results, redirects, scripts, auth) = (self.clone(), self.clone(), self.clone(), Arc::new(auth));
         let (weather, users) = (auth.clone(), auth.clone());
         Router::new()
             .route("/generateJwtToken", get(async move || token(&auth, "testuser", Duration::from_secs(5))))
             .route("/lib/signalr-webworker/signalr.js", get(async move || scripts.web_worker().await))
-            .route("/clientresult/{id}", get(async move |Path(id): Path<String>| asks.client_result(id).await))
+            .route("/clientresult/{id}", get(async move |Path(id): Path<String>| results.client_result(id).await))
             .route(
                 "/api/auth/login",
                 post(async move |request| login(request, "password", &weather, StatusCode::UNAUTHORIZED).await),
@@ -63,7 +63,8 @@ impl Pages {
             .fallback(async move |uri: Uri| redirects.by_prefix(&uri))
     }
 
-    /// Asks a client of the test hub for its `Result`, a number; an error is told by its text alone.
+    /// Invokes `Result` of a client of the test hub, which returns a number. The page is the number or the error's
+    /// text.
     async fn client_result(&self, id: String) -> String {
         let result: Result<i32, _> = self.hub.clients().client(id).invoke("Result", ()).await;
         result.map_or_else(|error| error.to_string(), |number| number.to_string())
@@ -94,7 +95,7 @@ impl Pages {
             return as_json(&json!({ "url": format!("{base}/testHub?numRedirects={count}") }));
         }
         if path.starts_with("/bad-negotiate") {
-            // No type, as the server that this is compared with.
+            // Without a content type, like the original test server.
             let mut response = (StatusCode::BAD_REQUEST, "Some response from server").into_response();
             response.headers_mut().remove(CONTENT_TYPE);
             return response;
@@ -103,7 +104,7 @@ impl Pages {
     }
 }
 
-/// The cookies of every negotiate.
+/// Sets the cookies that every negotiate response has.
 pub(crate) fn cookies(uri: &Uri, headers: &mut HeaderMap) {
     if uri.path().ends_with("/negotiate") {
         for cookie in [
@@ -116,12 +117,12 @@ pub(crate) fn cookies(uri: &Uri, headers: &mut HeaderMap) {
     }
 }
 
-fn token(auth: &AuthConfig, user: &str, life: Duration) -> String {
-    let wish = TokenRequest { user: user.to_owned(), lifetime: life, ..TokenRequest::default() };
-    mint(auth, &wish, SystemTime::now()).unwrap_or_default()
+fn token(auth: &AuthConfig, user: &str, lifetime: Duration) -> String {
+    let request = TokenRequest { user: user.to_owned(), lifetime, ..TokenRequest::default() };
+    mint(auth, &request, SystemTime::now()).unwrap_or_default()
 }
 
-/// A token for the user `test`, who has this password; else `refused`.
+/// Answers with an access token for the user `test` with this password, otherwise with the status `refused`.
 async fn login(request: Request, password: &str, auth: &AuthConfig, refused: StatusCode) -> Response {
     let body = to_bytes(request.into_body(), 10_000).await.unwrap_or_default();
     let login: Value = serde_json::from_slice(&body).unwrap_or_default();

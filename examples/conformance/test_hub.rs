@@ -1,4 +1,4 @@
-//! The hub of the official JavaScript client's functional tests.
+//! The hub for the functional tests of the official JavaScript client.
 
 use futures_util::{StreamExt, stream};
 use hubplane::hub::{Caller, Cancellation, CaseInsensitive, HubError, Items, Methods};
@@ -26,11 +26,11 @@ pub(crate) fn hub() -> Methods {
     streams(request(hub))
 }
 
-/// What the connection's request says.
+/// Methods that return facts about the connection's HTTP request.
 fn request(hub: Methods) -> Methods {
     hub.method("GetNumRedirects", |caller: Caller| async move {
         let count = caller.request().query("numRedirects").unwrap_or_else(|| "0".to_owned());
-        count.parse::<i32>().map_err(|_| HubError::internal("numRedirects is no number"))
+        count.parse::<i32>().map_err(|_| HubError::internal("numRedirects is not a number"))
     })
     .method("GetActiveTransportName", |caller: Caller| async move { Ok(caller.transport().name()) })
     .method("GetContentTypeHeader", |caller: Caller| async move {
@@ -51,12 +51,12 @@ fn streams(hub: Methods) -> Methods {
         .stream("StreamThrowException", |_: Caller, message: Option<String>| async move {
             Err::<stream::Empty<Result<String, HubError>>, _>(thrown(message))
         })
-        // No items; whoever cancels it hears of it.
+        // Yields no items; when the client cancels it, the client is notified.
         .stream("InfiniteStream", |caller: Caller, cancellation: Cancellation| async move {
             let wait = async move {
                 cancellation.cancelled().await;
-                let told = caller.clients().caller().send("StreamCanceled", ()).await;
-                told.err().map(|error| Err::<i32, HubError>(error.into()))
+                let sent = caller.clients().caller().send("StreamCanceled", ()).await;
+                sent.err().map(|error| Err::<i32, HubError>(error.into()))
             };
             Ok(stream::once(wait).filter_map(std::future::ready).boxed())
         })

@@ -1,7 +1,7 @@
-//! Values with more to them than serde's own types: what .NET calls `object`, `byte[]`, `DateTime` and `Guid`.
+//! Values that need more than serde's own types: .NET's `object`, `byte[]`, `DateTime` and `Guid`.
 //!
-//! A client of JSON sends base64 and ISO 8601, one of MessagePack binary and timestamps. Results are kept as
-//! MessagePack; Hubplane converts binary and timestamps to the same texts for clients of JSON.
+//! JSON clients send base64 and ISO 8601, MessagePack clients send binary and timestamps. Results are kept as
+//! MessagePack; Hubplane converts binary and timestamps to the same texts for JSON clients.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use hubplane::{Protocol, RawValue, ValueError};
 use serde::de::{Error, IgnoredAny, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `{ Name: string, Value: object }`, or null. Where nothing else is in it, it is sent on as it came.
+/// `{ Name: string, Value: object }`, or null. Without other properties, it is passed on unchanged.
 pub(crate) struct CustomObject(pub(crate) RawValue);
 
 #[derive(Default, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Argument for CustomObject {
     }
 }
 
-/// `string`: a text or null. serde's `String` takes binary as well.
+/// .NET's `string`: a text or null. (serde's `String` also accepts binary.)
 pub(crate) struct Text(pub(crate) Option<String>);
 
 impl Argument for Text {
@@ -53,12 +53,12 @@ impl Argument for Text {
         match value.as_text() {
             Some(text) => Ok(Self(Some(text.into_owned()))),
             None if value.is_null() => Ok(Self(None)),
-            None => Err(ValueError("no text".to_owned())),
+            None => Err(ValueError("not a text".to_owned())),
         }
     }
 }
 
-/// One property of every kind.
+/// An object with a property of each type.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ComplexObject {
@@ -114,7 +114,8 @@ impl<'de> Deserialize<'de> for Binary {
     }
 }
 
-/// The bytes of an extension: rmp-serde calls its inside human readable.
+/// The bytes of an extension. A type of its own, because rmp-serde claims that the inside of an extension is human
+/// readable.
 struct Content(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Content {
@@ -139,15 +140,15 @@ impl Visitor<'_> for BinaryVisitor {
 
 // === date and time ===
 
-/// How rmp-serde knows extensions, in both directions.
+/// The name by which rmp-serde recognises extensions, in both directions.
 const EXTENSION: &str = "_ExtStruct";
-/// The extension that MessagePack keeps for points in time.
+/// The extension type of MessagePack's timestamps.
 const TIMESTAMP: i8 = -1;
 
 enum DateTime {
-    /// ISO 8601, without trailing zeros of the second.
+    /// ISO 8601, without trailing zeros in the fraction of the second.
     Text(String),
-    /// The content of MessagePack's timestamp.
+    /// The content of a MessagePack timestamp.
     Timestamp(Vec<u8>),
 }
 
@@ -166,7 +167,7 @@ impl<'de> Deserialize<'de> for DateTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let text = String::deserialize(deserializer)?;
-            return normal(&text).map(Self::Text).ok_or_else(|| D::Error::custom("no date"));
+            return normal(&text).map(Self::Text).ok_or_else(|| D::Error::custom("not a date"));
         }
         deserializer.deserialize_newtype_struct(EXTENSION, TimestampVisitor)
     }
@@ -190,7 +191,7 @@ impl<'de> Visitor<'de> for TimestampVisitor {
     }
 }
 
-/// The shortest form of a timestamp, which .NET writes whatever it read.
+/// The shortest form of a timestamp, which is what .NET always writes.
 fn shortest(bytes: &[u8]) -> Option<Vec<u8>> {
     let (nanoseconds, seconds) = match bytes.len() {
         8 => {
@@ -203,7 +204,7 @@ fn shortest(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         _ => return None,
     };
-    // .NET counts in hundreds of nanoseconds, and lets them run over.
+    // .NET counts in units of 100 nanoseconds, and carries an overflow into the seconds.
     let (seconds, nanoseconds) =
         (seconds.saturating_add(i64::from(nanoseconds / 1_000_000_000)), nanoseconds % 1_000_000_000);
     let nanoseconds = nanoseconds / 100 * 100;
@@ -216,7 +217,8 @@ fn shortest(bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// `2016-05-10`, with a time, a fraction of up to seven digits, `Z` or an offset: as .NET writes it.
+/// Normalises a date as .NET writes it: `2016-05-10` with a time, a fraction of up to seven digits, and `Z` or an
+/// offset. Returns `None` if it is not a date.
 fn normal(text: &str) -> Option<String> {
     let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
     let mut fields = date.split('-');
@@ -265,6 +267,6 @@ impl<'de> Deserialize<'de> for Guid {
                 .split('-')
                 .zip(groups)
                 .all(|(group, length)| group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(D::Error::custom("no Guid")) }
+        if fits { Ok(Self(text.to_ascii_lowercase())) } else { Err(D::Error::custom("not a Guid")) }
     }
 }

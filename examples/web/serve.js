@@ -1,4 +1,4 @@
-// Serves the chat page and, from node_modules, the browser builds of the SignalR packages. Nothing to build.
+// Serves the chat page and, from node_modules, the browser builds of the SignalR packages. There is nothing to build.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 
@@ -25,4 +25,4 @@ createServer(async (request, response) => {
   } else {
     response.writeHead(404).end();
   }
-}).listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}/ talks to ${hub}`));
+}).listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}/ connects to ${hub}`));

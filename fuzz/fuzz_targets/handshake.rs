@@ -1,4 +1,4 @@
-//! The handshake, both directions.
+//! Fuzz target: the handshake, in both directions.
 #![no_main]
 
 use bytes::BytesMut;

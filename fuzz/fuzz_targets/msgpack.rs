@@ -1,4 +1,5 @@
-//! Hub messages as a client sends them: a byte for the split, one for the limit, then the bytes.
+//! Fuzz target: hub messages of a MessagePack client. The input is a byte for the split, one for the limit, then the
+//! messages.
 #![no_main]
 
 use hubplane::Protocol;

@@ -1,4 +1,4 @@
-//! Values: a byte that chooses the protocol, then the value.
+//! Fuzz target: conversion of values. The input is a byte that selects the protocol, then the value.
 #![no_main]
 
 use hubplane::Protocol;

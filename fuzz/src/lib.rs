@@ -1,4 +1,4 @@
-//! What must hold for any bytes, shared by the targets.
+//! The properties that the fuzz targets check, which must hold for any input.
 
 mod text;
 
@@ -8,8 +8,8 @@ use hubplane::{Protocol, RawValue};
 
 use self::text::assert_text;
 
-/// Any bytes, in any split, give the same messages or the same error; what was read can be written and read again; and
-/// every string in it is Unicode text.
+/// Checks that the bytes give the same messages or the same error in any split, that every decoded message can be
+/// encoded and decoded again, and that every string in it is Unicode text.
 pub fn messages(protocol: Protocol, data: &[u8]) {
     let Some((&[split, limit], data)) = data.split_first_chunk() else { return };
     let limit = if limit == 0 { None } else { Some(usize::from(limit) * 8) };
@@ -23,7 +23,7 @@ pub fn messages(protocol: Protocol, data: &[u8]) {
     }
     whole.0.iter().for_each(|message| written_and_read(protocol, message));
     if protocol == Protocol::Json && check_messages(protocol, data).is_ok() {
-        std::str::from_utf8(data).expect("what may go to clients as it is, is UTF-8");
+        std::str::from_utf8(data).expect("JSON that passes the check is UTF-8");
     }
 }
 
@@ -63,12 +63,12 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
         _ => &[],
     };
     values.iter().for_each(value);
-    let bytes = protocol.encode(message).expect("a message that was read can be written");
-    assert_eq!(check_messages(protocol, &bytes), Ok(()), "and may go to clients as it is");
+    let bytes = protocol.encode(message).expect("a decoded message can be encoded");
+    assert_eq!(check_messages(protocol, &bytes), Ok(()), "an encoded message passes the check");
     match protocol {
-        Protocol::Json => assert_text(protocol, bytes.strip_suffix(b"\x1e").expect("a whole record")),
+        Protocol::Json => assert_text(protocol, bytes.strip_suffix(b"\x1e").expect("a complete record")),
         Protocol::MessagePack => {
-            let prefix = bytes.iter().position(|byte| byte & 0x80 == 0).expect("a whole prefix") + 1;
+            let prefix = bytes.iter().position(|byte| byte & 0x80 == 0).expect("a complete length prefix") + 1;
             assert_text(protocol, &bytes[prefix..]);
         }
     }
@@ -80,7 +80,7 @@ fn written_and_read(protocol: Protocol, message: &HubMessage) {
         Ok(bytes) => {
             assert!(portable);
             assert_eq!(check_messages(other, &bytes), Ok(()));
-            // MessagePack refuses what JSON takes in names and headers; only a panic would be wrong.
+            // MessagePack refuses some names and headers that JSON accepts, so an error is fine; a panic is not.
             let _ = other.decode(&mut BytesMut::from(&bytes[..]), None);
         }
         Err(_) => assert!(!portable),
@@ -92,25 +92,25 @@ fn value(value: &RawValue) {
     assert_eq!(value.check_portable(), check(value.bytes(), value.protocol()), "what is proven is what a scan finds");
     let text = value.display_text();
     if value.check_portable().is_ok() {
-        text.expect("a value with a form in both protocols has one in text");
+        text.expect("a portable value can be displayed");
     }
     assert!(!value.is_null() || value.as_text().is_none());
     let _ = value.to::<serde_json::Value>();
 }
 
-/// Conversion and its check agree; what was converted converts back, and is soon stable.
+/// Checks that conversion agrees with `check`, and that a converted value can be converted back and becomes stable.
 pub fn conversion(protocol: Protocol, data: &[u8]) {
     let converted = transcode(data, protocol);
     assert_eq!(check(data, protocol), converted.clone().map(drop));
     let Ok(converted) = converted else { return };
     let other = if protocol == Protocol::Json { Protocol::MessagePack } else { Protocol::Json };
-    let back = transcode(&converted, other).expect("a converted value converts back");
-    let again = transcode(&back, protocol).expect("and once more");
-    let back_again = transcode(&again, other).expect("and back");
-    // Only now: a float that is whole (`2.0`, `-0`) becomes an integer on its way through JSON.
+    let back = transcode(&converted, other).expect("a converted value can be converted back");
+    let again = transcode(&back, protocol).expect("and converted again");
+    let back_again = transcode(&again, other).expect("and back again");
+    // Compared only after two rounds: a float with an integral value (`2.0`, `-0`) becomes an integer in JSON.
     assert_eq!(transcode(&back_again, protocol), Ok(again));
     assert_text(other, &converted);
     assert_text(protocol, &back);
     let json = if protocol == Protocol::Json { &back } else { &converted };
-    serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("what we write is JSON");
+    serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("the result is valid JSON");
 }

@@ -1,17 +1,17 @@
-//! Whether all strings are Unicode text, found by other code than that of the server.
+//! Checks that all strings of a value are Unicode text, independently of the server's code.
 
 use std::fmt;
 
 use hubplane::Protocol;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Panics unless these bytes hold one value whose strings, keys included, are Unicode text.
+/// Panics unless these bytes are one value whose strings, including keys, are Unicode text.
 pub fn assert_text(protocol: Protocol, value: &[u8]) {
     match protocol {
         Protocol::Json => {
             std::str::from_utf8(value).expect("JSON is UTF-8");
             if let Err(error) = serde_json::from_slice::<Everything>(value) {
-                // A number that no Rust type holds is read no further.
+                // serde_json stops at a number that does not fit into any Rust type.
                 assert!(error.to_string().starts_with("number out of range"), "{error}");
             }
         }
@@ -22,7 +22,7 @@ pub fn assert_text(protocol: Protocol, value: &[u8]) {
     }
 }
 
-/// Reads every string of a value, which for `serde_json` is to check it.
+/// Deserializes every string of a value, so that `serde_json` checks them.
 struct Everything;
 
 impl<'de> Deserialize<'de> for Everything {
@@ -73,7 +73,7 @@ impl<'de> Visitor<'de> for Everything {
     }
 }
 
-/// Takes one MessagePack value off `rest` and looks at its strings.
+/// Reads one MessagePack value from the front of `rest` and checks its strings.
 fn one(rest: &mut &[u8]) {
     let code = take(rest, 1)[0];
     let count = match code {
@@ -102,7 +102,7 @@ fn one(rest: &mut &[u8]) {
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
-    let (taken, left) = rest.split_at_checked(length).expect("a whole value");
+    let (taken, left) = rest.split_at_checked(length).expect("a complete value");
     *rest = left;
     taken
 }
@@ -115,7 +115,7 @@ fn string(rest: &mut &[u8], length: usize) {
     std::str::from_utf8(take(rest, length)).expect("a string is UTF-8");
 }
 
-/// Binary, or an extension with its kind.
+/// Skips binary, or an extension with its type (`kind` bytes).
 fn skip(rest: &mut &[u8], width: usize, kind: usize) {
     let length = length(rest, width);
     take(rest, kind + length);

@@ -1,4 +1,4 @@
-// The demo chat of Hubplane as an application of your own would write it, on the official client.
+// Hubplane's demo chat, written with the official client as in an application of your own.
 // `signalR` comes from @microsoft/signalr, `signalR.protocols.msgpack` from @microsoft/signalr-protocol-msgpack.
 
 const $ = (id) => document.getElementById(id);
@@ -25,7 +25,7 @@ async function connect() {
   connection.on("UserDisconnected", (id) => show(`${id} went offline`, "event"));
 
   connection.onreconnecting(() => state("reconnecting"));
-  connection.onreconnected(enter); // a new connection is in no room yet
+  connection.onreconnected(enter); // a new connection is not in any room yet
   connection.onclose(() => state("disconnected"));
 
   await connection.start();
@@ -69,7 +69,7 @@ $("composer").addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
   if (!text) return;
-  // The room hears the message as it is sent, so the name goes in front; the sender does not hear it again.
+  // The hub passes the message on unchanged, so it must contain the name. It is not sent back to its sender.
   const message = `${$("name").value}: ${text}`;
   $("text").value = "";
   try {

@@ -97,7 +97,7 @@ const checks = async () => {
       const closed = new Promise(done => connection.onclose(done));
       // The Close is behind the handshake's answer: the client has started, or it comes while it starts.
       const error = await connection.start().then(() => closed, refused => refused);
-      assert.equal(error && error.message, 'Server returned an error on close: Connection closed with an error. HubException: nobody comes in here');
+      assert.equal(error && error.message, 'Server returned an error on close: Connection closed with an error. HubException: this hub refuses every client');
       assert.equal(connection.state, HubConnectionState.Disconnected);
     });
   }
