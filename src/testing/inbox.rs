@@ -139,16 +139,16 @@ impl Inbox {
     /// Reads from the server until the connection ends.
     pub(super) async fn read(self: Arc<Self>, mut wire: mpsc::Receiver<Bytes>) {
         let mut buffer = BytesMut::new();
-        let mut has_shaken_hands = false;
+        let mut handshake_done = false;
         while let Some(bytes) = wire.recv().await {
             buffer.extend_from_slice(&bytes);
-            if !has_shaken_hands && let Ok(Some(response)) = read_response(&mut buffer, None) {
-                has_shaken_hands = true;
+            if !handshake_done && let Ok(Some(response)) = read_response(&mut buffer, None) {
+                handshake_done = true;
                 self.change(|state| state.handshake = Some(response));
             }
             // The server is expected to send valid messages. If it does not, nothing more is received and waits time
             // out.
-            while has_shaken_hands && let Ok(Some(message)) = Protocol::Json.decode(&mut buffer, None) {
+            while handshake_done && let Ok(Some(message)) = Protocol::Json.decode(&mut buffer, None) {
                 self.wait_for_space().await;
                 self.change(|state| state.put(message));
             }

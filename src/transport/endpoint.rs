@@ -86,7 +86,7 @@ impl Endpoint {
     /// Answers a request to the path itself.
     pub(super) async fn transport(self: &Arc<Self>, mut request: Request) -> Response {
         // Before authentication, because a page of another origin makes the browser send its visitor's cookies.
-        let opens_socket = *request.method() == Method::GET && websocket::asks_for(&request);
+        let opens_socket = *request.method() == Method::GET && websocket::is_upgrade_request(&request);
         if opens_socket && !self.access_control.origins.admit(request.headers()) {
             self.log_denied(&request, &AccessDenied::Origin);
             post::discard(self, request).await;
@@ -98,7 +98,7 @@ impl Endpoint {
         }
         match *request.method() {
             Method::GET if accepts_events(&request) => sse::connect(self, request),
-            Method::GET if websocket::asks_for(&request) => websocket::connect(self, request),
+            Method::GET if websocket::is_upgrade_request(&request) => websocket::connect(self, request),
             Method::GET => long_polling::poll(self, request).await,
             Method::POST => post::post(self, request).await,
             Method::DELETE => post::delete(self, request).await,

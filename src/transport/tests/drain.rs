@@ -11,9 +11,9 @@ async fn draining_closes_every_connection_and_accepts_none() {
     let waiting = server.negotiate().await;
     let mut socket = server.client().await;
     assert_eq!(socket.upgrade("/echo").await.status, 101);
-    server.came().await;
+    server.connected().await;
     let polling = server.polling().await;
-    server.came().await;
+    server.connected().await;
     let mut poll = server.client().await;
     poll.request(&format!("GET /echo?id={polling}"), &[], "").await;
 

@@ -160,7 +160,7 @@ async fn a_full_server_rejects_new_connections() {
     let (first, second) = (server.negotiate().await, server.negotiate().await);
     let mut socket = server.client().await;
     assert_eq!(socket.upgrade(&format!("/echo?id={first}")).await.status, 101);
-    server.came().await;
+    server.connected().await;
     assert_eq!(server.transports.connections(), 1);
     assert_eq!(server.ask("POST", "/echo/negotiate", "").await.status, 503);
     assert_eq!(server.client().await.upgrade("/echo").await.status, 503);

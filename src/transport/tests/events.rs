@@ -22,7 +22,7 @@ async fn posted_bytes_are_echoed_as_events() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let mut stream = open(&server, &token).await;
-    let request = server.came().await;
+    let request = server.connected().await;
     assert_eq!(request.transport, TransportKind::ServerSentEvents);
     assert_eq!(request.remote, Some(stream.socket.local_addr().unwrap()));
     let target = format!("/echo?id={token}");
@@ -42,11 +42,11 @@ async fn the_event_stream_ends_with_the_connection() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let mut stream = open(&server, &token).await;
-    server.came().await;
+    server.connected().await;
     server.post(&format!("/echo?id={token}"), "bye").await;
     assert_eq!(stream.chunk().await, "");
     assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "x").await.status, 404);
-    server.gone().await;
+    server.disconnected().await;
     assert_eq!(server.transports.connections(), 0);
 }
 
@@ -55,9 +55,9 @@ async fn dropping_the_event_stream_ends_the_connection() {
     let mut server = serve_default().await;
     let token = server.negotiate().await;
     let stream = open(&server, &token).await;
-    server.came().await;
+    server.connected().await;
     drop(stream);
-    server.gone().await;
+    server.disconnected().await;
 }
 
 #[tokio::test]

@@ -130,14 +130,14 @@ impl Server {
         tokio::time::timeout(TIMEOUT, self.events.recv()).await.unwrap().unwrap()
     }
 
-    pub(super) async fn came(&mut self) -> Arc<RequestInfo> {
+    pub(super) async fn connected(&mut self) -> Arc<RequestInfo> {
         match self.events().await {
             EchoEvent::Connected(request) => request,
             EchoEvent::Disconnected => panic!("a client has disconnected"),
         }
     }
 
-    pub(super) async fn gone(&mut self) {
+    pub(super) async fn disconnected(&mut self) {
         assert!(matches!(self.events().await, EchoEvent::Disconnected));
     }
 }

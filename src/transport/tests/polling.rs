@@ -19,7 +19,7 @@ async fn the_first_poll_is_empty_and_data_goes_to_the_next() {
     let target = format!("/echo?id={token}");
     assert_eq!(server.ask("POST", &target, "early").await.short(), (200, TEXT, ""));
     assert_eq!(server.ask("GET", &format!("{target}&_=1"), "").await.short(), (200, BINARY, ""));
-    let request = server.came().await;
+    let request = server.connected().await;
     assert_eq!((request.transport, request.query("_")), (TransportKind::LongPolling, Some("1".to_owned())));
     assert_eq!(server.ask("GET", &target, "").await.short(), (200, BINARY, "early"));
     assert_eq!(server.ask("POST", &target, "more").await.status, 200);
@@ -72,14 +72,14 @@ async fn remaining_data_is_delivered_before_204_and_404() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
-    server.came().await;
+    server.connected().await;
     server.post(&target, "last").await;
     // "bye" ends the echo, after it has sent "last".
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
     assert_eq!(poll.response().await.short(), (200, BINARY, "last"));
     server.post(&target, "bye").await;
-    server.gone().await;
+    server.disconnected().await;
     assert_eq!(server.ask("GET", &target, "").await.short(), (204, TEXT, ""));
     assert_eq!(server.ask("GET", &target, "").await.short(), (404, TEXT, "No Connection with that ID"));
 }
@@ -89,9 +89,9 @@ async fn delete_ends_the_connection_at_once() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
-    server.came().await;
+    server.connected().await;
     assert_eq!(server.ask("DELETE", &target, "").await.short(), (202, TEXT, ""));
-    server.gone().await;
+    server.disconnected().await;
     for method in ["DELETE", "GET", "POST"] {
         assert_eq!(server.ask(method, &target, "").await.short(), (404, TEXT, "No Connection with that ID"));
     }
@@ -102,7 +102,7 @@ async fn an_abandoned_poll_loses_no_data() {
     let mut server = serve_default().await;
     let token = server.polling().await;
     let target = format!("/echo?id={token}");
-    server.came().await;
+    server.connected().await;
     let mut poll = server.client().await;
     poll.request(&format!("GET {target}"), &[], "").await;
     drop(poll);
@@ -120,12 +120,12 @@ async fn an_abandoned_poll_loses_no_data() {
 async fn a_client_that_stops_polling_expires() {
     let mut server = serve_default().await;
     let token = server.polling().await;
-    server.came().await;
+    server.connected().await;
     let timeout = HubOptions::default().disconnect_timeout;
     server.transports.sweep(Instant::now() + timeout / 2);
     assert_eq!(server.ask("POST", &format!("/echo?id={token}"), "").await.status, 200);
     server.transports.sweep(Instant::now() + timeout);
-    server.gone().await;
+    server.disconnected().await;
     assert_eq!(server.ask("GET", &format!("/echo?id={token}"), "").await.status, 404);
 }
 

@@ -22,7 +22,7 @@ async fn open(server: &Server, target: &str) -> Connection {
 async fn bytes_are_echoed_as_text_frames() {
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
-    let request = server.came().await;
+    let request = server.connected().await;
     assert_eq!(request.transport, TransportKind::WebSockets);
     client.write(frame(0x82, b"\x00\xff")).await;
     assert_eq!(&client.bytes(4).await[..], b"\x81\x02\x00\xff");
@@ -69,10 +69,10 @@ async fn every_valid_close_is_answered_with_1000() {
     for payload in [&b""[..], b"\x03\xe9bye", b"\x0b\xb8"] {
         let token = server.negotiate().await;
         let mut client = open(&server, &format!("/echo?id={token}")).await;
-        server.came().await;
+        server.connected().await;
         client.write(&[frame(0x88, payload), frame(0x81, b"late")].concat()).await;
         assert_eq!(client.rest().await, NORMAL);
-        server.gone().await;
+        server.disconnected().await;
         let after = server.client().await.upgrade(&format!("/echo?id={token}")).await;
         assert_eq!(after.status, 404);
     }
@@ -89,11 +89,11 @@ async fn violations_are_answered_with_a_close_code() {
     ];
     for (bytes, code) in cases {
         let mut client = open(&server, "/echo").await;
-        server.came().await;
+        server.connected().await;
         client.write(&bytes).await;
         let [high, low] = code.to_be_bytes();
         assert_eq!(client.rest().await, [0x88, 2, high, low], "{bytes:x?}");
-        server.gone().await;
+        server.disconnected().await;
     }
 }
 
@@ -101,12 +101,12 @@ async fn violations_are_answered_with_a_close_code() {
 async fn the_server_closes_with_1000_and_waits_for_the_answer() {
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
-    server.came().await;
+    server.connected().await;
     client.write(frame(0x81, b"bye")).await;
     assert_eq!(&client.bytes(4).await[..], NORMAL);
     client.write(&[frame(0x81, b"still here"), frame(0x88, b"\x03\xe8")].concat()).await;
     assert!(client.rest().await.is_empty());
-    server.gone().await;
+    server.disconnected().await;
 }
 
 #[tokio::test]
@@ -119,9 +119,9 @@ async fn a_client_that_does_not_answer_the_close_is_cut_off() {
             serve_by_hyper(&mut server).await;
         }
         let mut client = open(&server, "/echo").await;
-        server.came().await;
+        server.connected().await;
         client.write(frame(0x81, b"bye")).await;
-        server.gone().await;
+        server.disconnected().await;
         assert_eq!(&client.bytes(4).await[..], NORMAL);
         assert_eq!(client.end().await, (Vec::new(), ReadEnd::Reset));
     }
@@ -132,10 +132,10 @@ async fn a_half_closed_connection_is_ended() {
     use tokio::io::AsyncWriteExt as _;
     let mut server = serve_default().await;
     let mut client = open(&server, "/echo").await;
-    server.came().await;
+    server.connected().await;
     client.socket.shutdown().await.unwrap();
     assert!(client.rest().await.is_empty());
-    server.gone().await;
+    server.disconnected().await;
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_client_that_never_reads_is_closed_alone() {
     let options = HubOptions { transport_send_timeout: Duration::from_millis(100), ..HubOptions::default() };
     let mut server = serve(options, None).await;
     let mut deaf = open(&server, "/echo").await;
-    server.came().await;
+    server.connected().await;
     // A frame of a gigabyte: its payload is echoed until the socket accepts no more, then the connection is closed.
     let mut header = vec![0x82, 0xff];
     header.extend_from_slice(&(1_u64 << 30).to_be_bytes());

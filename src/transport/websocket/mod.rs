@@ -47,7 +47,7 @@ use crate::protocol::TransportKind;
 
 /// Whether a GET asks for a WebSocket. An incomplete upgrade request is treated as a poll, as in ASP.NET Core, and
 /// never answered with 426.
-pub(super) fn asks_for(request: &Request) -> bool {
+pub(super) fn is_upgrade_request(request: &Request) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_11
         && lists(headers, &CONNECTION, "upgrade")
