@@ -1,7 +1,7 @@
-//! Layer 10: the command line. What can be typed: subcommands and flags, and which of them runs.
+//! Layer 10: the command line: parses subcommands and flags, and runs the command.
 //!
-//! Flags that set configuration stay texts here and are checked with the other sources, so that all problems come at
-//! once and with one exit code.
+//! Flags that set configuration are kept as text here and checked together with the other sources, so that all problems
+//! are reported at once and with one exit code.
 
 mod check;
 mod healthcheck;
@@ -18,9 +18,9 @@ use crate::config::load::{CheckConnection, ConfigError, Flags, LoadedConfig, Sou
 use crate::config::mask::mask;
 use clap::{Args, Parser, Subcommand};
 
-/// The exit code of a wrong configuration (EX_CONFIG of sysexits.h).
+/// The exit code for an invalid configuration (EX_CONFIG of sysexits.h).
 const EX_CONFIG: u8 = 78;
-/// The exit code of a wrong command line, as clap has it.
+/// The exit code for an invalid command line, the same as clap's.
 const EX_USAGE: u8 = 2;
 
 /// A standalone SignalR server.
@@ -59,7 +59,7 @@ enum Command {
     Token(token::TokenFlags),
 }
 
-// The environment is read by the configuration, not by clap, so its names stand in the text.
+// The environment is read by `config` and not by clap, so the help texts name the variables.
 #[derive(Args)]
 struct CliFlags {
     /// The configuration file (TOML)
@@ -89,7 +89,7 @@ struct CliFlags {
 }
 
 impl std::fmt::Debug for CliFlags {
-    /// Nothing of the content: a connection string holds secrets.
+    /// Prints no content, since a connection string contains secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CliFlags").finish_non_exhaustive()
     }
@@ -102,7 +102,7 @@ impl From<CliFlags> for Flags {
     }
 }
 
-/// Does what the command line says.
+/// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -119,7 +119,7 @@ pub fn run() -> ExitCode {
         }
     };
     let check = &check_connection;
-    // A server tells the notes on its connection itself when it starts.
+    // The server logs the notes on its connection string itself when it starts.
     let only_problems = |connection: &str| check(connection).map(|_notes| Vec::new());
     let flags = cli.flags.into();
     let loaded = || read(&flags, check);
@@ -145,7 +145,7 @@ fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
     Err(vec!["This build is without the feature `redis`.".to_owned()])
 }
 
-/// The whole configuration, from the sources of this process.
+/// Loads the configuration from the sources of this process.
 fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<LoadedConfig, ConfigError> {
     load(&Sources {
         flags,
@@ -155,7 +155,7 @@ fn read(flags: &Flags, check_connection: &CheckConnection<'_>) -> Result<LoadedC
     })
 }
 
-/// Prints every problem of a configuration.
+/// Prints every problem of a configuration and returns the exit code.
 fn print_problems(invalid: &ConfigError) -> ExitCode {
     for warning in &invalid.warnings {
         eprint_line(format_args!("warning: {warning}"));
@@ -168,13 +168,13 @@ fn print_problems(invalid: &ConfigError) -> ExitCode {
     ExitCode::from(EX_CONFIG)
 }
 
-/// A line to stdout. A reader that has gone away is no reason to fail.
+/// Prints a line to stdout. Errors are ignored, since the reader may be gone.
 fn print_line(line: impl Display) {
     let line = line.to_string();
     let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
 }
 
-/// A line to stderr.
+/// Prints a line to stderr.
 fn eprint_line(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! `hubplane check`: the effective configuration, or every problem.
+//! `hubplane check`: prints the effective configuration, or every problem.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use crate::config::load::{ConfigError, DEFAULT_FILE, LoadedConfig};
 
 use super::{eprint_line, print_line, print_problems};
 
-/// Prints the effective configuration, or every problem.
+/// Prints the effective configuration and hints, or every problem.
 pub(super) fn check(loaded: Result<LoadedConfig, ConfigError>) -> ExitCode {
     let loaded = match loaded {
         Ok(loaded) => loaded,

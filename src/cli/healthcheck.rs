@@ -1,4 +1,4 @@
-//! `hubplane healthcheck`: one GET to a running server, small enough for a container image without a shell.
+//! `hubplane healthcheck`: requests a health page of a running server, for container images that have no curl.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use super::serve::reachable;
 use super::{eprint_line, print_line};
 
-/// How long connecting and answering may take together.
+/// How long connecting and the answer may take together.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A health page is short; more than this is something else.
+/// The most bytes that are read. A health page is short; a longer answer is something else.
 const MAX_RESPONSE_BYTES: u64 = 16 * 1024;
 
-/// Asks, says in one line what came, and exits with 0 or 1.
+/// Requests the page, prints the answer in one line, and returns the exit code 0 or 1.
 pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, ConfigError>) -> ExitCode {
     match request_health(ready, url, loaded) {
         Ok(line) => {
@@ -33,7 +33,7 @@ pub(super) fn healthcheck(ready: bool, url: Option<&str>, loaded: Result<LoadedC
 fn request_health(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, ConfigError>) -> Result<String, String> {
     let page = if ready { "/readyz" } else { "/healthz" };
     let health_url = match (url, loaded) {
-        // With an address at hand the configuration does not matter.
+        // With a URL the configuration is not needed, so it may be invalid.
         (Some(url), _) => HealthUrl::parse(url, page)?,
         (None, Ok(loaded)) => {
             let authority = reachable(loaded.config.listen).to_string();
@@ -41,14 +41,14 @@ fn request_health(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, C
         }
         (None, Err(invalid)) => {
             let first = invalid.problems.first().map(ToString::to_string).unwrap_or_default();
-            return Err(format!("the configuration does not tell where to ask: {first}"));
+            return Err(format!("the configuration is invalid, so the server's address is unknown: {first}"));
         }
     };
     let shown = format!("http://{}{}", health_url.host, health_url.path);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("{shown}: cannot ask: {error}"))?;
+        .map_err(|error| format!("{shown}: cannot send the request: {error}"))?;
     let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, get(&health_url)).await });
     let answer = match answer {
         Err(_) => return Err(format!("{shown}: no answer within {} s", TIMEOUT.as_secs())),
@@ -63,17 +63,17 @@ fn request_health(ready: bool, url: Option<&str>, loaded: Result<LoadedConfig, C
 struct HealthUrl {
     /// Where to connect: host and port.
     authority: String,
-    /// The Host header.
+    /// The value of the `Host` header.
     host: String,
     path: String,
 }
 
 impl HealthUrl {
     fn parse(url: &str, page: &str) -> Result<Self, String> {
-        let wrong = || format!("{:?} is no URL to ask; write it as http://127.0.0.1:8080", mask(url));
+        let wrong = || format!("{:?} is not a URL that can be requested; write it as http://127.0.0.1:8080", mask(url));
         let uri: http::Uri = url.parse().map_err(|_| wrong())?;
         if uri.scheme_str() == Some("https") {
-            return Err("https is not asked; give the server's own http address".to_owned());
+            return Err("https is not supported; give the server's own http address".to_owned());
         }
         let host = uri.authority().filter(|host| uri.scheme_str() == Some("http") && !host.as_str().contains('@'));
         let host = host.ok_or_else(wrong)?;
@@ -95,7 +95,7 @@ async fn get(health_url: &HealthUrl) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The status, and a line with status and body.
+/// Parses an answer: returns the status code, and a line with the status and the body.
 fn describe(answer: &[u8]) -> Option<(u16, String)> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text.as_ref(), ""));
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn responses_are_described_in_one_line() {
-        for (answer, told) in [
+        for (answer, expected) in [
             ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nok\n", Some((200, "200 OK: ok"))),
             ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, "204 No Content"))),
             ("HTTP/1.0 503 Service Unavailable\r\n\r\n{\"a\":\n1}", Some((503, "503 Service Unavailable: {\"a\": 1}"))),
@@ -144,7 +144,7 @@ mod tests {
             ("", None),
         ] {
             let got = describe(answer.as_bytes());
-            assert_eq!(got.as_ref().map(|(code, line)| (*code, line.as_str())), told, "{answer}");
+            assert_eq!(got.as_ref().map(|(code, line)| (*code, line.as_str())), expected, "{answer}");
         }
     }
 }

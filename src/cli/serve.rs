@@ -1,4 +1,4 @@
-//! `hubplane serve`: logs, runtime, server, and the URLs on stdout.
+//! `hubplane serve`: sets up the log and the runtime, prints the URLs on stdout, and runs the server.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use crate::telemetry;
 
 use super::{EX_CONFIG, eprint_line, print_line, print_problems};
 
-/// Runs the server until it is told to stop. Signals are caught before the configuration is read: none that comes
-/// while the server starts may end it without a word.
+/// Runs the server until it is asked to stop. Signals are caught before the configuration is read, so that one that
+/// arrives during start-up does not kill the process without a log line.
 pub(super) fn serve(read: impl FnOnce() -> Result<LoadedConfig, ConfigError>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -30,12 +30,12 @@ pub(super) fn serve(read: impl FnOnce() -> Result<LoadedConfig, ConfigError>) ->
             Err(error) => failed(&ServeError::Signals(error)),
         }
     });
-    // Dropping the runtime would wait for work that cannot be interrupted, such as looking up the name of a host.
+    // Dropping the runtime would wait for work that cannot be interrupted, such as a DNS lookup.
     runtime.shutdown_background();
     code
 }
 
-/// Starts the log, and runs the server or stops starting it.
+/// Sets up the log and runs the server, while signals are forwarded to it.
 async fn start(loaded: LoadedConfig, signals: Signals) -> ExitCode {
     let LoadedConfig { config, warnings, .. } = loaded;
     if let Err(error) = telemetry::init(&config.log, config.log_format) {
@@ -52,9 +52,9 @@ async fn start(loaded: LoadedConfig, signals: Signals) -> ExitCode {
     }
 }
 
-/// Binds, says where, and serves.
+/// Builds the server, binds it, prints the URLs, and serves.
 async fn run(config: Config, stop: &Shutdown) -> ExitCode {
-    let told = config.clone();
+    let announced = config.clone();
     let built = tokio::select! {
         built = Server::builder(config).build() => built,
         () = stop.requested() => {
@@ -64,7 +64,7 @@ async fn run(config: Config, stop: &Shutdown) -> ExitCode {
     };
     let ended = match built.and_then(Server::bind) {
         Ok(bound) => {
-            print_line(announcement(&told, bound.local_addr()).trim_end());
+            print_line(announcement(&announced, bound.local_addr()).trim_end());
             bound.run_until(stop).await
         }
         Err(error) => Err(error),
@@ -80,7 +80,7 @@ fn failed(error: &ServeError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is served where; `address` is the one that was bound.
+/// The text that lists the served URLs; `address` is the one that was bound.
 fn announcement(config: &Config, address: SocketAddr) -> String {
     let base = format!("http://{}", reachable(address));
     let mut text = String::new();
@@ -95,11 +95,11 @@ fn announcement(config: &Config, address: SocketAddr) -> String {
     text
 }
 
-/// Who may come to a hub.
+/// Describes who may connect to a hub.
 fn access_summary(config: &Config, hub: &HubConfig) -> String {
     let Some(rule) = &hub.authorize else {
         return if config.auth.checks_tokens() {
-            "open: clients may come without a token; one that comes with a token is checked".to_owned()
+            "open: clients may connect without a token; a token that is sent is checked".to_owned()
         } else {
             "open to everybody: no tokens are checked".to_owned()
         };
@@ -110,7 +110,7 @@ fn access_summary(config: &Config, hub: &HubConfig) -> String {
     if needs.is_empty() { "needs a token".to_owned() } else { format!("needs a token with {}", needs.join(", ")) }
 }
 
-/// The address that this machine reaches a listener at: one bound to all addresses answers on loopback.
+/// The address at which this machine can reach a listener: loopback for a listener on all addresses.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;

@@ -513,7 +513,7 @@ fn the_startup_text_says_who_may_connect() {
     for part in [
         "/secure (needs a token)",
         "/admins (needs a token with role admin or owner, tier gold)",
-        "/open (open: clients may come without a token; one that comes with a token is checked)",
+        "/open (open: clients may connect without a token; a token that is sent is checked)",
     ] {
         assert!(text.contains(part), "{text}");
     }
