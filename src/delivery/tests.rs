@@ -100,7 +100,7 @@ async fn a_slow_client_is_logged_once_and_receives_nothing_after_its_first_loss(
 /// On one thread nothing else runs while a sender does not yield, so this shows that it yields often enough: the client
 /// reads as fast as it gets the chance to.
 #[tokio::test]
-async fn a_burst_of_large_messages_leaves_turns_to_the_writer() {
+async fn a_burst_of_large_messages_lets_the_writer_run() {
     const LENGTH: usize = 30_000;
     const COUNT: usize = 400;
     let large = || vec![RawValue::text(&"x".repeat(LENGTH))];

@@ -278,7 +278,7 @@ fn ten_thousand_unused_negotiations_do_not_affect_other_clients() {
 }
 
 #[test]
-fn clients_that_never_read_are_closed_alone() {
+fn only_clients_that_never_read_are_closed() {
     let server = Server::setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "65536").start().ready();
     let mut witness = Client::ws(server.address);
     let silent: Vec<_> = (0..4).map(|_| Ws::open_with_handshake(server.address, "/chat", "json")).collect();

@@ -82,7 +82,7 @@ fn group_commands_are_executed_and_acknowledged() {
 
 /// Each join waits for its subscription, whose confirmation arrives after all of the commands.
 #[test]
-fn many_group_commands_do_not_cost_a_node_its_subscriptions() {
+fn many_group_commands_do_not_block_subscriptions() {
     testkit::needs!("redis-server");
     const COMMANDS: u32 = 8_000;
     let redis = Redis::start();

@@ -282,7 +282,7 @@ async fn limits_of_bodies_apply_within_the_application() {
 }
 
 #[tokio::test]
-async fn the_handle_stops_it_gracefully_within_axum() {
+async fn the_handle_stops_the_server_gracefully_within_axum() {
     let mut config = Config::default();
     config.drain_delay = Duration::from_secs(2);
     let server = server(config).await;

@@ -295,7 +295,7 @@ fn the_replay_buffer_of_an_absent_client_is_bounded() {
 }
 
 #[test]
-fn a_client_that_never_acknowledges_is_closed_alone() {
+fn only_the_client_that_never_acknowledges_is_closed() {
     let server = setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "20000").start().ready();
     let mut other = Client::ws(server.address);
     let mut client = ResumableClient::connect(server.address);

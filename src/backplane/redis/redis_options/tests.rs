@@ -106,7 +106,7 @@ fn every_ignored_key_has_a_note() {
 }
 
 #[test]
-fn refused_values_say_what_would_be_valid() {
+fn errors_name_valid_values() {
     for (text, problem) in [
         ("", "'localhost:6379'"),
         ("h,abortConect=true", "Keyword 'abortConect' is not supported. Did you mean 'abortConnect'?"),

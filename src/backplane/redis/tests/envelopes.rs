@@ -102,7 +102,7 @@ fn completions_match_the_vectors() {
 }
 
 #[test]
-fn our_own_item_is_appended() {
+fn the_origin_is_appended_as_a_fifth_item() {
     let (node, part) = (NodeId::from("n1"), Bytes::from_static(b"{}\x1e"));
     let reply = ReplyTo { invocation: "i".into(), node: "n".into() };
     for reply_to in [None, Some(reply)] {
