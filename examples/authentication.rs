@@ -43,7 +43,7 @@ impl Sessions {
 /// Logs a user in without a password; a real application would require one.
 async fn login(State(sessions): State<Sessions>, Path(name): Path<String>) -> Result<impl IntoResponse, StatusCode> {
     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
-    let session = sessions.begin(Principal { roles, ..Principal::named(name) });
+    let session = sessions.begin(Principal::named(name).with_roles(roles));
     let session = session.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(SET_COOKIE, format!("session={session}; Path=/; HttpOnly; SameSite=Lax"))], "welcome\n"))
 }

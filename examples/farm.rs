@@ -21,7 +21,7 @@ use futures_util::stream;
 use hubplane::RawValue;
 use hubplane::UserId;
 use hubplane::config::{BackplaneConfig, Config, HubOptions};
-use hubplane::hub::{Caller, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
+use hubplane::hub::{Caller, DisconnectError, HubError, HubRoute, Items, Methods, RequestInfo, Upload};
 use hubplane::server::Server;
 
 /// A node of a farm with ASP.NET Core servers.
@@ -51,7 +51,9 @@ struct Options {
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let backplane = match options.redis {
-        Some(connection) => BackplaneConfig::Redis { connection, channel_prefix: options.prefix },
+        Some(connection) => {
+            options.prefix.into_iter().fold(BackplaneConfig::redis(connection), BackplaneConfig::channel_prefix)
+        }
         None => BackplaneConfig::Memory,
     };
     let (mut config, mut hub_options) = (Config::default(), HubOptions::default());
@@ -79,7 +81,7 @@ fn chat(hub: Methods) -> Methods {
         caller.clients().others().send("UserConnected", (caller.connection_id().as_str(),)).await?;
         Ok(())
     })
-    .on_disconnected(|caller: Caller, _error: Option<String>| async move {
+    .on_disconnected(|caller: Caller, _error: Option<DisconnectError>| async move {
         caller.clients().others().send("UserDisconnected", (caller.connection_id().as_str(),)).await?;
         Ok(())
     })

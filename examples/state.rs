@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hubplane::config::Config;
-use hubplane::hub::{Caller, FromRef, HubError, HubRoute, Inputs, Methods, Parameter, State};
+use hubplane::hub::{Caller, DisconnectError, FromRef, HubError, HubRoute, Inputs, Methods, Parameter, State};
 use hubplane::server::Server;
 
 /// The maximum number of clients in one room.
@@ -91,10 +91,12 @@ fn chat(app: App) -> Methods<App> {
             caller.clients().caller().send("Welcome", (&*app.motd, members)).await?;
             Ok(())
         })
-        .on_disconnected(|_: Caller, _error: Option<String>, Room(room): Room, State(rooms): State<Rooms>| async move {
-            rooms.leave(&room);
-            Ok(())
-        })
+        .on_disconnected(
+            |_: Caller, _error: Option<DisconnectError>, Room(room): Room, State(rooms): State<Rooms>| async move {
+                rooms.leave(&room);
+                Ok(())
+            },
+        )
         .method("Say", say)
         .method("Rules", || async { Ok(tokio::fs::read_to_string("rules.txt").await.map_err(ChatError::Storage)?) })
 }

@@ -74,7 +74,7 @@ mod tests {
     async fn the_highest_bidder_is_asked() -> Result<(), TestError> {
         let hub = TestHub::route(auction())?;
         let ann = hub.connect().user("ann").await?;
-        let host = Principal { roles: vec!["auctioneer".to_owned()], ..Principal::named("host") };
+        let host = Principal::named("host").with_roles(["auctioneer"]);
         let host = hub.connect().principal(host).await?;
 
         ann.invoke::<()>("Bid", (100,)).await?;

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::ConnectionStringError;
 use crate::config::environment;
 use crate::config::load::{CheckConnection, ConfigError, Flags, LoadedConfig, Sources, load};
 use crate::config::mask::mask;
@@ -136,13 +137,13 @@ pub fn run() -> ExitCode {
 
 /// What is wrong with a connection string, or what it says without effect.
 #[cfg(feature = "redis")]
-fn check_connection(connection: &str) -> Result<Vec<String>, Vec<String>> {
+fn check_connection(connection: &str) -> Result<Vec<String>, ConnectionStringError> {
     crate::backplane::redis::check_connection(connection)
 }
 
 #[cfg(not(feature = "redis"))]
-fn check_connection(_connection: &str) -> Result<Vec<String>, Vec<String>> {
-    Err(vec!["This build is without the feature `redis`.".to_owned()])
+fn check_connection(_connection: &str) -> Result<Vec<String>, ConnectionStringError> {
+    Err(ConnectionStringError::new(vec!["This build is without the feature `redis`.".to_owned()]))
 }
 
 /// Loads the configuration from the sources of this process.

@@ -55,6 +55,30 @@ pub(crate) enum CloseReason {
     Violation(u16),
 }
 
+/// Why a connection did not end in good order, as a hub is told it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// The client said so in its close message, in its own words.
+    #[error("{0}")]
+    Client(String),
+    /// The client violated the hub protocol.
+    #[error("{0}")]
+    Protocol(String),
+    /// The client violated the WebSocket protocol. The number is the close code that it was sent.
+    #[error("the client broke the WebSocket protocol (close code {0})")]
+    WebSocket(u16),
+    /// The client sent nothing for `client_timeout_interval`.
+    #[error("the client timed out")]
+    TimedOut,
+    /// The client does not read what is sent to it, or reads too slowly.
+    #[error("the client reads too slowly")]
+    SlowClient,
+    /// The task that serves the connection panicked.
+    #[error("the connection's task broke")]
+    Panicked,
+}
+
 impl CloseReason {
     /// The value of the metric label `reason`, which is one of a fixed set.
     pub(crate) fn label(&self) -> &'static str {
@@ -111,8 +135,8 @@ impl CloseReason {
     }
 
     /// The error that the hub's `disconnected` gets; `None` if the connection ended normally
-    /// (docs/builders/signalr-protocol.md#4.11).
-    pub(crate) fn error(&self) -> Option<String> {
+    /// (docs/builders/signalr-protocol.md#4.11), or if the hub never accepted it and its `disconnected` is not called.
+    pub(crate) fn error(&self) -> Option<DisconnectError> {
         match self {
             Self::Aborted
             | Self::AuthenticationExpired
@@ -120,15 +144,15 @@ impl CloseReason {
             | Self::Draining
             | Self::Abandoned
             | Self::Terminated
-            | Self::TransportLost => None,
-            Self::ClientSentClose(error) => error.clone(),
-            Self::ConnectedFailed { error, .. } => Some(error.clone()),
-            Self::Protocol(error) => Some(error.to_string()),
-            Self::HandshakeFailed(text) => Some(text.clone()),
-            Self::HandshakeMissing => Some("Handshake was canceled.".to_owned()),
-            Self::ClientTimeout => Some("the client timed out".to_owned()),
-            Self::SendTimeout | Self::SlowClient => Some("the client reads too slowly".to_owned()),
-            Self::Violation(code) => Some(format!("the client broke the WebSocket protocol (close code {code})")),
+            | Self::TransportLost
+            | Self::ConnectedFailed { .. }
+            | Self::HandshakeFailed(_)
+            | Self::HandshakeMissing => None,
+            Self::ClientSentClose(error) => error.clone().map(DisconnectError::Client),
+            Self::Protocol(error) => Some(DisconnectError::Protocol(error.to_string())),
+            Self::Violation(code) => Some(DisconnectError::WebSocket(*code)),
+            Self::ClientTimeout => Some(DisconnectError::TimedOut),
+            Self::SendTimeout | Self::SlowClient => Some(DisconnectError::SlowClient),
         }
     }
 }

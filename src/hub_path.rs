@@ -20,7 +20,7 @@ const NEGOTIATE: &str = "/negotiate";
 
 /// The path of a hub or a raw connection. Paths that differ only in case or by a trailing slash are equal.
 #[derive(Clone)]
-pub struct HubPath {
+pub(crate) struct HubPath {
     /// The path as it was given, but without a trailing slash; empty for `/`.
     given: String,
     /// The path in lower case, for comparison. [`RequestPath`] makes the same form from the path of a request.
@@ -49,7 +49,7 @@ impl HubPath {
     /// # Errors
     ///
     /// Fails if the path does not begin with `/`, or if it contains `?`, `#`, `%`, white space or control characters.
-    pub fn parse(text: &str) -> Result<Self, HubPathError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, HubPathError> {
         let Some(rest) = text.strip_prefix('/') else { return Err(HubPathError::Relative) };
         let wrong = |c: &char| matches!(c, '?' | '#' | '%') || c.is_whitespace() || c.is_control();
         if let Some(wrong) = rest.chars().find(wrong) {
@@ -76,12 +76,12 @@ impl HubPath {
     }
 
     /// The path as it was given, but without a trailing slash.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         if self.given.is_empty() { "/" } else { &self.given }
     }
 
     /// Whether some request would match both paths: they are equal, or one is the negotiate path of the other.
-    pub fn collides_with(&self, other: &Self) -> bool {
+    pub(crate) fn collides_with(&self, other: &Self) -> bool {
         self == other || self.is_negotiate_of(other) || other.is_negotiate_of(self)
     }
 

@@ -111,6 +111,7 @@ pub use server::{Server, ServerHandle};
 /// Connections that carry bytes without a hub protocol, over the same transports as the hubs.
 pub mod raw {
     pub use crate::transport::{RawConnection, RawRoute, RawStream};
+    pub use crate::wire::Disconnected;
 }
 
 /// Functions that the fuzz targets call. Not part of the API; they may change at any time.
@@ -120,4 +121,22 @@ pub mod fuzzing {
     pub use crate::protocol::handshake::{HandshakeError, failure, read_request, read_response, request};
     pub use crate::protocol::transcode::{check, transcode};
     pub use crate::protocol::{HubMessage, Invocation, MessageDecoder, Outcome, ProtocolError};
+
+    use bytes::{Bytes, BytesMut};
+
+    use crate::protocol::{Protocol, ValueError};
+
+    /// Takes the first whole message off a buffer.
+    pub fn decode(
+        protocol: Protocol,
+        buffer: &mut BytesMut,
+        limit: Option<usize>,
+    ) -> Result<Option<HubMessage>, ProtocolError> {
+        protocol.decode(buffer, limit)
+    }
+
+    /// One message with its framing.
+    pub fn encode(protocol: Protocol, message: &HubMessage) -> Result<Bytes, ValueError> {
+        protocol.encode(message)
+    }
 }

@@ -5,7 +5,7 @@ use crate::ids::{ConnectionId, GroupName, UserId};
 
 /// The connections that a message is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipients {
+pub(crate) struct Recipients {
     /// All recipients, before exceptions.
     pub scope: RecipientScope,
     /// Connections that do not get the message. As in ASP.NET Core, exceptions apply to [`RecipientScope::All`] and
@@ -15,7 +15,7 @@ pub struct Recipients {
 
 /// A set of connections, described by what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecipientScope {
+pub(crate) enum RecipientScope {
     /// Every connection of the hub, on all nodes.
     All,
     /// These connections; unknown ids are ignored.
@@ -28,27 +28,27 @@ pub enum RecipientScope {
 
 impl Recipients {
     /// Every connection of the hub.
-    pub fn all() -> Self {
+    pub(crate) fn all() -> Self {
         RecipientScope::All.into()
     }
 
     /// One connection.
-    pub fn connection(id: impl Into<ConnectionId>) -> Self {
+    pub(crate) fn connection(id: impl Into<ConnectionId>) -> Self {
         RecipientScope::Connections(vec![id.into()]).into()
     }
 
     /// The members of one group.
-    pub fn group(name: impl Into<GroupName>) -> Self {
+    pub(crate) fn group(name: impl Into<GroupName>) -> Self {
         RecipientScope::Groups(vec![name.into()]).into()
     }
 
     /// All connections of one user.
-    pub fn user(id: impl Into<UserId>) -> Self {
+    pub(crate) fn user(id: impl Into<UserId>) -> Self {
         RecipientScope::Users(vec![id.into()]).into()
     }
 
     /// Excludes these connections, in addition to those that are excluded already.
-    pub fn except(mut self, ids: impl IntoIterator<Item = ConnectionId>) -> Self {
+    pub(crate) fn except(mut self, ids: impl IntoIterator<Item = ConnectionId>) -> Self {
         self.except.extend(ids);
         self
     }

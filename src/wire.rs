@@ -72,7 +72,8 @@ impl ReconnectState {
 }
 
 /// The client no longer accepts bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client is disconnected")]
 pub struct Disconnected;
 
 /// Why no more bytes will arrive from a client.

@@ -118,8 +118,7 @@ pub(crate) fn cookies(uri: &Uri, headers: &mut HeaderMap) {
 }
 
 fn token(auth: &AuthConfig, user: &str, lifetime: Duration) -> String {
-    let request = TokenRequest { user: user.to_owned(), lifetime, ..TokenRequest::default() };
-    mint(auth, &request, SystemTime::now()).unwrap_or_default()
+    mint(auth, &TokenRequest::new(user, lifetime), SystemTime::now()).unwrap_or_default()
 }
 
 /// Answers with an access token for the user `test` with this password, otherwise with the status `refused`.

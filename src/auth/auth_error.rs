@@ -1,6 +1,6 @@
 //! Why a token does not count, in the words of ASP.NET Core's bearer handler (tests/probes/FINDINGS.md#2, HTTP).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::calendar::civil_date;
 
@@ -9,6 +9,7 @@ const MAX_TEXT_LENGTH: usize = 200;
 
 /// Credentials that are there and do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AuthError {
     /// It is no token.
     Malformed,
@@ -35,11 +36,16 @@ pub enum AuthError {
     Issuer(String),
     /// It is for somebody else.
     Audience(String),
-    /// A Rust host's own reason, which the client is told.
+    /// A Rust host's own reason, which the client is told: [`AuthError::other`].
     Other(String),
 }
 
 impl AuthError {
+    /// A Rust host's own reason why credentials do not count. The client is told it, in `WWW-Authenticate`.
+    pub fn other(reason: impl Into<String>) -> Self {
+        Self::Other(reason.into())
+    }
+
     /// What the client is told, if there is anything to tell.
     pub fn description(&self) -> Option<String> {
         Some(match self {
@@ -60,14 +66,6 @@ impl AuthError {
         })
     }
 
-    /// What the log says: more than the client is told, where that is nothing.
-    pub(crate) fn log_text(&self) -> String {
-        match self {
-            Self::KeysMissing => "the keys to check tokens with have not been fetched yet".to_owned(),
-            other => other.description().unwrap_or_else(|| "it is not a JSON Web Token".to_owned()),
-        }
-    }
-
     /// The value of `WWW-Authenticate`.
     pub fn challenge(&self) -> String {
         let mut text = "Bearer error=\"invalid_token\"".to_owned();
@@ -77,6 +75,18 @@ impl AuthError {
         text
     }
 }
+
+impl fmt::Display for AuthError {
+    /// What the log says: more than the client is told, where that is nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeysMissing => f.write_str("the keys to check tokens with have not been fetched yet"),
+            other => f.write_str(other.description().as_deref().unwrap_or("it is not a JSON Web Token")),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}
 
 /// A text out of a token where it stands quoted in a header.
 fn sanitized(text: &str) -> String {

@@ -11,7 +11,7 @@ use super::KeySet;
 
 /// Published keys. Clones of an `Arc` share it.
 #[derive(Debug)]
-pub struct JwksCache {
+pub(crate) struct JwksCache {
     state: watch::Sender<CacheState>,
     refresh_requested: Notify,
 }
@@ -34,13 +34,13 @@ impl Default for JwksCache {
 
 impl JwksCache {
     /// The keys that are known now; None until some have come.
-    pub fn current(&self) -> Option<Arc<KeySet>> {
+    pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
         self.state.borrow().keys.clone()
     }
 
     /// Asks for the keys to be fetched again, and waits until somebody has tried, at most `max_wait`. False: they were
     /// fetched a moment ago, or nothing came of it in time; it is no use to look again.
-    pub async fn refresh(&self, max_wait: Duration) -> bool {
+    pub(crate) async fn refresh(&self, max_wait: Duration) -> bool {
         let mut state = self.state.subscribe();
         let attempts = {
             let now = state.borrow_and_update();
@@ -54,7 +54,7 @@ impl JwksCache {
     }
 
     /// Keys have been fetched; None: in vain, and those that are known stay. Until [`JwksCache::end_cooldown`] nobody can ask.
-    pub fn store(&self, keys: Option<KeySet>) {
+    pub(crate) fn store(&self, keys: Option<KeySet>) {
         self.state.send_modify(|state| {
             if let Some(keys) = keys {
                 state.keys = Some(Arc::new(keys));
@@ -65,12 +65,12 @@ impl JwksCache {
     }
 
     /// From now on keys can be asked for again.
-    pub fn end_cooldown(&self) {
+    pub(crate) fn end_cooldown(&self) {
         self.state.send_modify(|state| state.in_cooldown = false);
     }
 
     /// Waits until somebody asks.
-    pub async fn refresh_requested(&self) {
+    pub(crate) async fn refresh_requested(&self) {
         self.refresh_requested.notified().await;
     }
 }

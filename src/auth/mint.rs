@@ -14,32 +14,66 @@ use crate::config::auth::{AuthConfig, KeyMaterial, algorithm_name};
 const RESERVED_CLAIMS: [&str; 3] = ["exp", "iat", "nbf"];
 
 /// What a development token says.
-#[derive(Clone, Debug, Default)]
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hubplane::auth::TokenRequest;
+///
+/// let request = TokenRequest::new("ann", Duration::from_secs(3600)).role("admin").claim("tier", "gold");
+/// # drop(request);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// The user's id.
-    pub user: String,
-    /// Their roles.
-    pub roles: Vec<String>,
-    /// More claims; one that is named twice is a list.
-    pub claims: Vec<(String, String)>,
-    /// How long it counts.
-    pub lifetime: Duration,
+    user: String,
+    roles: Vec<String>,
+    claims: Vec<(String, String)>,
+    lifetime: Duration,
+}
+
+impl TokenRequest {
+    /// A token for the user of this id that counts for `lifetime` from now.
+    pub fn new(user: impl Into<String>, lifetime: Duration) -> Self {
+        Self { user: user.into(), roles: Vec::new(), claims: Vec::new(), lifetime }
+    }
+
+    /// Adds a role.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+
+    /// Adds a claim; one that is named twice is a list.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.claims.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// Why a token cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// All keys of the configuration are public ones, or there is none.
+    #[error("auth.keys has no symmetric key to sign with: keys = [{{ algorithm = \"HS256\", secret = \"...\" }}]")]
+    NoSymmetricKey,
+    /// The claim follows from the lifetime of the token, and cannot be given.
+    #[error("the claim {0} is set by the lifetime of the token")]
+    ReservedClaim(String),
 }
 
 /// A token that a server with this configuration takes, signed with its first symmetric key, for its first issuer and
-/// audience. The error says what is missing.
-pub fn mint(config: &AuthConfig, request: &TokenRequest, now: SystemTime) -> Result<String, String> {
+/// audience.
+pub fn mint(config: &AuthConfig, request: &TokenRequest, now: SystemTime) -> Result<String, TokenError> {
     let key = config.keys.iter().find_map(|key| match &key.material {
         KeyMaterial::Secret(secret) => Some((key.algorithm, secret)),
         KeyMaterial::Pem(_) => None,
     });
-    let Some((algorithm, secret)) = key else {
-        return Err("auth.keys has no symmetric key to sign with: \
-                    keys = [{ algorithm = \"HS256\", secret = \"...\" }]"
-            .to_owned());
-    };
+    let (algorithm, secret) = key.ok_or(TokenError::NoSymmetricKey)?;
     if let Some((own, _)) = request.claims.iter().find(|(name, _)| RESERVED_CLAIMS.contains(&name.as_str())) {
-        return Err(format!("the claim {own} is set by the command itself (--expires)"));
+        return Err(TokenError::ReservedClaim(own.clone()));
     }
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut claims = Map::new();

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | this one | [`TokenValidator`]: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
+//! | this one | `TokenValidator`: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
 //! | `principal` | [`Principal`]: user, roles, claims |
 //! | `verification_keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
 //! | `jwks_cache` | the keys that somebody else publishes, as they are now |
@@ -31,9 +31,9 @@ use crate::config::auth::AuthConfig;
 
 pub use auth_error::AuthError;
 pub(crate) use jwks_cache::JwksCache;
-pub use mint::{TokenRequest, mint};
+pub use mint::{TokenError, TokenRequest, mint};
 pub use principal::Principal;
-pub(crate) use verification_keys::KeySet;
+pub(crate) use verification_keys::{KeySet, UnusableKey};
 
 /// Tells who sends a request. Asked for every request of a connection: its negotiate, each poll, each POST.
 ///
@@ -104,7 +104,7 @@ pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Checks JSON Web Tokens by the rules of `[auth]`.
-pub struct TokenValidator {
+pub(crate) struct TokenValidator {
     keys: KeySet,
     /// The keys at `jwks_url`.
     published: Option<Arc<JwksCache>>,
@@ -121,9 +121,9 @@ impl fmt::Debug for TokenValidator {
 }
 
 impl TokenValidator {
-    /// The rules of a configuration; `published` is where the keys of its `jwks_url` will be. The error names a key
-    /// that cannot be used, and holds nothing of it.
-    pub fn new(config: &AuthConfig, published: Option<Arc<JwksCache>>) -> Result<Self, String> {
+    /// The rules of a configuration; `published` is where the keys of its `jwks_url` will be. Fails for a key that
+    /// cannot be used.
+    pub(crate) fn new(config: &AuthConfig, published: Option<Arc<JwksCache>>) -> Result<Self, UnusableKey> {
         Ok(Self {
             keys: KeySet::configured(&config.keys)?,
             published,
@@ -135,12 +135,12 @@ impl TokenValidator {
     }
 
     /// Where published keys come from.
-    pub fn published(&self) -> Option<&Arc<JwksCache>> {
+    pub(crate) fn published(&self) -> Option<&Arc<JwksCache>> {
         self.published.as_ref()
     }
 
     /// Who a token says its bearer is, if it counts at `now`.
-    pub fn check(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
+    pub(crate) fn check(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let claims = self.verified(token)?;
         self.check_times(&claims, now)?;
         self.check_audience(&claims)?;

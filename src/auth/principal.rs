@@ -23,6 +23,7 @@ const MAX_DOTNET_SECONDS: u64 = 253_402_300_799;
 
 /// Somebody who has proved who they are.
 #[derive(Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Principal {
     /// Whom messages to a user reach; None where the claims name nobody.
     pub user: Option<UserId>,
@@ -45,6 +46,27 @@ impl Principal {
     /// A user without roles and claims, for whom nothing ends.
     pub fn named(user: impl Into<UserId>) -> Self {
         Self { user: Some(user.into()), ..Self::default() }
+    }
+
+    /// The same with more roles.
+    #[must_use]
+    pub fn with_roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.roles.extend(roles.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same with a claim; a claim of that name is replaced.
+    #[must_use]
+    pub fn with_claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same, valid until this time.
+    #[must_use]
+    pub fn with_expiration(mut self, expires: SystemTime) -> Self {
+        self.expires = Some(expires);
+        self
     }
 
     /// From the claims of a token. `user_id_claim` None is the reference's.

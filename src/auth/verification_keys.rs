@@ -13,14 +13,23 @@ use ring::{hmac, signature};
 use serde_json::{Map, Value};
 
 use super::AuthError;
-use crate::config::auth::{KeyConfig, check_public};
+use crate::config::auth::{KeyConfig, KeyError, check_public};
 
 /// Most keys of a published set that are used: each costs a try for a token that names none.
 const MAX_PUBLISHED_KEYS: usize = 100;
 
+/// A key of the configuration that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnusableKey {
+    /// Its place in `auth.keys`.
+    pub index: usize,
+    /// Why.
+    pub error: KeyError,
+}
+
 /// Keys, in the order they are tried.
 #[derive(Debug, Default)]
-pub struct KeySet(Vec<VerificationKey>);
+pub(crate) struct KeySet(Vec<VerificationKey>);
 
 /// One key.
 pub(crate) struct VerificationKey {
@@ -50,9 +59,9 @@ impl fmt::Debug for VerificationKey {
 
 impl KeySet {
     /// The keys of a configuration.
-    pub fn configured(keys: &[KeyConfig]) -> Result<Self, String> {
+    pub(crate) fn configured(keys: &[KeyConfig]) -> Result<Self, UnusableKey> {
         let key = |(index, key): (usize, &KeyConfig)| {
-            let decoding = key.decoding_key().map_err(|expected| format!("auth.keys[{index}]: {expected}"))?;
+            let decoding = key.decoding_key().map_err(|error| UnusableKey { index, error })?;
             Ok(VerificationKey::new(None, vec![key.algorithm], &decoding))
         };
         keys.iter().enumerate().map(key).collect::<Result<_, _>>().map(Self)
@@ -60,7 +69,7 @@ impl KeySet {
 
     /// A published set (RFC 7517), and why some of its keys are left out: a set may hold keys for other purposes, and
     /// of kinds that are not known here. An error is for what is no set, or holds no key that can be used.
-    pub fn published(json: &[u8]) -> Result<(Self, Vec<String>), String> {
+    pub(crate) fn published(json: &[u8]) -> Result<(Self, Vec<String>), String> {
         let root: Value = serde_json::from_slice(json).map_err(|_| "it is not JSON".to_owned())?;
         let Some(Value::Array(items)) = root.get("keys") else { return Err("it has no list `keys`".to_owned()) };
         let (mut keys, mut left_out) = (Vec::new(), Vec::new());
@@ -78,13 +87,8 @@ impl KeySet {
     }
 
     /// The number of keys.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The keys that may have signed a token.
@@ -127,7 +131,7 @@ fn published_key(json: &Value) -> Result<VerificationKey, String> {
     };
     let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "its numbers cannot be read".to_owned())?;
     let first = algorithms.first().copied().unwrap_or_default();
-    check_public(&decoding, first).map_err(|expected| format!("it {expected}"))?;
+    check_public(&decoding, first).map_err(|error| format!("it {error}"))?;
     Ok(VerificationKey::new(jwk.common.key_id, algorithms, &decoding))
 }
 

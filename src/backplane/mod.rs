@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+use crate::config::ConnectionStringError;
 use crate::ids::{ConnectionId, GroupName, HubName, InvocationId, NodeId, UserId};
 use crate::outgoing::OutgoingMessage;
 
@@ -161,8 +162,29 @@ pub(crate) trait Backplane: fmt::Debug + Send + Sync {
 /// The bounded channel from which delivery reads inbound envelopes. The backplane holds the sending end.
 pub(crate) type InboundReceiver = mpsc::Receiver<InboundEnvelope>;
 
+/// Why a node cannot join the others when it starts. The texts hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackplaneStartError {
+    /// The connection string cannot be used.
+    #[error(transparent)]
+    ConnectionString(#[from] ConnectionStringError),
+    /// TLS is configured, but cannot be set up on this machine.
+    #[error("TLS for Redis cannot be set up: {0}")]
+    Tls(String),
+    /// Redis could not be reached, and the connection string says `abortConnect=true`.
+    #[error(
+        "It was not possible to connect to Redis ({0}). To start without it and keep trying, use abortConnect=false."
+    )]
+    Unreachable(String),
+    /// The configuration names a Redis, and the crate was built without its feature `redis`.
+    #[error("Redis is configured, but this build is without the feature `redis`")]
+    FeatureMissing,
+}
+
 /// Why something could not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BackplaneError {
     /// There is no connection at the moment. The text says why, for logs and detailed errors; it holds no secret.
     #[error("No connection is active/available to service this operation: {0}")]

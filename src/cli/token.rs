@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use crate::auth::mint::{TokenRequest, mint};
+use crate::auth::{TokenError, TokenRequest, mint};
 use crate::config::Config;
 
 use super::{EX_CONFIG, EX_USAGE, eprint_line, print_line};
@@ -40,7 +40,12 @@ pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprint_line(format_args!("error: {error}"));
+            match error {
+                TokenError::ReservedClaim(claim) => {
+                    eprint_line(format_args!("error: the claim {claim} is set by the command itself (--expires)"));
+                }
+                other => eprint_line(format_args!("error: {other}")),
+            }
             ExitCode::from(EX_CONFIG)
         }
     }
@@ -48,12 +53,14 @@ pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
 
 fn token_request(flags: TokenFlags) -> Result<TokenRequest, String> {
     let TokenFlags { user, role, claim, expires } = flags;
-    let split = |text: String| match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("--claim must be TYPE=VALUE, as in tier=gold".to_owned()),
-    };
-    let claims = claim.into_iter().map(split).collect::<Result<_, _>>()?;
-    let life: Duration = humantime::parse_duration(&expires)
+    let lifetime: Duration = humantime::parse_duration(&expires)
         .map_err(|_| "--expires must be a duration with a unit, such as 1h or 30m".to_owned())?;
-    Ok(TokenRequest { user, roles: role, claims, lifetime: life })
+    let mut request = role.into_iter().fold(TokenRequest::new(user, lifetime), TokenRequest::role);
+    for text in claim {
+        request = match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => request.claim(name, value),
+            _ => return Err("--claim must be TYPE=VALUE, as in tier=gold".to_owned()),
+        };
+    }
+    Ok(request)
 }

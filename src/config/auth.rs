@@ -80,11 +80,52 @@ pub struct KeyConfig {
 
 /// The content of a key. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyMaterial {
     /// A shared secret (HS algorithms).
     Secret(String),
     /// A public key in PEM (all others).
     Pem(String),
+}
+
+/// Why a key of the configuration cannot be used. The texts continue the name of the key, and hold nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A file is given for an algorithm of shared secrets.
+    #[error("{} needs a `secret`, not a file", algorithm_name(*.0))]
+    SecretNeeded(Algorithm),
+    /// A secret is given for an algorithm of public keys.
+    #[error("{} needs the `file` of a public key, not a secret", algorithm_name(*.0))]
+    PublicKeyNeeded(Algorithm),
+    /// It is the private key of the pair.
+    #[error("is a private key; tokens are verified with the public one, so keep the private one elsewhere")]
+    PrivateKey,
+    /// It is not PEM, or is a key of another kind.
+    #[error("is not {} public key in PEM format, which {} needs", key_kind(*.0), algorithm_name(*.0))]
+    Malformed(Algorithm),
+    /// It is a point on another curve than that of the algorithm.
+    #[error("{}", other_curve(*.0))]
+    OtherCurve(Algorithm),
+    /// It is an RSA key of less than 2048 bits.
+    #[error("is an RSA key of less than 2048 bits")]
+    RsaTooShort,
+}
+
+fn key_kind(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::ES256 | Algorithm::ES384 => "an EC",
+        Algorithm::EdDSA => "an Ed25519",
+        _ => "an RSA",
+    }
+}
+
+fn other_curve(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::ES384 => "is not on the curve P-384, which ES384 needs",
+        Algorithm::EdDSA => "is not an Ed25519 key, which EdDSA needs here",
+        _ => "is not on the curve P-256, which ES256 needs",
+    }
 }
 
 impl fmt::Debug for KeyMaterial {
@@ -107,31 +148,26 @@ impl KeyConfig {
         matches!(self.algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
     }
 
-    /// The key in the form that verifies signatures. The error says what would be valid and contains nothing of the
-    /// key.
-    pub(crate) fn decoding_key(&self) -> Result<DecodingKey, String> {
-        let name = algorithm_name(self.algorithm);
+    /// The key in the form that verifies signatures.
+    pub(crate) fn decoding_key(&self) -> Result<DecodingKey, KeyError> {
         let pem = match (&self.material, self.is_symmetric()) {
             (KeyMaterial::Secret(secret), true) => return Ok(DecodingKey::from_secret(secret.as_bytes())),
             (KeyMaterial::Pem(pem), false) => pem,
-            (KeyMaterial::Pem(_), true) => return Err(format!("{name} needs a `secret`, not a file")),
-            (KeyMaterial::Secret(_), false) => {
-                return Err(format!("{name} needs the `file` of a public key, not a secret"));
-            }
+            (KeyMaterial::Pem(_), true) => return Err(KeyError::SecretNeeded(self.algorithm)),
+            (KeyMaterial::Secret(_), false) => return Err(KeyError::PublicKeyNeeded(self.algorithm)),
         };
         if pem.contains("PRIVATE KEY-----") {
-            return Err("is a private key; tokens are verified with the public one, so keep the private one elsewhere"
-                .to_owned());
+            return Err(KeyError::PrivateKey);
         }
         let bytes = pem.as_bytes();
-        let (key, kind) = match self.algorithm {
-            Algorithm::ES256 | Algorithm::ES384 => (DecodingKey::from_ec_pem(bytes), "an EC"),
-            Algorithm::EdDSA => (DecodingKey::from_ed_pem(bytes), "an Ed25519"),
-            _ => (DecodingKey::from_rsa_pem(bytes), "an RSA"),
+        let key = match self.algorithm {
+            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(bytes),
+            Algorithm::EdDSA => DecodingKey::from_ed_pem(bytes),
+            _ => DecodingKey::from_rsa_pem(bytes),
         };
-        let key = key.map_err(|_| format!("is not {kind} public key in PEM format, which {name} needs"))?;
+        let key = key.map_err(|_| KeyError::Malformed(self.algorithm))?;
         if self.algorithm == Algorithm::ES256 && is_other_curve(pem) {
-            return Err("is not on the curve P-256, which ES256 needs".to_owned());
+            return Err(KeyError::OtherCurve(self.algorithm));
         }
         check_public(&key, self.algorithm)?;
         Ok(key)
@@ -147,16 +183,16 @@ fn is_other_curve(pem: &str) -> bool {
 }
 
 /// Checks that a public key can be used with `algorithm`. ring refuses unsuitable keys only when it verifies a token.
-pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), String> {
+pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<(), KeyError> {
     let length = match key.kind() {
         DecodingKeyKind::SecretOrDer(der) => der.len(),
         // The size of the two numbers when they are encoded as DER.
         DecodingKeyKind::RsaModulusExponent { n, e } => n.len() + e.len() + 11,
     };
-    match algorithm {
-        Algorithm::ES256 if length != 65 => Err("is not on the curve P-256, which ES256 needs".to_owned()),
-        Algorithm::ES384 if length != 97 => Err("is not on the curve P-384, which ES384 needs".to_owned()),
-        Algorithm::EdDSA if length != 32 => Err("is not an Ed25519 key, which EdDSA needs here".to_owned()),
+    let fits = match algorithm {
+        Algorithm::ES256 => length == 65,
+        Algorithm::ES384 => length == 97,
+        Algorithm::EdDSA => length == 32,
         Algorithm::RS256
         | Algorithm::RS384
         | Algorithm::RS512
@@ -165,10 +201,11 @@ pub(crate) fn check_public(key: &DecodingKey, algorithm: Algorithm) -> Result<()
         | Algorithm::PS512
             if length < MIN_RSA_KEY_BYTES =>
         {
-            Err("is an RSA key of less than 2048 bits".to_owned())
+            return Err(KeyError::RsaTooShort);
         }
-        _ => Ok(()),
-    }
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(KeyError::OtherCurve(algorithm)) }
 }
 
 /// The name of an algorithm, as in the header of a token.
@@ -179,6 +216,7 @@ pub(crate) fn algorithm_name(algorithm: Algorithm) -> &'static str {
 /// `authorize`: who may connect to a hub, or call a method. All conditions must hold; an empty rule admits every user
 /// with a valid token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Authorize {
     /// The user must have one of these roles; empty requires none.
     pub roles: Vec<String>,
@@ -213,7 +251,7 @@ impl Authorize {
 
 /// An entry of `allowed_groups`: a group's name, or a prefix that ends with `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupPattern {
+pub(crate) struct GroupPattern {
     /// The name or the prefix, without the `*`.
     pub name: Template,
     /// Whether it is a prefix.

@@ -189,8 +189,8 @@ fn read_key(
         }
     }
     let key = KeyConfig { algorithm, material };
-    if let Err(expected) = key.decoding_key() {
-        return report(reader, &place, &entry.origin, expected);
+    if let Err(error) = key.decoding_key() {
+        return report(reader, &place, &entry.origin, error.to_string());
     }
     (reader.problems.len() == before).then_some((key, shown))
 }

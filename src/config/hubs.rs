@@ -10,7 +10,7 @@ use crate::protocol::{Protocol, TransportKind};
 
 /// One declared hub: `[hubs.NAME]`.
 #[derive(Clone, Debug)]
-pub struct HubConfig {
+pub(crate) struct HubConfig {
     /// The table's name.
     pub name: String,
     /// The path that clients connect to.
@@ -78,6 +78,24 @@ pub struct HubOptions {
     pub outgoing_buffer_messages: Option<usize>,
 }
 
+/// Why [`HubOptions`] cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// Clients could speak no protocol.
+    #[error("protocols is empty")]
+    NoProtocols,
+    /// Clients could connect over no transport.
+    #[error("transports is empty")]
+    NoTransports,
+    /// No call would ever run.
+    #[error("maximum_parallel_invocations_per_client is 0")]
+    NoInvocations,
+    /// No item of an upload could ever be taken.
+    #[error("stream_buffer_capacity is 0")]
+    NoStreamBuffer,
+}
+
 impl Default for HubOptions {
     fn default() -> Self {
         Self {
@@ -106,15 +124,16 @@ impl Default for HubOptions {
 }
 
 impl HubOptions {
-    /// What is invalid about the options, if anything. Those from a file have been checked when they were read.
-    pub(crate) fn problem(&self) -> Option<&'static str> {
+    /// Checks options that a Rust host made. Those from a file are checked when they are read.
+    pub(crate) fn validate(&self) -> Result<(), OptionsError> {
         [
-            (self.protocols.is_empty(), "protocols is empty"),
-            (self.transports.is_empty(), "transports is empty"),
-            (self.maximum_parallel_invocations_per_client == 0, "maximum_parallel_invocations_per_client is 0"),
-            (self.stream_buffer_capacity == 0, "stream_buffer_capacity is 0"),
+            (self.protocols.is_empty(), OptionsError::NoProtocols),
+            (self.transports.is_empty(), OptionsError::NoTransports),
+            (self.maximum_parallel_invocations_per_client == 0, OptionsError::NoInvocations),
+            (self.stream_buffer_capacity == 0, OptionsError::NoStreamBuffer),
         ]
         .into_iter()
-        .find_map(|(wrong, what)| wrong.then_some(what))
+        .find_map(|(is_wrong, error)| is_wrong.then_some(Err(error)))
+        .unwrap_or(Ok(()))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::node::{ConfigNode, ConfigValue, Origin};
 use super::reader::{ConfigReader, Setting};
-use super::{Config, Problem, environment, merge, root_table, toml_file};
+use super::{Config, ConnectionStringError, Problem, environment, merge, root_table, toml_file};
 
 /// The configuration that is used when no file is given.
 pub(crate) const DEFAULT_CONFIG: &str = include_str!("../../config/default.toml");
@@ -56,7 +56,7 @@ pub(crate) struct Sources<'a> {
 }
 
 /// See [`Sources::check_connection`].
-pub(crate) type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, Vec<String>> + 'a;
+pub(crate) type CheckConnection<'a> = dyn Fn(&str) -> Result<Vec<String>, ConnectionStringError> + 'a;
 
 impl std::fmt::Debug for Sources<'_> {
     /// Prints no content, since both sources may contain secrets.

@@ -11,9 +11,11 @@
 //! | `root_table`, `hub_tables`, `options`, `method_tables`, `template`, `auth_tables` | turning the tree into the data |
 //! | `reader`, `parse` | reading one key; parsing one value |
 //! | `problem`, `mask`, `effective` | errors, secrets and the effective configuration as text |
+//! | `connection_string_error` | what is wrong with a connection string, which the backplane reads |
 
 pub(crate) mod auth;
 mod auth_tables;
+mod connection_string_error;
 pub(crate) mod effective;
 pub(crate) mod environment;
 mod hub_tables;
@@ -38,9 +40,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use auth::{Algorithm, AuthConfig, Authorize, KeyConfig, KeyMaterial};
+pub use auth::{Algorithm, AuthConfig, Authorize, KeyConfig, KeyError, KeyMaterial};
+pub use connection_string_error::ConnectionStringError;
 pub(crate) use hubs::HubConfig;
-pub use hubs::HubOptions;
+pub use hubs::{HubOptions, OptionsError};
 pub use load::ConfigError;
 pub use node::Origin;
 pub use origins::{OriginError, OriginPattern};
@@ -86,6 +89,7 @@ pub struct Config {
 /// `websocket_origins`: which pages may open WebSockets. Browsers let every page open one, so the server has to check
 /// the `Origin` header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WebSocketOrigins {
     /// Pages of `cors_origins` and of the server itself; all pages while `cors_origins` is empty.
     #[default]
@@ -96,6 +100,7 @@ pub enum WebSocketOrigins {
 
 /// `log_format`: the format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// Lines for people to read.
     #[default]
@@ -106,16 +111,41 @@ pub enum LogFormat {
 
 /// `[backplane]`: what connects the nodes of a farm.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BackplaneConfig {
     /// No other nodes.
     Memory,
     /// Nodes that share a Redis.
+    #[non_exhaustive]
     Redis {
         /// A StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL. Contains secrets.
         connection: String,
         /// Put in front of every channel name, unchanged; wins over `channelPrefix=` in the connection.
         channel_prefix: Option<String>,
     },
+}
+
+impl BackplaneConfig {
+    /// Nodes that share the Redis of a connection string or URL.
+    ///
+    /// ```
+    /// use hubplane::config::{BackplaneConfig, Config};
+    ///
+    /// let mut config = Config::default();
+    /// config.backplane = BackplaneConfig::redis("localhost:6379").channel_prefix("chat:");
+    /// ```
+    pub fn redis(connection: impl Into<String>) -> Self {
+        Self::Redis { connection: connection.into(), channel_prefix: None }
+    }
+
+    /// The same, with a text in front of every channel name. Has no effect on [`BackplaneConfig::Memory`].
+    #[must_use]
+    pub fn channel_prefix(mut self, prefix: impl Into<String>) -> Self {
+        if let Self::Redis { channel_prefix, .. } = &mut self {
+            *channel_prefix = Some(prefix.into());
+        }
+        self
+    }
 }
 
 impl fmt::Debug for BackplaneConfig {

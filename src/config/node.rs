@@ -7,6 +7,7 @@ use super::mask;
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// It was not set: the built-in default of the key.
     Default,

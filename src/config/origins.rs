@@ -36,6 +36,7 @@ enum PatternKind {
 
 /// Why a text is not an entry of `cors_origins`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OriginError {
     /// Browsers write this origin differently: in this form.
     #[error("browsers write this origin as {0:?}")]

@@ -7,6 +7,7 @@ use super::node::{ConfigNode, Origin};
 
 /// One error of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Problem {
     /// Where the value was set; `None` if nothing was set.
     pub origin: Option<Origin>,

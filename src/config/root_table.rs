@@ -188,8 +188,8 @@ fn read_backplane(reader: &mut ConfigReader, mut table: TableReader, check: &Che
                     Ok(notes) => {
                         reader.warnings.extend(notes.iter().map(|note| mask::mask(&format!("{place}: {note}"))));
                     }
-                    Err(problems) => {
-                        for problem in problems {
+                    Err(error) => {
+                        for problem in error.problems() {
                             reader.problem(key("connection"), &node, problem);
                         }
                     }

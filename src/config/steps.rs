@@ -10,7 +10,7 @@ use super::auth::{Authorize, GroupPattern};
 
 /// `[hubs.NAME.methods.METHOD]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MethodConfig {
+pub(crate) struct MethodConfig {
     /// Its name as declared; clients may write it in any case.
     pub name: String,
     /// The names of its parameters, in order.
@@ -32,7 +32,7 @@ pub struct MethodConfig {
 
 /// `upload` and `each` of a method.
 #[derive(Clone, Debug, PartialEq)]
-pub struct UploadConfig {
+pub(crate) struct UploadConfig {
     /// The name of an item in the steps. As a value it follows the method's parameters.
     pub item: String,
     /// The steps for each item, in order.
@@ -41,7 +41,7 @@ pub struct UploadConfig {
 
 /// One step of a method.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(crate) enum Step {
     /// `{ send = "M", to = ..., args = [...], except = [...] }`.
     Send {
         /// The client method.
@@ -81,7 +81,7 @@ pub enum Step {
 
 /// An entry of `to`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Recipient {
+pub(crate) enum Recipient {
     /// All clients of the hub.
     All,
     /// All clients except the caller.
@@ -100,7 +100,7 @@ pub enum Recipient {
 
 /// A value that a step computes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Expression {
+pub(crate) enum Expression {
     /// A number or a boolean, as written.
     Literal(serde_json::Value),
     /// A string. If it is exactly one placeholder, the value is passed through, whatever its type.
@@ -113,11 +113,11 @@ pub enum Expression {
 
 /// A string with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(pub Vec<TemplatePart>);
+pub(crate) struct Template(pub Vec<TemplatePart>);
 
 /// A piece of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TemplatePart {
+pub(crate) enum TemplatePart {
     /// Literal text; `{{` and `}}` are already single braces.
     Text(String),
     /// `{name}`.
@@ -126,7 +126,7 @@ pub enum TemplatePart {
 
 /// The value of a placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placeholder {
+pub(crate) enum Placeholder {
     /// The value with this index: first the arguments, then the item of an upload, then answers in the order of their
     /// steps.
     Param(usize),
@@ -136,14 +136,4 @@ pub enum Placeholder {
     UserId,
     /// `{hub}`: the hub's name.
     Hub,
-}
-
-impl Template {
-    /// The placeholder, if the whole text is exactly one.
-    pub fn sole_placeholder(&self) -> Option<Placeholder> {
-        match self.0.as_slice() {
-            [TemplatePart::Placeholder(placeholder)] => Some(*placeholder),
-            _ => None,
-        }
-    }
 }

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::invocation_runner;
 use super::invocations::Invocations;
 use super::{Connection, HubHost};
-use crate::close::CloseReason;
+use crate::close::{CloseReason, DisconnectError};
 use crate::hub::Caller;
 use crate::logging::{Allowed, LogKind, reason};
 use crate::outgoing::OutgoingMessage;
@@ -61,7 +61,7 @@ impl Registration {
     /// Finishes a connection in a task of [`HubHost::tasks`]: its running calls run to their end, because they were
     /// accepted, and at the same time the hub's `disconnected` runs, as in the reference
     /// (docs/builders/signalr-protocol.md#4.11).
-    pub(super) fn finish(mut self, calls: Invocations, error: Option<String>) {
+    pub(super) fn finish(mut self, calls: Invocations, error: Option<DisconnectError>) {
         self.ended = true;
         let (host, caller) = (self.host.clone(), self.caller.clone());
         let finishing = async move {
@@ -79,7 +79,7 @@ impl Drop for Registration {
         self.caller.abort();
         let (host, caller) = (self.host.clone(), self.caller.clone());
         if self.accepted_by_hub {
-            let error = Some("the connection's task broke".to_owned());
+            let error = Some(DisconnectError::Panicked);
             self.host.tasks.spawn(async move { notify_disconnected(&host, &caller, error).await }.in_current_span());
         } else {
             self.host.tasks.spawn(async move { host.delivery.disconnect(caller.connection_id()).await });
@@ -88,7 +88,7 @@ impl Drop for Registration {
 }
 
 /// Runs the hub's `disconnected`, and then removes the connection from the registry.
-async fn notify_disconnected(host: &HubHost, caller: &Caller, error: Option<String>) {
+async fn notify_disconnected(host: &HubHost, caller: &Caller, error: Option<DisconnectError>) {
     let disconnected = async { host.hub.disconnected(caller.clone(), error).await };
     let log = host.delivery.log();
     if let Err(error) = invocation_runner::catch_panic(log, disconnected).await

@@ -46,6 +46,7 @@ struct CallerInner {
 
 /// The HTTP request that started a connection: that of its WebSocket or event stream, or its first poll.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct RequestInfo {
     /// The transport that the request is for.
     pub transport: TransportKind,

@@ -80,7 +80,7 @@ impl Clients {
     }
 
     /// Any recipients.
-    pub fn recipients(&self, recipients: Recipients) -> Audience {
+    pub(crate) fn recipients(&self, recipients: Recipients) -> Audience {
         Audience { delivery: self.delivery.clone(), recipients }
     }
 

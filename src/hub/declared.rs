@@ -20,7 +20,7 @@ use self::plan::{StepAction, StepContext};
 use self::prepared::{Preparation, PreparedStep, PreparedText};
 use self::prepared_value::PreparedValue;
 use super::method_table::MethodTable;
-use super::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply};
+use super::{Call, Caller, DisconnectError, Hub, HubError, HubMethod, MethodShape, Reply};
 use crate::config::HubConfig;
 use crate::config::auth::GroupPattern;
 use crate::config::steps::MethodConfig;
@@ -33,7 +33,7 @@ use crate::protocol::RawValue;
 /// is needed and away. A step of `on_connected` or `on_disconnected` that fails is logged; those behind it run, and
 /// the client stays.
 #[derive(Debug)]
-pub struct DeclaredHub {
+pub(crate) struct DeclaredHub {
     facts: Arc<HubFacts>,
     methods: MethodTable<Arc<Method>>,
     on_connected: Vec<PreparedStep>,
@@ -74,7 +74,7 @@ struct UploadSteps {
 impl DeclaredHub {
     /// The hub that `config` declares. Of methods whose names differ in letter case only the first counts; reading a
     /// configuration refuses them.
-    pub fn new(config: &HubConfig) -> Self {
+    pub(crate) fn new(config: &HubConfig) -> Self {
         let facts = Arc::new(HubFacts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
         let mut methods = MethodTable::default();
         for method in &config.methods {
@@ -109,7 +109,7 @@ impl Hub for DeclaredHub {
         })
     }
 
-    fn disconnected(&self, caller: Caller, _error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+    fn disconnected(&self, caller: Caller, _error: Option<DisconnectError>) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
             self.hook("on_disconnected", &self.on_disconnected, &caller).await;
             Ok(())

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::parameters::{Inputs, Parameter};
 use super::values::IntoValue;
-use super::{Call, Caller, HubError, Reply};
+use super::{Call, Caller, DisconnectError, HubError, Reply};
 use crate::protocol::RawValue;
 
 /// An async function that can be a hub method: it takes up to ten [`Parameter`]s and returns `Result<_, HubError>`.
@@ -45,7 +45,7 @@ pub trait MethodFn<S, A>: Send + Sync + 'static {
 /// It is implemented for all such functions and closures. `S` and `A` have the same meaning as for [`MethodFn`].
 #[diagnostic::on_unimplemented(
     message = "this function cannot be a hub's `on_disconnected`",
-    label = "not an async function of `Caller`, `Option<String>` and up to eight parameters that returns `Result<(), HubError>`"
+    label = "not an async function of `Caller`, `Option<DisconnectError>` and up to eight parameters that returns `Result<(), HubError>`"
 )]
 pub trait DisconnectedFn<S, A>: Send + Sync + 'static {
     /// The number of arguments that the parameters after the error need; it must be 0.
@@ -55,7 +55,11 @@ pub trait DisconnectedFn<S, A>: Send + Sync + 'static {
 
     /// Makes the parameters and calls the function.
     #[doc(hidden)]
-    fn call(&self, error: Option<String>, inputs: Inputs<'_, S>) -> impl Future<Output = Result<(), HubError>> + Send;
+    fn call(
+        &self,
+        error: Option<DisconnectError>,
+        inputs: Inputs<'_, S>,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
 }
 
 macro_rules! methods {
@@ -111,14 +115,14 @@ macro_rules! disconnected {
         impl<State, Function, Returned, $($name),*> DisconnectedFn<State, ($($name,)*)> for Function
         where
             State: Sync,
-            Function: Fn(Caller, Option<String>, $($name),*) -> Returned + Send + Sync + 'static,
+            Function: Fn(Caller, Option<DisconnectError>, $($name),*) -> Returned + Send + Sync + 'static,
             Returned: Future<Output = Result<(), HubError>> + Send + 'static,
             $($name: Parameter<State>,)*
         {
             const ARGUMENTS: usize = 0 $(+ $name::ARGUMENTS)*;
             const UPLOADS: usize = 0 $(+ $name::UPLOADS)*;
 
-            async fn call(&self, error: Option<String>, inputs: Inputs<'_, State>) -> Result<(), HubError> {
+            async fn call(&self, error: Option<DisconnectError>, inputs: Inputs<'_, State>) -> Result<(), HubError> {
                 let returned = {
                     let mut inputs = inputs;
                     self(Caller::take(&mut inputs)?, error, $($name::take(&mut inputs)?),*)
@@ -209,7 +213,7 @@ where
 
 /// What runs when a client has disconnected.
 pub(super) type DisconnectedHook =
-    Box<dyn Fn(Caller, Option<String>) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
+    Box<dyn Fn(Caller, Option<DisconnectError>) -> BoxFuture<'static, Result<(), HubError>> + Send + Sync>;
 
 pub(super) fn disconnected<S, A, F>(state: Arc<S>, function: F) -> DisconnectedHook
 where

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::functions::{self, ConnectedHook, DisconnectedFn, DisconnectedHook, ErasedMethod, MethodFn};
 use super::method_table::MethodTable;
 use super::values::IntoValue;
-use super::{Call, Caller, Hub, HubDefinitionError, HubError, HubMethod, MethodShape, Reply};
+use super::{Call, Caller, DisconnectError, Hub, HubDefinitionError, HubError, HubMethod, MethodShape, Reply};
 use crate::config::Authorize;
 use crate::protocol::RawValue;
 
@@ -227,7 +227,7 @@ impl<S: Send + Sync + 'static> Hub for Methods<S> {
         }
     }
 
-    fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+    fn disconnected(&self, caller: Caller, error: Option<DisconnectError>) -> BoxFuture<'_, Result<(), HubError>> {
         match &self.disconnected {
             Some(hook) => hook(caller, error),
             None => Box::pin(async { Ok(()) }),

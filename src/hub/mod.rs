@@ -23,7 +23,7 @@
 //! | `cancellation` | [`Cancellation`]: the signal that nobody waits for a call any longer |
 //! | `route` | [`HubRoute`]: a hub with its path and options |
 //! | `definition` | [`HubDefinitionError`]: why a hub cannot be served |
-//! | `declared` | [`DeclaredHub`]: a hub that is declared in the configuration |
+//! | `declared` | `DeclaredHub`: a hub that is declared in the configuration |
 //! | `values` | conversions between Rust types and the values that clients send and receive |
 //! | `case_insensitive` | [`CaseInsensitive`]: arguments whose property names are case-insensitive |
 //! | `method_table` | case-insensitive lookup of methods by name |
@@ -55,6 +55,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
+pub use crate::close::DisconnectError;
 pub use axum::extract::FromRef;
 pub use caller::{Caller, RequestInfo};
 pub use cancellation::Cancellation;
@@ -63,7 +64,6 @@ pub use client::Client;
 pub use client_method::{Callable, ClientMethod};
 pub use clients::{Audience, Clients, Groups};
 pub use context::HubContext;
-pub use declared::DeclaredHub;
 pub use definition::HubDefinitionError;
 pub use functions::{DisconnectedFn, MethodFn};
 pub use hub_error::{ErrorKind, HubError};
@@ -159,7 +159,7 @@ pub trait Hub: Send + Sync + 'static {
     /// # Errors
     ///
     /// An error is logged, with its text.
-    fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+    fn disconnected(&self, caller: Caller, error: Option<DisconnectError>) -> BoxFuture<'_, Result<(), HubError>> {
         let _ = (caller, error);
         Box::pin(async { Ok(()) })
     }

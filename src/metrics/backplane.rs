@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 /// The instruments of the link to other nodes. Cheap to clone; clones share them. The default instruments work, but do
 /// not appear on any page.
 #[derive(Clone, Debug)]
-pub struct BackplaneMetrics(Arc<BackplaneInstruments>);
+pub(crate) struct BackplaneMetrics(Arc<BackplaneInstruments>);
 
 #[derive(Debug)]
 struct BackplaneInstruments {
@@ -54,17 +54,17 @@ impl BackplaneMetrics {
     }
 
     /// Counts a message that was published (`ok`) or could not be published.
-    pub fn published(&self, ok: bool) {
+    pub(crate) fn published(&self, ok: bool) {
         self.0.published[usize::from(ok)].inc();
     }
 
     /// Counts a message that was received. If it could not be read, `ok` is false.
-    pub fn received(&self, ok: bool) {
+    pub(crate) fn received(&self, ok: bool) {
         self.0.received[usize::from(ok)].inc();
     }
 
     /// Sets whether other nodes can be reached. A server without a backplane is always up.
-    pub fn up(&self, up: bool) {
+    pub(crate) fn up(&self, up: bool) {
         self.0.up.set(i64::from(up));
     }
 }

@@ -20,7 +20,7 @@ const DURATION_BOUNDS: [f64; 14] = [0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1,
 /// The instruments of one hub. Cheap to clone; clones share them. The default instruments work, but do not appear on
 /// any page.
 #[derive(Clone, Debug)]
-pub struct HubMetrics(Arc<HubInstruments>);
+pub(crate) struct HubMetrics(Arc<HubInstruments>);
 
 #[derive(Debug)]
 struct HubInstruments {
@@ -45,42 +45,42 @@ impl Default for HubMetrics {
 
 impl HubMetrics {
     /// Counts a connection that has attached its first transport. One that has only negotiated is not counted.
-    pub fn opened(&self, transport: TransportKind) {
+    pub(crate) fn opened(&self, transport: TransportKind) {
         self.0.connections[transport_slot(transport)].inc();
     }
 
     /// Counts the end of a connection that was counted by [`HubMetrics::opened`]. `reason` is the label of its close
     /// reason, of which there is a fixed set.
-    pub fn closed(&self, transport: TransportKind, reason: &'static str) {
+    pub(crate) fn closed(&self, transport: TransportKind, reason: &'static str) {
         self.0.connections[transport_slot(transport)].dec();
         self.0.closed.get_or_create(&CloseLabels { hub: self.0.hub.clone(), reason }).inc();
     }
 
     /// Counts a message from a client.
-    pub fn received(&self, message: &HubMessage) {
+    pub(crate) fn received(&self, message: &HubMessage) {
         self.0.received[MessageKind::from(message) as usize].inc();
     }
 
     /// Counts messages that were written to a client, and their bytes including the framing.
-    pub fn sent(&self, messages: u64, bytes: u64) {
+    pub(crate) fn sent(&self, messages: u64, bytes: u64) {
         self.0.sent.inc_by(messages);
         self.0.sent_bytes.inc_by(bytes);
     }
 
     /// Counts a call that has ended, with its duration.
-    pub fn invocation(&self, outcome: InvocationOutcome, duration: Duration) {
+    pub(crate) fn invocation(&self, outcome: InvocationOutcome, duration: Duration) {
         self.0.invocations[outcome as usize].observe(duration.as_secs_f64());
     }
 
     /// Counts a client that was closed because its outbox was full.
-    pub fn overflow(&self) {
+    pub(crate) fn overflow(&self) {
         self.0.overflows.inc();
     }
 }
 
 impl HubMetrics {
     /// Counts a connection that was resumed on another socket (stateful reconnect).
-    pub fn resumed(&self) {
+    pub(crate) fn resumed(&self) {
         self.0.resumes.inc();
     }
 }

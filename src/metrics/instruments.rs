@@ -36,12 +36,12 @@ impl Default for Metrics {
 
 impl Metrics {
     /// The instruments of the hub with this name. Calls with the same name return the same instruments.
-    pub fn hub(&self, name: &str) -> HubMetrics {
+    pub(crate) fn hub(&self, name: &str) -> HubMetrics {
         HubMetrics::labelled(&self.0.hubs, name)
     }
 
     /// The instruments of the link to other nodes.
-    pub fn backplane(&self) -> BackplaneMetrics {
+    pub(crate) fn backplane(&self) -> BackplaneMetrics {
         self.0.backplane.clone()
     }
 

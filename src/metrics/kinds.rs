@@ -4,7 +4,7 @@ use crate::protocol::HubMessage;
 
 /// How a call ended, for `signalr_invocation_duration_seconds{outcome}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvocationOutcome {
+pub(crate) enum InvocationOutcome {
     /// The method succeeded.
     Ok,
     /// The method failed.
@@ -18,7 +18,7 @@ impl InvocationOutcome {
     pub(super) const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Rejected];
 
     /// The value of the metric label `outcome`.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 
 /// A text format of the metrics page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TextFormat {
     /// OpenMetrics 1.0, which Prometheus asks for.
     OpenMetrics,

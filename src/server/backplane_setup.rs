@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::serve_error::ServeError;
-use crate::backplane::{Backplane, InboundReceiver, memory};
+use crate::backplane::{Backplane, BackplaneStartError, InboundReceiver, memory};
 use crate::config::BackplaneConfig;
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
@@ -16,7 +15,7 @@ pub(super) async fn connect(
     node: NodeId,
     hubs: Vec<(HubName, Vec<Protocol>)>,
     metrics: BackplaneMetrics,
-) -> Result<(Arc<dyn Backplane>, InboundReceiver), ServeError> {
+) -> Result<(Arc<dyn Backplane>, InboundReceiver), BackplaneStartError> {
     match config {
         BackplaneConfig::Memory => Ok(memory::standalone()),
         #[cfg(feature = "redis")]
@@ -26,7 +25,7 @@ pub(super) async fn connect(
         #[cfg(not(feature = "redis"))]
         BackplaneConfig::Redis { .. } => {
             let _ = (node, hubs, metrics);
-            Err(ServeError::Backplane("Redis is configured, but this build is without the feature `redis`".to_owned()))
+            Err(BackplaneStartError::FeatureMissing)
         }
     }
 }

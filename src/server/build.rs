@@ -16,7 +16,7 @@ use super::server_core::{Background, BackgroundInputs, NamedHub, ServerCore};
 use super::token_authenticator::TokenAuthenticator;
 use super::{Builder, Server};
 use crate::api::{Api, Readiness};
-use crate::auth::{Authenticate, JwksCache, TokenValidator};
+use crate::auth::{Authenticate, JwksCache, TokenValidator, UnusableKey};
 use crate::backplane::Backplane;
 use crate::config::{Authorize, Config, HubOptions, WebSocketOrigins};
 use crate::connection::HubHost;
@@ -122,9 +122,8 @@ impl Builder {
     fn check_options(&self, hubs: &[HubRoute]) -> Result<(), ServeError> {
         let of_hubs = hubs.iter().map(|hub| (&hub.path, &hub.options));
         for (path, options) in of_hubs.chain(self.raw.iter().map(|raw| (&raw.path, &raw.options))) {
-            if let Some(why) = options.as_ref().unwrap_or(&self.config.hub_defaults).problem() {
-                return Err(ServeError::Options { path: path.clone(), why });
-            }
+            let options = options.as_ref().unwrap_or(&self.config.hub_defaults);
+            options.validate().map_err(|source| ServeError::Options { path: path.clone(), source })?;
         }
         Ok(())
     }
@@ -139,7 +138,8 @@ impl Builder {
         if self.authenticator.is_some() || !self.config.auth.checks_tokens() {
             return Ok(self.authenticator.clone());
         }
-        let tokens = TokenValidator::new(&self.config.auth, jwks_cache).map_err(ServeError::Auth)?;
+        let tokens = TokenValidator::new(&self.config.auth, jwks_cache)
+            .map_err(|UnusableKey { index, error }| ServeError::Key { index, source: error })?;
         Ok(Some(Arc::new(TokenAuthenticator(tokens))))
     }
 
@@ -149,9 +149,7 @@ impl Builder {
         let of_raw = self.raw.iter().filter_map(|raw| Some((raw.path.clone(), raw.authorize.clone()?)));
         let rules: Vec<_> = of_hubs.chain(of_raw).chain(self.rules.iter().cloned()).collect();
         match rules.first() {
-            Some((path, _)) if !users_are_known => {
-                Err(ServeError::Auth(format!("{path} is guarded, but there are no keys to check tokens with")))
-            }
+            Some((path, _)) if !users_are_known => Err(ServeError::NoAuthentication { path: path.clone() }),
             _ => Ok(rules),
         }
     }
@@ -241,7 +239,7 @@ impl Builder {
         }
         for (path, rule) in rules {
             if !HubPath::parse(&path).is_ok_and(|path| endpoints.authorize(&path, rule)) {
-                return Err(ServeError::Auth(format!("there is no hub and no raw connection at {path} to guard")));
+                return Err(ServeError::NothingToGuard { path });
             }
         }
         Ok(endpoints)

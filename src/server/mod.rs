@@ -49,6 +49,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::backplane::BackplaneStartError;
+pub use crate::hub_path::HubPathError;
 pub use bound_server::BoundServer;
 pub use builder::Builder;
 pub use handle::ServerHandle;

@@ -6,9 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::serve_error::ServeError;
 use crate::backplane::redis::{RedisBackplane, RedisOptions};
-use crate::backplane::{Backplane, BackplaneError, Envelope, InboundReceiver, LinkState, Topic};
+use crate::backplane::{Backplane, BackplaneError, BackplaneStartError, Envelope, InboundReceiver, LinkState, Topic};
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
@@ -21,16 +20,15 @@ pub(super) async fn connect(
     node: NodeId,
     hubs: Vec<(HubName, Vec<Protocol>)>,
     metrics: BackplaneMetrics,
-) -> Result<(Arc<dyn Backplane>, InboundReceiver), ServeError> {
-    let mut options = RedisOptions::parse(connection).map_err(|problems| ServeError::Backplane(problems.join(" ")))?;
+) -> Result<(Arc<dyn Backplane>, InboundReceiver), BackplaneStartError> {
+    let mut options = RedisOptions::parse(connection)?;
     if let Some(prefix) = channel_prefix {
         options.channel_prefix.clone_from(prefix);
     }
     for note in &options.notes {
         tracing::warn!("backplane.connection: {note}");
     }
-    let joined = RedisBackplane::connect_with_metrics(options, node, hubs, metrics.clone()).await;
-    let (inner, inbound) = joined.map_err(|error| ServeError::Backplane(error.to_string()))?;
+    let (inner, inbound) = RedisBackplane::connect_with_metrics(options, node, hubs, metrics.clone()).await?;
     Ok((Arc::new(MeteredBackplane { inner, metrics }), inbound))
 }
 

@@ -3,10 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::backplane::BackplaneStartError;
+use crate::config::{KeyError, OptionsError};
+use crate::hub::HubDefinitionError;
 use crate::hub_path::HubPathError;
 
 /// Why a server could not be built, or could not begin.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServeError {
     /// What was given as a path is none.
     #[error("the path {path:?} of {what} {source}")]
@@ -47,12 +51,12 @@ pub enum ServeError {
         path: String,
     },
     /// Invalid options of a hub or raw connection.
-    #[error("the options of {path:?} are invalid: {why}")]
+    #[error("the options of {path:?} are invalid: {source}")]
     Options {
         /// Its path.
         path: String,
         /// Which option, and what is wrong with it.
-        why: &'static str,
+        source: OptionsError,
     },
     /// A hub context can be attached to one hub only.
     #[error("the context of the hub {name:?} is attached to another hub already; each hub needs a context of its own")]
@@ -66,14 +70,31 @@ pub enum ServeError {
         /// Its name.
         name: String,
         /// What is wrong with it.
-        source: crate::hub::HubDefinitionError,
+        source: HubDefinitionError,
     },
-    /// The backplane refuses to begin. The text holds no secret.
+    /// The backplane refuses to begin.
     #[error("the backplane cannot begin: {0}")]
-    Backplane(String),
-    /// Users cannot be known as they are to be. The text holds nothing of a key.
-    #[error("clients cannot be authorized: {0}")]
-    Auth(String),
+    Backplane(#[from] BackplaneStartError),
+    /// A key that tokens are to be checked with cannot be used.
+    #[error("clients cannot be authorized: auth.keys[{index}]: {source}")]
+    Key {
+        /// Its place in `auth.keys`.
+        index: usize,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// A hub or raw connection admits only users who fulfil a rule, and nothing authenticates them.
+    #[error("clients cannot be authorized: {path} is guarded, but there are no keys to check tokens with")]
+    NoAuthentication {
+        /// Its path.
+        path: String,
+    },
+    /// A rule of [`super::Builder::authorize`] is for a path where nothing is served.
+    #[error("clients cannot be authorized: there is no hub and no raw connection at {path} to guard")]
+    NothingToGuard {
+        /// The path as it was given.
+        path: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {}", reason(.source))]
     Listen {

@@ -118,9 +118,7 @@ impl TestHub {
     pub fn route(route: HubRoute) -> Result<Self, TestError> {
         route.validate()?;
         let options = route.options.clone().unwrap_or_default();
-        if let Some(why) = options.problem() {
-            return Err(TestError::Options(why));
-        }
+        options.validate()?;
         let (backplane, inbound) = memory::standalone();
         let user_id = Arc::new(|request: &RequestInfo| request.principal.as_ref()?.user.clone());
         let host = HubHost::new(&route, options, user_id, NodeId::from("test"), backplane, HubMetrics::default());

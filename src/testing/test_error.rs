@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::test_client::Ended;
+use crate::config::OptionsError;
 use crate::hub::HubDefinitionError;
 use crate::protocol::ValueError;
 
@@ -15,7 +16,7 @@ pub enum TestError {
     Hub(#[from] HubDefinitionError),
     /// The hub's options are invalid.
     #[error("the hub's options are invalid: {0}")]
-    Options(&'static str),
+    Options(#[from] OptionsError),
     /// A context of the route is already attached to another hub.
     #[error("a context of the hub is already attached to another hub")]
     Context,

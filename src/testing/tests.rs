@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{TestError, TestHub};
 use crate::auth::Principal;
-use crate::config::{Authorize, HubOptions};
+use crate::config::{Authorize, HubOptions, OptionsError};
 use crate::hub::{Caller, Cancellation, HubContext, HubError, HubRoute, Methods};
 
 fn hub() -> Methods {
@@ -65,7 +65,7 @@ async fn a_client_has_its_user_and_its_request() {
 
     let refused = Err(TestError::Invocation("Failed to invoke 'Secret' because user is unauthorized".to_owned()));
     assert_eq!(hub.connect().user("ann").await.unwrap().invoke::<i64>("Secret", ()).await, refused);
-    let root = Principal { roles: vec!["admin".to_owned()], ..Principal::named("root") };
+    let root = Principal::named("root").with_roles(["admin"]);
     assert_eq!(hub.connect().principal(root).await.unwrap().invoke::<i64>("Secret", ()).await, Ok(7));
 
     let by_query = TestHub::new(self::hub()).unwrap().user_id(|request| request.query("user").map(Into::into));
@@ -82,7 +82,7 @@ async fn a_route_applies_its_rule_its_options_and_its_context() {
     let hub = TestHub::route(route().options(options)).unwrap();
     assert_eq!(hub.connect().await.unwrap_err(), TestError::Refused(401));
     assert_eq!(hub.connect().user("ann").await.unwrap_err(), TestError::Refused(403));
-    let root = Principal { roles: vec!["admin".to_owned()], ..Principal::named("root") };
+    let root = Principal::named("root").with_roles(["admin"]);
     let root = hub.connect().principal(root).await.unwrap();
     context.clients().all().send("Notice", (1, [true])).await.unwrap();
     let call = root.next_call().await.unwrap();
@@ -99,7 +99,7 @@ async fn a_route_applies_its_rule_its_options_and_its_context() {
     assert!(matches!(TestHub::new(broken), Err(TestError::Hub(_))));
     let options = HubOptions { protocols: Vec::new(), ..HubOptions::default() };
     let built = TestHub::route(HubRoute::new("/a", self::hub()).options(options));
-    assert_eq!(built.unwrap_err(), TestError::Options("protocols is empty"));
+    assert_eq!(built.unwrap_err(), TestError::Options(OptionsError::NoProtocols));
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ impl Endpoint {
             }
             AccessDenied::Token(refused) => {
                 if let Some(Allowed { suppressed }) = self.allow(LogKind::TokenRefused) {
-                    tracing::info!(hub, client, reason = reason(refused.log_text()), suppressed, "a token was refused");
+                    tracing::info!(hub, client, reason = reason(refused), suppressed, "a token was refused");
                 }
                 return;
             }

@@ -352,7 +352,7 @@ async fn dropping_the_server_closes_its_backplane() {
     let before = tasks();
     let connection = redis.connection();
     let mut config = Config::default();
-    config.backplane = BackplaneConfig::Redis { connection, channel_prefix: None };
+    config.backplane = BackplaneConfig::redis(connection);
     let context = HubContext::new();
     let route = HubRoute::new("/chat", hub()).context(&context);
     let server = Server::builder(config).hub(route).build().await.unwrap();

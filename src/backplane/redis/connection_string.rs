@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::redis_options::{RedisEndpoint, RedisOptions, RespVersion, Secret, TlsOptions};
+use crate::config::ConnectionStringError;
 
 /// Keys that are accepted because existing connection strings contain them, but have no effect here, with the reason.
 const IGNORED_KEYS: &[(&str, &str)] = &[
@@ -320,7 +321,7 @@ impl OptionsParser {
     }
 
     /// Sets the options that depend on several keys, and returns the result or all problems.
-    pub(super) fn finish(mut self) -> Result<RedisOptions, Vec<String>> {
+    pub(super) fn finish(mut self) -> Result<RedisOptions, ConnectionStringError> {
         let ends_with = |host: &str, suffixes: &[&str]| {
             let host = host.to_ascii_lowercase();
             suffixes.iter().any(|suffix| host.ends_with(suffix))
@@ -343,6 +344,6 @@ impl OptionsParser {
         if self.options.user.is_some() && self.options.password.is_none() {
             self.problems.push("'user' is given without 'password'; a login needs both.".to_owned());
         }
-        if self.problems.is_empty() { Ok(self.options) } else { Err(self.problems) }
+        if self.problems.is_empty() { Ok(self.options) } else { Err(ConnectionStringError::new(self.problems)) }
     }
 }

@@ -41,7 +41,9 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use redis_options::{RedisOptions, check_connection};
 
-use super::{Backplane, BackplaneError, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic};
+use super::{
+    Backplane, BackplaneError, BackplaneStartError, Envelope, InboundEnvelope, InboundReceiver, LinkState, Topic,
+};
 use crate::ids::{HubName, NodeId};
 use crate::metrics::BackplaneMetrics;
 use crate::protocol::Protocol;
@@ -53,19 +55,6 @@ const INBOUND_CAPACITY: usize = 4096;
 
 /// How long closing may wait for answers from Redis.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why a node could not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ConnectError {
-    /// TLS is configured, but cannot be set up on this machine.
-    #[error("TLS for Redis cannot be set up: {0}")]
-    Tls(String),
-    /// Redis could not be reached, and `abortConnect` is set.
-    #[error(
-        "It was not possible to connect to Redis ({0}). To start without it and keep trying, use abortConnect=false."
-    )]
-    Unreachable(String),
-}
 
 /// The link of this process to Redis: one pair of connections, shared by all hubs.
 ///
@@ -86,7 +75,7 @@ impl RedisBackplane {
         options: RedisOptions,
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
-    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
+    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), BackplaneStartError> {
         Self::connect_with_metrics(options, node, hubs, BackplaneMetrics::default()).await
     }
 
@@ -108,9 +97,10 @@ impl RedisBackplane {
         node: NodeId,
         hubs: Vec<(HubName, Vec<Protocol>)>,
         metrics: BackplaneMetrics,
-    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), ConnectError> {
+    ) -> Result<(Arc<dyn Backplane>, InboundReceiver), BackplaneStartError> {
         let shared = Shared::new(options, node, hubs, metrics);
-        let connector = Connector::new(shared.clone()).map_err(|link_error| ConnectError::Tls(link_error.reason))?;
+        let connector =
+            Connector::new(shared.clone()).map_err(|link_error| BackplaneStartError::Tls(link_error.reason))?;
         let mut first = None;
         if shared.options.abort_connect {
             let mut attempts = shared.options.connect_retry;
@@ -118,7 +108,9 @@ impl RedisBackplane {
                 attempts = attempts.saturating_sub(1);
                 match connector.connect().await {
                     Ok(pair) => break first = Some(pair),
-                    Err(link_error) if attempts == 0 => return Err(ConnectError::Unreachable(link_error.reason)),
+                    Err(link_error) if attempts == 0 => {
+                        return Err(BackplaneStartError::Unreachable(link_error.reason));
+                    }
                     Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::connection_string::{self, OptionsParser};
 use super::connection_url;
+use crate::config::ConnectionStringError;
 
 /// One address of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl RedisOptions {
     /// # Errors
     ///
     /// Returns all problems, not only the first.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<String>> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConnectionStringError> {
         let text = text.trim();
         let mut parser = OptionsParser::default();
         if text.is_empty() {
@@ -159,7 +160,7 @@ impl RedisOptions {
 
 /// Checks a connection string or URL. Returns notes about keys without effect, or all problems. Neither contains a
 /// secret.
-pub(crate) fn check_connection(text: &str) -> Result<Vec<String>, Vec<String>> {
+pub(crate) fn check_connection(text: &str) -> Result<Vec<String>, ConnectionStringError> {
     RedisOptions::parse(text).map(|options| options.notes)
 }
 

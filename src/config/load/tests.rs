@@ -34,9 +34,11 @@ impl Given<'_> {
 }
 
 /// Replaces the parser of connection strings: one keyword is invalid, another has no effect.
-fn checked(connection: &str) -> Result<Vec<String>, Vec<String>> {
+fn checked(connection: &str) -> Result<Vec<String>, ConnectionStringError> {
     match connection {
-        text if text.contains("twemproxy") => Err(vec![format!("first, in {text}"), "second".to_owned()]),
+        text if text.contains("twemproxy") => {
+            Err(ConnectionStringError::new(vec![format!("first, in {text}"), "second".to_owned()]))
+        }
         text if text.contains("syncTimeout") => Ok(vec!["syncTimeout has no effect".to_owned()]),
         _ => Ok(Vec::new()),
     }

@@ -9,7 +9,7 @@ use super::kit::{Client, Node};
 use crate::backplane::memory;
 use crate::config::load::{Flags, Sources, load};
 use crate::delivery::inbound::InboundDispatcher;
-use crate::hub::DeclaredHub;
+use crate::hub::declared::DeclaredHub;
 
 const CONFIG: &str = r#"
 [hubs.test]

@@ -15,7 +15,7 @@ use crate::close::{CloseReason, CloseSignal};
 use crate::config::HubOptions;
 use crate::connection::{HubHost, Peer, serve};
 use crate::delivery::Delivery;
-use crate::hub::{Call, Caller, Hub, HubError, HubMethod, MethodShape, Reply, RequestInfo};
+use crate::hub::{Call, Caller, DisconnectError, Hub, HubError, HubMethod, MethodShape, Reply, RequestInfo};
 use crate::ids::{ConnectionId, NodeId};
 use crate::metrics::HubMetrics;
 use crate::outgoing::Framing;
@@ -81,11 +81,12 @@ impl Hub for ScriptedHub {
         })
     }
 
-    fn disconnected(&self, caller: Caller, error: Option<String>) -> BoxFuture<'_, Result<(), HubError>> {
+    fn disconnected(&self, caller: Caller, error: Option<DisconnectError>) -> BoxFuture<'_, Result<(), HubError>> {
         Box::pin(async move {
             // `Caller::closed` must complete before this hook is called.
             let closed = futures_util::FutureExt::now_or_never(caller.closed()).is_some();
             assert!(closed, "the caller is closed before `disconnected` is called");
+            let error = error.map(|error| error.to_string());
             self.hook_log.lock().unwrap().push(format!("disconnected {} {error:?}", caller.connection_id()));
             self.ask(&caller).await;
             Ok(())

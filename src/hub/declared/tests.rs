@@ -157,7 +157,7 @@ async fn the_built_in_chat_does_what_the_contract_says() {
     }
     assert_eq!(invoke(&hub, "ECHO", &["[1.0]"]).await, Ok(Some(json("[1.0]"))));
 
-    hub.disconnected(caller, Some("lost".to_owned())).await.unwrap();
+    hub.disconnected(caller, Some(DisconnectError::TimedOut)).await.unwrap();
     assert_eq!(notes.take(), [r#"send all but me: {"type":1,"target":"UserDisconnected","arguments":["me"]}"#]);
 }
 

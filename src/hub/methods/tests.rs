@@ -150,7 +150,7 @@ async fn hooks_get_the_caller_and_the_error() {
                 Err(HubError::client("full"))
             }
         })
-        .on_disconnected(move |caller: Caller, error: Option<String>| {
+        .on_disconnected(move |caller: Caller, error: Option<DisconnectError>| {
             let events = disconnects.clone();
             async move {
                 events.lock().unwrap().push(format!("{} disconnected: {error:?}", caller.connection_id()));
@@ -159,8 +159,8 @@ async fn hooks_get_the_caller_and_the_error() {
         });
     assert_eq!(hub.connected(caller("a", None).await).await, Err(HubError::client("full")));
     hub.disconnected(caller("a", None).await, None).await.unwrap();
-    hub.disconnected(caller("b", None).await, Some("lost".to_owned())).await.unwrap();
-    assert_eq!(*events.lock().unwrap(), ["a connected", "a disconnected: None", "b disconnected: Some(\"lost\")"]);
+    hub.disconnected(caller("b", None).await, Some(DisconnectError::TimedOut)).await.unwrap();
+    assert_eq!(*events.lock().unwrap(), ["a connected", "a disconnected: None", "b disconnected: Some(TimedOut)"]);
 
     let plain = Methods::new();
     plain.connected(caller("a", None).await).await.unwrap();
@@ -220,7 +220,7 @@ async fn state_and_its_parts_can_be_parameters_in_any_position() {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })
-        .on_disconnected(|_: Caller, error: Option<String>, State(app): State<App>| async move {
+        .on_disconnected(|_: Caller, error: Option<DisconnectError>, State(app): State<App>| async move {
             app.count.fetch_add(10, Ordering::Relaxed);
             assert_eq!(error, None);
             Ok(())

@@ -20,7 +20,7 @@ impl Authenticate for ByHeader {
                 Some("mallory") => Err(AuthError::Other("nobody of that name".to_owned())),
                 Some(name) => {
                     let roles = if name == "root" { vec!["admin".to_owned()] } else { Vec::new() };
-                    Ok(Some(Arc::new(Principal { roles, ..Principal::named(name) })))
+                    Ok(Some(Arc::new(Principal::named(name).with_roles(roles))))
                 }
             }
         })

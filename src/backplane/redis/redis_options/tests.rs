@@ -9,13 +9,13 @@ fn tcp(host: &str, port: u16) -> RedisEndpoint {
 }
 
 fn parsed(text: &str) -> RedisOptions {
-    RedisOptions::parse(text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"))
+    RedisOptions::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn problems(text: &str) -> String {
     RedisOptions::parse(text)
         .map(|options| format!("accepted: {options:?}"))
-        .unwrap_or_else(|problems| problems.join("\n"))
+        .unwrap_or_else(|error| error.problems().collect::<Vec<_>>().join("\n"))
 }
 
 #[test]

@@ -145,9 +145,9 @@ fn ordinary(expression: &Expression, arguments: &[RawValue], protocol: Protocol)
     };
     let value = match expression {
         Expression::Literal(literal) => json(&literal.to_string()),
-        Expression::Text(template) => match template.sole_placeholder() {
-            Some(Placeholder::Param(index)) => arguments[index].clone(),
-            Some(Placeholder::UserId) => RawValue::null(),
+        Expression::Text(template) => match template.0.as_slice() {
+            [TemplatePart::Placeholder(Placeholder::Param(index))] => arguments[*index].clone(),
+            [TemplatePart::Placeholder(Placeholder::UserId)] => RawValue::null(),
             _ => RawValue::text(
                 &Vec::from_iter(template.0.iter().map(|part| match part {
                     TemplatePart::Text(text) => text.clone(),
