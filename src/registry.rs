@@ -67,7 +67,26 @@ impl Member {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     state: Mutex<RegistryState>,
+    /// Of how many groups one connection may be a member; `None` means no limit.
+    max_groups: Option<usize>,
 }
+
+/// The outcome of [`Registry::join`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinOutcome {
+    /// The connection is a new member of the group.
+    Joined,
+    /// It was a member already.
+    AlreadyMember,
+    /// It is a member of as many groups as one connection may be.
+    TooManyGroups,
+    /// It is not on this node.
+    NotHere,
+}
+
+/// The tables are locked for at most this many groups at a time, so that a connection with a very large number of groups
+/// does not hold up the others.
+const MAX_GROUPS_PER_LOCK: usize = 256;
 
 #[derive(Debug, Default)]
 struct RegistryState {
@@ -94,6 +113,11 @@ struct MemberSet {
 // === changes ===
 
 impl Registry {
+    /// Makes an empty registry. `max_groups` is of how many groups one connection may be a member.
+    pub(crate) fn new(max_groups: Option<usize>) -> Self {
+        Self { state: Mutex::default(), max_groups }
+    }
+
     /// Adds a connection. From now on, broadcasts reach it.
     pub(crate) fn add(&self, member: Arc<Member>) {
         let mut state = self.lock();
@@ -109,25 +133,35 @@ impl Registry {
         let mut state = self.lock();
         let MemberEntry { member, groups } = state.connections.remove(id)?;
         state.all = None;
-        for group in &groups {
-            leave_set(&mut state.groups, group, id);
-        }
         if let Some(user) = &member.user {
             leave_set(&mut state.users, user, id);
         }
-        Some((member, groups.into_iter().collect()))
+        drop(state);
+        // Its entry is gone, so it cannot join again in between.
+        let groups: Vec<GroupName> = groups.into_iter().collect();
+        for chunk in groups.chunks(MAX_GROUPS_PER_LOCK) {
+            let mut state = self.lock();
+            for group in chunk {
+                leave_set(&mut state.groups, group, id);
+            }
+        }
+        Some((member, groups))
     }
 
-    /// Adds a connection to a group. Returns `None` if it is not on this node, and `false` if it was a member already.
-    pub(crate) fn join(&self, id: &ConnectionId, group: &GroupName) -> Option<bool> {
+    /// Adds a connection to a group.
+    pub(crate) fn join(&self, id: &ConnectionId, group: &GroupName) -> JoinOutcome {
         let mut state = self.lock();
-        let entry = state.connections.get_mut(id)?;
-        if !entry.groups.insert(group.clone()) {
-            return Some(false);
+        let Some(entry) = state.connections.get_mut(id) else { return JoinOutcome::NotHere };
+        if entry.groups.contains(group) {
+            return JoinOutcome::AlreadyMember;
         }
+        if self.max_groups.is_some_and(|maximum| entry.groups.len() >= maximum) {
+            return JoinOutcome::TooManyGroups;
+        }
+        entry.groups.insert(group.clone());
         let member = entry.member.clone();
         state.groups.entry(group.clone()).or_default().add(&member);
-        Some(true)
+        JoinOutcome::Joined
     }
 
     /// Removes a connection from a group. Returns `None` if it is not on this node, and `false` if it was not a member.

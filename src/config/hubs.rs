@@ -53,6 +53,14 @@ pub struct HubOptions {
     pub stream_buffer_capacity: usize,
     /// How many calls of one connection run at the same time; at least 1.
     pub maximum_parallel_invocations_per_client: usize,
+    /// How many streams one client may receive at the same time; `None` means no limit.
+    pub maximum_streams_per_client: Option<usize>,
+    /// How many streams one client may upload at the same time; `None` means no limit.
+    pub maximum_uploads_per_client: Option<usize>,
+    /// How many calls of one client may wait for client results at the same time; `None` means no limit.
+    pub maximum_asks_per_client: Option<usize>,
+    /// Of how many groups one connection may be a member; `None` means no limit.
+    pub maximum_groups_per_client: Option<usize>,
     /// How long a connection is kept without a transport.
     pub disconnect_timeout: Duration,
     /// Whether clients may use stateful reconnect.
@@ -108,6 +116,10 @@ impl Default for HubOptions {
             maximum_receive_message_size: Some(32_768),
             stream_buffer_capacity: 10,
             maximum_parallel_invocations_per_client: 1,
+            maximum_streams_per_client: Some(1000),
+            maximum_uploads_per_client: Some(1000),
+            maximum_asks_per_client: Some(1000),
+            maximum_groups_per_client: Some(10_000),
             disconnect_timeout: Duration::from_secs(15),
             allow_stateful_reconnects: false,
             stateful_reconnect_buffer_size: 100_000,

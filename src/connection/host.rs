@@ -56,7 +56,10 @@ impl HubHost {
         Self {
             hub: route.hub.clone(),
             name: route.hub_name().to_owned(),
-            delivery: Arc::new(Delivery::new(name, node, options.protocols.clone(), backplane, metrics.clone())),
+            delivery: Arc::new(
+                Delivery::new(name, node, options.protocols.clone(), backplane, metrics.clone())
+                    .with_max_groups(options.maximum_groups_per_client),
+            ),
             options,
             user_id,
             metrics,

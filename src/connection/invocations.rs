@@ -30,6 +30,9 @@ pub(super) struct Invocations {
     running: FuturesUnordered<BoxFuture<'static, FinishedInvocation>>,
     /// The slots of running calls. A call that has released its slot keeps running without one.
     slots: Vec<Arc<InvocationSlot>>,
+    /// How many running calls are not in `slots` any more, because they have released their slot to wait for a client
+    /// result.
+    asking: usize,
     /// Notified when a running call releases its slot.
     slot_freed: Arc<Notify>,
     /// The running streams, each with the means to cancel it.
@@ -74,6 +77,7 @@ impl Invocations {
             waiting: None,
             running: FuturesUnordered::new(),
             slots: Vec::new(),
+            asking: 0,
             slot_freed: Arc::default(),
             streams: HashMap::new(),
             disconnected: CancellationToken::new(),
@@ -85,13 +89,20 @@ impl Invocations {
     pub(super) async fn progress(&mut self) {
         tokio::select! {
             Some(finished) = self.running.next() => self.release(finished),
-            () = self.slot_freed.notified() => self.slots.retain(|slot| !slot.is_released()),
+            () = self.slot_freed.notified() => {
+                let running = self.slots.len();
+                self.slots.retain(|slot| !slot.is_released());
+                self.asking += running - self.slots.len();
+            }
         }
     }
 
     fn release(&mut self, finished: FinishedInvocation) {
         if let Some(slot) = finished.slot {
-            self.slots.retain(|other| !Arc::ptr_eq(other, &slot));
+            match self.slots.iter().position(|other| Arc::ptr_eq(other, &slot)) {
+                Some(index) => drop(self.slots.swap_remove(index)),
+                None => self.asking -= 1,
+            }
         }
         if let Some(id) = finished.stream {
             self.streams.remove(&id);
@@ -307,6 +318,9 @@ impl Invocations {
             ),
             _ => match id.filter(|id| streaming && self.streams.contains_key(*id)) {
                 Some(id) => format!("Invocation ID '{id}' is already in use."),
+                None if let Some(what) = self.exceeded_limit(streaming, stream_ids.len()) => {
+                    format!("Failed to invoke '{target}' because the client has too many {what} in flight.")
+                }
                 None if stream_ids.is_empty() => return Ok((None, Vec::new())),
                 None => {
                     let capacity = self.runner.host.options.stream_buffer_capacity;
@@ -318,6 +332,28 @@ impl Invocations {
             },
         };
         Err(CallRefusal::Mode(text))
+    }
+}
+
+impl Invocations {
+    /// How many running calls have released their slot to wait for a client result.
+    fn asking(&self) -> usize {
+        self.asking + self.slots.iter().filter(|slot| slot.is_released()).count()
+    }
+
+    /// Names what the client would have too many of if one more call were accepted.
+    fn exceeded_limit(&self, streaming: bool, uploads: usize) -> Option<&'static str> {
+        let options = &self.runner.host.options;
+        let exceeds = |maximum: Option<usize>, count: usize| maximum.is_some_and(|maximum| count > maximum);
+        if streaming && exceeds(options.maximum_streams_per_client, self.streams.len() + 1) {
+            Some("streams")
+        } else if uploads > 0 && exceeds(options.maximum_uploads_per_client, self.uploads.count() + uploads) {
+            Some("uploads")
+        } else if !streaming && uploads == 0 && exceeds(options.maximum_asks_per_client, self.asking() + 1) {
+            Some("asks")
+        } else {
+            None
+        }
     }
 }
 

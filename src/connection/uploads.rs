@@ -12,6 +12,8 @@ use crate::protocol::Outcome;
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     open: HashMap<InvocationId, OpenUpload>,
+    /// The stream ids of each call that has not returned.
+    calls: HashMap<u64, Vec<InvocationId>>,
     /// The number of the latest call with uploads.
     last: u64,
 }
@@ -44,12 +46,23 @@ impl Uploads {
             upload
         });
         let uploads = uploads.collect();
+        self.calls.insert(call, ids.to_vec());
         Ok((call, uploads))
+    }
+
+    /// How many streams are open.
+    pub(super) fn count(&self) -> usize {
+        self.open.len()
     }
 
     /// Closes the streams of a call that has returned.
     pub(super) fn close(&mut self, call: u64) {
-        self.open.retain(|_, entry| entry.call != call);
+        for id in self.calls.remove(&call).unwrap_or_default() {
+            // The client may have ended the stream and used its id for another call.
+            if self.open.get(&id).is_some_and(|entry| entry.call == call) {
+                self.open.remove(&id);
+            }
+        }
     }
 
     /// The stream with that id, if it is open.

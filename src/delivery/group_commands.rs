@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Delivery, SendError};
 use crate::backplane::{Channel, Envelope, GroupAction};
 use crate::ids::{ConnectionId, GroupName};
+use crate::registry::JoinOutcome;
 
 /// How long another node may take to acknowledge a group command.
 const GROUP_ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,10 +72,11 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`SendError::AckTimeout`] if no node acknowledges the command within 30 s; [`SendError::Backplane`] if it cannot
+    /// [`SendError::TooManyGroups`] if the connection is on this node and may join no more groups; on another node that
+    /// ends in a timeout. [`SendError::AckTimeout`] if no node acknowledges the command within 30 s; [`SendError::Backplane`] if it cannot
     /// be published.
     pub(crate) async fn join(&self, connection: &ConnectionId, group: &GroupName) -> Result<(), SendError> {
-        if self.join_local(connection, group).await {
+        if self.join_local(connection, group).await? {
             return Ok(());
         }
         self.send_group_command(GroupAction::Join, connection, group).await
@@ -90,21 +92,26 @@ impl Delivery {
     }
 
     /// Adds a connection of this node to a group. Returns `false` if the connection is not on this node.
-    pub(super) async fn join_local(&self, connection: &ConnectionId, group: &GroupName) -> bool {
-        match self.registry.join(connection, group) {
-            None => false,
-            Some(newly) => {
-                let topics = vec![self.topic(Channel::Group(group.clone()))];
-                let confirmed = self.backplane.subscribe(topics.clone());
-                if !newly {
-                    // The first join has added the subscription already. Only its confirmation, which may not have
-                    // arrived yet, is awaited here.
-                    self.backplane.unsubscribe(topics);
-                }
-                confirmed.await;
-                true
-            }
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooManyGroups`] if the connection may join no more groups.
+    pub(super) async fn join_local(&self, connection: &ConnectionId, group: &GroupName) -> Result<bool, SendError> {
+        let outcome = self.registry.join(connection, group);
+        match outcome {
+            JoinOutcome::NotHere => return Ok(false),
+            JoinOutcome::TooManyGroups => return Err(SendError::TooManyGroups),
+            JoinOutcome::Joined | JoinOutcome::AlreadyMember => {}
         }
+        let topics = vec![self.topic(Channel::Group(group.clone()))];
+        let confirmed = self.backplane.subscribe(topics.clone());
+        if outcome == JoinOutcome::AlreadyMember {
+            // The first join has added the subscription already. Only its confirmation, which may not have arrived yet,
+            // is awaited here.
+            self.backplane.unsubscribe(topics);
+        }
+        confirmed.await;
+        Ok(true)
     }
 
     /// Removes a connection of this node from a group. Returns `false` if the connection is not on this node.

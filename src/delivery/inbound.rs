@@ -97,7 +97,18 @@ async fn execute_group_command(
     connection: ConnectionId,
 ) {
     let here = match action {
-        GroupAction::Join => delivery.join_local(&connection, &group).await,
+        // A join that is over the limit is not acknowledged, and the node that asked for it gives up after a while: the
+        // wire has no negative ack.
+        GroupAction::Join => delivery.join_local(&connection, &group).await.unwrap_or_else(|error| {
+            if let Some(Allowed { suppressed }) = delivery.log.allow(LogKind::GroupCommandRefused, Instant::now()) {
+                let reason = reason(&error);
+                tracing::warn!(
+                    hub = %delivery.hub, %connection, reason, suppressed,
+                    "a group command of another node was refused"
+                );
+            }
+            false
+        }),
         GroupAction::Leave => delivery.leave_local(&connection, &group),
     };
     if here {

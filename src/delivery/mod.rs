@@ -51,6 +51,9 @@ pub(crate) struct Delivery {
     log: Arc<LogRateLimiter>,
 }
 
+/// How many topics one call of [`Backplane::unsubscribe`] gets when a connection leaves its groups.
+const MAX_TOPICS_PER_UNSUBSCRIBE: usize = 256;
+
 /// Why a send or a group change failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +64,9 @@ pub enum SendError {
     /// A value cannot be represented in one of the hub's protocols.
     #[error("{0}")]
     Value(ValueError),
+    /// The connection is a member of as many groups as one may be (`maximum_groups_per_client`).
+    #[error("The client is a member of too many groups.")]
+    TooManyGroups,
     /// No node acknowledged a group change in time.
     #[error("A task was canceled.")]
     AckTimeout,
@@ -101,6 +107,12 @@ impl Delivery {
             reported_errors: inbound_errors::ReportedErrors::default(),
             log: Arc::default(),
         }
+    }
+
+    /// Limits of how many groups one connection may be a member; `None` means no limit.
+    pub(crate) fn with_max_groups(mut self, max_groups: Option<usize>) -> Self {
+        self.registry = Registry::new(max_groups);
+        self
     }
 
     /// Subscribes to the channels of the hub that every node needs (docs/builders/redis-backplane.md#B.2).
@@ -146,9 +158,13 @@ impl Delivery {
     pub(crate) async fn disconnect(&self, id: &ConnectionId) {
         if let Some((member, groups)) = self.registry.remove(id) {
             let notifications = self.fail_pending_results(&member);
-            let mut topics = self.own_topics(&member);
-            topics.extend(groups.into_iter().map(|group| self.topic(Channel::Group(group))));
-            self.backplane.unsubscribe(topics);
+            self.backplane.unsubscribe(self.own_topics(&member));
+            // In pieces, since the backplane has a lock too.
+            for groups in groups.chunks(MAX_TOPICS_PER_UNSUBSCRIBE) {
+                let topics = groups.iter().cloned().map(Channel::Group).map(|channel| self.topic(channel));
+                self.backplane.unsubscribe(topics.collect());
+                tokio::task::coop::consume_budget().await;
+            }
             join_all(notifications).await;
         }
     }

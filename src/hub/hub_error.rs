@@ -184,6 +184,7 @@ impl From<SendError> for HubError {
             SendError::Backplane(BackplaneError::Value(_)) | SendError::Value(_) => ErrorKind::InvalidValue,
             SendError::Backplane(_) => ErrorKind::BackplaneUnavailable,
             SendError::AckTimeout => ErrorKind::TimedOut,
+            SendError::TooManyGroups => ErrorKind::Client,
             SendError::NotAttached => ErrorKind::NotAllowed,
             SendError::EmptyGroup => {
                 let message = error.to_string();

@@ -45,6 +45,8 @@ pub(crate) enum LogKind {
     SlowClient,
     /// A group command of another node that could not be acknowledged.
     AckFailed,
+    /// A group command of another node that was refused.
+    GroupCommandRefused,
     /// A subscription that Redis refused. Must be the last kind: see [`KINDS`].
     SubscriptionRefused,
 }

@@ -30,14 +30,41 @@ fn names(snapshot: Option<MemberSnapshot>) -> Vec<String> {
 fn groups_are_case_sensitive_and_joining_twice_is_one_membership() {
     let registry = Registry::default();
     registry.add(member("a", None));
-    assert_eq!(registry.join(&"a".into(), &"Room".into()), Some(true));
-    assert_eq!(registry.join(&"a".into(), &"Room".into()), Some(false));
-    assert_eq!(registry.join(&"a".into(), &"room".into()), Some(true));
+    assert_eq!(registry.join(&"a".into(), &"Room".into()), JoinOutcome::Joined);
+    assert_eq!(registry.join(&"a".into(), &"Room".into()), JoinOutcome::AlreadyMember);
+    assert_eq!(registry.join(&"a".into(), &"room".into()), JoinOutcome::Joined);
     assert_eq!(names(registry.group(&"Room".into())), ["a"]);
     assert_eq!(registry.leave(&"a".into(), &"Room".into()), Some(true));
     assert!(registry.group(&"Room".into()).is_none());
     assert_eq!(names(registry.group(&"room".into())), ["a"]);
-    assert_eq!(registry.join(&"nobody".into(), &"room".into()), None);
+    assert_eq!(registry.join(&"nobody".into(), &"room".into()), JoinOutcome::NotHere);
+}
+
+#[test]
+fn a_connection_joins_at_most_the_maximum_number_of_groups() {
+    let registry = Registry::new(Some(2));
+    registry.add(member("a", None));
+    registry.add(member("b", None));
+    let join = |id: &str, group: &str| registry.join(&id.into(), &group.into());
+    assert_eq!([join("a", "1"), join("a", "2")], [JoinOutcome::Joined; 2]);
+    assert_eq!(join("a", "3"), JoinOutcome::TooManyGroups);
+    assert_eq!(join("a", "2"), JoinOutcome::AlreadyMember);
+    assert_eq!(join("b", "3"), JoinOutcome::Joined, "the limit is each connection's own");
+    assert_eq!(registry.leave(&"a".into(), &"1".into()), Some(true));
+    assert_eq!(join("a", "3"), JoinOutcome::Joined);
+}
+
+#[test]
+fn removing_a_connection_leaves_many_groups() {
+    let registry = Registry::default();
+    registry.add(member("a", None));
+    let names: Vec<GroupName> =
+        (0..3 * MAX_GROUPS_PER_LOCK + 1).map(|n| GroupName::from(n.to_string().as_str())).collect();
+    for name in &names {
+        assert_eq!(registry.join(&"a".into(), name), JoinOutcome::Joined);
+    }
+    assert_eq!(registry.remove(&"a".into()).unwrap().1.len(), names.len());
+    assert!(names.iter().all(|name| registry.group(name).is_none()));
 }
 
 #[test]

@@ -55,6 +55,55 @@ async fn with_two_slots_a_third_call_waits() {
     assert_eq!(client.all().await, [done("2")]);
 }
 
+fn too_many(id: &str, target: &str, what: &str) -> String {
+    error(id, &format!("Failed to invoke '{target}' because the client has too many {what} in flight."))
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_of_one_client_are_limited() {
+    let node = Node::new(HubOptions { maximum_streams_per_client: Some(2), ..HubOptions::default() });
+    let (mut client, mut other) = (node.join("a").await, node.join("b").await);
+    let forever = |id: &str| format!(r#"{{"type":4,"invocationId":"{id}","target":"Forever","arguments":[]}}"#);
+    client.send(&(forever("1") + "\u{1e}" + &forever("2") + "\u{1e}" + &forever("3"))).await;
+    assert_eq!(client.all().await, [too_many("3", "Forever", "streams")]);
+    other.send(&forever("1")).await;
+    assert!(other.all().await.is_empty(), "the limit is each client's own");
+    client.send(r#"{"type":5,"invocationId":"1"}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1"}"#]);
+    client.send(&forever("4")).await;
+    assert!(client.all().await.is_empty(), "a stream that has ended makes room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_of_one_client_are_limited() {
+    let node = Node::new(HubOptions { maximum_uploads_per_client: Some(1), ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    let upload = |id: &str, target: &str| {
+        format!(r#"{{"type":1,"invocationId":"{id}","target":"{target}","arguments":[],"streamIds":["s{id}"]}}"#)
+    };
+    client.send(&(upload("1", "Concat") + "\u{1e}" + &upload("2", "Concat"))).await;
+    assert_eq!(client.all().await, [too_many("2", "Concat", "uploads")]);
+    client.send(r#"{"type":3,"invocationId":"s1"}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":""}"#]);
+    client.send(&upload("3", "Concat")).await;
+    assert!(client.all().await.is_empty(), "a stream that has ended makes room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_client_results_are_limited() {
+    let node = Node::new(HubOptions { maximum_asks_per_client: Some(2), ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    for id in ["1", "2", "3"] {
+        client.send(&call(id, "Ask", r#"["a"]"#)).await;
+    }
+    let question = |n: u8| format!(r#"{{"type":1,"invocationId":"s{n}","target":"Question","arguments":[]}}"#);
+    assert_eq!(client.all().await, [question(1), question(2), too_many("3", "Ask", "asks")]);
+    client.send(r#"{"type":3,"invocationId":"s1","result":1}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"1","result":1}"#]);
+    client.send(&call("4", "Ask", r#"["a"]"#)).await;
+    assert_eq!(client.all().await, [question(3)], "a call that has ended makes room");
+}
+
 #[tokio::test(start_paused = true)]
 async fn error_texts_match_aspnet_core() {
     for detailed_errors in [false, true] {
