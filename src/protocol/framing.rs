@@ -1,7 +1,8 @@
-//! Where one message ends: 0x1E records and varint lengths, with the size limit.
+//! Splits a byte stream into messages, and enforces the size limit: JSON records that end with 0x1E, and MessagePack
+//! bodies with a varint length prefix.
 //!
-//! The limit counts a message with its framing. A message exactly as long passes; whole messages in front of one
-//! that is too long are still handed out (docs/builders/signalr-protocol.md#4.9).
+//! The size of a message includes its framing. A message of exactly the limit is accepted. Complete messages before one
+//! that is too long are still returned (docs/builders/signalr-protocol.md#4.9).
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
@@ -12,13 +13,13 @@ use super::{Protocol, ProtocolError, json};
 /// Ends each JSON message, and both handshake messages (docs/builders/signalr-protocol.md#2.1).
 pub(crate) const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// The most bytes a length prefix may have: 31 bits, seven a byte (docs/builders/signalr-protocol.md#3.2).
+/// The maximum size of a length prefix: 31 bits, seven bits per byte (docs/builders/signalr-protocol.md#3.2).
 pub(crate) const MAX_PREFIX_BYTES: usize = 5;
 
-/// Takes the first record off `buffer`, without its separator. None: it is not whole yet.
+/// Removes the first record from `buffer` and returns it without its separator. Returns `None` if it is incomplete.
 ///
-/// `scanned` is how many bytes at the front are known to hold no separator; keep it between calls on the same
-/// buffer, so that a long record which comes in many pieces is searched once.
+/// `scanned` is the number of bytes at the front that are known to contain no separator. Keep it between calls with the
+/// same buffer, so that a long record that arrives in many pieces is searched only once.
 pub(crate) fn take_record(
     buffer: &mut BytesMut,
     limit: Option<usize>,
@@ -39,9 +40,10 @@ pub(crate) fn take_record(
     }
 }
 
-/// Takes the first length-prefixed body off `buffer`, without its prefix. None: it is not whole yet.
+/// Removes the first length-prefixed body from `buffer` and returns it without its prefix. Returns `None` if it is
+/// incomplete.
 ///
-/// A length over the limit is refused as soon as it is known; the body is not waited for.
+/// A length over the limit is refused as soon as it is known, without waiting for the body.
 pub(crate) fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<Bytes>, ProtocolError> {
     let Some((prefix, length)) = read_prefix(buffer)? else {
         return match limit {
@@ -60,17 +62,17 @@ pub(crate) fn take_prefixed(buffer: &mut BytesMut, limit: Option<usize>) -> Resu
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
-/// What is wrong with bytes that should be whole messages.
+/// What is wrong with bytes that should be complete messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadMessages {
-    /// By their framing they are not whole messages, or one does not begin as a message does.
+    /// Their framing is wrong or incomplete, or one of them does not begin like a message.
     Framing,
     /// A string in them is not Unicode text.
     Text,
 }
 
-/// Whether `bytes` may go to clients of `protocol` as they are: whole messages by their framing, each of which begins
-/// as a message does, and every string in them Unicode text. Nothing else inside is checked.
+/// Checks whether `bytes` may be sent to clients of `protocol` unchanged: the framing must delimit complete messages,
+/// each of them must begin like a message, and every string in them must be Unicode text. Nothing else is checked.
 pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessages> {
     match protocol {
         Protocol::Json => {
@@ -97,7 +99,7 @@ pub fn check_messages(protocol: Protocol, bytes: &[u8]) -> Result<(), BadMessage
     }
 }
 
-/// The length of the prefix and the length it says. None: the prefix is not whole.
+/// The length of the prefix, and the length that it encodes. `None` if the prefix is incomplete.
 fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     let mut length = 0usize;
     for (index, byte) in bytes.iter().take(MAX_PREFIX_BYTES).enumerate() {
@@ -115,7 +117,7 @@ fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     Ok(None)
 }
 
-/// The prefix of a body, and how many of its bytes count.
+/// Encodes the prefix of a body. Returns a buffer, and how many bytes of it are used.
 pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX_BYTES], usize) {
     let mut prefix = [0; MAX_PREFIX_BYTES];
     let mut used = 0;
@@ -130,7 +132,7 @@ pub(crate) fn write_prefix(mut length: usize) -> ([u8; MAX_PREFIX_BYTES], usize)
     }
 }
 
-/// Exactly the reference's text (docs/builders/signalr-protocol.md#4.9).
+/// The error has exactly ASP.NET Core's text (docs/builders/signalr-protocol.md#4.9).
 fn too_large(limit: usize) -> ProtocolError {
     ProtocolError::invalid_data(format!(
         "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."

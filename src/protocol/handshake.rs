@@ -1,4 +1,5 @@
-//! The first message each way, always JSON, one record (docs/builders/signalr-protocol.md#2).
+//! The handshake: the first message in each direction, which is always one JSON record
+//! (docs/builders/signalr-protocol.md#2).
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,45 +10,45 @@ use super::json::strings::{self, write_string};
 use super::{Protocol, ProtocolError};
 use crate::logging::Escaped;
 
-/// What a client asks for.
+/// A client's handshake request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeRequest {
-    /// The protocol's name, as sent; [`Protocol::from_name`] knows it or not.
+    /// The name of the protocol, as sent; [`Protocol::from_name`] may not know it.
     pub protocol: String,
-    /// The version it would speak. There is no lower bound (docs/builders/signalr-protocol.md#2.2).
+    /// The requested version. There is no minimum (docs/builders/signalr-protocol.md#2.2).
     pub version: i32,
 }
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HandshakeError {
-    /// The request is longer than a message may be, whether or not its end came.
+    /// The request is longer than a message may be, whether or not its end has arrived.
     TooLarge,
-    /// None came in time.
+    /// No request arrived in time.
     Timeout,
-    /// It is no request; what the reference throws, with its short name and message.
+    /// The message is not a valid request. The fields describe the exception that ASP.NET Core throws.
     Malformed {
         /// The exception's short name.
         exception: &'static str,
-        /// Its message.
+        /// The exception's message.
         detail: String,
     },
-    /// A protocol this hub does not speak; the name as sent.
+    /// A protocol that the hub does not support; the name as sent.
     UnknownProtocol(String),
-    /// A version above ours.
+    /// A version above the supported ones.
     UnsupportedVersion {
         /// The protocol.
         protocol: Protocol,
-        /// The version asked for.
+        /// The requested version.
         version: i32,
     },
-    /// A binary protocol on a transport that carries text only.
+    /// A binary protocol on a transport that can carry only text.
     BinaryOnTextTransport(Protocol),
 }
 
 impl HandshakeError {
-    /// Exactly the text the reference answers with (docs/builders/signalr-protocol.md#2.3). `detailed` adds what went
-    /// wrong, where the reference would.
+    /// Exactly the text that ASP.NET Core answers with (docs/builders/signalr-protocol.md#2.3). `detailed` adds the
+    /// cause where ASP.NET Core does.
     pub fn text(&self, detailed: bool) -> String {
         match self {
             Self::TooLarge | Self::Timeout => "Handshake was canceled.".to_owned(),
@@ -69,12 +70,12 @@ impl HandshakeError {
 }
 
 impl HandshakeError {
-    /// What a log line says: nothing of the request but the name of a protocol.
+    /// The text for log lines, which contains nothing of the request except the name of the protocol.
     pub(crate) fn log_text(&self) -> String {
         match self {
             Self::TooLarge => "the request is larger than maximum_receive_message_size".to_owned(),
-            Self::Timeout => "no request came within handshake_timeout".to_owned(),
-            // The detail may repeat all of the request.
+            Self::Timeout => "no request arrived within handshake_timeout".to_owned(),
+            // The detail is left out because it may contain the whole request.
             Self::Malformed { exception, .. } => format!("the request cannot be read ({exception})"),
             Self::UnknownProtocol(name) => format!("the protocol '{}' is not supported", Escaped::new(name)),
             Self::UnsupportedVersion { .. } | Self::BinaryOnTextTransport(_) => self.text(false),
@@ -88,10 +89,10 @@ impl From<ProtocolError> for HandshakeError {
     }
 }
 
-// === the server's side ===
+// === server ===
 
-/// Takes the request off `buffer`; what follows it stays. None: it is not whole yet. `limit` counts it with its
-/// separator, in bytes; None is no limit. `scanned` as in `framing::take_record`.
+/// Removes the request from `buffer`, and leaves what follows. Returns `None` if the request is incomplete. `limit` is
+/// its maximum size in bytes, including the separator; `None` means no limit. For `scanned` see `framing::take_record`.
 pub fn read_request(
     buffer: &mut BytesMut,
     limit: Option<usize>,
@@ -119,12 +120,12 @@ pub fn read_request(
     Ok(Some(HandshakeRequest { protocol, version }))
 }
 
-/// The answer to a good request.
+/// The answer to a valid request.
 pub(crate) fn success() -> &'static [u8] {
     b"{}\x1e"
 }
 
-/// The answer to a bad one; the connection ends after it.
+/// The answer to an invalid request; the connection ends after it.
 pub fn failure(text: &str) -> Vec<u8> {
     let mut out = b"{\"error\":".to_vec();
     write_string(&mut out, text);
@@ -132,9 +133,9 @@ pub fn failure(text: &str) -> Vec<u8> {
     out
 }
 
-// === the client's side ===
+// === client ===
 
-/// A request.
+/// Encodes a request.
 pub fn request(protocol: &str, version: i32) -> Vec<u8> {
     let mut out = b"{\"protocol\":".to_vec();
     write_string(&mut out, protocol);
@@ -143,14 +144,14 @@ pub fn request(protocol: &str, version: i32) -> Vec<u8> {
     out
 }
 
-/// What a server answered.
+/// A server's answer to a handshake request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeResponse {
-    /// None: the connection stands.
+    /// `None` if the handshake succeeded.
     pub error: Option<String>,
 }
 
-/// Takes a response off `buffer`; what follows it stays. None: it is not whole yet.
+/// Removes a response from `buffer`, and leaves what follows. Returns `None` if the response is incomplete.
 pub fn read_response(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HandshakeResponse>, HandshakeError> {
     let record = framing::take_record(buffer, limit, &mut 0).map_err(|_| HandshakeError::TooLarge)?;
     let Some(record) = record else { return Ok(None) };
@@ -167,9 +168,9 @@ pub fn read_response(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
     Ok(Some(HandshakeResponse { error }))
 }
 
-// === both ===
+// === both directions ===
 
-/// Why a member could not be read: syntax errors say where here, unlike in hub messages.
+/// Why a member could not be read. Unlike in hub messages, syntax errors say where they are.
 enum MemberError {
     Syntax(SyntaxError),
     Content(HandshakeError),
@@ -187,7 +188,8 @@ impl From<ProtocolError> for MemberError {
     }
 }
 
-/// Reads the members of the record's object. `member` reads the value of those it knows and says whether it did.
+/// Reads the members of the record's object. `member` reads the values of the members that it knows, and returns
+/// whether it did.
 fn members<F>(record: &Bytes, mut member: F) -> Result<(), HandshakeError>
 where
     F: FnMut(&mut Scanner<'_>, &[u8]) -> Result<bool, MemberError>,
@@ -217,7 +219,8 @@ where
     })
 }
 
-/// Looks ahead at one token: what is no JSON is told apart from what is of the wrong kind, since it says where.
+/// Checks that the next token is valid JSON, without consuming it. This is done before its type is checked, because
+/// only syntax errors say where they are.
 fn well_formed(scanner: &Scanner<'_>) -> Result<(), SyntaxError> {
     let mut ahead = scanner.clone();
     match ahead.kind()? {
@@ -226,7 +229,7 @@ fn well_formed(scanner: &Scanner<'_>) -> Result<(), SyntaxError> {
     }
 }
 
-/// The reference's JSON reader's words, where they are known.
+/// The error text of ASP.NET Core's JSON reader, as far as it is known.
 fn bad_token(record: &[u8], bad: SyntaxError) -> HandshakeError {
     let (line, column) = line_and_column(record, bad.at);
     let what = match record.get(bad.at) {

@@ -1,7 +1,7 @@
 //! The JSON hub protocol (docs/builders/signalr-protocol.md#3.1).
 //!
-//! Reading is one pass over the bytes of a record. Arguments, results and items become slices of those bytes; text
-//! is copied only where a message holds it as text.
+//! A record is decoded in one pass. Arguments, results and stream items are slices of the record's bytes; only the
+//! strings that a message holds as `String` are copied.
 
 mod escape_table;
 pub(crate) mod read;
@@ -20,7 +20,7 @@ pub(crate) fn decode(buffer: &mut BytesMut, limit: Option<usize>) -> Result<Opti
     decode_from(buffer, limit, &mut 0)
 }
 
-/// The same, knowing how far `buffer` was searched before ([`framing::take_record`]).
+/// Like [`decode`], with the number of bytes of `buffer` that have already been searched ([`framing::take_record`]).
 pub(super) fn decode_from(
     buffer: &mut BytesMut,
     limit: Option<usize>,

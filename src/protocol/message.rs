@@ -1,9 +1,9 @@
-//! The nine messages of the hub protocol, free of any encoding (docs/builders/signalr-protocol.md#3).
+//! The nine messages of the hub protocol, independent of any encoding (docs/builders/signalr-protocol.md#3).
 //!
-//! All text in a message is Unicode text: names, ids, headers and errors by their type, values by the invariant of
-//! [`RawValue`]. Anything else is refused or replaced by the decoder.
+//! All text in a message is Unicode text: names, ids, headers and errors because of their types, values because of the
+//! invariant of [`RawValue`]. The decoders refuse or replace anything else.
 //!
-//! Arguments, results and items stay what they were on the wire: [`RawValue`]s, slices of the bytes that came.
+//! Arguments, results and stream items stay encoded: they are [`RawValue`]s, slices of the received bytes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,62 +11,63 @@ use std::sync::Arc;
 use super::{BindingError, RawValue, ValueError};
 use crate::ids::InvocationId;
 
-/// One message of the hub protocol, either direction.
+/// One message of the hub protocol, in either direction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HubMessage {
-    /// Type 1: call `target`; with an id a [`HubMessage::Completion`] must follow.
+    /// Type 1: calls `target`. If it has an id, a [`HubMessage::Completion`] must follow.
     Invocation(Invocation),
     /// Type 2: one item of a stream.
     StreamItem {
-        /// Which stream.
+        /// The id of the stream.
         id: InvocationId,
-        /// The item, or why it could not be read although the message could: that ends its stream with an error, and
-        /// the connection lives (docs/builders/signalr-protocol.md#4.6).
+        /// The item. If the message is valid but the item is not, this is an error, which ends the stream; the
+        /// connection stays open (docs/builders/signalr-protocol.md#4.6).
         item: Result<RawValue, BindingError>,
-        /// Free metadata (trace context and such).
+        /// Arbitrary metadata, such as a trace context.
         headers: Headers,
     },
     /// Type 3: the end of an invocation or of a stream.
     Completion {
-        /// Which invocation or upload stream ends.
+        /// The id of the invocation or upload stream that ends.
         id: InvocationId,
-        /// With what.
+        /// How it ends.
         outcome: Outcome,
-        /// Free metadata.
+        /// Arbitrary metadata.
         headers: Headers,
     },
-    /// Type 4: call `target` and stream its results; the id is always there.
+    /// Type 4: calls `target` and requests a stream of results. The id is always present.
     StreamInvocation(Invocation),
-    /// Type 5: the caller wants no more items of a stream.
+    /// Type 5: the caller cancels a stream.
     CancelInvocation {
-        /// Which stream.
+        /// The id of the stream.
         id: InvocationId,
-        /// Free metadata.
+        /// Arbitrary metadata.
         headers: Headers,
     },
-    /// Type 6.
+    /// Type 6: keeps the connection alive.
     Ping,
     /// Type 7: the last message of a connection.
     Close {
-        /// Why, when it was not orderly.
+        /// Why the connection is closed, if it is because of an error.
         error: Option<String>,
-        /// Whether the client may reconnect by itself.
+        /// Whether the client may reconnect automatically.
         allow_reconnect: bool,
     },
-    /// Type 8: everything up to here was received (stateful reconnect).
+    /// Type 8: acknowledges all messages up to a sequence number (stateful reconnect).
     Ack {
-        /// The last sequence id received.
+        /// The sequence number of the last message received.
         sequence_id: i64,
     },
-    /// Type 9: what follows starts with this sequence id (stateful reconnect).
+    /// Type 9: announces the sequence number of what follows (stateful reconnect).
     Sequence {
-        /// The id of the next trackable message.
+        /// The sequence number of the next trackable message.
         sequence_id: i64,
     },
 }
 
 impl HubMessage {
-    /// Whether stateful reconnect counts it, on both sides: types 1 to 5 (docs/builders/signalr-protocol.md#4.13).
+    /// Whether both ends count the message for stateful reconnect: types 1 to 5
+    /// (docs/builders/signalr-protocol.md#4.13).
     pub fn is_trackable(&self) -> bool {
         match self {
             Self::Invocation(_)
@@ -79,24 +80,24 @@ impl HubMessage {
     }
 }
 
-/// What types 1 and 4 carry.
+/// The content of messages of types 1 and 4.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
-    /// None: nobody waits for an answer. Never empty.
+    /// The invocation id; `None` if the caller expects no completion. It is never empty.
     pub id: Option<InvocationId>,
-    /// The method's name, as the sender wrote it.
+    /// The name of the method, as sent.
     pub target: Arc<str>,
-    /// The arguments, or why they could not be read although the message could: such a call is answered with
-    /// an error and the connection lives (docs/builders/signalr-protocol.md#3.2, "binding failures").
+    /// The arguments. If the message is valid but the arguments are not, this is an error: the call is answered with
+    /// it, and the connection stays open (docs/builders/signalr-protocol.md#3.2, "binding failures").
     pub arguments: Result<Vec<RawValue>, BindingError>,
     /// The ids of the streams that the sender uploads with this call, in the order of the method's parameters.
     pub stream_ids: Vec<InvocationId>,
-    /// Free metadata.
+    /// Arbitrary metadata.
     pub headers: Headers,
 }
 
 impl Invocation {
-    /// A call that nobody waits for: what a server sends to clients.
+    /// Creates a call without an invocation id, such as a server sends to clients.
     pub fn send(target: impl Into<Arc<str>>, arguments: Vec<RawValue>) -> Self {
         Self {
             id: None,
@@ -107,13 +108,13 @@ impl Invocation {
         }
     }
 
-    /// The arguments of a call that is to be encoded; one whose arguments could not be read cannot be sent on.
+    /// The arguments of a call that is to be encoded. Fails if they could not be read.
     pub(super) fn sendable_arguments(&self) -> Result<&[RawValue], ValueError> {
         self.arguments.as_deref().map_err(unsendable)
     }
 }
 
-/// Why a message with values that could not be read cannot be encoded.
+/// The error for encoding a message with values that could not be read.
 pub(super) fn unsendable(_: &BindingError) -> ValueError {
     ValueError("values that could not be read cannot be sent".to_owned())
 }
@@ -121,27 +122,27 @@ pub(super) fn unsendable(_: &BindingError) -> ValueError {
 /// How an invocation or a stream ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// It failed, with the text its caller sees. The empty text is an error too.
+    /// It failed, with the text that the caller sees. An empty text is an error too.
     Error(String),
-    /// It ended without a value: the end of a stream.
+    /// It ended without a value, as streams do.
     Void,
-    /// It returned this. A method without a result returns null (docs/builders/signalr-protocol.md#3.1).
+    /// It returned this value. A method without a result returns null (docs/builders/signalr-protocol.md#3.1).
     Value(RawValue),
 }
 
-/// Name and value of each header, in the order they came; later ones win.
+/// The name and value of each header, in the order received. If a name is repeated, the last value applies.
 #[derive(Clone, Default, PartialEq)]
 pub struct Headers(pub Vec<(String, String)>);
 
 impl Headers {
-    /// Whether there is none.
+    /// Whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl fmt::Debug for Headers {
-    /// Names only: clients put tokens in header values.
+    /// Shows only the names, because clients put access tokens into header values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }

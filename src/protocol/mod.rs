@@ -1,16 +1,16 @@
-//! Layer 1: the hub protocol. Bytes to messages and back, in JSON and in MessagePack; no socket, no clock, no log.
+//! Layer 1: the hub protocol. Encodes and decodes hub messages as JSON and MessagePack, without I/O, clocks or logging.
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
 //! | [`message`] | the nine messages |
-//! | [`value`] | [`RawValue`]: one argument, result or item, as it came |
+//! | [`value`] | [`RawValue`]: one encoded argument, result or stream item |
 //! | [`json`], [`msgpack`] | the two codecs |
-//! | [`framing`] | 0x1E records and varint lengths, with the size limit |
-//! | [`handshake`] | the first message each way, always JSON |
-//! | [`transcode`] | one value from one encoding to the other |
-//! | [`transport_kind`] | the three transports by name |
+//! | [`framing`] | splitting bytes into messages: 0x1E records and varint lengths, with the size limit |
+//! | [`handshake`] | the first message in each direction, which is always JSON |
+//! | [`transcode`] | converting a value from one protocol to the other |
+//! | [`transport_kind`] | the names of the three transports |
 //!
-//! [`Protocol::decode`] and [`Protocol::encode`] are the way in; [`MessageDecoder`] is the same for one long-lived buffer.
+//! Start at [`Protocol::decode`] and [`Protocol::encode`]; [`MessageDecoder`] decodes all messages of one connection.
 
 pub(crate) mod framing;
 pub(crate) mod handshake;
@@ -29,24 +29,24 @@ pub use transport_kind::TransportKind;
 pub(crate) use value::Proven;
 pub use value::{RawValue, ValueError};
 
-/// The deepest nesting either codec reads, the message object or array and the arguments array counted
-/// (tests/probes/FINDINGS.md#2, hub protocol: depth).
+/// The maximum nesting depth that the codecs accept, including the message's own object or array and the arguments
+/// array (tests/probes/FINDINGS.md#2, hub protocol: depth).
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// A hub protocol. Closed: SignalR has these two.
+/// A hub protocol. SignalR has only these two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// `json`: text, each message ends with 0x1E.
+    /// `json`: text; each message ends with 0x1E.
     Json,
-    /// `messagepack`: binary, each message begins with its length as a varint.
+    /// `messagepack`: binary; each message begins with its length as a varint.
     MessagePack,
 }
 
 impl Protocol {
-    /// Both, in the order the reference registers and publishes them.
+    /// Both protocols, in the order in which ASP.NET Core registers and publishes them.
     pub const ALL: [Self; 2] = [Self::Json, Self::MessagePack];
 
-    /// The name in the handshake and on the backplane.
+    /// The name of the protocol in the handshake and on the backplane.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -54,16 +54,17 @@ impl Protocol {
         }
     }
 
-    /// The protocol of that name; letter case does not count (docs/builders/signalr-protocol.md#2.2).
+    /// The protocol with this name, which is case-insensitive (docs/builders/signalr-protocol.md#2.2).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
     }
 
-    /// Takes the first whole message off `buffer`. None: there is none yet, call again when more bytes came.
-    /// Messages of unknown type are skipped (docs/builders/signalr-protocol.md#3.3).
+    /// Removes the first message from `buffer` and decodes it. Returns `None` if there is no complete message yet; call
+    /// it again when more bytes have arrived. Messages of unknown type are skipped
+    /// (docs/builders/signalr-protocol.md#3.3).
     ///
-    /// `limit` bounds one message with its framing, in bytes; None is no limit.
-    /// After an error nothing more may be decoded from this buffer.
+    /// `limit` is the maximum size of one message with its framing, in bytes; `None` means no limit. After an error,
+    /// nothing more may be decoded from this buffer.
     pub fn decode(self, buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
         match self {
             Self::Json => json::decode(buffer, limit),
@@ -71,7 +72,8 @@ impl Protocol {
         }
     }
 
-    /// One message with its framing. Fails only when a value in it has no form in this protocol.
+    /// Encodes a message, with its framing. Fails only if a value in it cannot be represented in this protocol, or
+    /// could not be read.
     pub fn encode(self, message: &HubMessage) -> Result<Bytes, ValueError> {
         match self {
             Self::Json => json::encode(message),
@@ -80,8 +82,8 @@ impl Protocol {
     }
 }
 
-/// Decodes the messages of one connection, and remembers how far its buffer was searched: a JSON record that comes in
-/// many pieces is searched once, however long it is. [`Protocol::decode`] begins anew each time.
+/// Decodes the messages of one connection. It remembers how much of the buffer has been searched, so that a long JSON
+/// record that arrives in many pieces is searched only once; [`Protocol::decode`] starts from the beginning each time.
 #[derive(Clone, Debug)]
 pub struct MessageDecoder {
     protocol: Protocol,
@@ -90,17 +92,17 @@ pub struct MessageDecoder {
 }
 
 impl MessageDecoder {
-    /// A decoder for one buffer; `limit` as in [`Protocol::decode`].
+    /// Creates a decoder for one buffer. For `limit` see [`Protocol::decode`].
     pub fn new(protocol: Protocol, limit: Option<usize>) -> Self {
         Self { protocol, limit, scanned: 0 }
     }
 
-    /// The buffer has been emptied by somebody else: what comes next begins a message.
+    /// To be called when the buffer has been cleared, and the next byte begins a message.
     pub fn reset(&mut self) {
         self.scanned = 0;
     }
 
-    /// As [`Protocol::decode`]. Between calls `buffer` may only grow at its end.
+    /// Like [`Protocol::decode`]. Between calls, bytes may only be appended to `buffer`.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<HubMessage>, ProtocolError> {
         match self.protocol {
             Protocol::Json => json::decode_from(buffer, self.limit, &mut self.scanned),
@@ -109,57 +111,58 @@ impl MessageDecoder {
     }
 }
 
-/// A message that ends the connection: the peer broke the protocol.
+/// A violation of the protocol, which ends the connection.
 ///
-/// `exception` and `detail` are what the reference shows when detailed errors are on, as
+/// `exception` and `detail` are what ASP.NET Core shows if detailed errors are enabled, as
 /// `Connection closed with an error. {exception}: {detail}` (docs/builders/signalr-protocol.md#4.9 and
 /// tests/probes/FINDINGS.md#1, row 3.1 and 3.2).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{exception}: {detail}")]
 pub struct ProtocolError {
-    /// The short name of the exception the reference would throw, e.g. `InvalidDataException`.
+    /// The short name of the exception that ASP.NET Core throws, such as `InvalidDataException`.
     pub exception: &'static str,
-    /// Its message.
+    /// The exception's message.
     pub detail: String,
 }
 
 impl ProtocolError {
-    /// The usual kind.
+    /// Creates an `InvalidDataException`, the most common kind.
     pub fn invalid_data(detail: impl Into<String>) -> Self {
         Self { exception: "InvalidDataException", detail: detail.into() }
     }
 }
 
-/// Arguments, an item or a result that do not fit what is expected: answered with an error, the connection lives.
+/// Arguments, a stream item or a result that cannot be read as the expected type. It is answered with an error, and the
+/// connection stays open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{exception}: {detail}")]
 pub struct BindingError {
-    /// The short name of the exception the reference would throw.
+    /// The short name of the exception that ASP.NET Core throws.
     pub exception: &'static str,
-    /// Its message.
+    /// The exception's message.
     pub detail: String,
 }
 
 impl BindingError {
-    /// The usual kind.
+    /// Creates an `InvalidDataException`, the most common kind.
     pub fn invalid_data(detail: impl Into<String>) -> Self {
         Self { exception: "InvalidDataException", detail: detail.into() }
     }
 
-    /// The text for a wrong number of arguments (docs/builders/signalr-protocol.md#3.2).
+    /// The error for a wrong number of arguments (docs/builders/signalr-protocol.md#3.2).
     pub fn argument_count(provided: usize, expected: usize) -> Self {
         Self::invalid_data(format!("Invocation provides {provided} argument(s) but target expects {expected}."))
     }
 
-    /// The text for an argument of the wrong type (docs/builders/signalr-protocol.md#3.2).
+    /// The error for an argument of the wrong type (docs/builders/signalr-protocol.md#3.2).
     pub fn argument_type() -> Self {
         Self::invalid_data(
             "Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked.",
         )
     }
 
-    /// The text for an item of an upload stream that is not the text it should be (tests/probes/FINDINGS.md#2, hub
-    /// protocol).
+    /// The error for an item of an upload stream that contains a string which is not Unicode text
+    /// (tests/probes/FINDINGS.md#2, hub protocol).
     pub(crate) fn item_type() -> Self {
         Self {
             exception: "JsonException",

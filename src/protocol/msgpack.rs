@@ -1,7 +1,7 @@
 //! The MessagePack hub protocol (docs/builders/signalr-protocol.md#3.2).
 //!
-//! Reading is one pass over the bytes of a body. Arguments, results and items become slices of those bytes. Strings
-//! that are not UTF-8 are read with U+FFFD in place of the invalid bytes, everywhere, as in the reference.
+//! A body is decoded in one pass. Arguments, results and stream items are slices of its bytes. As in ASP.NET Core, all
+//! strings that are not UTF-8 are read with U+FFFD in place of the invalid bytes.
 
 mod read;
 mod repair;

@@ -1,12 +1,12 @@
-//! Properties of both protocols, on random messages: splits do not matter, what is written is read back, conversion
-//! and its check agree, and no bytes panic.
+//! Tests of both protocols with random messages: decoding does not depend on the split, messages round-trip, conversion
+//! agrees with its check, and no input causes a panic.
 
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::ids::InvocationId;
 
-/// A small generator (xorshift), so that a failure is the same each time.
+/// A small deterministic generator (xorshift), so that failures can be reproduced.
 struct Random(u64);
 
 impl Random {
@@ -35,7 +35,7 @@ impl Random {
         self.filled().into()
     }
 
-    /// A value in MessagePack, of forms that JSON has too.
+    /// A random value that can be represented in both protocols.
     fn value(&mut self, depth: usize) -> serde_json::Value {
         use serde_json::{Number, Value};
         match self.below(if depth == 0 { 6 } else { 8 }) {
@@ -155,7 +155,7 @@ fn check_and_conversion_agree_on_damaged_values() {
         assert_eq!(transcode::check(&bytes, protocol), converted.clone().map(drop));
         match (converted, protocol) {
             (Err(_), _) => refused += 1,
-            // What comes out is a value that converts back.
+            // The result is a valid value that can be converted back.
             (Ok(json), Protocol::MessagePack) => {
                 serde_json::from_slice::<serde::de::IgnoredAny>(&json).unwrap();
                 transcode::check(&json, Protocol::Json).unwrap();
@@ -163,7 +163,7 @@ fn check_and_conversion_agree_on_damaged_values() {
             (Ok(packed), Protocol::Json) => transcode::check(&packed, Protocol::MessagePack).unwrap(),
         }
     }
-    assert!((400..3600).contains(&refused), "{refused} of 4000 refused: the damage teaches nothing");
+    assert!((400..3600).contains(&refused), "{refused} of 4000 values refused: the damage is not a useful test");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn damaged_messages_are_read_or_refused_without_a_panic() {
         }
         let mut buffer = BytesMut::from(&bytes[..]);
         while let Ok(Some(message)) = protocol.decode(&mut buffer, Some(100_000)) {
-            // Whatever could be read can be written, but for values that were not.
+            // Every message that was read can be written, unless it has values that could not be read.
             let is_read = match &message {
                 HubMessage::Invocation(call) | HubMessage::StreamInvocation(call) => call.arguments.is_ok(),
                 HubMessage::StreamItem { item, .. } => item.is_ok(),
@@ -198,7 +198,7 @@ fn damaged_messages_are_read_or_refused_without_a_panic() {
                 assert_eq!(value.check_portable(), transcode::check(value.bytes(), protocol), "by what is proven");
             }
             let again = protocol.encode(&message).unwrap();
-            assert_eq!(framing::check_messages(protocol, &again), Ok(()), "may go to others as it is");
+            assert_eq!(framing::check_messages(protocol, &again), Ok(()), "an encoded message passes the check");
             let message_again = protocol.decode(&mut BytesMut::from(&again[..]), None).unwrap().unwrap();
             assert_eq!(protocol.encode(&message_again).unwrap(), again);
         }
@@ -207,7 +207,7 @@ fn damaged_messages_are_read_or_refused_without_a_panic() {
 
 #[test]
 fn a_long_record_in_small_pieces_is_searched_once() {
-    // Ten megabytes in kilobyte pieces: searched from the start each time this would be 50 GB.
+    // Ten megabytes in pieces of a kilobyte. Searching from the start each time would mean searching 50 GB.
     let mut decoder = MessageDecoder::new(Protocol::Json, None);
     let mut buffer = BytesMut::from("{\"type\":6,\"x\":\"");
     for _ in 0..10_000 {

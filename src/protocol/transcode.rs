@@ -1,20 +1,20 @@
-//! One value from one encoding to the other, and the check that it could be (docs/design.md#7, "Values").
+//! Converts a value from one protocol to the other, and checks whether that is possible (docs/design.md#7, "Values").
 //!
 //! | MessagePack | JSON |
 //! | --- | --- |
 //! | nil, booleans, strings, arrays | the same |
-//! | integers | integers, every digit kept |
-//! | floats | the shortest text that reads back the same, as .NET writes it; NaN and the infinities: an error |
+//! | integers | integers, with all digits |
+//! | floats | the shortest text that reads back as the same number, as .NET writes it; NaN and infinities: an error |
 //! | binary | a base64 string |
-//! | timestamp (extension -1) | an ISO 8601 string in UTC, to 100 ns as .NET has them |
+//! | timestamp (extension -1) | an ISO 8601 string in UTC, with .NET's precision of 100 ns |
 //! | other extensions | an error |
 //! | maps with string or integer keys | objects; other keys: an error |
 //!
-//! The other way JSON strings stay strings, integers that fit 64 bits become integers in their shortest form, and all
-//! other numbers float 64; one that is too large for it is an error. Strings that are no Unicode text (bytes that are
-//! not UTF-8, lone surrogates) are errors both ways.
+//! In the other direction, JSON strings stay strings, integers that fit into 64 bits become integers in their shortest
+//! form, and all other numbers become float 64; a number that is too large for that is an error. In both directions,
+//! strings that are not Unicode text (invalid UTF-8, lone surrogates) are errors.
 //!
-//! Nothing is built in between: tokens are written as they are read.
+//! Values are converted token by token, without an intermediate representation.
 
 mod from_json;
 mod from_msgpack;
@@ -23,7 +23,7 @@ mod timestamp;
 
 use super::{MAX_DEPTH, Protocol, ValueError};
 
-/// The deepest nesting a value may have: what is left of [`MAX_DEPTH`] inside a message and its arguments.
+/// The maximum nesting depth of a value: [`MAX_DEPTH`] without the message and its arguments array.
 pub(crate) const MAX_VALUE_DEPTH: usize = MAX_DEPTH - 2;
 
 /// Converts one value that is encoded in `from` to the other protocol.
@@ -33,12 +33,12 @@ pub fn transcode(value: &[u8], from: Protocol) -> Result<Vec<u8>, ValueError> {
     Ok(out)
 }
 
-/// The same, behind what `out` holds. After an error `out` may hold a part of the value.
+/// Like [`transcode`], but appends to `out`. After an error, `out` may contain a part of the value.
 pub(super) fn append(value: &[u8], from: Protocol, out: &mut Vec<u8>) -> Result<(), ValueError> {
     convert(value, from, out)
 }
 
-/// Whether [`transcode`] would succeed; allocates nothing.
+/// Checks whether [`transcode`] would succeed, without allocating.
 pub fn check(value: &[u8], from: Protocol) -> Result<(), ValueError> {
     convert(value, from, &mut Discard)
 }
@@ -55,12 +55,13 @@ fn convert(value: &[u8], from: Protocol, out: &mut impl Output) -> Result<(), Va
     }
 }
 
-/// Where a converted value goes. That [`check`] and [`transcode`] run the same code is what keeps them of one mind.
+/// The destination of a converted value. [`check`] and [`transcode`] run the same code with different outputs, so that
+/// they always agree.
 trait Output {
-    /// Whether anything is kept.
+    /// Whether the output is kept.
     const KEEPS: bool;
 
-    /// Lets `write` append, if anything is kept.
+    /// Calls `write` with the buffer to append to, if the output is kept.
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>));
 }
 

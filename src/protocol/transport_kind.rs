@@ -1,21 +1,21 @@
-//! Which ways of carrying bytes there are, and which formats each can carry (docs/builders/signalr-protocol.md#1.3).
+//! The three transports: their names, and which message formats they can carry (docs/builders/signalr-protocol.md#1.3).
 
-/// A transport by its name in negotiate.
+/// A transport, as named in negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportKind {
-    /// One socket, both directions.
+    /// One socket for both directions.
     WebSockets,
-    /// An event stream down, POSTs up.
+    /// An event stream to the client, POSTs to the server.
     ServerSentEvents,
-    /// Polls down, POSTs up.
+    /// Responses to polls to the client, POSTs to the server.
     LongPolling,
 }
 
 impl TransportKind {
-    /// All, in the order negotiate offers them.
+    /// All transports, in the order in which negotiate offers them.
     pub const ALL: [Self; 3] = [Self::WebSockets, Self::ServerSentEvents, Self::LongPolling];
 
-    /// The name in negotiate and in the configuration.
+    /// The name of the transport in negotiate and in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::WebSockets => "WebSockets",
@@ -24,12 +24,12 @@ impl TransportKind {
         }
     }
 
-    /// The transport of that name; letter case does not count.
+    /// The transport with this name, which is case-insensitive.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
-    /// The value of the metric label `transport`, as the reference names it (docs/builders/signalr-protocol.md#7).
+    /// The value of the metric label `transport`, as in ASP.NET Core (docs/builders/signalr-protocol.md#7).
     pub fn label(self) -> &'static str {
         match self {
             Self::WebSockets => "web_sockets",
@@ -38,7 +38,7 @@ impl TransportKind {
         }
     }
 
-    /// Whether binary messages can travel on it. Text can on all.
+    /// Whether the transport can carry binary messages. All transports can carry text.
     pub fn carries_binary(self) -> bool {
         self != Self::ServerSentEvents
     }

@@ -1,13 +1,11 @@
-//! One value of an argument list, a result or a stream item: raw bytes and the protocol they are in.
+//! [`RawValue`]: one argument, result or stream item as encoded bytes, with the protocol of the encoding.
 //!
-//! A value is never taken apart on its way from one client to others of the same protocol. It is converted once,
-//! when a receiver of the other protocol needs it (see [`super::transcode`]), and read into a Rust type only when a
-//! hub written in Rust asks for one.
+//! A value is passed on from one client to others with the same protocol without being decoded. It is converted once if
+//! a receiver uses the other protocol (see [`super::transcode`]), and deserialized only if a hub written in Rust asks
+//! for a Rust type. It is scanned only once, by its decoder: the results of the scan are kept with it ([`Proven`]).
 //!
-//! Nor is it scanned again on that way: what the first scan has shown is kept with it ([`Proven`]).
-//!
-//! `serde_json` and `rmp-serde` convert between values and Rust types. Scanning, checking and transcoding raw values
-//! is ours, because both crates would build a tree of every value that only passes through.
+//! `serde_json` and `rmp-serde` convert between values and Rust types. Scanning, checking and transcoding raw values is
+//! our own code, because both crates would build a tree of every value that is only passed on.
 
 mod proven;
 
@@ -27,17 +25,18 @@ pub(crate) use proven::Proven;
 
 /// One well-formed value in the encoding of one protocol.
 ///
-/// Invariant: `bytes` holds exactly one value, and every string in it, names of members included, is Unicode text:
-/// UTF-8 in both protocols, and in JSON without escapes of lone surrogates. So JSON is valid UTF-8 as a whole and may
-/// go to any client in a text frame, and no string fails to convert. The codecs and the constructors see to it.
+/// Invariant: `bytes` contains exactly one value, and every string in it, including the names of members, is Unicode
+/// text: UTF-8 in both protocols, and in JSON without escapes of lone surrogates. Therefore JSON values are valid UTF-8
+/// and can be sent to any client in a text frame, and every string can be converted. The codecs and the constructors
+/// ensure this.
 ///
-/// Equality is that of bytes and protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
+/// Equality compares the bytes and the protocol: `1` and `1.0`, or `1` in JSON and in MessagePack, are different.
 #[derive(Clone)]
 pub struct RawValue {
     protocol: Protocol,
     bytes: Bytes,
     proven: Proven,
-    /// The bytes in the other protocol, where they were made beforehand.
+    /// The value in the other protocol, if it has been converted beforehand.
     converted: Option<Arc<Bytes>>,
 }
 
@@ -49,77 +48,81 @@ impl PartialEq for RawValue {
 
 impl Eq for RawValue {}
 
-/// A value that has no form in a protocol, or not the form that was asked for.
+/// A value that cannot be represented in a protocol, or does not have the requested type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValueError(pub String);
 
-// === making one ===
+// === constructors ===
 
 impl RawValue {
-    /// Wraps bytes for which the caller guarantees the invariant above, and what it says is proven: a codec that has
-    /// scanned them, or code that has built them from checked values.
+    /// Wraps bytes for which the caller guarantees the invariant and the facts in `proven`: a codec that has scanned
+    /// them, or code that has built them from checked values.
     pub(crate) fn from_proven(protocol: Protocol, bytes: Bytes, proven: Proven) -> Self {
         debug_assert!(is_text(protocol, &bytes), "a value with a string that is not Unicode text");
-        debug_assert!(proven.holds(protocol, &bytes), "a value of which something else is true than is proven");
+        debug_assert!(proven.holds(protocol, &bytes), "a value that does not have its proven properties");
         Self { protocol, bytes, proven, converted: None }
     }
 
-    /// Wraps bytes for which the caller guarantees the invariant above, and scans them for the rest.
+    /// Wraps bytes for which the caller guarantees the invariant, and scans them for everything else.
     pub(crate) fn from_checked(protocol: Protocol, bytes: Bytes) -> Self {
         let unknown = Proven { depth: u8::MAX, portable: false };
         let proven = Proven::by_scanning(protocol, &bytes).unwrap_or(unknown);
         Self::from_proven(protocol, bytes, proven)
     }
 
-    /// Null.
+    /// The value null.
     pub fn null() -> Self {
         Self::from_proven(Protocol::Json, Bytes::from_static(b"null"), Proven::SCALAR)
     }
 
-    /// A text, as JSON with the reference's escapes.
+    /// A string, as JSON with ASP.NET Core's escapes.
     pub fn text(text: &str) -> Self {
         let mut bytes = Vec::new();
         strings::write_string(&mut bytes, text);
         Self::from_proven(Protocol::Json, bytes.into(), Proven::SCALAR)
     }
 
-    /// Any Rust value. It is kept as MessagePack, the richer of the two: bytes stay bytes, integers keep their width.
-    /// Structs become maps with their fields' names, enums as serde has them by default (a unit variant its name).
+    /// Serializes a Rust value. It is kept as MessagePack, the more expressive protocol: bytes stay bytes, and integers
+    /// stay integers. Structs become maps with the names of their fields; enums have serde's default form (a unit
+    /// variant is its name).
     ///
-    /// Fails for what serde cannot write, such as a map without a known length, and for a type whose `Serialize` writes
-    /// more or fewer elements than it said. That a value has no form in JSON is found later, by
-    /// [`Self::check_portable`].
+    /// # Errors
+    ///
+    /// Fails for values that serde cannot serialize, such as a map without a known length, and for a type whose
+    /// `Serialize` writes more or fewer elements than it has announced. Whether the value can be represented in JSON is
+    /// checked later, by [`Self::check_portable`].
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         let bytes = rmp_serde::to_vec_named(value).map_err(|error| ValueError(error.to_string()))?;
-        // Text is text: serde takes a `str`. But counts are what the type's own code says.
-        let proven = Proven::by_scanning(Protocol::MessagePack, &bytes)
-            .map_err(|_| ValueError("the type writes another number of elements than it says".to_owned()))?;
+        // Strings need no check, because serde takes a `str`. But counts come from the type's own code.
+        let proven = Proven::by_scanning(Protocol::MessagePack, &bytes).map_err(|_| {
+            ValueError("the type writes a different number of elements than it has announced".to_owned())
+        })?;
         Ok(Self::from_proven(Protocol::MessagePack, bytes.into(), proven))
     }
 
-    /// The same value, converted to the other protocol now instead of for each message that carries it. One that has no
-    /// form there stays as it is, and is refused where it is sent.
+    /// Converts the value to the other protocol in advance, instead of once per message that contains it. A value that
+    /// cannot be represented there is returned unchanged, and refused when it is sent.
     pub(crate) fn with_both_forms(self) -> Self {
         let converted = transcode::transcode(&self.bytes, self.protocol).ok().map(|bytes| Arc::new(bytes.into()));
         Self { converted, ..self }
     }
 }
 
-// === reading it ===
+// === reading and converting ===
 
 impl RawValue {
-    /// The encoding of [`Self::bytes`].
+    /// The protocol in which [`Self::bytes`] is encoded.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The raw bytes, exactly one value, without framing.
+    /// The encoded bytes: exactly one value, without framing.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Reads it as a Rust type. Fails when it is none of that type, with serde's reason.
+    /// Deserializes it to a Rust type. Fails with serde's error if it does not have that type.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
         match self.protocol {
             Protocol::Json => serde_json::from_slice(&self.bytes).map_err(|error| ValueError(error.to_string())),
@@ -152,8 +155,10 @@ impl RawValue {
         }
     }
 
-    /// How it is inserted in a text: null is empty, strings are as they are, numbers as written, booleans `true` and
-    /// `false`, objects and arrays JSON, binary base64 (docs/design.md#3). Fails when it has no such form.
+    /// The form in which the value is inserted into a text: null is empty, strings and numbers are unchanged, booleans
+    /// are
+    /// `true` and `false`, objects and arrays are JSON, and binary is base64 (docs/design.md#3). Fails if the value has
+    /// no such form.
     pub fn display_text(&self) -> Result<String, ValueError> {
         if self.is_null() {
             return Ok(String::new());
@@ -169,7 +174,7 @@ impl RawValue {
         String::from_utf8(json.into()).map_err(|_| strings::TextError::Utf8.into())
     }
 
-    /// The bytes in `protocol`: as they are, or converted by the rules of docs/design.md#7, "Values".
+    /// The value encoded in `protocol`: unchanged, or converted by the rules of docs/design.md#7, "Values".
     pub fn encoded(&self, protocol: Protocol) -> Result<Bytes, ValueError> {
         if let Some(bytes) = self.ready(protocol) {
             return Ok(bytes.clone());
@@ -177,7 +182,7 @@ impl RawValue {
         transcode::transcode(&self.bytes, self.protocol).map(Bytes::from)
     }
 
-    /// Appends the bytes in `protocol`. After an error `out` may hold a part of them.
+    /// Appends the value encoded in `protocol`. After an error, `out` may contain a part of it.
     pub(crate) fn append(&self, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), ValueError> {
         if let Some(bytes) = self.ready(protocol) {
             out.extend_from_slice(bytes);
@@ -186,30 +191,30 @@ impl RawValue {
         transcode::append(&self.bytes, self.protocol, out)
     }
 
-    /// The bytes in `protocol`, where nothing must be converted.
+    /// The value encoded in `protocol`, if that needs no conversion.
     fn ready(&self, protocol: Protocol) -> Option<&Bytes> {
         if self.protocol == protocol { Some(&self.bytes) } else { self.converted.as_deref() }
     }
 
-    /// What is known of it without reading it again.
+    /// What is known about the value without scanning it again.
     pub(crate) fn proven(&self) -> Proven {
         self.proven
     }
 
-    /// Whether it has a form in both protocols (docs/design.md#7, "Values"). Where that is not known already, a scan
-    /// that converts nothing finds it out.
+    /// Checks whether the value can be represented in both protocols (docs/design.md#7, "Values"). If that is not known
+    /// yet, the value is scanned, but not converted.
     pub fn check_portable(&self) -> Result<(), ValueError> {
         if self.proven.portable { self.check_depth() } else { transcode::check(&self.bytes, self.protocol) }
     }
 
-    /// Whether it is nested no deeper than what a message may carry, in whichever protocol. What a client sent as an
-    /// argument is; what is built around it may not be.
+    /// Checks that the value is not nested too deeply for a message in either protocol. Arguments from clients never
+    /// are; values that are built around them may be.
     pub fn check_depth(&self) -> Result<(), ValueError> {
         self.proven.check_depth()
     }
 }
 
-/// Whether every string is Unicode text.
+/// Whether every string of a value is Unicode text.
 fn is_text(protocol: Protocol, bytes: &[u8]) -> bool {
     match protocol {
         Protocol::Json => strings::check(bytes).is_ok(),
@@ -218,7 +223,7 @@ fn is_text(protocol: Protocol, bytes: &[u8]) -> bool {
 }
 
 impl fmt::Debug for RawValue {
-    /// Never the content: payloads do not reach a log.
+    /// Does not show the content, so that payloads never get into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} value of {} bytes", self.protocol.name(), self.bytes.len())
     }

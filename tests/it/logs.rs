@@ -212,7 +212,7 @@ fn the_log_does_not_repeat_an_unreadable_handshake() {
 fn a_missing_handshake_is_logged() {
     let server = server("text", &format!("[hub_defaults]\nhandshake_timeout = \"100ms\"\n{HUB}"));
     assert_eq!(Ws::open(server.address, "/chat").read_to_end(within(TIMEOUT)).1, "close 1000");
-    server.expect_logged("a handshake failed reason=\"no request came within handshake_timeout\"", 1);
+    server.expect_logged("a handshake failed reason=\"no request arrived within handshake_timeout\"", 1);
     // A client that disconnects before its handshake is not logged.
     drop(Ws::open(server.address, "/chat"));
     server.expect_logged("a handshake failed", 1);

@@ -1,4 +1,4 @@
-//! Tests of framing: splits, limits, prefixes.
+//! Tests of framing: splits, size limits and length prefixes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -123,7 +123,7 @@ fn only_whole_messages_of_valid_unicode_pass_the_check() {
         (Json, b"{}\x1e{\"a\":\"\xed\xa0\x80\"}\x1e", Err(Text)),
         (Json, b"{\"a\":\"\\ud83d\"}\x1e", Err(Text)),
         (Json, b"{\"a\":\"\\ud83d\\ude00 \xc3\xa9\"}\x1e", Ok(())),
-        // What is no escape hides nothing.
+        // An invalid escape must not hide invalid text.
         (Json, b"{\"a\":\"\\\xe7\"}\x1e", Err(Text)),
         (Json, b"{\"a\":\"\\u\xff\xff\xff\xff\"}\x1e", Err(Text)),
         (Json, b"{\\\x1e", Err(Text)),

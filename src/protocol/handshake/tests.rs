@@ -1,4 +1,4 @@
-//! Tests of the handshake against the recorded vectors and texts.
+//! Tests of the handshake against recorded messages and error texts.
 
 #![allow(clippy::unwrap_used)]
 

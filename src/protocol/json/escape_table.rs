@@ -1,14 +1,15 @@
-//! Which characters the reference writes as `\uXXXX` (tests/probes/FINDINGS.md#1, row 3.1), beside U+0000-001F, `"` and
-//! `\`.
+//! The characters that ASP.NET Core escapes as `\uXXXX` in JSON strings (tests/probes/FINDINGS.md#1, row 3.1), in
+//! addition to U+0000-001F, `"` and `\`.
 //!
-//! Recorded from ASP.NET Core 10.0.12 with every character of the BMP. Above the BMP all are escaped, as a pair.
+//! Recorded from ASP.NET Core 10.0.12 for every character of the BMP. All characters above the BMP are escaped, as
+//! surrogate pairs.
 
-/// Whether `unit`, a character of the BMP, is written as an escape.
+/// Whether `unit`, a character of the BMP, is escaped.
 pub(super) fn is_escaped(unit: u16) -> bool {
     BITS[usize::from(unit >> 6)] >> (unit & 63) & 1 == 1
 }
 
-/// One bit for each character of the BMP: 8 KiB, made from [`RANGES`] when this is compiled.
+/// One bit for each character of the BMP: 8 KiB, computed from [`RANGES`] at compile time.
 static BITS: [u64; 1024] = {
     let mut bits = [0; 1024];
     let mut index = 0;
@@ -23,7 +24,7 @@ static BITS: [u64; 1024] = {
     bits
 };
 
-/// First and last of each run.
+/// The first and the last character of each range of escaped characters.
 #[rustfmt::skip]
 const RANGES: &[(u16, u16)] = &[
     (0x007f, 0x00a0), (0x0378, 0x0379), (0x0380, 0x0383), (0x038b, 0x038b), (0x038d, 0x038d), (0x03a2, 0x03a2),

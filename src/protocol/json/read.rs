@@ -1,5 +1,6 @@
-//! Records to messages. Errors come in the order the reference meets them: it reads the members one by one and asks
-//! for what is missing at the end (docs/builders/signalr-protocol.md#3.1, tests/probes/FINDINGS.md#1).
+//! Decodes JSON records to hub messages. Errors are found in the same order as in ASP.NET Core, which reads the members
+//! one by one and checks for missing ones at the end (docs/builders/signalr-protocol.md#3.1,
+//! tests/probes/FINDINGS.md#1).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
 impl From<SyntaxError> for ProtocolError {
-    /// A hub message does not say where (docs/builders/signalr-protocol.md#3.1); the handshake does.
+    /// The error of a hub message does not say where it is (docs/builders/signalr-protocol.md#3.1); that of the
+    /// handshake does.
     fn from(_: SyntaxError) -> Self {
         Self::invalid_data("Error reading JSON.")
     }
@@ -27,11 +29,11 @@ impl From<TextError> for ProtocolError {
 /// The bytes of one message.
 struct RecordText<'a> {
     bytes: &'a Bytes,
-    /// Whether all of them are UTF-8: checked once here, instead of in each value.
+    /// Whether all of them are UTF-8, which is checked once here instead of for each value.
     is_utf8: bool,
 }
 
-/// The members of one message, each as far as it was read. A member that comes twice is overwritten.
+/// The members of one message that have been read so far. A repeated member overwrites the earlier one.
 #[derive(Default)]
 struct MessageMembers {
     kind: Option<i32>,
@@ -47,13 +49,12 @@ struct MessageMembers {
     headers: Headers,
 }
 
-/// What the reference says of a result that cannot be read as the text that it should be
-/// (docs/builders/signalr-protocol.md#4.8).
+/// ASP.NET Core's error for a result with a string that is not Unicode text (docs/builders/signalr-protocol.md#4.8).
 const BAD_RESULT: &str =
     "Error trying to deserialize result to String. The JSON value could not be converted to System.String.";
 
-/// Reads one record, without its separator. None: a message of unknown type. What stands behind the closing brace is
-/// not looked at, as in the reference.
+/// Decodes one record, without its separator. Returns `None` for a message of unknown type. As in ASP.NET Core,
+/// anything after the closing brace is ignored.
 pub(super) fn message(record: &Bytes) -> Result<Option<HubMessage>, ProtocolError> {
     let mut scanner = Scanner::new(record);
     object_start(&mut scanner)?;
@@ -71,7 +72,7 @@ pub(super) fn message(record: &Bytes) -> Result<Option<HubMessage>, ProtocolErro
     }
 }
 
-/// Goes over the `{` of a message, or says what stands there instead.
+/// Consumes the `{` of a message. The error names the token that is there instead.
 pub(crate) fn object_start(scanner: &mut Scanner<'_>) -> Result<(), ProtocolError> {
     match scanner.kind()? {
         ValueKind::Object => scanner.at += 1,
@@ -90,7 +91,7 @@ pub(crate) fn object_start(scanner: &mut Scanner<'_>) -> Result<(), ProtocolErro
 
 impl MessageMembers {
     fn read(&mut self, scanner: &mut Scanner<'_>, name: &[u8], record: &RecordText<'_>) -> Result<(), ProtocolError> {
-        // A name that is no text matches nothing, and is skipped like any unknown one.
+        // A name that is not Unicode text matches none of these, and is skipped like any unknown name.
         let plain = if name.contains(&b'\\') { strings::unescape(name).ok() } else { None };
         match plain.as_deref().map_or(name, str::as_bytes) {
             b"type" => self.kind = Some(int32(scanner, "type")?),
@@ -117,9 +118,9 @@ impl MessageMembers {
         Ok(Some(match kind {
             1 => HubMessage::Invocation(self.call(headers, false)?),
             2 => {
-                // Unlike the reference, an item that stands before its id is read like any other
-                // (tests/probes/FINDINGS.md#1, row 4.6:  there it closes the connection when the stream is over; no
-                // known client writes it so). The empty id gets as far as the look for its stream in the reference.
+                // An item that precedes its id in the record is read like any other. In ASP.NET Core it closes the
+                // connection if the stream is over (tests/probes/FINDINGS.md#1, row 4.6), but no known client sends
+                // such records. An empty id has the error of an unknown stream, as in ASP.NET Core.
                 let id = self.id.ok_or_else(|| missing("invocationId"))?;
                 let item = self.item.ok_or_else(|| missing("item"))?;
                 if id.as_str().is_empty() {
@@ -141,7 +142,7 @@ impl MessageMembers {
                     }
                     (Some(error), None) => Outcome::Error(error),
                     (None, Some(Ok(result))) => Outcome::Value(result),
-                    // An error for whoever asked; the connection lives.
+                    // The error goes to the code that waits for the result; the connection stays open.
                     (None, Some(Err(_))) => Outcome::Error(BAD_RESULT.to_owned()),
                     (None, None) => Outcome::Void,
                 };
@@ -177,7 +178,7 @@ fn expected(name: &str, kind: &str) -> ProtocolError {
     ProtocolError::invalid_data(format!("Expected '{name}' to be of type {kind}."))
 }
 
-/// Whether the next token is of that kind; if not it must at least be a token, before its kind is complained of.
+/// Whether the next token is of the wanted kind. If it is not, a syntax error in it takes precedence.
 fn is_kind(scanner: &mut Scanner<'_>, wanted: ValueKind) -> Result<bool, SyntaxError> {
     let kind = scanner.kind()?;
     if kind == wanted {
@@ -189,7 +190,7 @@ fn is_kind(scanner: &mut Scanner<'_>, wanted: ValueKind) -> Result<bool, SyntaxE
     Ok(false)
 }
 
-/// The string that is the value of the member `name`.
+/// Reads the string value of the member `name`.
 pub(crate) fn string<'a>(scanner: &mut Scanner<'a>, name: &str) -> Result<Cow<'a, str>, ProtocolError> {
     if !is_kind(scanner, ValueKind::String)? {
         return Err(expected(name, "String"));
@@ -197,7 +198,7 @@ pub(crate) fn string<'a>(scanner: &mut Scanner<'a>, name: &str) -> Result<Cow<'a
     Ok(strings::unescape(scanner.string()?)?)
 }
 
-/// The 32 bit number that is the value of the member `name`; no fraction, no exponent.
+/// Reads the 32-bit integer value of the member `name`, which may have neither a fraction nor an exponent.
 pub(crate) fn int32(scanner: &mut Scanner<'_>, name: &str) -> Result<i32, ProtocolError> {
     if !is_kind(scanner, ValueKind::Number)? {
         return Err(expected(name, "Number"));
@@ -239,7 +240,7 @@ fn boolean(scanner: &mut Scanner<'_>, name: &str) -> Result<bool, ProtocolError>
     }
 }
 
-/// One value as it came, or why one of its strings is not Unicode text.
+/// Reads one value unchanged. The inner error says why one of its strings is not Unicode text.
 fn raw(
     scanner: &mut Scanner<'_>,
     record: &RecordText<'_>,
@@ -279,7 +280,7 @@ fn arguments(
             break;
         }
         if scanner.peek() == Some(b']') {
-            // The one syntax error that the reference survives (tests/probes/FINDINGS.md#1, row 3.1).
+            // The only syntax error that ASP.NET Core treats as a binding error (tests/probes/FINDINGS.md#1, row 3.1).
             bad.get_or_insert_with(|| trailing_comma(record.bytes, scanner.at));
             scanner.at += 1;
             break;
@@ -302,7 +303,7 @@ fn trailing_comma(record: &[u8], at: usize) -> BindingError {
     }
 }
 
-/// Where an offset is, as the reference's reader counts: from zero, in bytes.
+/// The line and column of an offset, as ASP.NET Core's reader counts them: from zero, in bytes.
 pub(crate) fn line_and_column(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = &bytes[..at.min(bytes.len())];
     let line = memchr::memchr_iter(b'\n', before).count();

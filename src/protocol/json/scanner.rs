@@ -1,15 +1,15 @@
-//! A strict scanner of JSON bytes (RFC 8259). It finds where tokens begin and end and copies nothing.
+//! A strict scanner for JSON bytes (RFC 8259). It finds where tokens begin and end, and copies nothing.
 //!
-//! As in the reference's reader, a string that is not Unicode text is no syntax error. Escapes of lone surrogates are
-//! noted on the way; whether the bytes are UTF-8 is checked by the caller, once for a whole record. What else is noted
-//! spares a value that passes through a second scan ([`Noted`]).
+//! As in ASP.NET Core's reader, a string that is not Unicode text is not a syntax error. The scanner notes escapes of
+//! lone surrogates; the caller checks whether the bytes are UTF-8, once for a whole record. The scanner also notes
+//! other facts, so that a value that is passed on need not be scanned again ([`Noted`]).
 
 use memchr::memchr2;
 
 use super::strings;
 use crate::protocol::MAX_DEPTH;
 
-/// What a value is, by its first byte.
+/// The kind of a value, as determined by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueKind {
     Object,
@@ -22,7 +22,7 @@ pub(crate) enum ValueKind {
 }
 
 impl ValueKind {
-    /// The name the reference's texts use for a token of this kind.
+    /// The name of a token of this kind in ASP.NET Core's texts.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Object => "Object",
@@ -36,34 +36,34 @@ impl ValueKind {
     }
 }
 
-/// Where the bytes stop being JSON.
+/// The position at which the bytes are no longer valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
-    /// Offset of the offending byte; the length when the text ends too early.
+    /// The offset of the offending byte, or the length if the text ends too early.
     pub(crate) at: usize,
 }
 
-/// A place in JSON text.
+/// A position in JSON text.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
-    /// What has been passed. The caller resets it before a value.
+    /// What has been noted so far. The caller resets it before each value.
     pub(crate) noted: Noted,
 }
 
-/// What a scanner notes on its way.
+/// What a scanner notes about the values that it consumes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Noted {
-    /// An escape of a lone surrogate, in any string.
+    /// Whether any string contains an escape of a lone surrogate.
     pub(crate) lone_surrogate: bool,
-    /// A number that may be too large for a float: it is long, or has a long exponent.
+    /// Whether any number may be too large for a float, because it is long or has a long exponent.
     pub(crate) large_number: bool,
-    /// How many containers of a value were open at its deepest place.
+    /// The maximum nesting depth.
     pub(crate) depth: u8,
 }
 
-/// A number with no more digits than this, and an exponent of no more than two, is far below the largest float.
+/// A number with at most this many bytes, and an exponent of at most two digits, is far below the largest float.
 const MAX_PLAIN_NUMBER: usize = 100;
 
 /// What follows an element of an array or a member of an object.
@@ -88,13 +88,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next byte that is no blank; the position is on it afterwards.
+    /// Skips whitespace and returns the next byte, without consuming it.
     pub(crate) fn peek(&mut self) -> Option<u8> {
         self.blanks();
         self.bytes.get(self.at).copied()
     }
 
-    /// Goes over `byte`, blanks before it allowed.
+    /// Consumes `byte` and any whitespace before it.
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), SyntaxError> {
         if self.peek() != Some(byte) {
             return self.fail();
@@ -103,7 +103,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Goes over the separator or the end of a container that ends with `close`.
+    /// Consumes the comma after an element, or the end of the container, which is `close`.
     pub(crate) fn next(&mut self, close: u8) -> Result<Delimiter, SyntaxError> {
         match self.peek() {
             Some(b',') => {
@@ -118,7 +118,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What the value here is; only its first byte is looked at.
+    /// The kind of the next value. Looks only at its first byte.
     pub(crate) fn kind(&mut self) -> Result<ValueKind, SyntaxError> {
         match self.peek() {
             Some(b'{') => Ok(ValueKind::Object),
@@ -132,7 +132,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes over a string; gives what is between its quotes, as it stands.
+    /// Consumes a string and returns the bytes between its quotes, without unescaping them.
     pub(crate) fn string(&mut self) -> Result<&'a [u8], SyntaxError> {
         self.expect(b'"')?;
         let start = self.at;
@@ -163,7 +163,7 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 let unit = self.unit()?;
                 if strings::is_surrogate(unit) {
-                    // The other half of a pair follows directly.
+                    // The other half of a pair must follow directly.
                     match strings::unit(&self.bytes[self.at..]) {
                         Some(low) if strings::is_pair(unit, low) => self.at += 6,
                         _ => self.noted.lone_surrogate = true,
@@ -175,7 +175,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Goes over the four digits of an escape; gives the UTF-16 unit.
+    /// Consumes the four digits of an escape and returns the UTF-16 code unit.
     fn unit(&mut self) -> Result<u32, SyntaxError> {
         let mut unit = 0;
         for _ in 0..4 {
@@ -188,7 +188,7 @@ impl<'a> Scanner<'a> {
         Ok(unit)
     }
 
-    /// Goes over a number; gives it as it stands.
+    /// Consumes a number and returns its bytes.
     pub(crate) fn number(&mut self) -> Result<&'a [u8], SyntaxError> {
         self.blanks();
         let start = self.at;
@@ -241,7 +241,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes over a value that is no container.
+    /// Consumes a value that is not a container.
     pub(crate) fn scalar(&mut self, kind: ValueKind) -> Result<(), SyntaxError> {
         match kind {
             ValueKind::String => self.string().map(drop),
@@ -253,7 +253,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes over one whole value inside `depth` open containers; gives it as it stands.
+    /// Consumes one value inside `depth` open containers, and returns its bytes.
     pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], SyntaxError> {
         let kind = self.kind()?;
         let start = self.at;
@@ -264,16 +264,17 @@ impl<'a> Scanner<'a> {
         Ok(&self.bytes[start..self.at])
     }
 
-    /// Goes over a container without recursion: `objects` remembers of each open one whether it is an object.
+    /// Consumes a container without recursion: `objects` has one bit for each open container, which says whether it is
+    /// an object.
     fn container(&mut self, depth: usize) -> Result<(), SyntaxError> {
-        let room = MAX_DEPTH.saturating_sub(depth);
+        let max_open = MAX_DEPTH.saturating_sub(depth);
         let mut objects = 0u64;
         let mut open = 0usize;
         loop {
             // A value begins here.
             let kind = self.kind()?;
             if let ValueKind::Object | ValueKind::Array = kind {
-                if open >= room {
+                if open >= max_open {
                     return self.fail();
                 }
                 self.at += 1;
@@ -294,7 +295,7 @@ impl<'a> Scanner<'a> {
             } else {
                 self.scalar(kind)?;
             }
-            // A value ended here; so may the containers around it.
+            // A value has ended here, and the containers around it may end too.
             loop {
                 if open == 0 {
                     return Ok(());
@@ -316,7 +317,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes over a member's name and its colon; gives the name as it stands.
+    /// Consumes a member's name and the colon after it, and returns the name without unescaping it.
     pub(crate) fn name(&mut self) -> Result<&'a [u8], SyntaxError> {
         let name = self.string()?;
         self.expect(b':')?;
@@ -324,10 +325,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first control character between two offsets: strings may not hold one.
+/// The first control character between two offsets; strings must not contain any.
 fn control(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
     let part = &bytes[from..to];
-    // The sum without early exit is what the compiler turns into vector code.
+    // A fold without early exit can be vectorised by the compiler.
     if part.iter().fold(false, |any, byte| any | (*byte < 0x20)) {
         return part.iter().position(|byte| *byte < 0x20).map(|at| from + at);
     }

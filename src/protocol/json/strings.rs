@@ -1,4 +1,4 @@
-//! Strings in JSON: written with the reference's escapes, read back from them.
+//! JSON strings: writing them with ASP.NET Core's escapes, unescaping and checking them.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::escape_table::is_escaped;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Appends `text` as a JSON string, quotes included, to the byte as the reference writes it
+/// Appends `text` as a JSON string with quotes, byte for byte as ASP.NET Core writes it
 /// (tests/probes/FINDINGS.md#1, row 3.1).
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
@@ -17,10 +17,11 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends `text` as it stands inside a JSON string. Texts that are appended one after the other are one text.
+/// Appends the content of a JSON string, without quotes. Several texts may be appended one after the other to form one
+/// string.
 pub(crate) fn write_content(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    // What stands between `done` and `at` needs no escape and is copied at once.
+    // The bytes between `done` and `at` need no escaping and are copied together.
     let (mut done, mut at) = (0, 0);
     while at < bytes.len() {
         if matches!(bytes[at], 0x20..=0x7e) && bytes[at] != b'"' && bytes[at] != b'\\' {
@@ -68,17 +69,17 @@ fn write_escape(out: &mut Vec<u8>, unit: u16) {
     out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
-/// What is wrong with the content of a string that is well-formed JSON.
+/// What is wrong with the content of a string that is syntactically valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextError {
     /// Its bytes are not UTF-8.
     Utf8,
-    /// A surrogate stands alone, as an escape.
+    /// It contains an escape of a lone surrogate.
     Surrogate,
 }
 
 impl TextError {
-    /// What the reference says when it has to read such a string.
+    /// ASP.NET Core's error text for such a string.
     pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::Utf8 => "Cannot transcode invalid UTF-8 JSON text to UTF-16 string.",
@@ -87,7 +88,7 @@ impl TextError {
     }
 }
 
-/// The text of a scanned string; `raw` is what stood between the quotes. Borrows unless there are escapes.
+/// The text of a scanned string. `raw` is the bytes between the quotes, which are borrowed if there are no escapes.
 pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, TextError> {
     let Some(first) = memchr(b'\\', raw) else {
         return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| TextError::Utf8);
@@ -106,10 +107,11 @@ pub(crate) fn unescape(raw: &[u8]) -> Result<Cow<'_, str>, TextError> {
     Ok(Cow::Owned(text))
 }
 
-/// Whether [`unescape`] would succeed; allocates nothing. Of a whole value or message it checks all strings at once,
-/// since escapes occur in strings only and the rest is ASCII. Bytes that pass are UTF-8, whether they are JSON or not.
+/// Checks whether [`unescape`] would succeed, without allocating. It can also check all strings of a whole value or
+/// message at once, because escapes occur only in strings and everything else is ASCII. Bytes that pass are UTF-8,
+/// whether or not they are JSON.
 pub(crate) fn check(raw: &[u8]) -> Result<(), TextError> {
-    // In the same order as `unescape`, so that both name the same of two faults.
+    // Checked in the same order as in `unescape`, so that both return the same error if there are several.
     let mut rest = raw;
     while let Some(found) = memchr(b'\\', rest) {
         std::str::from_utf8(&rest[..found]).map_err(|_| TextError::Utf8)?;
@@ -119,8 +121,8 @@ pub(crate) fn check(raw: &[u8]) -> Result<(), TextError> {
     std::str::from_utf8(rest).map(drop).map_err(|_| TextError::Utf8)
 }
 
-/// The character of the escape that `raw` begins with, and the escape's length. None: a lone surrogate, or in bytes
-/// that were not scanned something that is no escape.
+/// The character of the escape that `raw` begins with, and the escape's length. `None` for a lone surrogate or, in
+/// bytes that have not been scanned, an invalid escape.
 fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
     let character = match raw.get(1)? {
         b'b' => '\u{8}',
@@ -145,17 +147,17 @@ fn read_escape(raw: &[u8]) -> Option<(char, usize)> {
     Some((character, 2))
 }
 
-/// Whether a UTF-16 unit is one half of a pair.
+/// Whether a UTF-16 code unit is one half of a surrogate pair.
 pub(super) fn is_surrogate(unit: u32) -> bool {
     (0xd800..0xe000).contains(&unit)
 }
 
-/// Whether two UTF-16 units are the two halves of a pair, in their order.
+/// Whether two UTF-16 code units are a surrogate pair, in this order.
 pub(super) fn is_pair(high: u32, low: u32) -> bool {
     (0xd800..0xdc00).contains(&high) && (0xdc00..0xe000).contains(&low)
 }
 
-/// The UTF-16 unit of the `\uXXXX` that `raw` begins with.
+/// The UTF-16 code unit of the `\uXXXX` that `raw` begins with.
 pub(super) fn unit(raw: &[u8]) -> Option<u32> {
     let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
     let mut unit = 0;

@@ -1,4 +1,4 @@
-//! Tests of the JSON codec against the recorded vectors, FINDINGS, and itself.
+//! Tests of the JSON codec: against recorded messages and behaviour, and by round trips.
 
 #![allow(clippy::unwrap_used)]
 
@@ -71,7 +71,7 @@ fn members_may_come_in_any_order() {
         let again = one(written(&message).trim_end_matches('\x1e'));
         assert_eq!(again, message, "{}", vector["name"]);
     }
-    // The order that the JavaScript client really uses.
+    // The order that the JavaScript client uses.
     let call = call(r#"{"target":"T","arguments":[1],"invocationId":"0","streamIds":["1"],"type":1}"#);
     assert_eq!(call.id, Some("0".into()));
     assert_eq!(call.stream_ids, ["1".into()]);
@@ -87,7 +87,7 @@ fn every_invalid_message_is_refused_with_the_text_of_the_reference() {
 
 #[test]
 fn arguments_that_do_not_match_a_method_are_still_read() {
-    // Counts and types are the business of whoever knows the method.
+    // Their number and types are checked later, when the method is known.
     for vector in list("bindingErrors") {
         assert!(call(text(vector, "json")).arguments.is_ok());
     }
@@ -117,7 +117,7 @@ fn encoded_sizes_match_the_reference() {
         stream_ids: streams.iter().map(|id| InvocationId::from(*id)).collect(),
         ..Invocation::send("Target", vec![argument("1")])
     };
-    // The reference's stream invocations have no arguments here.
+    // The recorded stream invocations have no arguments.
     let stream = |streams: &[&str]| Invocation { arguments: Ok(Vec::new()), ..invoke(Some(id()), streams) };
     let close = |error: Option<&str>| HubMessage::Close { error: error.map(str::to_owned), allow_reconnect: false };
     let completion = |outcome| HubMessage::Completion { id: id(), outcome, headers: headers() };
@@ -256,8 +256,8 @@ fn a_trailing_comma_in_arguments_is_a_binding_error() {
     assert!(error.detail.contains("trailing comma"), "{}", error.detail);
 }
 
-/// What no string may hold, and what the reference says of it where it has to read the string.
-const NO_TEXT: [(&[u8], &str); 8] = [
+/// Strings that are not Unicode text, and ASP.NET Core's error for them.
+const INVALID_STRINGS: [(&[u8], &str); 8] = [
     (b"\xff", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
     (b"a\xc3\x28b", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
     (b"cut off \xf0\x9f\x98", "Cannot transcode invalid UTF-8 JSON text to UTF-16 string."),
@@ -270,12 +270,12 @@ const NO_TEXT: [(&[u8], &str); 8] = [
 
 #[test]
 fn decoded_values_never_contain_invalid_unicode() {
-    for (bad, detail) in NO_TEXT {
+    for (bad, detail) in INVALID_STRINGS {
         let read = |before: &str, after: &str| {
             let bytes = [before.as_bytes(), bad, after.as_bytes(), b"\x1e"].concat();
             decode(&mut BytesMut::from(&bytes[..]), None)
         };
-        // A text, one in a list, a member's name: what it is in makes no difference.
+        // As a value, in an array, and as a member's name.
         for (before, after) in [("\"", "\""), ("[1,[\"a\",\"", "\"]]"), ("{\"a\":[],\"", "\":1}")] {
             let with = |head: &str, tail: &str| read(&format!("{head}{before}"), &format!("{after}{tail}"));
             for kind in ["1", "4"] {
@@ -299,9 +299,9 @@ fn decoded_values_never_contain_invalid_unicode() {
             let result = with("{\"type\":3,\"invocationId\":\"1\",\"result\":", "}").unwrap().unwrap();
             let HubMessage::Completion { outcome: Outcome::Error(error), .. } = result else { panic!("{result:?}") };
             assert!(error.starts_with("Error trying to deserialize result to String. "), "{error}");
-            // What is skipped harms nobody.
+            // In a value that is skipped it is not an error.
             assert_eq!(with("{\"type\":6,\"x\":", "}"), Ok(Some(HubMessage::Ping)));
-            // Both at once are still one too many.
+            // A completion with both an error and such a result is still a protocol error.
             let both = with("{\"type\":3,\"invocationId\":\"1\",\"error\":\"e\",\"result\":", "}").unwrap_err();
             assert_eq!(both.detail, "The 'error' and 'result' properties are mutually exclusive.");
         }
@@ -329,7 +329,7 @@ fn surrogate_pairs_are_kept_as_received() {
         let got = call(&format!(r#"{{"type":1,"target":"T","arguments":[{text},[{text}]]}}"#));
         assert_eq!(got.arguments.unwrap(), [argument(&text), argument(&format!("[{text}]"))], "{good}");
     }
-    // Half of an escape behind half of a pair is not JSON at all.
+    // After one half of a pair, an incomplete escape is still a syntax error.
     assert!(read(r#"{"type":1,"target":"T","arguments":["\ud83d\ude0"]}"#).is_err());
     assert!(read(r#"{"type":1,"target":"T","arguments":["\ud83d\"]}"#).is_err());
 }

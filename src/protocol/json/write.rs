@@ -1,4 +1,4 @@
-//! Messages to JSON, fields in the order the reference writes them (docs/builders/signalr-protocol.md#3.1).
+//! Encodes hub messages as JSON, with the fields in ASP.NET Core's order (docs/builders/signalr-protocol.md#3.1).
 
 use std::io::Write as _;
 

@@ -1,5 +1,6 @@
-//! Bodies to messages (docs/builders/signalr-protocol.md#3.2, tests/probes/FINDINGS.md#1). Element counts are hardly
-//! looked at: as the reference does, elements are read while a message needs them, and what is behind them is ignored.
+//! Decodes MessagePack bodies to hub messages (docs/builders/signalr-protocol.md#3.2, tests/probes/FINDINGS.md#1). As
+//! in ASP.NET Core, element counts are mostly not checked: only the elements that a message needs are read, and
+//! everything after them is ignored.
 
 use std::borrow::Cow;
 
@@ -12,10 +13,10 @@ use crate::protocol::{
     BindingError, Headers, HubMessage, Invocation, MAX_DEPTH, Outcome, Protocol, ProtocolError, RawValue,
 };
 
-/// How many containers a value may open that stands directly in the message's array.
+/// The maximum nesting depth of a value that is an element of the message's array.
 const MAX_VALUE_NESTING: usize = MAX_DEPTH - 1;
 
-/// Reads one body, without its prefix. None: a message of unknown type.
+/// Decodes one body, without its prefix. Returns `None` for a message of unknown type.
 pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError> {
     let mut reader = TokenReader::new(body);
     let count = match reader.code() {
@@ -58,7 +59,7 @@ pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError>
     }))
 }
 
-/// The elements that are left of one message.
+/// Reads the remaining elements of one message.
 struct MessageFields<'a> {
     body: &'a Bytes,
     reader: TokenReader<'a>,
@@ -78,7 +79,8 @@ impl<'a> MessageFields<'a> {
             .ok_or_else(|| null_or_empty(&format!("target for {message} message")))?
             .into();
         let arguments = self.arguments();
-        // Behind arguments that cannot be read nothing can be found; the reference does not look either.
+        // After arguments that cannot be read, the position of the next element is unknown. ASP.NET Core does not read
+        // it either.
         let stream_ids = if arguments.is_ok() && count > 5 { self.stream_ids()? } else { Vec::new() };
         Ok(Invocation { id, target, arguments, stream_ids, headers })
     }
@@ -87,7 +89,8 @@ impl<'a> MessageFields<'a> {
         let Ok(Token::Array(count)) = self.reader.token() else {
             return Err(BindingError::invalid_data("Reading array length for 'arguments' failed."));
         };
-        // The count is at most the number of bytes that are left; still, room is made as elements really come.
+        // The count is at most the number of remaining bytes, but that may still be many: allocate as elements are
+        // read.
         let mut values = Vec::with_capacity(count.min(16));
         for _ in 0..count {
             values.push(self.raw(MAX_VALUE_NESTING - 1).map_err(|_| BindingError::argument_type())?);
@@ -101,7 +104,7 @@ impl<'a> MessageFields<'a> {
         };
         let mut ids = Vec::with_capacity(count.min(16));
         for _ in 0..count {
-            // The empty one is refused only where the method is known, so not here (probes `*-stream-id*`).
+            // An empty id is refused later, when the method is known (probes `*-stream-id*`).
             let id = self.text("streamIds")?;
             ids.push(InvocationId::from(&*id.ok_or_else(|| null_or_empty("value in streamIds received"))?));
         }
@@ -128,7 +131,7 @@ impl<'a> MessageFields<'a> {
 
     fn outcome(&mut self) -> Result<Outcome, ProtocolError> {
         Ok(match self.int32("resultKind")? {
-            // A null error is none.
+            // A null error means no error.
             1 => self.text("error")?.map_or(Outcome::Void, |error| Outcome::Error(error.into_owned())),
             2 => Outcome::Void,
             3 => Outcome::Value(self.raw(MAX_VALUE_NESTING).map_err(malformed)?),
@@ -136,10 +139,10 @@ impl<'a> MessageFields<'a> {
         })
     }
 
-    /// One value as it came. Only one with strings that are not UTF-8 is written anew: see [`super::repair`].
-    fn raw(&mut self, room: usize) -> Result<RawValue, TokenError> {
+    /// Reads one value unchanged, unless it has strings that are not UTF-8: see [`super::repair`].
+    fn raw(&mut self, max_depth: usize) -> Result<RawValue, TokenError> {
         let start = self.reader.at;
-        let (is_text, proven) = self.reader.scan(room)?;
+        let (is_text, proven) = self.reader.scan(max_depth)?;
         let value = self.body.slice(start..self.reader.at);
         let value = if is_text { value } else { repair::with_replacements(&value).into() };
         Ok(RawValue::from_proven(Protocol::MessagePack, value, proven))
@@ -156,7 +159,7 @@ impl<'a> MessageFields<'a> {
         self.text_or(|| field.to_owned())
     }
 
-    /// A string or nil. What is no UTF-8 is read with U+FFFD in its place, as the reference does.
+    /// Reads a string or nil. As in ASP.NET Core, invalid UTF-8 is replaced by U+FFFD.
     fn text_or(&mut self, field: impl FnOnce() -> String) -> Result<Option<Cow<'a, str>>, ProtocolError> {
         match self.reader.token() {
             Ok(Token::Str(text)) => Ok(Some(String::from_utf8_lossy(text))),
@@ -195,7 +198,7 @@ fn null_or_empty(what: &str) -> ProtocolError {
     ProtocolError::invalid_data(format!("Null or empty {what}."))
 }
 
-/// What the reference's MessagePack reader says (tests/probes/FINDINGS.md#1, row 3.1, 2.3).
+/// The error of ASP.NET Core's MessagePack reader (tests/probes/FINDINGS.md#1, row 3.1, 2.3).
 fn malformed(error: TokenError) -> ProtocolError {
     match error {
         TokenError::End => ProtocolError {

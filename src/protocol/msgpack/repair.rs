@@ -1,14 +1,14 @@
-//! Rewrites values with strings that are not UTF-8: U+FFFD takes the place of the invalid bytes.
+//! Replaces invalid UTF-8 in the strings of MessagePack values by U+FFFD.
 //!
-//! The reference reads every MessagePack string this way (tests/probes/FINDINGS.md#2, hub protocol), and clients depend
-//! on it: when a text was cut in the middle of an emoji, the JavaScript client writes the lone surrogate as three bytes
+//! ASP.NET Core reads all MessagePack strings this way (tests/probes/FINDINGS.md#2, hub protocol), and clients depend
+//! on it: if a text was cut in the middle of an emoji, the JavaScript client encodes the lone surrogate as three bytes
 //! that are not UTF-8.
 
 use super::token_reader::{Token, TokenReader};
 use super::write;
 
-/// A well-formed value with all its strings made UTF-8. Everything else stays as it is, since the heads of containers
-/// count elements, not bytes.
+/// Copies a well-formed value, and replaces invalid UTF-8 in its strings. Everything else can stay unchanged, because
+/// the headers of containers count elements, not bytes.
 pub(super) fn with_replacements(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + value.len() / 4);
     let mut reader = TokenReader::new(value);
@@ -19,7 +19,7 @@ pub(super) fn with_replacements(value: &[u8]) -> Vec<u8> {
                 write::text(&mut out, &String::from_utf8_lossy(bytes));
             }
             Ok(_) => out.extend_from_slice(&value[start..reader.at]),
-            // Not in a well-formed value.
+            // Does not happen in a well-formed value.
             Err(_) => break,
         }
     }

@@ -1,4 +1,4 @@
-//! Tests of the MessagePack codec against the recorded vectors, FINDINGS, and itself.
+//! Tests of the MessagePack codec: against recorded messages and behaviour, and by round trips.
 
 #![allow(clippy::unwrap_used)]
 
@@ -66,7 +66,7 @@ fn every_recorded_message_round_trips_byte_for_byte() {
 
 #[test]
 fn every_invalid_message_is_refused_with_the_text_of_the_reference() {
-    // An empty stream id is refused where the method is known: see `Invocations::refuses`.
+    // An empty stream id is refused later, when the method is known.
     for vector in list("invalid").iter().filter(|vector| vector["name"] != "InvocationEmptyStringStreamId") {
         let error = read(&body(vector)).expect_err(vector["name"].as_str().unwrap());
         assert_eq!(error, ProtocolError::invalid_data(vector["error"].as_str().unwrap()), "{}", vector["name"]);
@@ -79,7 +79,7 @@ fn arguments_that_are_not_an_array_are_a_binding_error() {
         let expected = vector["error"].as_str().unwrap();
         match call(&body(vector)).arguments {
             Err(error) => assert_eq!(error, BindingError::invalid_data(expected)),
-            // Counts and types are the business of whoever knows the method.
+            // Their number and types are checked later, when the method is known.
             Ok(_) => assert!(!expected.starts_with("Reading"), "{}", vector["name"]),
         }
     }
@@ -106,7 +106,7 @@ fn encoded_sizes_match_the_reference() {
         stream_ids: streams.iter().map(|id| InvocationId::from(*id)).collect(),
         ..Invocation::send("Target", vec![value(&[1])])
     };
-    // The reference's stream invocations have no arguments here.
+    // The recorded stream invocations have no arguments.
     let stream = |streams: &[&str]| Invocation { arguments: Ok(Vec::new()), ..invoke(Some(id()), streams) };
     let close = |error: Option<&str>| HubMessage::Close { error: error.map(str::to_owned), allow_reconnect: false };
     let completion = |outcome| HubMessage::Completion { id: id(), outcome, headers: headers() };
@@ -183,8 +183,8 @@ fn a_target_with_invalid_utf8_is_read_with_replacement_characters() {
     assert_eq!(call(&hex("960180a131a2c32891a17890")).target.as_ref(), "\u{fffd}(");
 }
 
-/// As the reference reads them: a replacement character for each part that is not UTF-8 (tests/probes/FINDINGS.md#2,
-/// hub protocol).
+/// Invalid strings, and how ASP.NET Core reads them: with a replacement character for each invalid part
+/// (tests/probes/FINDINGS.md#2, hub protocol).
 const REPLACED: [(&[u8], &str); 5] = [
     (b"\xff", "\u{fffd}"),
     (b"a\xc3(b", "a\u{fffd}(b"),
@@ -199,7 +199,8 @@ fn strings_with_invalid_utf8_are_read_with_replacement_characters() {
         let (mut wrong, mut right) = (vec![0xd9, error.len() as u8], Vec::new());
         wrong.extend(error);
         write::text(&mut right, read);
-        // A string, one among others in a list, a key: and nothing else changes, neither widths nor binary.
+        // As a value, in an array next to binary, and as a key. Nothing else may change, such as the widths of
+        // integers.
         for (before, after) in [
             (&b""[..], &b""[..]),
             (b"\x93\xc4\x02\xff\xfe\xdc\x00\x01", b"\xcd\x00\x07"),
@@ -219,7 +220,7 @@ fn strings_with_invalid_utf8_are_read_with_replacement_characters() {
             let HubMessage::Completion { outcome: Outcome::Value(result), .. } = result else { panic!("{result:?}") };
             assert_eq!(result, expected);
         }
-        // Names, ids, headers and errors too.
+        // In names, ids, headers and errors.
         let text = &wrong[..];
         let got = call(&[b"\x96\x01\x81", text, text, text, text, b"\x90\x91", text].concat());
         assert_eq!(

@@ -1,60 +1,60 @@
-//! A reader of MessagePack bytes, token by token. It copies nothing and trusts no length.
+//! Reads MessagePack bytes token by token, without copying, and without trusting any length.
 
 use crate::protocol::transcode;
 use crate::protocol::value::Proven;
 
-/// One token. A container's token is its head only; its elements follow as tokens.
+/// One token. The token of a container is only its header; its elements follow as further tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Token<'a> {
     Nil,
     Bool(bool),
-    /// Any integer that fits.
+    /// An integer that fits into `i64`, whatever its encoding.
     Int(i64),
-    /// Only what is above `i64::MAX`.
+    /// An integer above `i64::MAX`.
     BigInt(u64),
     F32(f32),
     F64(f64),
-    /// Text; whether it is UTF-8 is checked by the caller.
+    /// A string. The caller checks whether it is UTF-8.
     Str(&'a [u8]),
     Bin(&'a [u8]),
     Ext(i8, &'a [u8]),
-    /// An array of that many elements; there are at least as many bytes.
+    /// An array with this many elements. At least as many bytes follow.
     Array(usize),
-    /// A map of that many entries; there are at least twice as many bytes.
+    /// A map with this many entries. At least twice as many bytes follow.
     Map(usize),
 }
 
-/// Why bytes are no MessagePack, or not what was wanted.
+/// Why bytes are not valid MessagePack, or not of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenError {
-    /// They end too early, or a length says more than there is.
+    /// The bytes end too early, or a length is larger than what is left.
     End,
-    /// A code that never occurs, or one of another kind than wanted.
+    /// A code that is not defined, or that has another type than expected.
     Code(u8),
-    /// Nested deeper than allowed.
+    /// The value is nested too deeply.
     Depth,
 }
 
-/// What a scan notes on its way.
+/// What a scan notes about a value.
 struct Noted {
     /// Whether all strings so far are UTF-8.
     is_text: bool,
-    /// Whether all so far has a form in JSON.
+    /// Whether everything so far can be represented in JSON.
     portable: bool,
-    /// The room that was left at the deepest place.
-    least_room: usize,
+    /// How many further levels were allowed at the deepest place.
+    min_levels_left: usize,
 }
 
 impl Noted {
-    /// Opens a container where `room` may be opened; gives the room inside it.
-    fn enter(&mut self, room: usize) -> Result<usize, TokenError> {
-        let room = room.checked_sub(1).ok_or(TokenError::Depth)?;
-        self.least_room = self.least_room.min(room);
-        Ok(room)
+    /// Enters a container, where `levels_left` levels are allowed. Returns how many are allowed inside it.
+    fn enter(&mut self, levels_left: usize) -> Result<usize, TokenError> {
+        let inside = levels_left.checked_sub(1).ok_or(TokenError::Depth)?;
+        self.min_levels_left = self.min_levels_left.min(inside);
+        Ok(inside)
     }
 }
 
-/// A place in MessagePack bytes.
+/// A position in MessagePack bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenReader<'a> {
     bytes: &'a [u8],
@@ -96,7 +96,8 @@ impl<'a> TokenReader<'a> {
         Ok(Token::Ext(kind, self.take(length)?))
     }
 
-    /// Each element takes a byte at least: a head that promises more than there is, is refused at once.
+    /// Checks the header of an array. Each element takes at least one byte, so a count that is larger than the number
+    /// of remaining bytes is refused at once.
     fn array(&self, count: usize) -> Result<Token<'a>, TokenError> {
         if count > self.remaining() { Err(TokenError::End) } else { Ok(Token::Array(count)) }
     }
@@ -105,7 +106,7 @@ impl<'a> TokenReader<'a> {
         if count > self.remaining() / 2 { Err(TokenError::End) } else { Ok(Token::Map(count)) }
     }
 
-    /// The next token. After an error the position is undefined.
+    /// Reads the next token. After an error the position is unspecified.
     pub(crate) fn token(&mut self) -> Result<Token<'a>, TokenError> {
         let [code] = self.fixed()?;
         Ok(match code {
@@ -155,43 +156,43 @@ impl<'a> TokenReader<'a> {
         })
     }
 
-    /// The code of the next token, not gone over.
+    /// The code of the next token, which is not consumed.
     pub(crate) fn code(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Goes over one whole value that may open `room` containers inside each other.
-    pub(crate) fn skip(&mut self, room: usize) -> Result<(), TokenError> {
-        self.scan(room).map(drop)
+    /// Skips one value, which may be nested up to `max_depth` levels deep.
+    pub(crate) fn skip(&mut self, max_depth: usize) -> Result<(), TokenError> {
+        self.scan(max_depth).map(drop)
     }
 
-    /// The same; tells whether all its strings are UTF-8, and what else is proven of the value then.
-    pub(crate) fn scan(&mut self, room: usize) -> Result<(bool, Proven), TokenError> {
-        let mut noted = Noted { is_text: true, portable: true, least_room: room };
+    /// Like [`Self::skip`]. Returns whether all strings of the value are UTF-8, and what else is known about it.
+    pub(crate) fn scan(&mut self, max_depth: usize) -> Result<(bool, Proven), TokenError> {
+        let mut noted = Noted { is_text: true, portable: true, min_levels_left: max_depth };
         let first = self.token()?;
-        self.walk(first, room, &mut noted)?;
-        let depth = u8::try_from(room - noted.least_room).unwrap_or(u8::MAX);
+        self.walk(first, max_depth, &mut noted)?;
+        let depth = u8::try_from(max_depth - noted.min_levels_left).unwrap_or(u8::MAX);
         Ok((noted.is_text, Proven { depth, portable: noted.portable }))
     }
 
-    /// Goes over the rest of the value that begins with `first`.
-    fn walk(&mut self, first: Token<'a>, room: usize, noted: &mut Noted) -> Result<(), TokenError> {
+    /// Consumes the rest of the value that begins with `first`.
+    fn walk(&mut self, first: Token<'a>, levels_left: usize, noted: &mut Noted) -> Result<(), TokenError> {
         match first {
             Token::Array(count) => {
-                let room = noted.enter(room)?;
+                let inside = noted.enter(levels_left)?;
                 for _ in 0..count {
                     let element = self.token()?;
-                    self.walk(element, room, noted)?;
+                    self.walk(element, inside, noted)?;
                 }
             }
             Token::Map(count) => {
-                let room = noted.enter(room)?;
+                let inside = noted.enter(levels_left)?;
                 for _ in 0..count {
                     let key = self.token()?;
                     noted.portable &= matches!(key, Token::Str(_) | Token::Int(_) | Token::BigInt(_));
-                    self.walk(key, room, noted)?;
+                    self.walk(key, inside, noted)?;
                     let value = self.token()?;
-                    self.walk(value, room, noted)?;
+                    self.walk(value, inside, noted)?;
                 }
             }
             Token::Str(bytes) => noted.is_text = noted.is_text && std::str::from_utf8(bytes).is_ok(),
@@ -203,14 +204,14 @@ impl<'a> TokenReader<'a> {
         Ok(())
     }
 
-    /// Goes over one whole value of any depth, without recursion; tells whether all its strings are UTF-8.
+    /// Skips one value of any depth, without recursion. Returns whether all its strings are UTF-8.
     pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, TokenError> {
         let mut is_text = true;
         self.walk_any_depth(|bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
         Ok(is_text)
     }
 
-    /// Goes over one whole value of any depth, without recursion.
+    /// Skips one value of any depth, without recursion.
     pub(crate) fn skip_any_depth(&mut self) -> Result<(), TokenError> {
         self.walk_any_depth(|_| {})
     }
@@ -220,7 +221,7 @@ impl<'a> TokenReader<'a> {
         while left > 0 {
             left -= 1;
             match self.token()? {
-                // A count is at most the number of bytes that are left, so the sum stays far from overflow.
+                // A count is at most the number of remaining bytes, so the sum is far from an overflow.
                 Token::Array(count) => left = left.saturating_add(count),
                 Token::Map(count) => left = left.saturating_add(count * 2),
                 Token::Str(bytes) => string(bytes),

@@ -1,4 +1,4 @@
-//! Messages to MessagePack, as many elements as the reference writes (docs/builders/signalr-protocol.md#3.2).
+//! Encodes hub messages as MessagePack, with the same elements as ASP.NET Core (docs/builders/signalr-protocol.md#3.2).
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::protocol::{Headers, HubMessage, Invocation, Outcome, Protocol, RawVal
 /// See [`crate::protocol::Protocol::encode`].
 pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
     let mut out = Vec::with_capacity(128);
-    // Room for the longest prefix; what it does not need is cut off in the end, so that nothing is moved.
+    // Reserve space for the longest prefix. The unused part is cut off at the end, so that nothing has to be moved.
     out.extend_from_slice(&[0; MAX_PREFIX_BYTES]);
     match message {
         HubMessage::Invocation(call) => invocation(&mut out, 1, call)?,
@@ -63,7 +63,8 @@ pub(crate) fn encode(message: &HubMessage) -> Result<Bytes, ValueError> {
 
 fn invocation(out: &mut Vec<u8>, kind: u8, call: &Invocation) -> Result<(), ValueError> {
     let arguments = call.sendable_arguments()?;
-    // Always six: there are clients that read the sixth unasked (docs/builders/signalr-protocol.md#3.2).
+    // Always six elements: some clients read the sixth without checking the count
+    // (docs/builders/signalr-protocol.md#3.2).
     begin(out, 6, kind, &call.headers);
     match &call.id {
         Some(id) => text(out, id.as_str()),
@@ -104,7 +105,7 @@ fn sequence(out: &mut Vec<u8>, kind: u8, id: i64) {
 
 pub(crate) const NIL: u8 = 0xc0;
 
-/// A string.
+/// Writes a string.
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 5);
     match text.len() {
@@ -115,7 +116,7 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Binary.
+/// Writes binary.
 pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + 5);
     match bytes.len() {
@@ -125,7 +126,7 @@ pub(crate) fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The head of an array.
+/// Writes the header of an array.
 pub(crate) fn array(out: &mut Vec<u8>, count: usize) {
     match count {
         0..16 => out.push(0x90 | count as u8),
@@ -133,7 +134,7 @@ pub(crate) fn array(out: &mut Vec<u8>, count: usize) {
     }
 }
 
-/// The head of a map.
+/// Writes the header of a map.
 pub(crate) fn map(out: &mut Vec<u8>, count: usize) {
     match count {
         0..16 => out.push(0x80 | count as u8),
@@ -141,8 +142,8 @@ pub(crate) fn map(out: &mut Vec<u8>, count: usize) {
     }
 }
 
-/// A length of two bytes after `code`, or of four after the code that follows it. More than four bytes hold is more
-/// than a message may be, which [`encode`] refuses.
+/// Writes `code` and a length of two bytes, or `code + 1` and a length of four bytes. A length that does not even fit
+/// into four bytes makes a message that is too long, which [`encode`] refuses.
 fn long_length(out: &mut Vec<u8>, code: u8, length: usize) {
     match u16::try_from(length) {
         Ok(length) => {
@@ -156,7 +157,7 @@ fn long_length(out: &mut Vec<u8>, code: u8, length: usize) {
     }
 }
 
-/// An integer.
+/// Writes an integer.
 pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
     match number {
         0.. => unsigned(out, number as u64),
@@ -177,7 +178,7 @@ pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
     }
 }
 
-/// An integer that is not negative.
+/// Writes an integer that is not negative.
 pub(crate) fn unsigned(out: &mut Vec<u8>, number: u64) {
     match number {
         0..0x80 => out.push(number as u8),

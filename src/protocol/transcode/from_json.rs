@@ -1,4 +1,4 @@
-//! JSON to MessagePack.
+//! Converts JSON values to MessagePack.
 
 use super::{MAX_VALUE_DEPTH, Output, too_deep};
 use crate::protocol::ValueError;
@@ -17,7 +17,7 @@ impl From<TextError> for ValueError {
         Self(
             match error {
                 TextError::Utf8 => "a string in the value is not UTF-8",
-                TextError::Surrogate => "a string in the value holds a lone surrogate, which is no Unicode text",
+                TextError::Surrogate => "a string in the value contains a lone surrogate, which is not Unicode text",
             }
             .to_owned(),
         )
@@ -33,11 +33,11 @@ pub(super) fn convert(value: &[u8], out: &mut impl Output) -> Result<(), ValueEr
     }
 }
 
-fn any(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn any(scanner: &mut Scanner<'_>, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {
     let kind = scanner.kind()?;
     match kind {
-        ValueKind::Object => object(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
-        ValueKind::Array => array(scanner, room.checked_sub(1).ok_or_else(too_deep)?, out),
+        ValueKind::Object => object(scanner, max_depth.checked_sub(1).ok_or_else(too_deep)?, out),
+        ValueKind::Array => array(scanner, max_depth.checked_sub(1).ok_or_else(too_deep)?, out),
         ValueKind::String => string(scanner.string()?, out),
         ValueKind::Number => number(scanner.number()?, out),
         ValueKind::Null | ValueKind::True | ValueKind::False => {
@@ -54,7 +54,7 @@ fn any(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<
     }
 }
 
-fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn array(scanner: &mut Scanner<'_>, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {
     scanner.at += 1;
     let mark = begin(out);
     let mut count = 0;
@@ -62,7 +62,7 @@ fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Resul
         scanner.at += 1;
     } else {
         loop {
-            any(scanner, room, out)?;
+            any(scanner, max_depth, out)?;
             count += 1;
             if scanner.next(b']')? == Delimiter::End {
                 break;
@@ -73,7 +73,7 @@ fn array(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Resul
     Ok(())
 }
 
-fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn object(scanner: &mut Scanner<'_>, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {
     scanner.at += 1;
     let mark = begin(out);
     let mut count = 0;
@@ -82,7 +82,7 @@ fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Resu
     } else {
         loop {
             string(scanner.name()?, out)?;
-            any(scanner, room, out)?;
+            any(scanner, max_depth, out)?;
             count += 1;
             if scanner.next(b'}')? == Delimiter::End {
                 break;
@@ -93,7 +93,7 @@ fn object(scanner: &mut Scanner<'_>, room: usize, out: &mut impl Output) -> Resu
     Ok(())
 }
 
-/// Leaves one byte for the head of a container, whose count is not known yet.
+/// Reserves one byte for the header of a container, whose count is not known yet. Returns its position.
 fn begin(out: &mut impl Output) -> usize {
     let mut mark = 0;
     out.write(|out| {
@@ -103,7 +103,8 @@ fn begin(out: &mut impl Output) -> usize {
     mark
 }
 
-/// Writes the head. One longer than a byte moves the content: rarer and cheaper than to count before.
+/// Writes the header of a container. If it is longer than one byte, the content is moved, which is rare, and cheaper
+/// than counting the elements beforehand.
 fn end(out: &mut impl Output, mark: usize, count: usize, head: impl FnOnce(&mut Vec<u8>, usize)) {
     out.write(|out| {
         if count < 16 {

@@ -1,4 +1,4 @@
-//! MessagePack to JSON.
+//! Converts MessagePack values to JSON.
 
 use std::io::Write as _;
 
@@ -25,7 +25,7 @@ pub(super) fn convert(value: &[u8], out: &mut impl Output) -> Result<(), ValueEr
     if reader.at == value.len() { Ok(()) } else { Err(TokenError::End.into()) }
 }
 
-fn any(reader: &mut TokenReader<'_>, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn any(reader: &mut TokenReader<'_>, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {
     match reader.token()? {
         Token::Nil => put(out, b"null"),
         Token::Bool(true) => put(out, b"true"),
@@ -42,7 +42,7 @@ fn any(reader: &mut TokenReader<'_>, room: usize, out: &mut impl Output) -> Resu
         }
         Token::Str(bytes) => string(out, bytes)?,
         Token::Bin(bytes) => out.write(|out| {
-            // Base64 needs no escapes.
+            // Base64 needs no escaping.
             let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
             STANDARD.encode_string(bytes, &mut text);
             quoted(out, text.as_bytes());
@@ -53,28 +53,33 @@ fn any(reader: &mut TokenReader<'_>, room: usize, out: &mut impl Output) -> Resu
         }
         Token::Ext(kind, _) => {
             return Err(ValueError(format!(
-                "the value holds a MessagePack extension of type {kind}, which has no form in JSON"
+                "the value contains a MessagePack extension of type {kind}, which cannot be represented in JSON"
             )));
         }
-        Token::Array(count) => array(reader, count, room.checked_sub(1).ok_or_else(too_deep)?, out)?,
-        Token::Map(count) => map(reader, count, room.checked_sub(1).ok_or_else(too_deep)?, out)?,
+        Token::Array(count) => array(reader, count, max_depth.checked_sub(1).ok_or_else(too_deep)?, out)?,
+        Token::Map(count) => map(reader, count, max_depth.checked_sub(1).ok_or_else(too_deep)?, out)?,
     }
     Ok(())
 }
 
-fn array(reader: &mut TokenReader<'_>, count: usize, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn array(
+    reader: &mut TokenReader<'_>,
+    count: usize,
+    max_depth: usize,
+    out: &mut impl Output,
+) -> Result<(), ValueError> {
     put(out, b"[");
     for index in 0..count {
         if index > 0 {
             put(out, b",");
         }
-        any(reader, room, out)?;
+        any(reader, max_depth, out)?;
     }
     put(out, b"]");
     Ok(())
 }
 
-fn map(reader: &mut TokenReader<'_>, count: usize, room: usize, out: &mut impl Output) -> Result<(), ValueError> {
+fn map(reader: &mut TokenReader<'_>, count: usize, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {
     put(out, b"{");
     for index in 0..count {
         if index > 0 {
@@ -86,13 +91,12 @@ fn map(reader: &mut TokenReader<'_>, count: usize, room: usize, out: &mut impl O
             Token::BigInt(number) => key(out, number),
             _ => {
                 return Err(ValueError(
-                    "a map in the value has a key that is neither a string nor an integer, which has no form in JSON"
-                        .to_owned(),
+                    "a map in the value has a key that is neither a string nor an integer".to_owned(),
                 ));
             }
         }
         put(out, b":");
-        any(reader, room, out)?;
+        any(reader, max_depth, out)?;
     }
     put(out, b"}");
     Ok(())
@@ -127,5 +131,5 @@ fn finite(finite: bool) -> Result<(), ValueError> {
     if finite {
         return Ok(());
     }
-    Err(ValueError("the value holds a number that is infinite or not a number, which has no form in JSON".to_owned()))
+    Err(ValueError("the value contains NaN or an infinity, which cannot be represented in JSON".to_owned()))
 }

@@ -1,10 +1,11 @@
-//! Floating point numbers as .NET writes them: the shortest digits that read back the same; with an exponent when the
-//! number is below 0.0001 or has more digits before the point than both are shown and the type holds for sure
-//! (`1E+21`, `1.5E-07`: tests/probes/FINDINGS.md#2, "Hub protocol").
+//! Formats floating point numbers as .NET does: with the fewest digits that read back as the same number. An exponent
+//! is used if the number is below 0.0001, or if it has more digits before the point than both the shortest form and the
+//! precision of the type (`1E+21`, `1.5E-07`: tests/probes/FINDINGS.md#2, "Hub protocol").
 
 use std::io::Write as _;
 
-/// Digits before the point up to which a number is written out, however few digits it has.
+/// Numbers with up to this many digits before the point are written without an exponent, even if the shortest form has
+/// fewer digits.
 const F64_DIGITS: i32 = 15;
 const F32_DIGITS: i32 = 7;
 
@@ -16,7 +17,7 @@ pub(crate) fn write_f32(out: &mut Vec<u8>, float: f32) {
     write(out, &format!("{float:e}"), F32_DIGITS);
 }
 
-/// Rewrites Rust's shortest form, `-1.5e-7`.
+/// Converts Rust's shortest form, such as `-1.5e-7`.
 fn write(out: &mut Vec<u8>, shortest: &str, precision: i32) {
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
@@ -26,7 +27,7 @@ fn write(out: &mut Vec<u8>, shortest: &str, precision: i32) {
     }
     let (first, rest) = unsigned.split_at(1);
     let rest = rest.strip_prefix('.').unwrap_or(rest).as_bytes();
-    // How many digits stand before the point.
+    // The number of digits before the point.
     let scale = exponent + 1;
     let digits = 1 + rest.len() as i32;
     if scale > digits.max(precision) || scale < -3 {

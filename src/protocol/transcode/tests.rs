@@ -1,4 +1,4 @@
-//! Tests of conversion: each rule, and that the check agrees with it.
+//! Tests of the conversion rules, and that the check agrees with the conversion.
 
 #![allow(clippy::unwrap_used)]
 
@@ -116,7 +116,7 @@ fn timestamps_are_converted_to_iso_8601() {
         (b"\xd6\xff\x58\xec\x1c\x80", "\"2017-04-11T00:00:00Z\""),
         (b"\xd6\xff\x3c\xa8\x34\x40", "\"2002-04-01T10:19:44Z\""),
         (b"\xd7\xff\x1d\x4c\x50\x00\x3c\xa8\x34\x40", "\"2002-04-01T10:19:44.1228851Z\""),
-        // A whole second of nanoseconds is carried, as recorded (`msgpack-chat-echo-timestamp`).
+        // A full second of nanoseconds is carried, as recorded (`msgpack-chat-echo-timestamp`).
         (b"\xd7\xff\xee\x6b\x28\x00\x3c\xa8\x34\x40", "\"2002-04-01T10:19:45Z\""),
         (b"\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xf1\x88\x6e\x09\x00", "\"0001-01-01T00:00:00Z\""),
         (b"\xc7\x0c\xff\x3b\x9a\xc9\xff\x00\x00\x00\x3a\xff\xf4\x41\x7f", "\"9999-12-31T23:59:59.9999999Z\""),

@@ -1,15 +1,15 @@
-//! MessagePack timestamps, shown as .NET writes a DateTime in UTC.
+//! Decodes MessagePack timestamps, and formats them like a .NET `DateTime` in UTC.
 
 use std::fmt;
 
 use crate::calendar::civil_date;
 use crate::protocol::ValueError;
 
-/// Seconds of 0001-01-01 and of the end of 9999 relative to 1970: what a .NET DateTime holds.
+/// The range of a .NET `DateTime`, in seconds since 1970: from 0001-01-01 to the end of 9999.
 const MIN_SECONDS: i64 = -62_135_596_800;
 const MAX_SECONDS: i64 = 253_402_300_800;
 
-/// A moment that a .NET DateTime can hold.
+/// A point in time within the range of a .NET `DateTime`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timestamp {
     seconds: i64,
@@ -17,8 +17,8 @@ pub(super) struct Timestamp {
 }
 
 impl Timestamp {
-    /// Reads the content of an extension of type -1, in any of its three forms (MessagePack specification).
-    /// Nanoseconds beyond a second are carried, as the reference does.
+    /// Decodes the content of an extension of type -1, in any of its three forms (MessagePack specification).
+    /// Nanoseconds that exceed a second are carried, as in ASP.NET Core.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, ValueError> {
         let (seconds, nanoseconds) = if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
             (i64::from(u32::from_be_bytes(bytes)), 0)

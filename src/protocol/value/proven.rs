@@ -1,41 +1,40 @@
-//! What is known of a value, so that nobody scans it a second time on its way: [`Proven`].
+//! [`Proven`]: what is known about a value, so that it need not be scanned again when it is passed on.
 
 use crate::protocol::json::scanner::{Noted, Scanner};
 use crate::protocol::msgpack::token_reader::{TokenError, TokenReader};
 use crate::protocol::transcode::{self, MAX_VALUE_DEPTH};
 use crate::protocol::{Protocol, ValueError};
 
-/// What a decoder's scan has shown of a value beyond its being well-formed, or what is true of it by the way it was
-/// built.
+/// What is known about a well-formed value, from a decoder's scan or from the way it was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Proven {
-    /// How many containers are open at its deepest place; 255 also for more. Places differ in how deep a value may be.
+    /// The nesting depth of the value; 255 means 255 or more. How deep a value may be depends on where it is used.
     pub(crate) depth: u8,
-    /// Nothing in it lacks a form in the other protocol, its depth aside. Where it is false nothing is known, and a
-    /// scan decides.
+    /// If true, everything in the value can be represented in the other protocol, apart from its depth. If false, this
+    /// is not known, and the value must be scanned.
     pub(crate) portable: bool,
 }
 
 impl Proven {
-    /// Of null, and of any text.
+    /// What is known about null and about any string.
     pub(crate) const SCALAR: Self = Self { depth: 0, portable: true };
 
-    /// What is true of a value that has `levels` containers around this one, and nothing else in them.
+    /// What is known about a value that consists of this one inside `levels` containers.
     pub(crate) fn inside(self, levels: u8) -> Self {
         Self { depth: self.depth.saturating_add(levels), ..self }
     }
 
-    /// What is true of two values that stand beside each other.
+    /// What is known about a sequence of two values.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { depth: self.depth.max(other.depth), portable: self.portable && other.portable }
     }
 
-    /// Whether a message can carry the value as an argument.
+    /// Checks that the value is not nested too deeply for an argument of a message.
     pub(crate) fn check_depth(self) -> Result<(), ValueError> {
         if usize::from(self.depth) <= MAX_VALUE_DEPTH { Ok(()) } else { Err(transcode::too_deep()) }
     }
 
-    /// Scans bytes that no decoder has seen. Fails unless they are one well-formed value.
+    /// Scans bytes that no decoder has scanned. Fails unless they are exactly one well-formed value.
     pub(super) fn by_scanning(protocol: Protocol, bytes: &[u8]) -> Result<Self, ValueError> {
         match protocol {
             Protocol::Json => {
@@ -58,7 +57,7 @@ impl Proven {
         }
     }
 
-    /// Whether all this is true of the bytes: for assertions.
+    /// Whether all of this is true for the bytes; used in assertions.
     pub(super) fn holds(self, protocol: Protocol, bytes: &[u8]) -> bool {
         let depth = Self::by_scanning(protocol, bytes).map_or(u8::MAX, |scanned| scanned.depth);
         let portable = transcode::check(bytes, protocol);

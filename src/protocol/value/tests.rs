@@ -1,4 +1,4 @@
-//! Tests of values: from Rust, to Rust, to text.
+//! Tests of values: conversion from and to Rust types, and to text.
 
 #![allow(clippy::unwrap_used)]
 
@@ -116,7 +116,7 @@ fn values_are_inserted_in_text_as_documented() {
     assert!(msgpack(b"\xca\x7f\x80\x00\x00").display_text().is_err());
 }
 
-/// What the constructors are trusted with: whatever serde writes as text is text, and bytes stay binary.
+/// The constructors rely on this: the strings that serde writes are Unicode text, and bytes stay binary.
 #[test]
 fn rust_values_contain_valid_unicode_only() {
     let odd = [
@@ -160,7 +160,7 @@ fn what_a_decoder_has_proven_is_what_a_scan_finds() {
         ("-12.5e-99", 0, true),
         ("[]", 1, true),
         (r#"{"a":[1,{"b":[]}],"c":{}}"#, 4, true),
-        // These may be too large for a float; the first two are not.
+        // These may be too large for a float (the first two are not).
         ("1e100", 0, false),
         (&long, 0, false),
         ("[1e400]", 1, false),
@@ -181,14 +181,14 @@ fn what_a_decoder_has_proven_is_what_a_scan_finds() {
         (b"\x93\x01\x90\x91\xc0", 2, true),
         (b"\x83\x01\xc0\xff\xc0\xa1a\x81\xa1b\x90", 3, true),
         (b"\xd6\xff\0\0\0\0", 0, true),
-        // No timestamp, or none that has a form in JSON; not finite; keys that are neither strings nor integers.
+        // Not a timestamp, or an invalid one; not finite; keys that are neither strings nor integers.
         (b"\xd4\x05\0", 0, false),
         (b"\xd4\xff\0", 0, false),
         (b"\x91\xca\x7f\x80\0\0", 1, false),
         (b"\xcb\x7f\xf8\0\0\0\0\0\0", 0, false),
         (b"\x81\xc3\x01", 1, false),
         (b"\x81\x91\x90\x01", 3, false),
-        // Repaired: the string is one with U+FFFD.
+        // Repaired: the string becomes U+FFFD.
         (b"\x91\xa1\xff", 1, true),
     ] {
         let body = [b"\x96\x01\x80\xc0\xa1M\x92\x00", value, b"\x90"].concat();

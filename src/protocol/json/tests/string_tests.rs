@@ -1,4 +1,4 @@
-//! Tests of strings in JSON.
+//! Tests of JSON strings: escaping, unescaping and checking.
 
 use super::super::strings::{TextError, check, unescape, write_string};
 
@@ -44,7 +44,7 @@ fn lone_surrogates_and_invalid_utf8_are_distinguished() {
         assert_eq!(unescape(raw), Err(TextError::Utf8));
         assert_eq!(check(raw), Err(TextError::Utf8));
     }
-    // Of two faults both name the first (found by fuzzing).
+    // If there are two errors, both functions return the first one (found by fuzzing).
     for raw in [&b"\\ud83d\xff"[..], b"\xff\\ud83d"] {
         assert_eq!(unescape(raw).map(drop), check(raw));
     }
