@@ -1,14 +1,17 @@
-"""signalrcore, driven by JSON lines: one command a line on standard input, one answer or event a line on standard output.
+"""Drives signalrcore with JSON lines: one command per line on standard input, one answer or event per line on standard output.
 
-The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, upload, stop, start); ../lines.py speaks them.
-The client is threaded: each command runs in a thread. Its stop() on WebSockets waits for the server's next frame.
+The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, upload, stop, start); ../lines.py sends them.
+The client blocks its caller, so each command runs in a thread. Its stop() on WebSockets waits for the server's next frame.
 """
 import asyncio
+import concurrent.futures
 import logging
+import os
 import threading
 
+from signalrcore.hub import base_hub_connection
+from signalrcore.hub.handlers import StreamHandler
 from signalrcore.hub_connection_builder import HubConnectionBuilder
-from signalrcore.messages.completion_message import CompletionClientStreamMessage
 from signalrcore.subject import Subject
 from signalrcore.types import HttpTransportType, HubProtocolEncoding
 
@@ -20,7 +23,7 @@ TRANSPORTS = {kind.value: kind for kind in HttpTransportType}
 
 
 class Pending:
-    """A call, until its completion came."""
+    """A call or a stream whose completion has not arrived yet."""
 
     def __init__(self):
         self.done, self.result, self.error = threading.Event(), None, None
@@ -35,6 +38,29 @@ class Pending:
         if self.error:
             raise RuntimeError(self.error)
         return to_line(self.result)
+
+
+class WatchedStream(StreamHandler):
+    """The object that the client's stream() returns, which also counts what the client drops.
+
+    stream() sends the invocation before its caller can subscribe. Until then the client passes items and the completion to callbacks
+    that only log a warning; here these count instead. Errors never reach a stream: the client reports them to on_error.
+    """
+
+    def __init__(self, event, invocation_id):
+        super().__init__(event, invocation_id)
+        self.pending, self.dropped = Pending(), 0
+        self.next_callback, self.complete_callback = self.drop, self.drop_completion
+
+    def drop(self, _):
+        self.dropped += 1
+
+    def drop_completion(self, message):
+        self.drop(message)
+        self.pending.complete(message)
+
+
+base_hub_connection.StreamHandler = WatchedStream
 
 
 class Connection:
@@ -74,8 +100,13 @@ class Connection:
         self.client.on(handler["method"], lambda args: heard(self.name, handler["method"], args))
 
     def failed(self, message):
-        if pending := self.pending.pop(getattr(message, "invocation_id", None), None):
+        """Called with every completion that holds an error."""
+        number = getattr(message, "invocation_id", None)
+        if pending := self.pending.pop(number, None):
             pending.complete(message)
+        for handler in self.client.stream_handlers.get(number, []):
+            if isinstance(handler, WatchedStream):
+                handler.pending.complete(message)
 
     def invoke(self, method, args):
         pending, number = Pending(), f"{id(self)}-{threading.get_ident()}-{len(self.pending)}-{method}"
@@ -87,7 +118,7 @@ class Connection:
             self.pending.pop(number, None)
 
     def stream(self, command, args):
-        pending, count = Pending(), 0
+        count = 0
 
         def item(value):
             nonlocal count
@@ -95,13 +126,16 @@ class Connection:
             say({"id": command["id"], "item": to_line(value)})
 
         stream = self.client.stream(command["method"], args)
-        self.pending[stream.invocation_id] = pending
-        stream.subscribe({"next": item, "complete": pending.complete, "error": pending.complete})
-        pending.wait()
+        stream.subscribe({"next": item, "complete": stream.pending.complete, "error": stream.pending.complete})
+        try:
+            stream.pending.wait()
+        finally:
+            if stream.dropped:
+                raise RuntimeError(f"the client dropped {stream.dropped} messages of the stream, which arrived before it could be subscribed to")
         return count
 
     def upload(self, command):
-        """An upload of this client is a call without an answer."""
+        """With this client an upload is an invocation without an answer."""
         subject = Subject()
         self.client.send(command["method"], subject)
         for item in command["uploads"][0]:
@@ -143,9 +177,9 @@ async def in_thread(command):
 
 
 async def main():
-    asyncio.get_running_loop().set_default_executor(__import__("concurrent.futures").futures.ThreadPoolExecutor(64))
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(64))
     await serve(in_thread)
-    __import__("os")._exit(0)  # its threads would outlive a client that never stopped
+    os._exit(0)  # the threads of a client that never stopped would keep the process alive
 
 
 asyncio.run(main())
