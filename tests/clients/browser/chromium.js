@@ -1,5 +1,5 @@
-// What the scripts of this folder share: the browser, the official client's files, sites to serve pages from, and tests
-// that are counted.
+// The helpers that the scripts of this folder share: the browser, the official client's files, a server for pages, and
+// counted tests.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 export const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
-/** The hub protocols that a transport carries. */
+/** The hub protocols that a transport can carry. */
 export const protocols = (transport) => (transport === "ServerSentEvents" ? ["json"] : ["json", "messagepack"]);
 
 const ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -15,17 +15,17 @@ const ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "
 const find = createRequire(fileURLToPath(new URL("../js/client.js", import.meta.url)));
 const built = (name, file) => readFile(find.resolve(`${name}/package.json`).replace("package.json", `dist/browser/${file}.js`), "utf8");
 
-/** The official client and its MessagePack protocol, as a page loads them. */
+/** The scripts of the official client and of its MessagePack protocol. */
 export const CLIENT = await Promise.all([built("signalr10", "signalr"), built("messagepack10", "signalr-protocol-msgpack")]);
 /** The text of a script in ../js. */
 export const beside = (file) => readFile(find.resolve(`./${file}`), "utf8");
 
-/** Starts the browser that CHROMIUM names (/usr/bin/chromium), with these arguments besides. */
+/** Starts the browser that CHROMIUM names (/usr/bin/chromium), with these additional arguments. */
 export function launch(...more) {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: [...ARGS, ...more] });
 }
 
-/** Serves a page at "/" that has loaded the official client, and `scripts` by their paths; a server of node:http. */
+/** Serves a page at "/" that loads the official client and `scripts`, which are texts by their paths. Returns a node:http server. */
 export async function site(scripts = {}, port = 0) {
   const loaded = { "/signalr.js": CLIENT[0], "/msgpack.js": CLIENT[1], ...scripts };
   const page = Object.keys(loaded).map((path) => `<script src="${path}"></script>`).join("");
@@ -40,9 +40,9 @@ export async function site(scripts = {}, port = 0) {
 }
 
 /**
- * Tests that run one after the other, each with a browser context of its own, made with `options`; `patience` is how long
- * a page may take for anything. ONLY=TEXT runs those with this text in their title. `end` prints "N passed, N failed" and
- * ends the process, with 1 where one failed or none ran.
+ * Tests that run one after the other, each in a browser context of its own, which is made with `options`. Nothing on a page
+ * may take longer than `patience` milliseconds. ONLY=TEXT runs the tests with this text in their title. `end` prints
+ * "N passed, N failed" and exits, with 1 if a test failed or none ran.
  */
 export function counted(browser, { patience = 60_000, ...options } = {}) {
   let passed = 0, failed = 0;

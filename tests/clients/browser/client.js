@@ -1,6 +1,6 @@
-// The official JavaScript client in headless Chromium, driven by JSON lines on standard input and output: what
-// ../js/client.js is in node. Each connection lives on a page of its server's own origin, which the test makes up; with
-// `page` in the connect command, on a page of that origin. CHROMIUM names the browser (/usr/bin/chromium).
+// The official JavaScript client in headless Chromium, driven with JSON lines on standard input and output, as
+// ../js/client.js is in node. Each connection is made on an empty page of its server's origin, or of the origin that `page`
+// in the connect command names. CHROMIUM names the browser (/usr/bin/chromium).
 import { createInterface } from "node:readline";
 import { CLIENT, beside, launch } from "./chromium.js";
 
@@ -17,7 +17,7 @@ const START = `
     }
   };`;
 
-// A page that the test makes up is from nowhere, which may not call the loopback.
+// The pages come from a route, not from the network; Chromium would not let them connect to the loopback address.
 const browser = await launch("--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,LocalNetworkAccessChecksWebRTC");
 const context = await browser.newContext();
 const text = [...CLIENT, await beside("driver.js"), START].join("\n;\n");

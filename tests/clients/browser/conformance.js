@@ -1,15 +1,15 @@
-// Chromium with the official client and examples/conformance: cookies of negotiate, the client's own header, and web workers.
+// The official client in Chromium against examples/conformance: cookies of negotiate, the client's own header, and web workers.
 //
 //   BASE=http://127.0.0.1:5000 node conformance.js
 //
-// The server has no pages: they come from another port here, which is another origin of the same site, and the server takes
-// every origin. CHROMIUM names the browser. Last line: "N passed, N failed"; exit code 1 on failure.
+// The server has no pages: they come from another port, which is another origin of the same site, and the server allows
+// every origin. CHROMIUM names the browser. The last line is "N passed, N failed"; the exit code is 1 on failure.
 import assert from "node:assert/strict";
 import { TRANSPORTS, counted, launch, protocols, site } from "./chromium.js";
 
 const { BASE } = process.env;
 
-// Runs in a worker too, where there is no `document`.
+// It also runs in a worker, where there is no `document`.
 const talk = `
 async function talk({ url, transport, protocol, asks }) {
   const builder = new signalR.HubConnectionBuilder().withUrl(url, { transport: signalR.HttpTransportType[transport] }).configureLogging(signalR.LogLevel.None);
@@ -44,7 +44,7 @@ const inWorker = (page, options) => page.evaluate(async (options) => {
   const answer = new Promise((done, fail) => {
     worker.onmessage = ({ data }) => done(data);
     worker.onerror = (event) => fail(new Error(event.message));
-    setTimeout(fail, 60_000, new Error("the worker says nothing"));
+    setTimeout(fail, 60_000, new Error("the worker does not answer"));
   });
   worker.postMessage(options);
   return await answer.finally(() => worker.terminate());
@@ -54,7 +54,7 @@ const COOKIES = ["testCookie", "testCookie2", "expiredCookie"].map((name) => ["G
 
 try {
   for (const transport of TRANSPORTS) {
-    await test(`cookies of negotiate come back, the expired one does not, ${transport}`, async (page) => {
+    await test(`cookies set by negotiate are sent with later requests, except the expired one, ${transport}`, async (page) => {
       const { answers, message } = await inPage(page, { transport, asks: COOKIES });
       assert.deepEqual(answers, ["testValue", "testValue2", null]);
       assert.equal(message, "é");
@@ -75,14 +75,14 @@ try {
       return await new Promise((done, fail) => {
         worker.onmessage = ({ data }) => done(data);
         worker.onerror = (event) => fail(new Error(event.message));
-        setTimeout(fail, 60_000, new Error("the worker says nothing"));
+        setTimeout(fail, 60_000, new Error("the worker does not answer"));
       }).finally(() => worker.terminate());
     }, BASE);
     assert.equal(answer, "ü");
   });
   for (const transport of TRANSPORTS) {
     for (const protocol of protocols(transport)) {
-      await test(`a web worker is answered and hears a message, ${transport}, ${protocol}`, async (page) => {
+      await test(`a web worker gets answers and a message, ${transport}, ${protocol}`, async (page) => {
         const answer = await inWorker(page, { transport, protocol, asks: [["Echo", "ü"], ["GetCookie", "testCookie"]] });
         assert.deepEqual(answer, { answers: ["ü", "testValue"], message: "é" });
       });

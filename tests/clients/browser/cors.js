@@ -1,17 +1,18 @@
-// Pages of other origins, in Chromium, with the official client: who may talk to a server is what its `cors_origins` say.
+// Pages of other origins, in Chromium, with the official client: only those that `cors_origins` allows can connect.
 //
 //   PAGE_PORT=3000 LISTED=http://127.0.0.1:8080 ANY=http://127.0.0.1:8081 SUBDOMAINS=http://127.0.0.1:8082 NONE=http://127.0.0.1:8083 node cors.js
 //
-// cors_origins of the four: LISTED has `http://localhost:PAGE_PORT`, ANY `*`, SUBDOMAINS `http://*.localhost:PAGE_PORT`, NONE
-// nothing. The pages come from PAGE_PORT and another port; Chromium takes every name below
-// `localhost` for the loopback. CHROMIUM names the browser. Last line: "N passed, N failed"; exit code 1 on failure.
+// cors_origins of the four servers: `http://localhost:PAGE_PORT` (LISTED), `*` (ANY), `http://*.localhost:PAGE_PORT`
+// (SUBDOMAINS), not set (NONE). The pages come from PAGE_PORT and from another port; Chromium resolves every name below
+// `localhost` to the loopback address. CHROMIUM names the browser. The last line is "N passed, N failed"; the exit code is 1
+// on failure.
 import assert from "node:assert/strict";
 import { TRANSPORTS, counted, launch, protocols, site } from "./chromium.js";
 
 const { LISTED, ANY, SUBDOMAINS, NONE } = process.env;
 const PORT = Number(process.env.PAGE_PORT);
 
-// On the page: connects, is answered, hears a broadcast of its own, stops. What went wrong, or null.
+// Runs on the page: connects, calls a method, receives its own broadcast, stops. Returns what went wrong, or null.
 const talk = async ({ url, transport, protocol, withCredentials, token, skipNegotiation }) => {
   const options = { transport: signalR.HttpTransportType[transport], skipNegotiation };
   if (withCredentials !== undefined) options.withCredentials = withCredentials;
@@ -29,7 +30,7 @@ const talk = async ({ url, transport, protocol, withCredentials, token, skipNego
   await connection.invoke("SendMessage", url, "all");
   const text = await Promise.race([heard, new Promise((done) => setTimeout(done, 30_000, "nothing within 30 s"))]);
   await connection.stop();
-  return echo === "é" && text === "all" ? null : `echo ${echo}, heard ${text}`;
+  return echo === "é" && text === "all" ? null : `echo ${echo}, received ${text}`;
 };
 
 const sites = [await site({}, PORT), await site()];
@@ -60,7 +61,7 @@ try {
       });
     }
     await test(`a listed origin, with a token, ${transport}`, async ({ context }) => {
-      // It goes in the Authorization header of requests, which needs the preflight's leave, and in the query of the rest.
+      // The token is in the Authorization header of requests, which the preflight must allow, and in the query of the others.
       assert.equal(await from(context, listed, { server: LISTED, transport, protocol: "json", token: "a.b.c" }), null);
     });
     await test(`any origin, without credentials, ${transport}`, async ({ context }) => {
@@ -69,7 +70,7 @@ try {
     await test(`any origin, with credentials, ${transport}: fails at negotiate`, async ({ context }) => {
       assert.match(await from(context, listed, { server: ANY, transport }), NEGOTIATE);
     });
-    await test(`a foreign origin, ${transport}: fails at negotiate, and asks for nothing else`, async ({ context, requests }) => {
+    await test(`a foreign origin, ${transport}: fails at negotiate, and requests nothing else`, async ({ context, requests }) => {
       assert.match(await from(context, `http://127.0.0.1:${PORT}`, { server: LISTED, transport }), NEGOTIATE);
       const paths = requests.filter((request) => request.url().startsWith(LISTED)).map((request) => new URL(request.url()).pathname);
       assert.deepEqual([...new Set(paths)], ["/chat/negotiate"]);
@@ -87,7 +88,7 @@ try {
     assert.match(await from(context, listed, { server: NONE, withCredentials: false }), NEGOTIATE);
   });
 
-  await test("subdomains: each that ends so, however deep", async ({ context }) => {
+  await test("subdomains: every one, however deep", async ({ context }) => {
     for (const transport of TRANSPORTS) {
       assert.equal(await from(context, `http://app.localhost:${PORT}`, { server: SUBDOMAINS, transport }), null);
     }
@@ -99,7 +100,7 @@ try {
     }
   });
 
-  await test("a WebSocket without negotiate: a listed page opens one, a foreign page does not, and all do where nothing is listed", async ({ context }) => {
+  await test("a WebSocket without negotiate: a listed page can open one, a foreign page cannot, and every page can if nothing is listed", async ({ context }) => {
     const open = (origin, server) => from(context, origin, { server, skipNegotiation: true });
     const foreign = `http://127.0.0.1:${PORT}`;
     assert.equal(await open(listed, LISTED), null);
@@ -108,8 +109,8 @@ try {
     for (const server of [ANY, NONE]) assert.equal(await open(foreign, server), null);
   });
 
-  await test("a balancer's cookie goes along on every request of a listed origin, and on none without credentials", async ({ context, requests }) => {
-    const server = SUBDOMAINS.replace("127.0.0.1", "api.site.localhost"); // of one site with the page: browsers keep others' cookies back
+  await test("a balancer's cookie is sent with every request of a listed origin, and with none without credentials", async ({ context, requests }) => {
+    const server = SUBDOMAINS.replace("127.0.0.1", "api.site.localhost"); // of the same site as the page: browsers do not send cookies to other sites
     await context.addCookies([{ name: "node", value: "a", domain: "api.site.localhost", path: "/" }]);
     for (const [transport, withCredentials, cookie] of [["LongPolling", true, "node=a"], ["ServerSentEvents", true, "node=a"], ["LongPolling", false, undefined]]) {
       requests.length = 0;

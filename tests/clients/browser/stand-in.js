@@ -1,5 +1,5 @@
-// Serves the demo page's files and passes everything else on to another SignalR server, WebSockets included. So the
-// page can be tried on a server that does not carry it:    node stand-in.js http://127.0.0.1:5000 8000
+// A proxy that serves the demo page's files and passes everything else, including WebSockets, on to a SignalR server, so that
+// the page can be tried with a server that does not have it:    node stand-in.js http://127.0.0.1:5000 8000
 import { createServer, request } from "node:http";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -50,7 +50,7 @@ export function standIn(base, port = 0) {
     server.listen(port, "127.0.0.1", () =>
       resolve({
         url: `http://127.0.0.1:${server.address().port}`,
-        drop: () => sockets.forEach((socket) => socket.destroy()), // every connection, at once
+        drop: () => sockets.forEach((socket) => socket.destroy()), // cuts every connection
         close: () => (server.close(), sockets.forEach((socket) => socket.destroy())),
       }));
   });
