@@ -1,5 +1,5 @@
-// A clock that stands still while the machine does not run this program: a moment that others have the processors is no
-// delay of the server's. It counts in milliseconds, and goes in steps of 20.
+// A clock that stops while the machine does not run this program: time in which other processes have the processors is not a
+// delay of the server's. It counts milliseconds, in steps of 20.
 const TICK = 20;
 let own = 0, last = performance.now();
 setInterval(() => {
@@ -10,7 +10,7 @@ setInterval(() => {
 
 export const clock = () => own;
 
-// What the promise gives, or a failure when it has not come within so many milliseconds of this clock.
+// Awaits the promise. Fails if that takes more than `limit` milliseconds of this clock.
 export async function soon(what, promise, limit) {
   const from = own;
   let timer;

@@ -1,16 +1,16 @@
-// Stands between a balancer and a server: passes everything on, notes which connections were negotiated here and which
-// ids came here, and plays the health pages, so that a test can say "not ready" or go away.
+// A proxy between a balancer and a server: it passes everything on, notes which connections were negotiated through it and
+// the ids of the requests that it gets, and answers the health checks, so that a test can make the server look not ready or stopped.
 import { createServer, request } from "node:http";
 import { connect } from "node:net";
 
 export async function gate(base) {
   const { hostname, port } = new URL(base);
   const self = {
-    ready: true, // what /readyz says
-    refuse: false, // negotiate answers 503, as a server that stops does
-    negotiated: new Map(), // id -> what the request was like: { forwarded }
-    requests: [], // { method, id, upgrade } of everything that carries an id
-    strangers: [], // ids that came here and were negotiated elsewhere
+    ready: true, // whether /readyz answers 200
+    refuse: false, // whether negotiate answers 503, as it does while a server stops
+    negotiated: new Map(), // id -> headers of the request: { forwarded, cookie }
+    requests: [], // { method, id, upgrade } of every request with an id
+    strangers: [], // ids of requests whose connections were negotiated elsewhere
   };
   const note = ({ method, url, headers }) => {
     const id = new URL(url, base).searchParams.get("id");
@@ -55,7 +55,7 @@ export async function gate(base) {
       one.on("error", () => other.destroy()).on("close", () => other.destroy());
     }
   });
-  // The servers keep an idle connection for longer than any balancer; after Node's 5 s the balancers would go elsewhere.
+  // The servers keep idle connections for longer than any balancer does; with Node's 5 s a balancer would use the other replica.
   server.keepAliveTimeout = 0;
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   self.port = server.address().port;

@@ -1,4 +1,5 @@
-// Starts nginx and HAProxy with the shipped files, on loopback: listeners, replicas and paths are replaced, nothing else.
+// Starts nginx and HAProxy with the shipped configuration files, on the loopback address. Only listeners, replicas, paths and
+// limits are replaced.
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -13,7 +14,8 @@ const PATH = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/s
 
 let ports = process.pid % 900;
 
-// Below the range that the system gives to connections and to listeners on port 0: nobody takes it before who it is for.
+// A port below the range from which the system takes the ports of connections and of listeners on port 0, so that nothing
+// else gets it before its server starts.
 export async function freePort() {
   for (;;) {
     const port = 26_000 + (ports++ % 1000), server = createServer();
@@ -26,7 +28,7 @@ export async function freePort() {
   }
 }
 
-// Replaces `replicaN:8080` by the ports given, and drops the lines of replicas that there are none for.
+// Replaces `replicaN:8080` with the given ports, and drops the lines of the other replicas.
 function replicas(text, ports) {
   return text.split("\n").flatMap((line) => {
     const number = /\breplica(\d):8080|^    use-server replica(\d)/.exec(line)?.slice(1).find(Boolean);
@@ -47,10 +49,11 @@ async function run(program, args, port, folder) {
       socket.on("error", () => resolve(false));
     });
     if (up) break;
-    if (child.exitCode !== null || attempt > 1000) throw new Error(`${program} does not start: ${said}`);
+    if (child.exitCode !== null || attempt > 1000) throw new Error(`${program} has not started: ${said}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} has ended before the tests: ${said}`);
     child.kill("SIGTERM");
     await ended;
     await rm(folder, { recursive: true, force: true });
@@ -58,7 +61,7 @@ async function run(program, args, port, folder) {
   return { url: `http://127.0.0.1:${port}`, stop, said: () => said };
 }
 
-// `text`: another nginx.conf than the shipped one.
+// `text` replaces the shipped nginx.conf.
 export async function nginx(ports, text) {
   const folder = await mkdtemp(join(tmpdir(), "hubplane-nginx-"));
   const port = await freePort();

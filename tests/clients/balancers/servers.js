@@ -1,4 +1,4 @@
-// Two replicas of a hubplane binary on a Redis of their own, which ping and answer idle polls quickly.
+// Starts two replicas of a hubplane binary on a Redis of their own, with short intervals for pings and idle polls.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { freePort } from "./proxies.js";
@@ -29,7 +29,13 @@ export async function replicas(binary) {
   broken.catch(() => {});
   const ready = (base) => fetch(`${base}/readyz`).then(({ ok }) => ok, () => false);
   const allReady = async () => {
-    for (const base of bases) while (!(await ready(base))) await new Promise((resolve) => setTimeout(resolve, 50));
+    const limit = Date.now() + 60_000;
+    for (const base of bases) {
+      while (!(await ready(base))) {
+        if (Date.now() > limit) throw new Error(`${base} is not ready after 60 s`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
   };
   await Promise.race([allReady(), broken]);
   const stop = () => Promise.all(children.map((child) => (child.kill(), once(child, "exit"))));
