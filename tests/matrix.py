@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""The matrix: every client over every transport and protocol it has, in every scenario, on one node and on two with Redis.
+"""The matrix: every client with each of its transports and protocols, in every scenario, on one node and on two nodes with Redis.
 
-    tests/run.sh matrix                  the core, one of the suites
-    python3 tests/matrix.py              all of it, five minutes or so on four cores; its table goes into docs/users/compatibility.md when no client is missing
+    tests/run.sh matrix                  the core, which is one of the suites
+    python3 tests/matrix.py              everything, about five minutes on four cores; writes the table of docs/users/compatibility.md if all clients are installed
     python3 tests/matrix.py --client js10 --client java --no-table
-    python3 tests/matrix.py --server aspnet --no-table        the same against the real ASP.NET Core server, where it is beside the checkout
+    python3 tests/matrix.py --server aspnet --no-table        against the real ASP.NET Core server, if it is installed
 
-Run tests/run.sh first: it installs the clients and builds the servers. The servers are examples/farm.rs (ASP.NET Core's test hub, twice on one
-Redis) and examples/conformance (token, upload and cancellation). A cell that fails by the client's own defect (tests/clients/defects.py)
-is told apart from a failure. One line a cell that did not pass, then `N passed, N failed, N skipped`; exit code 1 when one failed.
+Run tests/run.sh first: it installs the clients and builds the servers. The servers are examples/farm.rs (ASP.NET Core's test hub; one alone,
+and two on one Redis) and examples/conformance (token, upload and cancellation). A failure that is a known defect of the client
+(tests/clients/defects.py) counts as skipped. Prints one line per cell that did not pass, then `N passed, N failed, N skipped`. The exit code
+is 1 if a cell failed.
 """
 import argparse
 import pathlib
@@ -27,7 +28,7 @@ from scenarios import plan, run  # noqa: E402
 PAGE = ROOT / "docs" / "users" / "compatibility.md"
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 JAVA = TARGET / "java"
-# The columns: a heading, and the scenarios that are in it.
+# The columns of the table: a heading, and the scenarios that it sums up.
 COLUMNS = (
     ("connect", ("connects",)), ("invoke", ("echoes",)), ("send", ("broadcasts", "broadcast_values", "others")), ("groups", ("groups",)),
     ("stream", ("streams",)), ("cancel", ("cancels",)), ("upload", ("uploads",)), ("client result", ("answers",)), ("errors", ("errors", "too_large", "aborts")),
@@ -36,18 +37,18 @@ COLUMNS = (
     ("2: send", ("two broadcasts", "two others")), ("2: groups", ("two groups",)), ("2: client result", ("two answers",)),
 )
 MEANING = """\
-`pass`, `FAIL`, `-` (the client does not have it), `defect N` (fails by the client's own defect, listed below). Each cell sums up several checks:
+`pass`, `FAIL`, `-` (the client does not have this feature), `defect N` (fails because of a defect of the client, listed below). Each cell sums up several checks:
 
 - connect, invoke (null, numbers, Unicode, nested values, 20,000 characters, binary in MessagePack), send (to all, to others, bursts in order), groups;
-- stream (items, errors), cancel (the server's side hears of it), upload (400 items over WebSockets, 40 elsewhere; an error), client result (value, error, nobody);
+- stream (items, errors), cancel (the hub's stream ends), upload (400 items over WebSockets, 40 otherwise; an error), client result (value, error, no such client);
 - errors (unknown method, wrong arguments, hub errors, a message that is too large, a call that aborts its connection), stop and start again;
-- reconnect (the sockets are cut, the client comes again by itself), stateful (cut three times under load: nothing lost, doubled or out of order);
-- auth (a token, none, a wrong one), connecting without negotiate, living on keep-alives;
-- `2:` the same on two nodes with Redis: the sender, or who asks, is on the other node and speaks the other protocol where the client has it."""
+- reconnect (the sockets are cut, the client reconnects by itself), stateful (cut three times under load: no message lost, doubled or out of order);
+- auth (a valid token, none, an invalid one), connecting without negotiate, staying connected through keep-alives;
+- `2:` the same on two nodes with Redis: the sender, or the caller, is on the other node and uses the other protocol if the client has two."""
 
 
 class Results:
-    """What came of each cell."""
+    """The result of each cell."""
 
     def __init__(self):
         self.cells, self.lock = {}, threading.Lock()
@@ -89,7 +90,7 @@ def ways(kind):
 
 
 class Servers:
-    """One node, two nodes on Redis, and one with the hubs of the conformance server: a set for each that plays, since clients hear of each other."""
+    """One node, two nodes on Redis, and a conformance server. Each worker has a set of its own, since all clients of a server are notified of each other."""
 
     def __init__(self, which, folder, redis, number):
         self.all, prefix = [], f"matrix{number}"
@@ -107,7 +108,7 @@ class Servers:
 
 
 def play(kinds, folder, which="hubplane", wanted=lambda *_: True, at_once=3):
-    """Plays the cells of these clients; the results, and the clients that are not here."""
+    """Plays the cells of these clients. Returns the results, and the clients that are not installed."""
     results, missing, work, opened = Results(), [], queue.Queue(), [Redis()]
     for kind in kinds:
         start = command(kind, folder, PYTHON, JAVA)
@@ -148,15 +149,18 @@ def play(kinds, folder, which="hubplane", wanted=lambda *_: True, at_once=3):
             thread.join()
         for server in opened:
             if server.process.poll() is not None:
-                results.cells[server.name, "", "", "the server lives"] = (f"ended with {server.process.returncode}", None)
+                results.cells[server.name, "", "", "the server keeps running"] = (f"ended with {server.process.returncode}", None)
                 print(f"FAILED the server {server.name} has ended with {server.process.returncode}\n{server.tail()}")
         return results, missing
     finally:
         for server in opened:
-            server.close()
+            try:
+                server.close()
+            except RuntimeError:
+                pass  # it has crashed, which is in the results
 
 
-# The core: what tests/run.sh plays. One way of each client beyond what the other suites have.
+# The core, which tests/run.sh plays: one transport and protocol of each client, chosen to add to what the other suites play.
 CORE = {
     "js10": ("WebSockets", "messagepack"), "js6": ("ServerSentEvents", "json"), "js31": ("LongPolling", "messagepack"), "aspnet11": ("WebSockets", "json"),
     "chromium": ("WebSockets", "json"), "pysignalr": ("WebSockets", "messagepack"), "signalrcore": ("WebSockets", "json"), "aiosignalr": ("LongPolling", "json"),
@@ -179,12 +183,12 @@ def write(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--client", action="append", choices=KINDS, help="only these")
+    parser.add_argument("--client", action="append", choices=KINDS, help="only these clients")
     parser.add_argument("--only", help="part of a scenario's name")
-    parser.add_argument("--core", action="store_true", help="only what tests/run.sh plays")
+    parser.add_argument("--core", action="store_true", help="only the core")
     parser.add_argument("--server", choices=("hubplane", "aspnet"), default="hubplane")
     parser.add_argument("--at-once", type=int, default=3, help="clients that are played at the same time")
-    parser.add_argument("--no-table", action="store_true", help="leave docs/users/compatibility.md as it is")
+    parser.add_argument("--no-table", action="store_true", help="do not write docs/users/compatibility.md")
     args = parser.parse_args()
     guard()
     folder = peers()
@@ -196,7 +200,7 @@ def main():
     results, missing = play(kinds, folder, args.server, wanted, args.at_once)
     required = [kind for kind in missing if is_required(kind, folder)]
     for kind in missing:
-        print(f"{'FAILED' if kind in required else 'skipped'} {kind}: its driver is not here")
+        print(f"{'FAILED' if kind in required else 'skipped'} {kind}: it is not installed")
     table = results.table()
     print(f"\n{table}\n")
     if args.no_table or args.only or args.core or args.client or missing or args.server != "hubplane":

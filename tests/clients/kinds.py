@@ -1,4 +1,4 @@
-"""The clients that the tests drive: how each is started, and what it can do."""
+"""The clients that the tests drive: how each is started, and which features it has."""
 import os
 import pathlib
 import shutil
@@ -13,16 +13,17 @@ EVERY = {WS: BOTH, SSE: JSON, LP: BOTH}  # MessagePack does not go over Server-S
 
 @dataclass(frozen=True)
 class Kind:
-    """A client, by what its documentation says that it can do."""
+    """A client, and the features that its documentation says it has."""
     label: str
     command: tuple
     ways: dict  # protocols by transport
-    can: frozenset  # skip (connect without negotiate), cancel, upload or tell (upload without a result), answer (client
-    # results), reconnect, stateful; mute: does not tell why it was closed
+    # skip (connects without negotiate), cancel, upload or tell (uploads without a result), answer (client results), reconnect, stateful;
+    # mute: does not expose why it was closed; nameless: nor its connection id
+    can: frozenset
     exact: bool = True  # whether it has 64-bit integers
 
     def carries(self, protocol):
-        """The protocol, where this client has it on WebSockets; else JSON."""
+        """The protocol, if this client has it on WebSockets; else JSON."""
         return protocol if protocol in self.ways[WS] else "json"
 
 
@@ -55,19 +56,19 @@ KINDS = {
     "java": Kind("Java 9.0.3", ("java",), {WS: JSON, LP: JSON}, frozenset("skip cancel upload answer".split())),
     "pysignalr": python("pysignalr 1.3.3", "pysignalr", {WS: BOTH}, "tell answer reconnect"),
     "signalrcore": python("signalrcore 1.0.2", "signalrcore", {WS: BOTH, SSE: JSON, LP: JSON}, "skip tell reconnect mute"),
-    "aiosignalr": python("aiosignalr 0.1.1", "aiosignalr", EVERY, "skip cancel upload answer reconnect stateful mute"),
+    "aiosignalr": python("aiosignalr 0.1.1", "aiosignalr", EVERY, "skip cancel upload answer reconnect stateful mute nameless"),
 }
 
 
 def is_required(kind, peers):
-    """Whether it is a failure that this client is not here: nothing may be missing, and it is none of peers that are not here at all."""
+    """Whether it is a failure that this client is not installed: skips are forbidden, and it is not one of the peers, which may be missing as a whole."""
     return bool(os.environ.get("HUBPLANE_TESTS_REQUIRE_ALL")) and not (KINDS[kind].command[0] == "peer" and peers is None)
 
 
 def command(kind, peers, interpreter, java):
-    """The command of a client's driver; None where it is not here.
+    """The command of a client's driver; None if it is not installed.
 
-    `peers` is the folder with the .NET clients, `interpreter` a Python that has the clients, `java` the folder with the Java client.
+    `peers` is the folder with the .NET clients, `interpreter` a Python that has the Python clients, `java` the folder with the Java client.
     """
     first, *rest = KINDS[kind].command
     if first == "peer":

@@ -1,6 +1,6 @@
-"""Real clients as processes that speak JSON lines: starting them, commanding them, waiting for what they hear.
+"""Real clients as processes that are driven with JSON lines: starts them, sends commands, waits for answers and events.
 
-The commands and events are those of the .NET client's driver; the JavaScript and the Python driver beside this file speak the same.
+The commands and events are those of the .NET client's driver; the other drivers, in the folders beside this file, have the same ones.
 """
 import itertools
 import json
@@ -13,17 +13,20 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 PATIENCE = float(os.environ.get("PATIENCE", 15))  # seconds that anything may take
-# What every connection listens to, and how many arguments each has.
+# The client methods that every connection handles, and how many arguments each has.
 COUNTS = {"UserConnected": 1, "UserDisconnected": 1, "ReceiveMessage": 2, "Notice": 1, "Received": 2, "Empty": 0, "Many": 3,
           "StreamCanceled": 0, "UploadComplete": 1}
 
 
+ENDED = "the driver's process has ended"
+
+
 class Failed(Exception):
-    """A command answered with an error: the text its user sees."""
+    """A command that failed: the error text that the client's user sees."""
 
 
 class Mismatch(AssertionError):
-    """Something else was seen than expected."""
+    """Something else than expected was seen."""
 
 
 def check(what, expected, seen):
@@ -51,17 +54,17 @@ class Driver:
             try:
                 line = json.loads(text)
             except ValueError:
-                continue
+                continue  # a client library's own output
             if "event" in line:
                 if connection := self.connections.get(line.get("on")):
                     connection.hear(line)
             elif (answer := self.answers.get(line["id"])) is not None:
                 answer.put(line)
         for answer in list(self.answers.values()):
-            answer.put({"error": "the driver's process has ended"})
+            answer.put({"error": ENDED})
 
     def begin(self, op, on, **fields):
-        """Sends a command, and gives the call to ask for its answer."""
+        """Sends a command; the returned call waits for its answer."""
         call = Call(self, op, fields.get("method", ""), f"c{next(self.ids)}")
         self.answers[call.number] = call.lines
         with self.lock:
@@ -73,14 +76,17 @@ class Driver:
         return self.begin(op, on, **fields).result(patience)
 
     def warm(self):
-        """Waits until the driver answers: a browser or a Java machine takes its time to start."""
+        """Waits until the driver answers: a browser or a Java virtual machine takes a while to start."""
         try:
             self.ask("nothing", "nobody", 60)
-        except Failed:
-            pass  # it knows no such thing
+        except Failed as failure:
+            if str(failure) != ENDED:
+                return  # every driver refuses an unknown operation on an unknown connection
+            raise
+        raise Mismatch("the driver accepted an unknown operation")
 
     def connect(self, url, *, handlers=(), on=None, **options):
-        """`handlers` replace those of the same method that every connection has."""
+        """Opens a connection. `handlers` replace those of the same methods that every connection has."""
         connection = Connection(self, on or f"k{next(self.ids)}")
         self.connections[connection.name] = connection
         named = {handler["method"] for handler in handlers}
@@ -95,7 +101,7 @@ class Driver:
         try:
             self.process.stdin.close()
         except OSError:
-            pass  # it has ended by itself
+            pass  # the process has ended already
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -104,7 +110,7 @@ class Driver:
 
 
 class Call:
-    """A command that was sent, and the items that came for it."""
+    """A command that was sent, and the items received for it."""
 
     def __init__(self, driver, op, method, number):
         self.driver, self.op, self.method, self.number, self.lines, self.items = driver, op, method, number, queue.Queue(), []
@@ -129,7 +135,7 @@ class Call:
 
 
 class Connection:
-    """A connection of a driver, and what it has heard."""
+    """A connection of a driver, and the events received from it."""
 
     def __init__(self, driver, name):
         self.driver, self.name, self.id = driver, name, None
@@ -151,7 +157,7 @@ class Connection:
         self.driver.ask("send", self.name, method=method, args=list(args))
 
     def stream(self, method, *args, take=None):
-        """The items of a stream, to its end or the first `take`; what ends it with an error is raised as `Failed`, which has them too."""
+        """The items of a stream, up to its end or the first `take`. If the stream fails, the raised `Failed` has them as `items`."""
         call = self.begin_stream(method, *args, take=take)
         try:
             call.result()
@@ -176,7 +182,7 @@ class Connection:
         self.id = self.driver.ask("start", self.name)
 
     def error_of(self, method, *args):
-        """The text of the error that a call ends with."""
+        """The error text of a call that must fail."""
         try:
             result = self.invoke(method, *args)
         except Failed as failure:
@@ -187,7 +193,7 @@ class Connection:
         return [e for e in self.events if e["event"] == "message" and e["method"] == method and (not args or e["args"] == list(args))]
 
     def wait(self, what, found, patience=PATIENCE):
-        """Waits until `found`(event) holds for an event; gives the event."""
+        """Waits until `found`(event) is true for an event, and returns that event."""
         limit, seen = time.monotonic() + patience, 0
         with self.news:
             while True:
@@ -200,7 +206,7 @@ class Connection:
                     raise Mismatch(f"{what}: not seen within {patience:g} s; the last seen were {last}")
 
     def expect(self, method, *args, patience=PATIENCE):
-        """Waits until `method` was called here with exactly these arguments."""
+        """Waits until the server has called `method` with exactly these arguments."""
         want = list(args)
         self.wait(f"{method}{want}", lambda e: e["event"] == "message" and e["method"] == method and e["args"] == want, patience)
 
@@ -208,5 +214,5 @@ class Connection:
         return self.wait(kind, lambda e: e["event"] == kind, patience)
 
     def never(self, method, *args):
-        """Has not been called so; ask after something that had to come later was seen."""
-        check(f"{method}{list(args)} here", [], self.heard(method, *args))
+        """Fails if the server has called `method` with these arguments. Call this after something was seen that had to arrive later."""
+        check(f"calls of {method}{list(args)}", [], self.heard(method, *args))

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Runs pysignalr's own tests against the conformance server: those of its source package, unchanged but for where the
-# server is (they start it in Docker).
+# Runs pysignalr's own tests, from its source package, against the conformance server. Only the server's address is changed
+# in them: they would start a server in Docker.
 #   tests/clients/pysignalr-suite.sh                      builds and starts `examples/conformance`
-#   SIGNALR_HOST=127.0.0.1:5000 tests/clients/...         takes a server that runs
+#   SIGNALR_HOST=127.0.0.1:5000 tests/clients/...         uses a server that is running
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=1.3.3
@@ -10,7 +10,7 @@ work=target/pysignalr-suite
 mkdir -p $work
 [ -x $work/venv/bin/python ] || python3 -m venv $work/venv
 python=$PWD/$work/venv/bin/python
-# Tried three times, since the network may fail for a moment; the tests are not.
+# Installation is tried three times, since the network may fail for a moment. Tests are never repeated.
 pip() {
   for pause in 5 20 ""; do
     "$python" -m pip -q --disable-pip-version-check --timeout 60 "$@" && return

@@ -1,10 +1,10 @@
-"""Measures how long something takes without what the machine took: while others have the processors, nothing of this program runs either,
-and that is no delay of the server's."""
+"""Measures how long something takes, without the time in which the machine did not run this program: while other processes have the
+processors, nothing of this program runs either, and that is not a delay of the server's."""
 import threading
 import time
 
 TICK = 0.01
-overslept = 0.0  # seconds that the ticker woke late, since the first watch began
+overslept = 0.0  # how many seconds late the ticker woke up, summed since the first watch started
 ticker = None
 
 
@@ -17,7 +17,7 @@ def tick():
 
 
 def pause(seconds):
-    """Gives others so much time; what the machine takes of it is given again."""
+    """Sleeps for this long, plus the time in which the machine did not run this program."""
     watch = Watch()
     while (left := seconds + watch.lost() - watch.elapsed()) > 0:
         time.sleep(left)
@@ -35,13 +35,13 @@ class Watch:
         return time.monotonic() - self.begun
 
     def over(self, limit):
-        """The time since the start without what the machine took of it, where that is more than the limit; else None."""
+        """The time since the start, without what the machine took of it, if that is more than the limit; else None."""
         elapsed = self.elapsed()
         if elapsed > limit:
-            time.sleep(3 * TICK)  # a stall that is just over is in the sum by then
+            time.sleep(3 * TICK)  # gives the ticker time to add a stall that is just over
             elapsed -= self.lost()
         return elapsed if elapsed > limit else None
 
     def lost(self):
-        """What the machine has taken since the start."""
+        """How many seconds the machine did not run this program since the start."""
         return overslept - self.before

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A farm of unlike servers on one Redis: every kind of send from every node reaches whom it should on every other, and nobody else.
+"""A farm of different servers on one Redis: every kind of send, from every node, reaches exactly the clients that it should on every node.
 
     python3 farm.py --full aspnet=http://127.0.0.1:5000 --full rust=http://127.0.0.1:5001 --chat replica=http://127.0.0.1:5002 \\
                     [--stranger other=http://127.0.0.1:5003] [--context aspnet]
 
-A `--full` node offers one method per kind of send (SendAll ... SendUsers, AddToGroup, RemoveFromGroup, Ask) beside the chat and takes the user
-from the query's `user`; a `--chat` node offers the declared chat only; a `--stranger` uses another channel prefix and must hear nothing;
-`--context` names a full node that also takes `POST /send` and `POST /group`. One JSON and one MessagePack client sit on each node.
-One line a failed cell; then one line of counts. Exit code 0 when nothing failed.
+A `--full` node offers one method per kind of send (SendAll ... SendUsers, AddToGroup, RemoveFromGroup, Ask) beside the chat, and takes the
+user from the query's `user`; a `--chat` node offers only the declared chat; the clients of a `--stranger`, which uses another channel prefix,
+must receive nothing; `--context` names a full node that also has `POST /send` and `POST /group`. Each node has one JSON and one MessagePack
+client. Prints one line per failed cell, and then one line of counts. The exit code is 0 if nothing failed.
 """
 import argparse
 import collections
@@ -26,7 +26,7 @@ from lines import Driver, Failed, Mismatch, check  # noqa: E402
 from watch import Watch  # noqa: E402
 
 ACK = 1.0  # seconds that a group change on another node may take
-QUIET = 0.4  # what was never to come has this long to come
+QUIET = 0.4  # seconds in which a message that must not arrive could still arrive
 tags = (f"t{number}" for number in itertools.count(1))
 
 
@@ -40,7 +40,7 @@ class Farm:
                 (self.strangers if kind == "stranger" else self.clients)[client.label] = client
         for client in self.clients.values():
             driver.ask("handle", client.name, method="Answer", count=1, echo=True, refuse="refused")
-        # Who comes is told to those who were there: the first has heard of all others when all are subscribed.
+        # Every new client is announced to those before it: when the first client has received all announcements, all are subscribed.
         first, *later = self.clients.values()
         for client in later:
             first.expect("UserConnected", client.id)
@@ -52,20 +52,20 @@ class Farm:
         return [client for client in self.clients.values() if client.kind == "full" and client.node in names]
 
     def settle(self, sender):
-        """Everything sent before has been heard: broadcasts come in order, and the rest has a moment."""
+        """Waits until everything that was sent before has arrived, which is when a later broadcast has."""
         mark = next(tags)
         sender.call("SendMessage", "mark", mark)
         for client in self.clients.values():
             client.expect("ReceiveMessage", "mark", mark)
-        time.sleep(QUIET)
+        time.sleep(QUIET)  # messages that must not arrive might take another way than the broadcast
 
 
 def value(tag):
     return {"tag": tag, "text": "hé☃😀\u2028<&>", "list": [1, None, 1.5, True, {"deep": [[]]}], "big": 2**53 - 1, "none": None}
 
 
-def hearers(farm, tag):
-    """How often each client, strangers included, was called with this tag."""
+def receivers_of(farm, tag):
+    """How often each client, including those of strangers, was called with this tag."""
     count = collections.Counter()
     for client in [*farm.clients.values(), *farm.strangers.values()]:
         for event in client.events:
@@ -75,30 +75,31 @@ def hearers(farm, tag):
 
 
 def play(farm, sender, sends):
-    """Makes all sends ([what, act(tag), receivers, event]) at once, waits for each to be heard, then looks who heard it. A line for each that is wrong."""
-    wrong, waiting = [], []
+    """Makes all sends ([what, act(tag), receivers, event]), waits until each has arrived, and then compares who has received it. Returns
+    (what, None or the failure) for each."""
+    results, waiting = [], []
     for what, act, receivers, event in sends:
         tag = next(tags) + "-"  # no tag is part of another
         try:
             act(tag)
             waiting.append((what, tag, receivers, event))
         except (Failed, Mismatch) as failure:
-            wrong.append((what, f"{type(failure).__name__.lower()}: {failure}"))
-    heard_by = {}
+            results.append((what, f"{type(failure).__name__.lower()}: {failure}"))
+    missing = {}
     for what, tag, receivers, event in waiting:
         try:
             for client in receivers:
                 client.expect(*event(tag, client))
         except Mismatch as mismatch:
-            heard_by[tag] = str(mismatch)
+            missing[tag] = str(mismatch)
     farm.settle(sender)
     for what, tag, receivers, _ in waiting:
-        want, seen = collections.Counter(client.label for client in receivers), hearers(farm, tag)
-        if tag in heard_by or want != seen:
-            wrong.append((what, heard_by.get(tag) or f"expected to be heard by {dict(want)}, was by {dict(seen)}"))
+        want, seen = collections.Counter(client.label for client in receivers), receivers_of(farm, tag)
+        if tag in missing or want != seen:
+            results.append((what, missing.get(tag) or f"expected to arrive at {dict(want)}, arrived at {dict(seen)}"))
         else:
-            wrong.append((what, None))
-    return wrong
+            results.append((what, None))
+    return results
 
 
 def received(kind):
@@ -150,7 +151,7 @@ def every_send(farm, sender):
 
 
 def rooms(farm, sender):
-    """What a node with nothing but the declared chat can do: broadcast, and rooms with members on every node."""
+    """What a node with only the declared chat can do: broadcasts, and rooms with members on every node."""
     room, everyone = f"room {sender.label}", list(farm.clients.values())
     for client in [sender, *farm.others(sender)]:
         client.call("JoinRoom", room)
@@ -165,7 +166,7 @@ def rooms(farm, sender):
 
 
 def group_changes(farm, sender):
-    """Membership of connections of other nodes: done, and acknowledged, within a second."""
+    """Group membership of connections, also of other nodes: changed and acknowledged within a second."""
     for client in farm.others(sender):
         group = f"moved by {sender.label} {client.label}"
         for method in ("AddToGroup", "RemoveFromGroup"):
@@ -180,14 +181,14 @@ def group_changes(farm, sender):
                     client.expect("Received", "group", value(tag))
                 else:
                     farm.settle(sender)
-                    check("who hears of a group that was left", {}, dict(hearers(farm, tag)))
+                    check("who receives a message of a group without members", {}, dict(receivers_of(farm, tag)))
                 yield name, None
             except (Failed, Mismatch) as failure:
                 yield name, f"{type(failure).__name__.lower()}: {failure}"
 
 
 def questions(farm, sender):
-    """Client results: every client is asked by every node, and its answer, error or absence comes back."""
+    """Client results: every node invokes a method of every client, and gets the answer, the error, or an error because there is no such client."""
     for client in farm.clients.values():
         try:
             check("the answer", value("question"), sender.invoke("Ask", client.id, value("question")))
@@ -197,12 +198,12 @@ def questions(farm, sender):
         except (Failed, Mismatch) as failure:
             yield f"Ask {client.label}", f"{type(failure).__name__.lower()}: {failure}"
     missing = sender.error_of("Ask", "A" * 22, 1)
-    check("a question to nobody", lambda text: text.startswith("An unexpected error occurred invoking 'Ask' on the server."), missing)
+    check("a question to a connection that does not exist", lambda text: text.startswith("An unexpected error occurred invoking 'Ask' on the server."), missing)
     yield "Ask nobody", None
 
 
 def context_sends(farm, url):
-    """Sends from outside of any hub."""
+    """Sends from outside of a hub, as IHubContext makes them."""
     def post(path, body=None, **query):
         request = urllib.request.Request(f"{url}{path}?{urllib.parse.urlencode(query)}", method="POST",
                                          data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
@@ -257,7 +258,7 @@ def main():
             failed += 1
             print(f"FAILED {where}: {traceback.format_exc()}", flush=True)
 
-    def lazily(make):  # so that a failing preparation is a failed cell, too
+    def lazily(make):  # so that a preparation that fails is a failed cell too
         yield from make()
     try:
         farm = Farm(driver, args.full, args.chat, args.stranger)
@@ -273,14 +274,14 @@ def main():
             report(name, lazily(lambda: play(farm, sender, context_sends(farm, dict(args.full)[name]))))
         for stranger in farm.strangers.values():
             theirs = {event["args"][0] for event in stranger.heard("UserConnected")} & {c.id for c in farm.clients.values()}
-            report(stranger.label, [("hears nothing of the farm", f"heard of {theirs}" if theirs else None)])
+            report(stranger.label, [("receives nothing of the farm", f"was notified of {theirs}" if theirs else None)])
     except (Failed, Mismatch) as failure:
-        print(f"FAILED to begin: {failure}")
+        print(f"FAILED before the first cell: {failure}")
         failed += 1
     finally:
         driver.end()
     print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or not passed else 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-// The official Java client, driven by JSON lines: one command a line on standard input, one answer or event a line on standard
-// output. The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload, stop,
-// start); ../lines.py speaks them. Values are Gson's own trees, so that they pass through as they are.
+// Drives the official Java client with JSON lines: one command per line on standard input, one answer or event per line on
+// standard output. The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload,
+// stop, start); ../lines.py sends them. Values are Gson's own trees, so that they pass through unchanged.
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
@@ -44,7 +44,7 @@ public final class Client {
             JsonObject command = JsonParser.parseString(line).getAsJsonObject();
             threads.execute(() -> run(command));
         }
-        Runtime.getRuntime().halt(0); // OkHttp's threads live on for a minute
+        Runtime.getRuntime().halt(0); // OkHttp's threads would keep the process running for a minute
     }
 
     private static synchronized void say(JsonObject line) {

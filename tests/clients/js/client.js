@@ -1,17 +1,17 @@
-// The official JavaScript client in node, driven by JSON lines: one command a line on standard input, one answer or event a
-// line on standard output. `node client.js 10` chooses the line of the client: 10, 9, 8, 7, 6, 5, 31 (3.1) or aspnet11
-// (@aspnet/signalr 1.1). driver.js has the commands; tests/clients/lines.py speaks them.
+// Drives the official JavaScript client in node with JSON lines: one command per line on standard input, one answer or event
+// per line on standard output. `node client.js 10` chooses the release line of the client: 10, 9, 8, 7, 6, 5, 31 (3.1) or
+// aspnet11 (@aspnet/signalr 1.1). driver.js has the commands; tests/clients/lines.py sends them.
 'use strict';
 const line = process.argv[2] || '10';
-const PROTOCOLS = { 9: '10', aspnet11: '-aspnet11' }; // the package that goes with a line
-if (line === '5') delete globalThis.fetch; // it takes a global fetch for a browser's, and asks for `self`
+const PROTOCOLS = { 9: '10', aspnet11: '-aspnet11' }; // the MessagePack package of a release line
+if (line === '5') delete globalThis.fetch; // with a global fetch it believes that it is in a browser, and uses `self`
 const signalR = require(`signalr${line === 'aspnet11' ? '-aspnet11' : line}`);
 const { MessagePackHubProtocol } = require(`messagepack${PROTOCOLS[line] || line}`);
 const { signalRDriver } = require('./driver.js');
 
 const say = value => process.stdout.write(JSON.stringify(value) + '\n');
-// Old lines throw from a socket's callback when a server refuses it, and leave failed requests unhandled when they stop; the
-// command has failed by then anyway.
+// Old versions throw from a socket's callback if the server refuses the socket, and leave rejections of failed requests
+// unhandled when they stop; the command has failed by then anyway.
 process.on('uncaughtException', error => say({ event: 'log', text: `uncaught: ${error.message}` }));
 process.on('unhandledRejection', error => say({ event: 'log', text: `unhandled: ${error && error.message}` }));
 

@@ -1,12 +1,13 @@
-// What drives the official JavaScript client by JSON lines, the same in node and on a page: `signalRDriver({signalR,
-// MessagePackHubProtocol, say})` gives the function that takes a command and ends with its answer; `say` takes events. The
-// commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload, state, stop, start).
+// Drives the official JavaScript client with JSON lines, in node and on a page: `signalRDriver({signalR,
+// MessagePackHubProtocol, say})` returns an async function that executes a command and returns its answer; it passes events to
+// `say`. The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload, state,
+// stop, start).
 'use strict';
 (function (root) {
   const bytes = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
   const base64 = value => btoa(Array.from(value, byte => String.fromCharCode(byte)).join(''));
 
-  /** A value of a command, as a client would hold it. */
+  /** A value of a command, as a program would pass it to the client. */
   function fromLine(value) {
     if (Array.isArray(value)) return value.map(fromLine);
     if (value === null || typeof value !== 'object') return value;
@@ -15,7 +16,7 @@
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fromLine(item)]));
   }
 
-  /** A value a client got, as JSON can carry it. */
+  /** A value received by the client, as JSON can carry it. */
   function toLine(value) {
     if (value === undefined || value === null) return null;
     if (typeof value === 'bigint') return Number(value);
@@ -32,7 +33,7 @@
     const streams = new Map();
     const pause = ms => new Promise(done => setTimeout(done, ms));
 
-    // `refuse`: echoes, but fails with this text when it is asked for "refuse".
+    // `refuse`: the handler fails with this text if its argument is "refuse".
     function handle(name, connection, { method, answer, echo, fail, refuse, count, delay }) {
       const asked = answer !== undefined || echo || fail !== undefined;
       connection.on(method, (...args) => {
@@ -50,7 +51,7 @@
       if (command.transport) options.transport = signalR.HttpTransportType[command.transport];
       if (command.token) options.accessTokenFactory = () => command.token;
       if (command.withCredentials !== undefined) options.withCredentials = command.withCredentials;
-      // Before 3.0 the level of the log and the transport go in with the options.
+      // The options hold the transport and the log level too, for versions before 3.0.
       let builder = new signalR.HubConnectionBuilder().withUrl(command.url, options).configureLogging(signalR.LogLevel.None);
       if (command.protocol === 'messagepack') builder = builder.withHubProtocol(new MessagePackHubProtocol());
       if (command.reconnect) builder = builder.withAutomaticReconnect(command.reconnect);
@@ -70,7 +71,7 @@
     async function upload(connection, { method, uploads, delay, fail }, args) {
       const subjects = uploads.map(() => new signalR.Subject());
       const done = connection.invoke(method, ...args, ...subjects);
-      done.catch(() => {}); // told below; the items may still be on their way
+      done.catch(() => {}); // awaited below, but it may fail while items are still being sent
       for (const [index, items] of uploads.entries()) {
         for (const item of items) {
           if (delay) await pause(delay);

@@ -1,6 +1,6 @@
-"""aiosignalr, driven by JSON lines: one command a line on standard input, one answer or event a line on standard output.
+"""Drives aiosignalr with JSON lines: one command per line on standard input, one answer or event per line on standard output.
 
-The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload, stop, start); ../lines.py speaks them.
+The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, cancel, upload, stop, start); ../lines.py sends them.
 """
 import asyncio
 import logging
@@ -38,7 +38,7 @@ class Connection:
             self.listen(handler)
 
     def id(self):
-        return None  # this client tells nobody
+        return None  # this client does not expose it
 
     def listen(self, handler):
         def got(*args):

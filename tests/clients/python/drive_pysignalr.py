@@ -1,7 +1,7 @@
-"""pysignalr, driven by JSON lines: one command a line on standard input, one answer or event a line on standard output.
+"""Drives pysignalr with JSON lines: one command per line on standard input, one answer or event per line on standard output.
 
-The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, upload, stop, start); ../lines.py speaks them.
-pysignalr knows WebSockets alone, and its public id is the one it connects with (negotiate version 0).
+The commands are those of the .NET client's driver (connect, handle, invoke, send, stream, upload, stop, start); ../lines.py sends them.
+pysignalr has only WebSockets, and its connection id is the `id` that it connects with (negotiate version 0).
 """
 import asyncio
 import logging
@@ -19,7 +19,7 @@ connections = {}
 
 
 class Connection:
-    """One client: its settings, so that it can be started again, and the task it lives in."""
+    """One client: its settings, so that it can be started again, and the task that runs it."""
 
     def __init__(self, command):
         self.command, self.name, self.handlers, self.task = command, command.get("on", ""), [], None
@@ -27,7 +27,7 @@ class Connection:
     async def start(self):
         protocol, headers = PROTOCOLS[self.command.get("protocol", "json")](), dict(self.command.get("headers") or {})
         if token := self.command.get("token"):
-            headers["Authorization"] = f"Bearer {token}"  # its access_token_factory is asked only after it has connected
+            headers["Authorization"] = f"Bearer {token}"  # it calls its access_token_factory only after it has connected
         self.client = SignalRClient(self.command["url"], protocol=protocol, headers=headers, retry_count=20 if self.command.get("reconnect") else 1,
                                     retry_sleep=0.1, retry_multiplier=1.1)
         opened = asyncio.get_running_loop().create_future()
@@ -39,7 +39,7 @@ class Connection:
                 opened.set_result(None)
 
         async def on_error(_):
-            pass  # the call's own callback tells it
+            pass  # the callback of the call gets it too
 
         self.client.on_open(on_open)
         self.client.on_error(on_error)
@@ -103,7 +103,7 @@ class Connection:
         return count
 
     async def upload(self, command):
-        """An upload of this client is a call without an answer."""
+        """With this client an upload is an invocation without an answer."""
         async with self.client.client_stream(command["method"]) as stream:
             for item in command["uploads"][0]:
                 await stream.send(from_line(item))

@@ -1,11 +1,11 @@
-"""What the Python drivers share: values as JSON lines carry them, and the loop that takes commands."""
+"""Helpers of the Python drivers: values as JSON lines carry them, and the loop that executes commands."""
 import asyncio
 import base64
 import json
 import sys
 import threading
 
-OUTPUT = threading.Lock()  # print() writes a line and its end apart
+OUTPUT = threading.Lock()  # print() writes a line and its line break separately
 
 
 def say(line):
@@ -14,7 +14,7 @@ def say(line):
 
 
 def from_line(value):
-    """A value of a command, as a client would hold it."""
+    """A value of a command, as a program would pass it to the client."""
     if isinstance(value, list):
         return [from_line(item) for item in value]
     if isinstance(value, dict):
@@ -25,7 +25,7 @@ def from_line(value):
 
 
 def to_line(value):
-    """A value a client got, as JSON can carry it."""
+    """A value received by the client, as JSON can carry it."""
     if isinstance(value, (list, tuple)):
         return [to_line(item) for item in value]
     if isinstance(value, dict):
@@ -38,12 +38,12 @@ def heard(name, method, args):
 
 
 def answers(handler):
-    """Whether a handler is to answer a call for a result."""
+    """Whether a handler returns a client result."""
     return any(key in handler for key in ("answer", "echo", "fail"))
 
 
 def answer(handler, args):
-    """What it answers."""
+    """The client result of a handler."""
     if "fail" in handler:
         raise RuntimeError(handler["fail"])
     return args[0] if handler.get("echo") else from_line(handler["answer"])
