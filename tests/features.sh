@@ -1,6 +1,6 @@
 #!/bin/bash
-# Checks every combination of Cargo features, and runs the unit tests without any of them.
-# `cargo hack --feature-powerset` does the same; this needs nothing installed.
+# Checks every combination of Cargo features, and runs the tests without any feature.
+# `cargo hack --feature-powerset` does the same, but would have to be installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 features=(cli metrics redis)

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Compares the library's public API with tests/public-api.txt, by cargo-public-api; `--update` writes the file anew.
-# It reads rustdoc's JSON, which the stable toolchain writes only with RUSTC_BOOTSTRAP=1, and whose form changes between versions of Rust:
-# VERSION reads what Rust 1.95 writes. A newer Rust may need a newer VERSION.
+# Compares the library's public API with tests/public-api.txt, using cargo-public-api; `--update` rewrites the file.
+# cargo-public-api reads rustdoc's JSON, which the stable toolchain writes only with RUSTC_BOOTSTRAP=1, and whose format changes between
+# versions of Rust: VERSION reads that of Rust 1.95. A newer Rust may need a newer VERSION.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=0.52.0
@@ -12,7 +12,7 @@ if [ "$($tool --version 2>/dev/null)" != "cargo-public-api $VERSION" ]; then
   env -u RUSTFLAGS cargo install --quiet --locked --root target/tools "cargo-public-api@$VERSION"
 fi
 now=target/public-api.txt
-# Without what every type has: blanket and auto trait implementations, and derived ones.
+# Without blanket, auto trait and derived implementations, which almost every type has.
 env -u RUSTFLAGS -u CARGO RUSTC_BOOTSTRAP=1 PATH="$PWD/target/tools/bin:$PATH" CARGO_TARGET_DIR=target/public-api \
   cargo public-api -sss --all-features >$now 2>target/public-api.log || {
   cat target/public-api.log >&2

@@ -1,19 +1,19 @@
 #!/bin/bash
-# Installs what the tests need, builds, and runs every suite; with names, only these suites (`tests/run.sh probes js`).
-# Debian or the like, as root where something is missing. SLOW=1 adds the probes that wait long. `tests/suites.py --list` tells the suites.
-# What is not installed in the end is a failure; HUBPLANE_TESTS_REQUIRE_ALL= lets it be skipped.
+# Installs what the tests need, builds, and runs every suite, or only the named ones (`tests/run.sh probes js`).
+# Needs Debian or a relative of it, and root if something must be installed. SLOW=1 adds the probes that wait for long.
+# `tests/run.sh --list` lists the suites. Anything that cannot be installed is a failure; with HUBPLANE_TESTS_REQUIRE_ALL= its tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
 case ${1:-} in --list | --help) exec python3 tests/suites.py "$1" ;; esac
 
 export CARGO_NET_RETRY=10 HUBPLANE_TESTS_REQUIRE_ALL=${HUBPLANE_TESTS_REQUIRE_ALL-1}
-# What fetches something is tried three times: a network, or who answers there, may fail for a moment. Tests never are.
+# Downloads are tried three times, since a network or a server may fail for a moment. Tests are never repeated.
 again() {
   local pause
   for pause in 5 20; do
     "$@" && return
-    echo "this failed, and is tried again in $pause s: $*" >&2
+    echo "failed, trying again in $pause s: $*" >&2
     sleep $pause
   done
   "$@"
@@ -33,13 +33,13 @@ need openssl openssl
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # the packages' own services stay stopped
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # so that the packages' services are not started
   fetched() { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null; }
   again fetched
 fi
 
-# Installs again only when what is asked for has changed.
-once() { # stamp, inputs...; the command comes on the following words after --
+# once STAMP INPUT... -- COMMAND...: runs the command, unless it has run with the same contents of the input files before.
+once() {
   local stamp=$1 inputs=()
   shift
   while [ "$1" != -- ]; do inputs+=("$1"); shift; done
@@ -74,6 +74,6 @@ java_client() {
 [ -f target/java/out/Client.class ] || rm -f target/java.stamp
 once target/java.stamp tests/clients/java/pom.xml tests/clients/java/Client.java -- java_client || echo "the Java client cannot be installed" >&2
 
-again cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')" # of other systems nothing
+again cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')" # nothing for other systems
 cargo build --locked --bins --examples
 exec python3 tests/suites.py "$@"
