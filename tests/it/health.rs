@@ -33,9 +33,9 @@ fn metrics_count_connections_and_messages() {
     let server = Server::setup().start().ready();
     let connections = |labels: &[&str]| server.metric("signalr_connections", labels);
     let mut clients = vec![
-        Client::ws(server.address),
-        Client::connect(server.address, Transport::ServerSentEvents, Protocol::Json),
-        Client::connect(server.address, Transport::LongPolling, Protocol::MessagePack),
+        Client::connect_without_calls(server.address, Transport::WebSockets, Protocol::Json),
+        Client::connect_without_calls(server.address, Transport::ServerSentEvents, Protocol::Json),
+        Client::connect_without_calls(server.address, Transport::LongPolling, Protocol::MessagePack),
     ];
     until("three connections are counted", TIMEOUT, || (connections(&["hub=\"chat\""]) == 3.0).then_some(()));
     for client in &mut clients {

@@ -7,7 +7,7 @@ use crate::auth::{self, KEYS, token};
 use crate::kit::client::negotiate;
 use crate::kit::stream::Stream;
 use crate::kit::ws::{TEXT, Ws, upgrade};
-use crate::kit::{Client, Redis, Server, TIMEOUT, http, until, within};
+use crate::kit::{Client, Protocol, Redis, Server, TIMEOUT, Transport, http, until, within};
 
 const HUB: &str = r#"
 [hubs.chat]
@@ -51,7 +51,7 @@ fn connect(server: &Server, path: &str) -> Ws {
 #[test]
 fn a_call_that_fails_before_its_method_runs_is_logged() {
     let server = server("json", HUB);
-    let mut client = Client::ws(server.address);
+    let mut client = Client::connect_without_calls(server.address, Transport::WebSockets, Protocol::Json);
     for _ in 0..100 {
         client.invoke("Nope", json!([])).unwrap_err();
         client.invoke("tell", json!(["SECRET", "SECRET"])).unwrap_err();
@@ -319,7 +319,7 @@ fn the_log_names_the_slow_client_and_not_the_sender() {
 fn names_from_clients_cannot_forge_log_lines() {
     for format in ["text", "json"] {
         let server = server(format, HUB);
-        let mut client = Client::ws(server.address);
+        let mut client = Client::connect_without_calls(server.address, Transport::WebSockets, Protocol::Json);
         client.invoke(FORGED, json!([])).unwrap_err();
         client.invoke(&"long".repeat(5000), json!([])).unwrap_err();
         server.expect_logged("does not have", 1);
