@@ -365,10 +365,15 @@ fn thousands_of_waiting_polls_do_not_affect_other_clients() {
         let mut stream = Stream::connect(server.address);
         stream.write(&poll);
         assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().status, 200);
-        let post = http::ask(server.address, &format!("POST {path}"), b"{\"protocol\":\"json\",\"version\":1}\x1e");
-        assert_eq!(post.status, 200);
-        stream.write(&poll);
-        assert_eq!(http::respond(&mut stream, within(TIMEOUT)).unwrap().text(), "{}\u{1e}");
+        // A call is answered after the connection is registered; the handshake is answered before.
+        let body = b"{\"protocol\":\"json\",\"version\":1}\x1e{\"type\":1,\"invocationId\":\"1\",\"target\":\"Echo\",\"arguments\":[1]}\x1e";
+        assert_eq!(http::ask(server.address, &format!("POST {path}"), body).status, 200);
+        let mut answers = String::new();
+        while !answers.contains("\"type\":3") {
+            stream.write(&poll);
+            answers += &http::respond(&mut stream, within(TIMEOUT)).unwrap().text();
+        }
+        assert_eq!(answers, "{}\u{1e}{\"type\":3,\"invocationId\":\"1\",\"result\":1}\u{1e}");
         stream.write(&poll);
         stream
     });

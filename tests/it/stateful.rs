@@ -299,6 +299,7 @@ fn only_the_client_that_never_acknowledges_is_closed() {
     let server = setup().env("HUB_DEFAULTS__OUTGOING_BUFFER_SIZE", "20000").start().ready();
     let mut other = Client::ws(server.address);
     let mut client = ResumableClient::connect(server.address);
+    other.expect("UserConnected", json!([client.id])); // it receives messages from now on
     let mut sent = 0;
     while client.received.last().is_none_or(|message| message["type"] != 7) {
         other.ok("SendMessage", json!(["other", "x".repeat(1000)]));
