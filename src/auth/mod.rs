@@ -33,7 +33,7 @@ pub use auth_error::AuthError;
 pub(crate) use jwks_cache::JwksCache;
 pub use mint::{TokenError, TokenRequest, mint};
 pub use principal::Principal;
-pub(crate) use verification_keys::{KeySet, UnusableKey};
+pub(crate) use verification_keys::{KeySet, KeySetError, UnusableKey};
 
 /// Tells who sends a request. Asked for every request of a connection: its negotiate, each poll, each POST.
 ///

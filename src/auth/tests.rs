@@ -325,7 +325,7 @@ fn an_invalid_key_set_is_an_error() {
         ("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}", "not on the curve P-256"),
         ("{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\",\"alg\":\"HS256\"}]}", "not one of its kind"),
     ] {
-        let error = KeySet::published(json.as_bytes()).unwrap_err();
+        let error = KeySet::published(json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(part), "{json}: {error}");
     }
 }

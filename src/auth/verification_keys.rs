@@ -27,6 +27,20 @@ pub(crate) struct UnusableKey {
     pub error: KeyError,
 }
 
+/// Why a published text is not a key set that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeySetError {
+    /// It is not JSON.
+    #[error("it is not JSON")]
+    NotJson,
+    /// It is not a JSON Web Key Set.
+    #[error("it has no list `keys`")]
+    NoList,
+    /// None of its keys can verify a token; the text says why.
+    #[error("it has no key that signs tokens ({0})")]
+    NoKey(String),
+}
+
 /// Keys, in the order they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct KeySet(Vec<VerificationKey>);
@@ -69,9 +83,9 @@ impl KeySet {
 
     /// A published set (RFC 7517), and why some of its keys are left out: a set may hold keys for other purposes, and
     /// of kinds that are not known here. An error is for what is no set, or holds no key that can be used.
-    pub(crate) fn published(json: &[u8]) -> Result<(Self, Vec<String>), String> {
-        let root: Value = serde_json::from_slice(json).map_err(|_| "it is not JSON".to_owned())?;
-        let Some(Value::Array(items)) = root.get("keys") else { return Err("it has no list `keys`".to_owned()) };
+    pub(crate) fn published(json: &[u8]) -> Result<(Self, Vec<String>), KeySetError> {
+        let root: Value = serde_json::from_slice(json).map_err(|_| KeySetError::NotJson)?;
+        let Some(Value::Array(items)) = root.get("keys") else { return Err(KeySetError::NoList) };
         let (mut keys, mut left_out) = (Vec::new(), Vec::new());
         for (index, item) in items.iter().enumerate() {
             match published_key(item) {
@@ -81,7 +95,7 @@ impl KeySet {
             }
         }
         if keys.is_empty() {
-            return Err(format!("it has no key that signs tokens ({})", left_out.join("; ")));
+            return Err(KeySetError::NoKey(left_out.join("; ")));
         }
         Ok((Self(keys), left_out))
     }
