@@ -114,6 +114,6 @@ mod tests {
         assert!(!context.attach(caller.delivery().clone()), "it is attached already");
         clients.all().send("M", ()).await.expect("it is attached");
         groups.add("me", "g").await.expect("it is attached");
-        assert_eq!(notes.take(), [r#"send all: {"type":1,"target":"M","arguments":[]}"#, "hear group g"]);
+        assert_eq!(notes.take(), [r#"send all: {"type":1,"target":"M","arguments":[]}"#, "subscribe group g"]);
     }
 }

@@ -1,7 +1,7 @@
-//! A hub made of configuration (docs/design.md#3): [`DeclaredHub`].
+//! Hubs whose methods are declared in the configuration (docs/design.md#3): [`DeclaredHub`].
 //!
-//! What is the same in every call is put together when the hub is made (`prepared`). For a call a step is first turned
-//! into what it does (`plan`), which touches nothing, then it is done.
+//! Everything that does not depend on the call is computed once, when the hub is created (`prepared`). In a call, each
+//! step is first planned (`plan`), which has no side effects, and then executed.
 
 mod compose;
 mod failure;
@@ -28,10 +28,10 @@ use crate::protocol::RawValue;
 
 /// A hub whose methods are declared in the configuration.
 ///
-/// The steps of a method run in order. The first that fails ends the method with an error whose text the caller
-/// sees only with detailed errors: `HubException` and the reason, or `RedisConnectionException` where the backplane
-/// is needed and away. A step of `on_connected` or `on_disconnected` that fails is logged; those behind it run, and
-/// the client stays.
+/// The steps of a method run in order. The first step that fails ends the method with an error: a `HubException` with
+/// the reason, or a `RedisConnectionException` if the step needs the backplane and it is down. The caller sees the text
+/// only if detailed errors are enabled. A failed step of `on_connected` or `on_disconnected` is logged; the steps after
+/// it still run, and the client stays connected.
 #[derive(Debug)]
 pub(crate) struct DeclaredHub {
     facts: Arc<HubFacts>,
@@ -40,11 +40,11 @@ pub(crate) struct DeclaredHub {
     on_disconnected: Vec<PreparedStep>,
 }
 
-/// What the methods of a hub share.
+/// Data that all methods of a hub need.
 #[derive(Debug)]
 struct HubFacts {
     name: String,
-    /// The groups that `join` may name where a method has no list of its own.
+    /// The groups that `join` may name in methods without a list of their own.
     allowed_groups: Option<Vec<GroupPattern>>,
 }
 
@@ -55,7 +55,7 @@ struct Method {
     name: String,
     shape: MethodShape,
     params: Vec<String>,
-    /// The groups that `join` may name here.
+    /// The method's own list of groups that `join` may name. If it is `None`, the hub's list applies.
     allowed_groups: Option<Vec<GroupPattern>>,
     upload: Option<UploadSteps>,
     steps: Vec<PreparedStep>,
@@ -63,17 +63,17 @@ struct Method {
     streams: Option<PreparedText>,
 }
 
-/// What is done for each item of an upload.
+/// The steps that run for each item of an upload.
 #[derive(Debug)]
 struct UploadSteps {
-    /// What the steps call an item.
+    /// The name under which the steps refer to the item.
     item: String,
     each: Vec<PreparedStep>,
 }
 
 impl DeclaredHub {
-    /// The hub that `config` declares. Of methods whose names differ in letter case only the first counts; reading a
-    /// configuration refuses them.
+    /// Creates the hub that `config` declares. Of several methods whose names differ only in case, the first one is
+    /// used; a configuration that was read from a file has none, because the reader refuses them.
     pub(crate) fn new(config: &HubConfig) -> Self {
         let facts = Arc::new(HubFacts { name: config.name.clone(), allowed_groups: config.allowed_groups.clone() });
         let mut methods = MethodTable::default();
@@ -86,6 +86,7 @@ impl DeclaredHub {
         Self { facts, methods, on_connected, on_disconnected }
     }
 
+    /// Runs the steps of `on_connected` or `on_disconnected`; `hook` is which of the two, for the log.
     async fn hook(&self, hook: &'static str, steps: &[PreparedStep], caller: &Caller) {
         let run = StepRunner { hub: &self.facts, caller, allowed_groups: None };
         let mut values = StepValues::default();
@@ -98,8 +99,8 @@ impl DeclaredHub {
 }
 
 impl Hub for DeclaredHub {
-    fn resolve(&self, recipients: &str) -> Option<Arc<dyn HubMethod>> {
-        Some(self.methods.get(recipients)?.clone())
+    fn resolve(&self, target: &str) -> Option<Arc<dyn HubMethod>> {
+        Some(self.methods.get(target)?.clone())
     }
 
     fn connected(&self, caller: Caller) -> BoxFuture<'_, Result<(), HubError>> {
@@ -177,7 +178,7 @@ impl HubMethod for Method {
         &self.shape
     }
 
-    // `check` stays as it is: any value fits a parameter.
+    // `check` is not overridden: a parameter accepts a value of any type.
 
     fn invoke(&self, caller: Caller, call: Call) -> BoxFuture<'_, Result<Reply, HubError>> {
         Box::pin(async move {
@@ -188,13 +189,13 @@ impl HubMethod for Method {
         })
     }
 
-    /// It knows the step, and which part of a reason is not the client's.
+    /// `invoke` logs failures itself, because it knows which step failed and what in the reason comes from the client.
     fn logs_failures(&self) -> bool {
         true
     }
 }
 
-/// The values that steps may name, and their names.
+/// The values that steps can refer to, and their names. Both lists have the same order.
 #[derive(Clone, Default)]
 struct StepValues<'a> {
     names: Cow<'a, [String]>,
@@ -208,11 +209,11 @@ impl StepValues<'_> {
     }
 }
 
-/// One call, or one hook.
+/// Runs the steps of one call or of one hook.
 struct StepRunner<'a> {
     hub: &'a HubFacts,
     caller: &'a Caller,
-    /// The method's own list.
+    /// The method's own list; `None` for a hook and for a method without one.
     allowed_groups: Option<&'a [GroupPattern]>,
 }
 
@@ -228,7 +229,7 @@ impl StepRunner<'_> {
         }
     }
 
-    /// `list`: the key under which the configuration has the steps.
+    /// Runs `steps` until one fails. `list` is the configuration key that holds them; it is named in the log.
     async fn steps(&self, list: &str, steps: &[PreparedStep], values: &mut StepValues<'_>) -> Result<(), Failure> {
         for (index, step) in steps.iter().enumerate() {
             self.step(step, values).await.map_err(|failure| failure.at(list, index))?;

@@ -1,4 +1,4 @@
-//! Helpers for the tests of hubs: callers with a backplane that only records what it is asked to do, and values.
+//! Helpers for the tests of hubs: callers whose backplane only records the calls it gets, and values.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(super) struct RecordingBackplane {
 }
 
 impl RecordingBackplane {
-    fn note(&self, verb: &str, topic: &Topic, what: &str) {
+    fn note(&self, verb: &str, topic: &Topic, details: &str) {
         let channel = match &topic.channel {
             Channel::All => "all".to_owned(),
             Channel::Group(group) => format!("group {group}"),
@@ -38,7 +38,7 @@ impl RecordingBackplane {
             // The channels of a connection and those that every node subscribes to are not recorded.
             _ => return,
         };
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}{what}"));
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{verb} {channel}{details}"));
     }
 
     /// Removes and returns the notes taken so far, in order.
@@ -60,18 +60,18 @@ impl Backplane for RecordingBackplane {
     fn publish(&self, topic: Topic, envelope: Envelope) -> BoxFuture<'static, Result<u64, BackplaneError>> {
         let down = self.down.load(Ordering::Relaxed);
         if !down {
-            self.note("send", &topic, &what(&envelope));
+            self.note("send", &topic, &describe(&envelope));
         }
         Box::pin(async move { if down { Err(BackplaneError::Down("test".to_owned())) } else { Ok(1) } })
     }
 
     fn subscribe(&self, topics: Vec<Topic>) -> BoxFuture<'static, ()> {
-        topics.iter().for_each(|topic| self.note("hear", topic, ""));
+        topics.iter().for_each(|topic| self.note("subscribe", topic, ""));
         Box::pin(async {})
     }
 
     fn unsubscribe(&self, topics: Vec<Topic>) {
-        topics.iter().for_each(|topic| self.note("forget", topic, ""));
+        topics.iter().for_each(|topic| self.note("unsubscribe", topic, ""));
     }
 
     fn link(&self) -> watch::Receiver<LinkState> {
@@ -83,15 +83,15 @@ impl Backplane for RecordingBackplane {
     }
 }
 
-/// The excluded connections and the message as JSON.
-fn what(envelope: &Envelope) -> String {
+/// The excluded connections and the message as JSON, such as ` but me: {...}`.
+fn describe(envelope: &Envelope) -> String {
     let Envelope::Message { except, message, .. } = envelope else { return String::new() };
     let message = message.hub_framed(Protocol::Json).expect("the message can be encoded in JSON");
-    let left_out: String = except.iter().map(|id| format!(" but {id}")).collect();
-    format!("{left_out}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))
+    let excluded: String = except.iter().map(|id| format!(" but {id}")).collect();
+    format!("{excluded}: {}", String::from_utf8_lossy(&message).trim_end_matches('\u{1e}'))
 }
 
-/// The caller of a registered connection, and its backplane.
+/// Registers a connection, and returns a caller for it and its backplane.
 pub(super) async fn caller_and_backplane(id: &str, user: Option<&str>) -> (Caller, Arc<RecordingBackplane>) {
     let notes = Arc::new(RecordingBackplane {
         notes: Mutex::default(),

@@ -54,7 +54,14 @@ impl Endpoint {
         {
             let (hub, client) = (display(&self.name), client(request));
             let reason = format!("max_connections = {} is reached", self.connection_limit.max());
-            tracing::warn!(hub, client, user = user(request), reason, suppressed, "a client was not let in");
+            tracing::warn!(
+                hub,
+                client,
+                user = user(request),
+                reason,
+                suppressed,
+                "a client was refused because the server is full"
+            );
         }
         rejection
     }

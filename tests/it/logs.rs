@@ -131,7 +131,7 @@ fn a_full_server_is_logged() {
     assert_eq!(ask(&server, "POST /chat/negotiate", None), 503);
     assert_eq!(ask(&server, &format!("GET /chat?id={early}"), None), 503);
     assert_eq!(upgrade(&mut Stream::connect(server.address), "/chat", &[]).status, 503);
-    let line = line(&server, "a client was not let in");
+    let line = line(&server, "a client was refused because the server is full");
     assert_eq!((&line["level"], &line["hub"]), (&"WARN".into(), &"chat".into()));
     assert_eq!(line["reason"], "max_connections = 1 is reached");
     assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
@@ -243,7 +243,7 @@ do = [{ send = "Hello", to = "caller" }, { join = "{room}" }]
     assert_eq!(failed["reason"], "the caller may not join that group (allowed_groups)");
     let hook = line(&server, "a declared step failed; the client stays");
     assert_eq!((&hook["level"], &hook["step"]), (&"WARN".into(), &"on_connected 2".into()));
-    assert_eq!(hook["reason"], "a group's name must be a string, and {user_id} is none");
+    assert_eq!(hook["reason"], "a group's name must be a string, but {user_id} is not");
     for line in [failed, hook] {
         assert_eq!((&line["span"]["id"], &line["span"]["hub"]), (&client.id.clone().into(), &"chat".into()), "{line}");
     }

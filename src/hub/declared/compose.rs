@@ -1,4 +1,4 @@
-//! The values that steps make: what passes through, and lists and tables built around it.
+//! Evaluates the expressions of steps to values: arguments that pass through unchanged, texts, lists and tables.
 
 use super::plan::{PlaceholderValue, StepContext};
 use super::prepared::PreparedPart;
@@ -9,9 +9,9 @@ use crate::protocol::msgpack::write;
 use crate::protocol::{Protocol, Proven, RawValue, ValueError};
 
 impl StepContext<'_> {
-    /// What an expression stands for. A constant is shared, and an argument that is the whole expression is passed
-    /// through as it came; lists and tables are written in the protocol of the first argument in them, so that a call's
-    /// own arguments are not converted.
+    /// Evaluates an expression. A constant is shared by all calls. An argument that is the whole expression is passed
+    /// on unchanged. A list or table is written in the protocol of the first argument in it, because a call's
+    /// arguments normally share one protocol and then need no conversion.
     pub(super) fn value(&self, value: &PreparedValue) -> Result<RawValue, HubError> {
         match value {
             PreparedValue::Constant(constant) => constant.clone(),
@@ -51,12 +51,12 @@ impl StepContext<'_> {
                 },
             }
         }
-        // An argument may be as deep as a message can carry it, and here something stands around it.
+        // An argument may already have the maximum depth of a message, and here it is nested deeper.
         proven.check_depth().map_err(|ValueError(reason)| HubError::step(reason))?;
         Ok(RawValue::from_proven(protocol, out.into(), proven))
     }
 
-    /// A text with placeholders as a value.
+    /// Writes a text with placeholders as a string value.
     fn put_parts(&self, out: &mut Vec<u8>, protocol: Protocol, parts: &[PreparedPart]) -> Result<(), HubError> {
         match protocol {
             Protocol::Json => {
@@ -71,7 +71,7 @@ impl StepContext<'_> {
                 }
                 out.push(b'"');
             }
-            // The length stands in front.
+            // MessagePack puts the length first, so the whole text has to be known.
             Protocol::MessagePack => write::text(out, &self.text(parts)?),
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Why a declared method or hook failed: what its caller is told, and what the log may say.
+//! Failures of declared methods and hooks: the error that the caller gets, and the reason that the log may contain.
 
 use tokio::time::Instant;
 
@@ -7,28 +7,29 @@ use crate::delivery::{Delivery, SendError};
 use crate::hub::{ErrorKind, HubError};
 use crate::logging::{Allowed, Escaped, LogKind, reason};
 
-/// An error, and its reason without anything that a client sent.
+/// An error for the caller, and a reason for the log that contains nothing a client sent.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: HubError,
     reason: String,
-    /// Which step it was, as in `do 2`; None where it was none.
+    /// The step that failed, such as `do 2`; `None` if the failure was not in a step.
     step: Option<String>,
 }
 
-/// An error that [`HubError::step`] made, and only those: their texts repeat no argument.
+/// Only the text of a [`HubError::step`] is logged, because such a text never repeats an argument.
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         let reason = match error.kind() {
             ErrorKind::Step => error.message(),
-            _ => "the call is not as the method needs it",
+            _ => "the call does not fit the method",
         };
         let reason = reason.to_owned();
         Self { error, reason, step: None }
     }
 }
 
-/// Only an absent backplane has a name of its own (docs/design.md#3).
+/// A backplane that is down keeps its own exception name; every other failed send becomes a `HubException`
+/// (docs/design.md#3).
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();
@@ -41,11 +42,12 @@ impl From<SendError> for Failure {
     }
 }
 
-/// A client's own error goes to the caller as it is; that there is no such client is the step's failure.
+/// An error from the client that was invoked, and its timeout, go to the caller unchanged. Everything else, such as an
+/// unknown connection, is a failure of the step.
 impl From<ClientResultError> for Failure {
     fn from(error: ClientResultError) -> Self {
         let reason = match &error {
-            // The id may be an argument of the call.
+            // The text leaves out the id, which may come from an argument of the call.
             ClientResultError::UnknownConnection(_) => "the connection to ask does not exist".to_owned(),
             ClientResultError::Disconnected(_) => "the connection that was asked disconnected".to_owned(),
             ClientResultError::Client(_) => "the client that was asked answered with an error".to_owned(),
@@ -64,7 +66,7 @@ impl From<ClientResultError> for Failure {
 }
 
 impl Failure {
-    /// An upload stream that did not end well: its client gave it up, perhaps with a text, or has gone.
+    /// The failure of an upload: its client ended it with an error or disconnected, or an item could not be read.
     pub(super) fn of_upload(error: HubError) -> Self {
         let reason = match error.kind() {
             ErrorKind::Aborted => "the client went away before its upload stream was complete",
@@ -73,7 +75,7 @@ impl Failure {
         Self { error, reason: reason.to_owned(), step: None }
     }
 
-    /// The failure of a step of a list, by the list's key and the step's index.
+    /// Adds which step failed: the configuration key of its list, and its index in the list.
     pub(super) fn at(self, list: &str, index: usize) -> Self {
         Self { step: Some(format!("{list} {}", index + 1)), ..self }
     }
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn failures_have_the_documented_texts() {
-        let value = ValueError("a number has no form in JSON".to_owned());
+        let value = ValueError("a number cannot be represented in JSON".to_owned());
         let cases = [
             (BackplaneError::Down("redis:6379".to_owned()).into(), "RedisConnectionException"),
             (BackplaneError::Lost("reset".to_owned()).into(), "RedisConnectionException"),
@@ -133,7 +135,7 @@ mod tests {
             Failure::from(ClientResultError::Client(secret())),
             Failure::of_upload(HubError::client(secret())),
         ] {
-            assert!(failure.error.to_string().contains("SECRET"), "the caller is told: {}", failure.error);
+            assert!(failure.error.to_string().contains("SECRET"), "the caller gets the text: {}", failure.error);
             assert!(!failure.reason.is_empty() && !failure.reason.contains("SECRET"), "{}", failure.reason);
         }
     }

@@ -1,4 +1,4 @@
-//! What a step does for one call, found without doing it: receivers, names, texts.
+//! Plans a step for one call: resolves its recipients, names and arguments, without side effects.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,40 +15,40 @@ use crate::ids::{ConnectionId, GroupName, UserId};
 use crate::protocol::RawValue;
 use crate::recipients::Recipients;
 
-/// What the placeholders of a step stand for.
+/// The values of the placeholders in a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StepContext<'a> {
     /// The hub's name in the configuration.
     pub(super) hub: &'a str,
-    /// The caller.
+    /// The caller's connection id.
     pub(super) connection: &'a ConnectionId,
-    /// Its user.
+    /// The caller's user id; `None` if it is anonymous.
     pub(super) user: Option<&'a UserId>,
-    /// The names of the arguments, for the texts of errors.
+    /// The names of `arguments`, for error texts.
     pub(super) params: &'a [String],
-    /// What the call was given, then the item of an upload, then the answers of earlier steps.
+    /// The arguments of the call, then the item of an upload, then the results of earlier `ask` steps.
     pub(super) arguments: &'a [RawValue],
-    /// The groups that `join` may name; None is all.
+    /// The groups that `join` may name; `None` allows every group.
     pub(super) allowed_groups: Option<&'a [GroupPattern]>,
 }
 
-/// What one placeholder stands for.
+/// The value of one placeholder.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PlaceholderValue<'a> {
     /// An argument, of any type.
     Argument(&'a RawValue),
-    /// A fact about the call.
+    /// The connection id, the user id or the hub's name.
     Text(&'a str),
     /// The user id of an anonymous caller.
     Null,
 }
 
-/// What a step does.
+/// What a step is going to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum StepAction {
     /// A send for each entry of `to`, in order.
     Send { recipients: Vec<Recipients>, method: Arc<str>, arguments: Vec<RawValue> },
-    /// One client is asked; the answer is kept if it has a name.
+    /// Invokes a method of one client and awaits its result, which later steps can use under `name`.
     Ask {
         connection: ConnectionId,
         method: Arc<str>,
@@ -56,14 +56,14 @@ pub(super) enum StepAction {
         timeout: Duration,
         name: Option<String>,
     },
-    /// The caller joins.
+    /// Adds the caller to a group.
     Join(GroupName),
-    /// The caller leaves.
+    /// Removes the caller from a group.
     Leave(GroupName),
 }
 
 impl<'a> StepContext<'a> {
-    /// What `step` does. A step that fails here has done nothing, not even for the first of its receivers.
+    /// Plans `step`. If planning fails, the step has no effect at all, not even for the first of its recipients.
     pub(super) fn plan(&self, step: &PreparedStep) -> Result<StepAction, HubError> {
         Ok(match step {
             PreparedStep::Send { method, to, except, args } => {
@@ -77,7 +77,7 @@ impl<'a> StepContext<'a> {
             PreparedStep::Ask { method, to, args, timeout, name } => {
                 let connection = match to {
                     PreparedRecipient::Connection(connection) => self.connection(connection)?,
-                    // Reading the configuration lets nothing else pass.
+                    // This is `caller`: the configuration reader allows nothing else in `ask`.
                     _ => self.connection.clone(),
                 };
                 let (method, arguments) = (self.method(method)?, self.values(args)?);
@@ -91,7 +91,7 @@ impl<'a> StepContext<'a> {
     fn method(&self, template: &PreparedText) -> Result<Arc<str>, HubError> {
         let method = self.name(template, "the method to call")?;
         if method.is_empty() {
-            // A client that is called so may take it for a broken message and hang up.
+            // A client may treat an invocation with an empty target as a broken message, and disconnect.
             return Err(HubError::step("the method to call has an empty name"));
         }
         Ok(method)
@@ -101,12 +101,12 @@ impl<'a> StepContext<'a> {
         args.iter().map(|arg| self.value(arg)).collect()
     }
 
-    /// The group that a method streams, if the caller may hear it: the rule is that of joining.
+    /// The group that a method streams. `allowed_groups` applies to it as it does to `join`.
     pub(super) fn streamed_group(&self, group: &PreparedText) -> Result<GroupName, HubError> {
         self.check_allowed(self.group(group)?)
     }
 
-    /// What a placeholder stands for now.
+    /// The value of a placeholder in this call.
     pub(super) fn placeholder_value(&self, placeholder: Placeholder) -> Result<PlaceholderValue<'a>, HubError> {
         Ok(match placeholder {
             Placeholder::Param(index) => PlaceholderValue::Argument(
@@ -122,7 +122,7 @@ impl<'a> StepContext<'a> {
         })
     }
 
-    /// A template as text.
+    /// Replaces the placeholders in a text by their values.
     pub(super) fn text(&self, parts: &[PreparedPart]) -> Result<String, HubError> {
         let mut text = String::new();
         for part in parts {
@@ -134,20 +134,20 @@ impl<'a> StepContext<'a> {
         Ok(text)
     }
 
-    /// What stands in a text for a placeholder: null is empty, numbers stand as written, objects as JSON, binary as
-    /// base64.
+    /// The value of a placeholder as it is inserted into a text: null is empty, a number stays as it was written,
+    /// arrays and objects are JSON, and binary data is base64.
     pub(super) fn placeholder_text(&self, placeholder: Placeholder) -> Result<Cow<'a, str>, HubError> {
         Ok(match self.placeholder_value(placeholder)? {
             PlaceholderValue::Argument(value) => value.display_text().map(Cow::Owned).map_err(|error| {
-                HubError::step(format!("{} has no form as text: {error}", self.placeholder_name(placeholder)))
+                HubError::step(format!("{} cannot be converted to text: {error}", self.placeholder_name(placeholder)))
             })?,
             PlaceholderValue::Text(fact) => Cow::Borrowed(fact),
             PlaceholderValue::Null => Cow::Borrowed(""),
         })
     }
 
-    /// A template that names something. One that is exactly one placeholder must stand for a text: a number or null
-    /// is nobody's name.
+    /// The name that a template gives, such as a group's. If the template is a single placeholder, its value must be a
+    /// string: a number or null is not converted. `what` describes the name in the error text.
     fn name(&self, template: &PreparedText, what: &str) -> Result<Arc<str>, HubError> {
         let placeholder = match template {
             PreparedText::Constant(name) => return Ok(name.clone()),
@@ -160,7 +160,7 @@ impl<'a> StepContext<'a> {
             PlaceholderValue::Null => None,
         };
         text.ok_or_else(|| {
-            HubError::step(format!("{what} must be a string, and {} is none", self.placeholder_name(placeholder)))
+            HubError::step(format!("{what} must be a string, but {} is not", self.placeholder_name(placeholder)))
         })
     }
 
@@ -168,13 +168,13 @@ impl<'a> StepContext<'a> {
         self.name(template, "a group's name").map(GroupName::new)
     }
 
-    /// The group, if the caller may join it.
+    /// Returns the group if `allowed_groups` lets the caller join it.
     fn check_allowed(&self, group: GroupName) -> Result<GroupName, HubError> {
         let names =
             PatternContext { connection: self.connection.as_str(), user: self.user.map(UserId::as_str), hub: self.hub };
         match self.allowed_groups {
             Some(patterns) if !policy::allows(patterns, names, group.as_str()) => {
-                // Without its name: the text is logged as well, and the name may be the client's.
+                // The text leaves out the group's name, because it is logged and the name may come from the client.
                 Err(HubError::step("the caller may not join that group (allowed_groups)"))
             }
             _ => Ok(group),
@@ -203,7 +203,7 @@ impl<'a> StepContext<'a> {
         })
     }
 
-    /// The placeholder as the configuration has it, for the texts of errors.
+    /// The placeholder as it is written in the configuration, for error texts.
     pub(super) fn placeholder_name(&self, placeholder: Placeholder) -> String {
         let name = match placeholder {
             Placeholder::Param(index) => self.params.get(index).map_or("?", String::as_str),

@@ -1,5 +1,6 @@
-//! Steps as a declared hub keeps them: what is the same in every call is put together when the hub is made, and its
-//! values are encoded then, in both protocols (`prepared_value`). A call only fills in what its placeholders stand for.
+//! Steps in the form in which a declared hub stores them. Everything that is the same in every call is put together when
+//! the hub is created, and constant values are encoded in both protocols (`prepared_value`). A call only fills in its
+//! placeholders.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,9 @@ pub(super) enum PreparedText {
 /// A piece of a [`PreparedText`].
 #[derive(Clone, Debug)]
 pub(super) enum PreparedPart {
-    /// Text as it is, and as it stands inside a JSON string.
+    /// Constant text, as it is and escaped for a JSON string.
     Text { text: String, json: Vec<u8> },
-    /// What a call fills in.
+    /// Filled in by each call.
     Placeholder(Placeholder),
 }
 
@@ -64,7 +65,7 @@ pub(super) enum PreparedRecipient {
     Connection(PreparedText),
 }
 
-/// Prepares what the configuration has for a hub of this name, which is a constant as well.
+/// Prepares the configuration of a hub. The hub's name replaces the placeholder `{hub}`, because it is constant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preparation<'a> {
     pub(super) hub: &'a str,

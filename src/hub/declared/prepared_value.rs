@@ -1,5 +1,5 @@
-//! Values that steps make, as a declared hub keeps them: constants encoded in both protocols, and the bytes of lists and
-//! tables around their placeholders.
+//! The expressions of steps in the form in which a declared hub stores them: constants encoded in both protocols, and
+//! lists and tables as the bytes around their placeholders.
 
 use super::compose::{ContainerKind, begin, end, put, put_key, put_text, separate};
 use super::prepared::{Preparation, PreparedPart, PreparedText};
@@ -10,9 +10,9 @@ use crate::protocol::{Protocol, Proven, RawValue, ValueError};
 /// An [`Expression`] with its constants encoded.
 #[derive(Debug)]
 pub(super) enum PreparedValue {
-    /// The same in every call; or why it cannot be sent, which fails the step.
+    /// The same in every call; or the reason why the value cannot be sent, which makes every call's step fail.
     Constant(Result<RawValue, HubError>),
-    /// A value that passes through, whatever its type.
+    /// A single placeholder, whose value is used as it is, whatever its type.
     Placeholder(Placeholder),
     /// A text with placeholders in it.
     Text(Vec<PreparedPart>),
@@ -25,7 +25,7 @@ pub(super) enum PreparedValue {
 pub(super) struct PreparedContainer {
     json: Vec<Piece>,
     messagepack: Vec<Piece>,
-    /// What is true of the constants in it.
+    /// What is known about the constants in it, such as their depth.
     pub(super) proven: Proven,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct PreparedContainer {
 #[derive(Debug)]
 pub(super) enum Piece {
     Constant(Vec<u8>),
-    /// A value that passes through, inside so many containers.
+    /// A value that is used as it is, and how many containers it is nested in.
     Placeholder(Placeholder, u8),
     Text(Vec<PreparedPart>),
 }
@@ -76,7 +76,7 @@ impl PreparedContainer {
         }
     }
 
-    /// The placeholders of values that pass through, in their order.
+    /// The placeholders whose values are used as they are, in order.
     pub(super) fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
         self.json.iter().filter_map(|piece| match piece {
             Piece::Placeholder(placeholder, _) => Some(*placeholder),
@@ -85,14 +85,14 @@ impl PreparedContainer {
     }
 }
 
-/// Writes an expression, cut at its placeholders.
+/// Writes an expression in one protocol, cut at its placeholders.
 struct PieceWriter<'a> {
     protocol: Protocol,
     preparation: Preparation<'a>,
     pieces: Vec<Piece>,
-    /// What has been written since the last placeholder.
+    /// The bytes that were written since the last placeholder.
     constant: Vec<u8>,
-    /// How many containers are open at the deepest place.
+    /// The largest number of containers that were open at once.
     depth: u8,
 }
 
@@ -101,7 +101,7 @@ impl<'a> PieceWriter<'a> {
         Self { protocol, preparation, pieces: Vec::new(), constant: Vec::new(), depth: 0 }
     }
 
-    /// `level`: how many containers stand around the expression.
+    /// `level` is the number of containers around the expression.
     fn write(&mut self, expression: &Expression, level: u8) -> Result<(), HubError> {
         let protocol = self.protocol;
         match expression {

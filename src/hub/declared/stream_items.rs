@@ -1,4 +1,4 @@
-//! What a method that `streams` a group sends to its caller: an item for each message, `{ target, arguments }`.
+//! The stream items of a method that `streams` a group: one item `{ target, arguments }` for each message to the group.
 
 use bytes::BytesMut;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -11,14 +11,16 @@ use crate::ids::GroupName;
 use crate::outgoing::OutgoingMessage;
 use crate::protocol::{HubMessage, Invocation, Protocol, Proven, RawValue};
 
-/// The messages of a group from now on. The stream ends by an error alone: when its reader falls behind.
+/// Subscribes to a group and returns a stream of the messages that are sent to it from then on.
+///
+/// The stream has no end of its own. It ends only with an error, when its reader falls too far behind.
 pub(super) async fn stream_items(
     caller: &Caller,
     method: &str,
     group: GroupName,
 ) -> BoxStream<'static, Result<RawValue, HubError>> {
     let (delivery, connection) = (caller.delivery().clone(), caller.connection_id());
-    // In the caller's own protocol nothing is converted.
+    // Items are built in the caller's protocol, so that arguments in that protocol need no conversion.
     let member = delivery.registry().connection(connection);
     let protocol = member.map_or(Protocol::Json, |member| member.outbox.encoding().protocol);
     let watch = delivery.stream_group(group, connection).await;
@@ -48,14 +50,15 @@ pub(super) async fn stream_items(
     .boxed()
 }
 
-/// The item for a message. `None` if the message is no invocation, or has no form in this protocol, or is nested too
-/// deep for an item: it is skipped, because one message to the group must not end the streams of others.
+/// The item for a message, or `None` if the message is not an invocation, cannot be represented in this protocol, or
+/// is nested too deeply for an item. Such a message is skipped: one message to a group must not end the streams of
+/// everybody who watches it.
 fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<RawValue> {
     match message.message() {
         Some(HubMessage::Invocation(invocation)) => item_of(invocation, protocol),
         Some(_) => None,
         None => {
-            // From another node.
+            // A message from another node exists only as encoded bytes.
             let bytes = message.hub_framed(protocol).ok()?;
             match protocol.decode(&mut BytesMut::from(&bytes[..]), None) {
                 Ok(Some(HubMessage::Invocation(invocation))) => item_of(&invocation, protocol),
@@ -67,7 +70,7 @@ fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<RawValue> {
 
 fn item_of(invocation: &Invocation, protocol: Protocol) -> Option<RawValue> {
     let arguments = invocation.arguments.as_ref().ok()?;
-    // The item adds two containers around each argument, which may already be as deep as a message can carry.
+    // The item puts each argument into two more containers, and an argument may already have the maximum depth.
     let proven = arguments.iter().fold(Proven::SCALAR, |proven, argument| proven.and(argument.proven())).inside(2);
     proven.check_depth().ok()?;
     let mut out = Vec::with_capacity(128);
@@ -94,7 +97,7 @@ mod tests {
     use crate::outgoing::invocation;
 
     #[test]
-    fn a_message_of_this_node_and_of_another_node_give_the_same_item() {
+    fn messages_of_this_node_and_of_another_node_give_the_same_item() {
         let arguments = vec![json(r#"{"a":[1.5,"\u00e9"]}"#), pack(b"\x92\xc4\x01\x07\xa1\"")];
         let here = invocation("Said \"é\"", arguments);
         let json_item = json(r#"{"target":"Said \"é\"","arguments":[{"a":[1.5,"\u00e9"]},["Bw==","\""]]}"#);

@@ -1,4 +1,4 @@
-//! Tests of declared hubs as hubs: methods, results, failing steps.
+//! Tests of declared hubs through the `Hub` trait: methods, results, failing steps.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
@@ -81,14 +81,14 @@ async fn a_method_returns_what_is_declared_or_nothing() {
 async fn the_first_step_that_fails_ends_the_method() {
     let steps = vec![join(&["a", "b"], "{a}"), join(&["a", "b"], "{b}")];
     let hub = hub(vec![method("Join", &["a", "b"], steps, Some("{a}"))], vec![]);
-    let told = |name| Err(HubError::step(format!("a group's name must be a string, and {name} is none")));
-    assert_eq!(invoke(&hub, "Join", &["1", "2"]).await, told("{a}"));
-    assert_eq!(invoke(&hub, "Join", &[r#""x""#, "2"]).await, told("{b}"));
+    let not_a_string = |name| Err(HubError::step(format!("a group's name must be a string, but {name} is not")));
+    assert_eq!(invoke(&hub, "Join", &["1", "2"]).await, not_a_string("{a}"));
+    assert_eq!(invoke(&hub, "Join", &[r#""x""#, "2"]).await, not_a_string("{b}"));
     assert_eq!(invoke(&hub, "Join", &[r#""x""#, r#""y""#]).await, Ok(Some(json(r#""x""#))));
 }
 
 #[tokio::test]
-async fn steps_are_done_in_order() {
+async fn steps_run_in_order() {
     let params = ["room"];
     let room = || template(&params, "{room}");
     let steps = vec![
@@ -102,16 +102,16 @@ async fn steps_are_done_in_order() {
     assert_eq!(
         notes.take(),
         [
-            "hear group r",
+            "subscribe group r",
             r#"send group r: {"type":1,"target":"Told","arguments":[]}"#,
             r#"send all: {"type":1,"target":"Told","arguments":[]}"#,
             r#"send user ann: {"type":1,"target":"Told","arguments":[]}"#,
-            "forget group r"
+            "unsubscribe group r"
         ]
     );
 }
 
-/// The hub that the binary has without a configuration, read as the binary reads it.
+/// The hub of the built-in configuration, read in the same way as the binary reads it.
 fn built_in() -> DeclaredHub {
     let sources = Sources {
         flags: &Flags::default(),
@@ -124,7 +124,7 @@ fn built_in() -> DeclaredHub {
 }
 
 #[tokio::test]
-async fn the_built_in_chat_does_what_the_contract_says() {
+async fn the_built_in_chat_works_as_documented() {
     let hub = built_in();
     let (caller, notes) = caller_and_backplane("me", None).await;
 
@@ -140,14 +140,14 @@ async fn the_built_in_chat_does_what_the_contract_says() {
         (
             "joinroom",
             &[r#""r""#],
-            &["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["me joined r"]}"#],
+            &["subscribe group r", r#"send group r: {"type":1,"target":"Notice","arguments":["me joined r"]}"#],
         ),
         (
             "SendToRoom",
             &[r#""r""#, "1"],
             &[r#"send group r but me: {"type":1,"target":"ReceiveMessage","arguments":["r",1]}"#],
         ),
-        ("LeaveRoom", &[r#""r""#], &["forget group r"]),
+        ("LeaveRoom", &[r#""r""#], &["unsubscribe group r"]),
     ];
     for (target, arguments, expected) in void {
         assert_eq!(hub.resolve(target).unwrap().shape(), &MethodShape::new(arguments.len()), "{target}");
@@ -162,7 +162,7 @@ async fn the_built_in_chat_does_what_the_contract_says() {
 }
 
 #[tokio::test]
-async fn a_value_without_a_form_in_one_of_the_protocols_fails_the_step() {
+async fn a_value_that_one_protocol_cannot_represent_fails_the_step() {
     let params = ["value"];
     let steps = vec![Step::Send {
         method: template(&[], "Told"),
@@ -179,7 +179,7 @@ async fn a_value_without_a_form_in_one_of_the_protocols_fails_the_step() {
 }
 
 #[tokio::test]
-async fn a_backplane_that_is_away_has_its_own_error() {
+async fn a_backplane_that_is_down_has_its_own_error() {
     let steps = vec![join(&[], "r"), send(vec![Recipient::All]), join(&[], "never")];
     let hub = hub(vec![method("Tell", &[], steps, None)], vec![]);
     let (caller, notes) = caller_and_backplane("me", None).await;
@@ -189,35 +189,35 @@ async fn a_backplane_that_is_away_has_its_own_error() {
         error.wire_text(),
         "RedisConnectionException: No connection is active/available to service this operation: test"
     );
-    assert_eq!(notes.take(), ["hear group r"], "what is behind the step that failed is not done");
+    assert_eq!(notes.take(), ["subscribe group r"], "the steps after the one that failed do not run");
 }
 
 #[tokio::test]
-async fn a_failing_hook_closes_nobody_and_stops_nothing() {
+async fn a_failed_hook_step_closes_no_connection_and_later_steps_run() {
     // The caller is anonymous, so the first step fails.
     let hub = hub(vec![], vec![join(&[], "{user_id}"), join(&[], "lobby")]);
     let (caller, notes) = caller_and_backplane("me", None).await;
     assert_eq!(hub.connected(caller.clone()).await, Ok(()));
-    assert_eq!(notes.take(), ["hear group lobby"]);
+    assert_eq!(notes.take(), ["subscribe group lobby"]);
     assert_eq!(hub.disconnected(caller, None).await, Ok(()));
 }
 
 #[tokio::test]
-async fn a_watched_group_is_heard_until_its_stream_is_dropped() {
+async fn a_streamed_group_stays_subscribed_until_its_stream_is_dropped() {
     let mut watch = method("Watch", &["room"], vec![send(vec![Recipient::Group(template(&["room"], "{room}"))])], None);
     watch.streams = Some(template(&["room"], "{room}"));
     let hub = hub(vec![watch], vec![]);
     assert!(hub.resolve("watch").unwrap().shape().streams);
     let (caller, notes) = caller_and_backplane("me", None).await;
     let reply = call(&hub, &caller, "Watch", &[r#""r""#]).await.unwrap();
-    let told = r#"send group r: {"type":1,"target":"Told","arguments":[]}"#;
-    assert_eq!(notes.take(), ["hear group r", told], "the steps run when the group is heard");
+    let sent = r#"send group r: {"type":1,"target":"Told","arguments":[]}"#;
+    assert_eq!(notes.take(), ["subscribe group r", sent], "the steps run after the subscription");
     assert!(matches!(reply, Reply::Stream(_)));
     drop(reply);
-    assert_eq!(notes.take(), ["forget group r"]);
+    assert_eq!(notes.take(), ["unsubscribe group r"]);
 
-    // A step that fails leaves nothing behind either.
+    // If a step fails, the group is unsubscribed as well.
     notes.fail_publishes();
     call(&hub, &caller, "Watch", &[r#""r""#]).await.unwrap_err();
-    assert_eq!(notes.take(), ["hear group r", "forget group r"]);
+    assert_eq!(notes.take(), ["subscribe group r", "unsubscribe group r"]);
 }

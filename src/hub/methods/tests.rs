@@ -186,7 +186,11 @@ async fn sends_and_groups_are_reached_through_the_caller() {
     visit.invoke(caller.clone(), call(&[r#""r""#])).await.unwrap();
     assert_eq!(
         notes.take(),
-        ["hear group r", r#"send group r: {"type":1,"target":"Notice","arguments":["hi"]}"#, "forget group r"]
+        [
+            "subscribe group r",
+            r#"send group r: {"type":1,"target":"Notice","arguments":["hi"]}"#,
+            "unsubscribe group r"
+        ]
     );
 
     notes.fail_publishes();

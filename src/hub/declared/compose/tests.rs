@@ -1,4 +1,4 @@
-//! Tests of the values that steps make.
+//! Tests of evaluating the expressions of steps.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
@@ -35,7 +35,7 @@ fn a_sole_placeholder_passes_the_argument_through() {
 }
 
 #[test]
-fn facts_about_the_call_are_texts() {
+fn ids_and_the_hub_name_are_strings() {
     assert_eq!(value(&[], &text("{connection_id}")), Ok(json(r#""me""#)));
     assert_eq!(value(&[], &text("{hub}")), Ok(json(r#""chat""#)));
     assert_eq!(value(&[], &text("{user_id}")).map(|value| value.is_null()), Ok(true));
@@ -43,13 +43,13 @@ fn facts_about_the_call_are_texts() {
 }
 
 #[test]
-fn placeholders_inside_text_make_a_text() {
+fn placeholders_inside_text_give_a_string() {
     let made = value(&[json("1.0"), pack(b"\xa3\"x\"")], &text("{connection_id} says {a} and {b}")).unwrap();
     assert_eq!(made.as_text().as_deref(), Some("me says 1.0 and \"x\""));
 }
 
 #[test]
-fn literals_stand_as_written() {
+fn literals_keep_their_values() {
     assert_eq!(value(&[], &literal(3)), Ok(json("3")));
     assert_eq!(value(&[], &literal(0.5)), Ok(json("0.5")));
     assert_eq!(value(&[], &literal(true)), Ok(json("true")));
@@ -70,7 +70,7 @@ fn lists_and_tables_are_built_around_json() {
 
 #[test]
 fn a_list_of_messagepack_arguments_stays_messagepack() {
-    // A timestamp and binary: JSON would lose both.
+    // A timestamp and binary data: in JSON both would lose their types.
     let arguments = [pack(b"\xd6\xff\0\0\0\0"), pack(b"\xc4\x01\x07")];
     let list = Expression::List(vec![text("{a}"), Expression::List(vec![text("{b}")])]);
     assert_eq!(value(&arguments, &list), Ok(pack(b"\x92\xd6\xff\0\0\0\0\x91\xc4\x01\x07")));
@@ -94,7 +94,7 @@ fn long_lists_have_long_headers() {
 }
 
 #[test]
-fn arguments_of_both_protocols_meet_in_that_of_the_first() {
+fn arguments_of_both_protocols_are_converted_to_the_protocol_of_the_first() {
     let list = Expression::List(vec![text("{connection_id}"), text("{a}"), text("{b}")]);
     let (in_json, in_pack) = (json(r#"{"k":[1,null]}"#), pack(b"\xc4\x01\x07"));
     let json_first = value(&[in_json.clone(), in_pack.clone()], &list);
@@ -115,15 +115,15 @@ fn a_table_around_messagepack_keeps_its_keys() {
 }
 
 #[test]
-fn what_has_no_form_in_the_other_protocol_fails() {
-    // An extension that is no timestamp, behind a JSON argument.
+fn a_value_that_the_other_protocol_cannot_represent_fails() {
+    // An extension that is not a timestamp, after a JSON argument.
     let list = Expression::List(vec![text("{a}"), text("{b}")]);
     let error = value(&[json("1"), pack(b"\xd4\x05\0")], &list).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Step, "{error}");
 }
 
 #[test]
-fn what_is_built_too_deep_fails() {
+fn a_value_that_is_nested_too_deeply_fails() {
     let list = |inner| Expression::List(vec![inner]);
     for (deep, protocol) in [
         (json(&("[".repeat(61) + &"]".repeat(61))), "json"),
@@ -135,7 +135,7 @@ fn what_is_built_too_deep_fails() {
     }
 }
 
-/// What a template stands for, encoded piece by piece as any other value is.
+/// Evaluates an expression without preparing it: each part is encoded by itself with the ordinary encoder.
 fn ordinary(expression: &Expression, arguments: &[RawValue], protocol: Protocol) -> Vec<u8> {
     let shown = |placeholder| match placeholder {
         Placeholder::Param(index) => arguments[index].display_text().unwrap(),
@@ -179,7 +179,7 @@ fn ordinary(expression: &Expression, arguments: &[RawValue], protocol: Protocol)
     value.encoded(protocol).unwrap().to_vec()
 }
 
-/// Constants of every type, alone and around placeholders.
+/// Expressions of every type: constants alone, placeholders alone, and constants around placeholders.
 fn templates() -> Vec<Expression> {
     let mut templates = vec![
         text(""),
@@ -219,7 +219,7 @@ fn templates() -> Vec<Expression> {
 }
 
 #[test]
-fn prepared_values_are_those_of_the_ordinary_encoding() {
+fn prepared_values_equal_the_ordinary_encoding() {
     let arguments = [json(r#"{"k":["\u00e9\"",-7,true,null]}"#), json(r#""ü\t""#)];
     let packed = arguments.each_ref().map(|value| pack(&value.encoded(Protocol::MessagePack).unwrap()));
     for expression in templates() {

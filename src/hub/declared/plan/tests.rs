@@ -1,4 +1,4 @@
-//! Tests of plans: whom a step is for, which names it takes, when it fails.
+//! Tests of planning steps: recipients, names, and the errors.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use super::*;
@@ -8,7 +8,7 @@ use crate::hub::test_kit::{json, pack, template};
 
 const PARAMS: [&str; 2] = ["a", "b"];
 
-/// Plans with the arguments `a` and `b`, called by connection `me` of user `ann` at hub `chat`.
+/// Plans a step of a method with the parameters `a` and `b`, which connection `me` calls at hub `chat`.
 fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<StepAction, HubError> {
     let (connection, user) = (ConnectionId::from("me"), user.map(UserId::from));
     let params = PARAMS.map(str::to_owned);
@@ -23,6 +23,7 @@ fn plan_as(user: Option<&str>, arguments: &[RawValue], step: &Step) -> Result<St
     .plan(&Preparation { hub: "chat" }.step(step))
 }
 
+/// Like [`plan_as`], for the user `ann`.
 fn plan(arguments: &[RawValue], step: &Step) -> Result<StepAction, HubError> {
     plan_as(Some("ann"), arguments, step)
 }
@@ -48,7 +49,7 @@ fn reason(result: Result<StepAction, HubError>) -> String {
 }
 
 #[test]
-fn every_recipient_has_its_target() {
+fn each_kind_of_recipient_is_resolved() {
     let a = json(r#""x""#);
     let cases = [
         (Recipient::All, Recipients::all()),
@@ -81,7 +82,7 @@ fn a_list_delivers_once_per_entry() {
 }
 
 #[test]
-fn except_leaves_out_of_all_and_of_groups() {
+fn except_applies_to_all_and_to_groups() {
     let ids = ["{connection_id}", "{a}", "c-{b}"];
     let except = ["me", "x", "c-2"].map(ConnectionId::from);
     let step = send(vec![Recipient::All, Recipient::Group(t("g"))], &ids);
@@ -90,7 +91,7 @@ fn except_leaves_out_of_all_and_of_groups() {
 }
 
 #[test]
-fn joining_and_leaving() {
+fn join_and_leave_name_the_group() {
     let arguments = [json(r#""Ä \"quoted\"""#), pack(b"\xa1g")];
     assert_eq!(plan(&arguments, &Step::Join { group: t("{a}") }), Ok(StepAction::Join("Ä \"quoted\"".into())));
     assert_eq!(plan(&arguments, &Step::Leave { group: t("{b}") }), Ok(StepAction::Leave("g".into())));
@@ -98,25 +99,25 @@ fn joining_and_leaving() {
 }
 
 #[test]
-fn the_empty_text_is_a_group_like_any_other() {
+fn an_empty_string_is_a_valid_group_name() {
     assert_eq!(plan(&[json(r#""""#)], &Step::Join { group: t("{a}") }), Ok(StepAction::Join("".into())));
 }
 
 #[test]
-fn a_name_that_is_no_string_fails_the_step() {
+fn a_name_that_is_not_a_string_fails_the_step() {
     let not_strings =
         [json("null"), json("5"), json("true"), json("[]"), json("{}"), pack(b"\xc0"), pack(b"\xc4\x01x")];
     for value in not_strings {
         let arguments = [value, json("1")];
         for recipient in [Recipient::Group(t("{a}")), Recipient::OthersInGroup(t("{a}"))] {
             let text = reason(plan(&arguments, &send(vec![recipient], &[])));
-            assert_eq!(text, "a group's name must be a string, and {a} is none");
+            assert_eq!(text, "a group's name must be a string, but {a} is not");
         }
         let text = reason(plan(&arguments, &Step::Join { group: t("{a}") }));
-        assert_eq!(text, "a group's name must be a string, and {a} is none");
+        assert_eq!(text, "a group's name must be a string, but {a} is not");
         let text = reason(plan(&arguments, &send(vec![Recipient::User(t("{a}"))], &[])));
-        assert_eq!(text, "a user's id must be a string, and {a} is none");
-        let connection = "a connection's id must be a string, and {a} is none";
+        assert_eq!(text, "a user's id must be a string, but {a} is not");
+        let connection = "a connection's id must be a string, but {a} is not";
         assert_eq!(reason(plan(&arguments, &send(vec![Recipient::Connection(t("{a}"))], &[]))), connection);
         assert_eq!(reason(plan(&arguments, &send(vec![Recipient::All], &["{a}"]))), connection);
     }
@@ -129,16 +130,16 @@ fn one_bad_entry_fails_the_whole_step() {
 }
 
 #[test]
-fn an_anonymous_caller_has_no_user() {
+fn an_anonymous_caller_has_no_user_id() {
     let step = send(vec![Recipient::User(t("{user_id}"))], &[]);
     let text = reason(plan_as(None, &[json("1"), json("1")], &step));
-    assert_eq!(text, "a user's id must be a string, and {user_id} is none");
+    assert_eq!(text, "a user's id must be a string, but {user_id} is not");
     let mixed = Step::Join { group: t("user-{user_id}") };
     assert_eq!(plan_as(None, &[], &mixed), Ok(StepAction::Join("user-".into())));
 }
 
 #[test]
-fn values_stand_in_text_as_text() {
+fn values_are_inserted_into_text() {
     let cases = [
         (json("null"), "<>"),
         (json("1.50"), "<1.50>"),
@@ -158,7 +159,7 @@ fn values_stand_in_text_as_text() {
 }
 
 #[test]
-fn messagepack_values_stand_in_text_as_their_json_would() {
+fn messagepack_values_are_inserted_into_text_as_json() {
     let cases = [
         (pack(b"\xcd\x01\x2c"), "<300>"),
         (pack(b"\xc3"), "<true>"),
@@ -171,19 +172,19 @@ fn messagepack_values_stand_in_text_as_their_json_would() {
             Ok(StepAction::Join(expected.into()))
         );
     }
-    // An extension that is no timestamp has no form as text.
+    // An extension that is not a timestamp cannot be converted to text.
     let text = reason(plan(&[pack(b"\xd4\x05\0")], &Step::Join { group: t("<{a}>") }));
-    assert!(text.starts_with("{a} has no form as text: "), "{text}");
+    assert!(text.starts_with("{a} cannot be converted to text: "), "{text}");
 }
 
 #[test]
-fn the_method_to_call_can_be_chosen_but_not_be_empty() {
+fn the_client_method_can_come_from_an_argument_but_not_be_empty() {
     let step = Step::Send { method: t("{a}"), to: vec![Recipient::All], except: vec![], args: vec![] };
     let expected = StepAction::Send { recipients: vec![Recipients::all()], method: "Told".into(), arguments: vec![] };
     assert_eq!(plan(&[json(r#""Told""#)], &step), Ok(expected));
     assert_eq!(reason(plan(&[json(r#""""#)], &step)), "the method to call has an empty name");
     let text = reason(plan(&[json("{}")], &step));
-    assert_eq!(text, "the method to call must be a string, and {a} is none");
+    assert_eq!(text, "the method to call must be a string, but {a} is not");
 }
 
 #[test]
