@@ -4,7 +4,7 @@ from kinds import LP, WS
 from lines import Failed, check
 
 # What a client answers when it has no handler for the method.
-UNANSWERED = {"java": "Client failed to parse argument(s).", "aiosignalr": "Unknown hub method 'Answer'"}
+UNANSWERED = {**dict.fromkeys(("dotnet8", "dotnet10", "java"), "Client failed to parse argument(s)."), "aiosignalr": "Unknown hub method 'Answer'"}
 
 
 def streams(cell):
