@@ -114,10 +114,10 @@ class Load(threading.Thread):
 
     def advance(self, count):
         """Waits until it has called `work` so many times more."""
-        goal, limit = self.done + count, time.monotonic() + PATIENCE
-        while self.done < goal:
+        start, limit = self.done, time.monotonic() + PATIENCE
+        while self.done < start + count:
             if self.failure or time.monotonic() > limit:
-                raise Mismatch(f"after {self.done}: {self.failure or 'it hangs'}")
+                raise Mismatch(f"{self.work.__name__} after {self.done}: {self.failure or f'only {self.done - start} of {count} calls in {PATIENCE} s'}")
             time.sleep(0.005)
 
     def finish(self):
@@ -141,12 +141,18 @@ def play(start, start_other, base, base2, protocol):
         def echo(number):
             check("Echo", f"call {number}", client.invoke("Echo", f"call {number}"))
 
+        def send_from_other(number):
+            other.send("SendMessage", "other", str(number))
+
+        def send_from_client(number):
+            client.send("SendMessage", "client", str(number))
+
         # It outlasts the cuts: a .NET client that receives items again, of a stream that ended before the cut, takes them for invalid
         # messages and closes the connection, with every server.
         stream = client.begin_stream("Counter", 1_000_000, 4)
         loads = [
-            Load(lambda n: other.send("SendMessage", "other", str(n)), 0.002),
-            Load(lambda n: client.send("SendMessage", "client", str(n)), 0.002),
+            Load(send_from_other, 0.002),
+            Load(send_from_client, 0.002),
             Load(echo),
             Load(echo),
         ]
