@@ -10,8 +10,14 @@ use std::fmt;
 pub(crate) enum Exception {
     /// The server's own API was called with an invalid argument.
     Argument,
+    /// A client's message ends too early.
+    EndOfStream,
+    /// A number that a client sent is out of bounds.
+    Format,
     /// A hub method failed with an error for the client; the only kind that clients see without detailed errors.
     Hub,
+    /// A client's message is nested too deeply.
+    InsufficientExecutionStack,
     /// A client sent invalid data, or the wrong number or types of arguments.
     InvalidData,
     /// An operation is not allowed in the current state. Errors of a Rust host are shown under this name too.
@@ -20,6 +26,12 @@ pub(crate) enum Exception {
     Io,
     /// A value cannot be written as JSON or read from it.
     Json,
+    /// What a client sent is not JSON.
+    JsonReader,
+    /// A client named a stream that does not exist.
+    KeyNotFound,
+    /// What a client sent is not the MessagePack that is expected.
+    MessagePackSerialization,
     /// An operation was cancelled because the client was gone or too slow.
     OperationCanceled,
     /// Application code panicked. .NET has no such exception.
@@ -35,11 +47,17 @@ impl Exception {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Argument => "ArgumentException",
+            Self::EndOfStream => "EndOfStreamException",
+            Self::Format => "FormatException",
             Self::Hub => "HubException",
+            Self::InsufficientExecutionStack => "InsufficientExecutionStackException",
             Self::InvalidData => "InvalidDataException",
             Self::InvalidOperation => "InvalidOperationException",
             Self::Io => "IOException",
             Self::Json => "JsonException",
+            Self::JsonReader => "JsonReaderException",
+            Self::KeyNotFound => "KeyNotFoundException",
+            Self::MessagePackSerialization => "MessagePackSerializationException",
             Self::OperationCanceled => "OperationCanceledException",
             Self::Panic => "PanicException",
             Self::RedisConnection => "RedisConnectionException",

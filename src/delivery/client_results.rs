@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::inbound_errors::InboundError;
 use super::{Delivery, SendError};
 use crate::backplane::{BackplaneError, Channel, Envelope, ReplyTo};
+use crate::exception::Exception;
 use crate::ids::{ConnectionId, InvocationId, NodeId};
 use crate::logging::reason;
 use crate::outgoing::OutgoingMessage;
@@ -233,7 +234,7 @@ impl Delivery {
                 None => return Ok(None),
                 Some(pending) if pending.connection.as_ref() != Some(connection) => {
                     let detail = format!("Connection ID '{connection}' is not valid for invocation ID '{id}'.");
-                    return Err(ProtocolError { exception: "InvalidOperationException", detail });
+                    return Err(ProtocolError { exception: Exception::InvalidOperation.name(), detail });
                 }
                 Some(_) => table.take(id),
             }

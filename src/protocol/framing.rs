@@ -9,6 +9,7 @@ use memchr::memchr;
 
 use super::msgpack::token_reader::TokenReader;
 use super::{Protocol, ProtocolError, json};
+use crate::exception::Exception;
 
 /// Ends each JSON message, and both handshake messages (docs/builders/signalr-protocol.md#2.1).
 pub(crate) const RECORD_SEPARATOR: u8 = 0x1e;
@@ -105,7 +106,7 @@ fn read_prefix(bytes: &[u8]) -> Result<Option<(usize, usize)>, ProtocolError> {
     for (index, byte) in bytes.iter().take(MAX_PREFIX_BYTES).enumerate() {
         if index == MAX_PREFIX_BYTES - 1 && *byte > 7 {
             return Err(ProtocolError {
-                exception: "FormatException",
+                exception: Exception::Format.name(),
                 detail: "Messages over 2GB in size are not supported.".to_owned(),
             });
         }

@@ -8,6 +8,7 @@ use super::json::read::{int32, line_and_column, object_start, string};
 use super::json::scanner::{Delimiter, Scanner, SyntaxError, ValueKind};
 use super::json::strings::{self, write_string};
 use super::{Protocol, ProtocolError};
+use crate::exception::Exception;
 use crate::logging::Escaped;
 
 /// A client's handshake request.
@@ -241,7 +242,7 @@ fn bad_token(record: &[u8], bad: SyntaxError) -> HandshakeError {
         Some(byte) => format!("'0x{byte:02X}' is an invalid start of a value."),
     };
     HandshakeError::Malformed {
-        exception: "JsonReaderException",
+        exception: Exception::JsonReader.name(),
         detail: format!("{what} LineNumber: {line} | BytePositionInLine: {column}."),
     }
 }

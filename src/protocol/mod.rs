@@ -23,6 +23,7 @@ pub(crate) mod value;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::exception::Exception;
 pub(crate) use message::Headers;
 pub use message::{HubMessage, Invocation, Outcome};
 pub use transport_kind::TransportKind;
@@ -65,7 +66,11 @@ impl Protocol {
     ///
     /// `limit` is the maximum size of one message with its framing, in bytes; `None` means no limit. After an error,
     /// nothing more may be decoded from this buffer.
-    pub fn decode(self, buffer: &mut BytesMut, limit: Option<usize>) -> Result<Option<HubMessage>, ProtocolError> {
+    pub(crate) fn decode(
+        self,
+        buffer: &mut BytesMut,
+        limit: Option<usize>,
+    ) -> Result<Option<HubMessage>, ProtocolError> {
         match self {
             Self::Json => json::decode(buffer, limit),
             Self::MessagePack => msgpack::decode(buffer, limit),
@@ -74,7 +79,7 @@ impl Protocol {
 
     /// Encodes a message, with its framing. Fails only if a value in it cannot be represented in this protocol, or
     /// could not be read.
-    pub fn encode(self, message: &HubMessage) -> Result<Bytes, ValueError> {
+    pub(crate) fn encode(self, message: &HubMessage) -> Result<Bytes, ValueError> {
         match self {
             Self::Json => json::encode(message),
             Self::MessagePack => msgpack::encode(message),
@@ -83,7 +88,7 @@ impl Protocol {
 }
 
 /// Decodes the messages of one connection. It remembers how much of the buffer has been searched, so that a long JSON
-/// record that arrives in many pieces is searched only once; [`Protocol::decode`] starts from the beginning each time.
+/// record that arrives in many pieces is searched only once; `Protocol::decode` starts from the beginning each time.
 #[derive(Clone, Debug)]
 pub struct MessageDecoder {
     protocol: Protocol,
@@ -92,7 +97,7 @@ pub struct MessageDecoder {
 }
 
 impl MessageDecoder {
-    /// Creates a decoder for one buffer. For `limit` see [`Protocol::decode`].
+    /// Creates a decoder for one buffer. For `limit` see `Protocol::decode`.
     pub fn new(protocol: Protocol, limit: Option<usize>) -> Self {
         Self { protocol, limit, scanned: 0 }
     }
@@ -102,7 +107,7 @@ impl MessageDecoder {
         self.scanned = 0;
     }
 
-    /// Like [`Protocol::decode`]. Between calls, bytes may only be appended to `buffer`.
+    /// Like `Protocol::decode`. Between calls, bytes may only be appended to `buffer`.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<HubMessage>, ProtocolError> {
         match self.protocol {
             Protocol::Json => json::decode_from(buffer, self.limit, &mut self.scanned),
@@ -128,7 +133,7 @@ pub struct ProtocolError {
 impl ProtocolError {
     /// Creates an `InvalidDataException`, the most common kind.
     pub fn invalid_data(detail: impl Into<String>) -> Self {
-        Self { exception: "InvalidDataException", detail: detail.into() }
+        Self { exception: Exception::InvalidData.name(), detail: detail.into() }
     }
 }
 
@@ -146,7 +151,7 @@ pub struct BindingError {
 impl BindingError {
     /// Creates an `InvalidDataException`, the most common kind.
     pub fn invalid_data(detail: impl Into<String>) -> Self {
-        Self { exception: "InvalidDataException", detail: detail.into() }
+        Self { exception: Exception::InvalidData.name(), detail: detail.into() }
     }
 
     /// The error for a wrong number of arguments (docs/builders/signalr-protocol.md#3.2).
@@ -165,7 +170,7 @@ impl BindingError {
     /// (tests/probes/FINDINGS.md#2, hub protocol).
     pub(crate) fn item_type() -> Self {
         Self {
-            exception: "JsonException",
+            exception: Exception::Json.name(),
             detail: "The JSON value could not be converted to System.String.".to_owned(),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::{MutexGuard, PoisonError};
 
+use crate::exception::Exception;
 use crate::protocol::ProtocolError;
 
 /// The sequence numbers of what one connection with stateful reconnect receives. The connection's own task updates it;
@@ -58,7 +59,7 @@ impl ReceiveTracker {
     /// count has caught up. Any other number is accepted at any time.
     pub(crate) fn sequence(&self, id: i64) -> Result<(), ProtocolError> {
         let refused =
-            |detail: &str| ProtocolError { exception: "InvalidOperationException", detail: detail.to_owned() };
+            |detail: &str| ProtocolError { exception: Exception::InvalidOperation.name(), detail: detail.to_owned() };
         let mut state = self.lock();
         if id > state.next {
             return Err(refused("Sequence ID greater than amount of messages we've received."));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::scanner::{Delimiter, Noted, Scanner, SyntaxError, ValueKind};
 use super::strings::{self, TextError};
+use crate::exception::Exception;
 use crate::ids::InvocationId;
 use crate::protocol::{BindingError, Headers, HubMessage, Invocation, Outcome, Protocol, ProtocolError, RawValue};
 
@@ -22,7 +23,7 @@ impl From<SyntaxError> for ProtocolError {
 
 impl From<TextError> for ProtocolError {
     fn from(bad: TextError) -> Self {
-        Self { exception: "InvalidOperationException", detail: bad.detail().to_owned() }
+        Self { exception: Exception::InvalidOperation.name(), detail: bad.detail().to_owned() }
     }
 }
 
@@ -125,7 +126,7 @@ impl MessageMembers {
                 let item = self.item.ok_or_else(|| missing("item"))?;
                 if id.as_str().is_empty() {
                     return Err(ProtocolError {
-                        exception: "KeyNotFoundException",
+                        exception: Exception::KeyNotFound.name(),
                         detail: "No stream with id '' could be found.".to_owned(),
                     });
                 }
@@ -223,7 +224,7 @@ fn integer<T: std::str::FromStr>(number: &[u8]) -> Option<T> {
 
 fn out_of_bounds(kind: &str) -> ProtocolError {
     ProtocolError {
-        exception: "FormatException",
+        exception: Exception::Format.name(),
         detail: format!("Either the JSON value is not in a supported format, or is out of bounds for an {kind}."),
     }
 }
@@ -295,7 +296,7 @@ fn arguments(
 fn trailing_comma(record: &[u8], at: usize) -> BindingError {
     let (line, column) = line_and_column(record, at);
     BindingError {
-        exception: "JsonReaderException",
+        exception: Exception::JsonReader.name(),
         detail: format!(
             "The JSON array contains a trailing comma at the end which is not supported in this mode. \
              Change the reader options. LineNumber: {line} | BytePositionInLine: {column}."
@@ -343,7 +344,7 @@ fn stream_ids(scanner: &mut Scanner<'_>) -> Result<Vec<InvocationId>, ProtocolEr
 
 fn not_a_string(token: &str) -> ProtocolError {
     ProtocolError {
-        exception: "InvalidOperationException",
+        exception: Exception::InvalidOperation.name(),
         detail: format!("Cannot get the value of a token type '{token}' as a string."),
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::repair;
 use super::token_reader::{Token, TokenError, TokenReader};
+use crate::exception::Exception;
 use crate::ids::InvocationId;
 use crate::protocol::{
     BindingError, Headers, HubMessage, Invocation, MAX_DEPTH, Outcome, Protocol, ProtocolError, RawValue,
@@ -202,15 +203,15 @@ fn null_or_empty(what: &str) -> ProtocolError {
 fn malformed(error: TokenError) -> ProtocolError {
     match error {
         TokenError::End => ProtocolError {
-            exception: "EndOfStreamException",
+            exception: Exception::EndOfStream.name(),
             detail: "Attempted to read past the end of the stream.".to_owned(),
         },
         TokenError::Code(code) => ProtocolError {
-            exception: "MessagePackSerializationException",
+            exception: Exception::MessagePackSerialization.name(),
             detail: format!("Unexpected msgpack code {code} ({}) encountered.", code_name(code)),
         },
         TokenError::Depth => ProtocolError {
-            exception: "InsufficientExecutionStackException",
+            exception: Exception::InsufficientExecutionStack.name(),
             detail: format!("The message is nested deeper than the {MAX_DEPTH} levels allowed."),
         },
     }
