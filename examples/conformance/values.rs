@@ -53,7 +53,7 @@ impl Argument for Text {
         match value.as_text() {
             Some(text) => Ok(Self(Some(text.into_owned()))),
             None if value.is_null() => Ok(Self(None)),
-            None => Err(ValueError("not a text".to_owned())),
+            None => Err(ValueError::new("not a text")),
         }
     }
 }

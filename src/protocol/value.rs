@@ -51,7 +51,14 @@ impl Eq for RawValue {}
 /// A value that cannot be represented in a protocol, or does not have the requested type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ValueError(pub String);
+pub struct ValueError(pub(crate) String);
+
+impl ValueError {
+    /// An error with this text, for an [`crate::hub::Argument`] or [`crate::hub::IntoValue`] of a host.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
 
 // === constructors ===
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::inbox::json;
 use super::test_client::ClientWire;
 use super::test_error::TestError;
-use crate::hub::IntoValue;
+use crate::hub::{ClientMethod, IntoValue};
 use crate::ids::InvocationId;
 use crate::protocol::{Headers, HubMessage, Invocation, Outcome, ValueError};
 
@@ -39,9 +39,45 @@ impl ReceivedCall {
     ///
     /// Fails if an argument has another type, or if their number is different.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, TestError> {
-        serde_json::from_value(Value::Array(self.arguments.clone())).map_err(|error| TestError::Value {
+        // serde reads `()`, the arguments of a method without any, from null alone.
+        let none = || self.arguments.is_empty().then(|| serde_json::from_value(Value::Null).ok()).flatten();
+        let read = serde_json::from_value(Value::Array(self.arguments.clone()));
+        read.or_else(|error| none().ok_or(error)).map_err(|error| TestError::Value {
             what: format!("the arguments of {self}"),
             source: ValueError(error.to_string()),
+        })
+    }
+
+    /// The arguments of a call of this client method, with the types that it declares.
+    ///
+    /// ```
+    /// # use hubplane::hub::{Caller, ClientMethod, Methods};
+    /// # use hubplane::testing::{TestError, TestHub};
+    /// const RECEIVE_MESSAGE: ClientMethod<(String, String)> = ClientMethod::new("ReceiveMessage");
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), TestError> {
+    /// let hub = Methods::new().method("Say", |caller: Caller, text: String| async move {
+    ///     Ok(caller.clients().all().send(RECEIVE_MESSAGE, ("ann", text)).await?)
+    /// });
+    /// let ann = TestHub::new(hub)?.connect().await?;
+    /// ann.send("Say", ("hi",)).await?;
+    /// let (user, text) = ann.next_call().await?.read_as(RECEIVE_MESSAGE)?;
+    /// assert_eq!((user.as_str(), text.as_str()), ("ann", "hi"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is a call of another client method, and as [`ReceivedCall::read`].
+    pub fn read_as<Args: DeserializeOwned, R>(&self, method: ClientMethod<Args, R>) -> Result<Args, TestError> {
+        if self.target == method.name() {
+            return self.read();
+        }
+        Err(TestError::Value {
+            what: format!("the arguments of {}", method.name()),
+            source: ValueError::new(format!("the client has received another call: {self}")),
         })
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{TestError, TestHub};
 use crate::auth::Principal;
 use crate::config::{Authorize, HubOptions, OptionsError};
-use crate::hub::{Caller, Cancellation, HubContext, HubError, HubRoute, Methods};
+use crate::hub::{Caller, Cancellation, ClientMethod, HubContext, HubError, HubRoute, Methods};
 
 fn hub() -> Methods {
     Methods::new()
@@ -214,4 +214,19 @@ async fn calls_are_kept_for_a_test_that_takes_them_late() {
     for number in 0..many {
         assert_eq!(ann.next_call().await.unwrap().arguments[0], number);
     }
+}
+
+#[tokio::test]
+async fn a_call_is_read_with_the_types_of_its_client_method() {
+    const PING: ClientMethod<()> = ClientMethod::new("Ping");
+    const NOTICE: ClientMethod<(String, i64)> = ClientMethod::new("Notice");
+    let hub = TestHub::new(Methods::new()).unwrap();
+    let ann = hub.connect().await.unwrap();
+    let all = hub.context().clients().all();
+    all.send(NOTICE, ("up", 5)).await.unwrap();
+    all.send(PING, ()).await.unwrap();
+    let call = ann.next_call().await.unwrap();
+    assert_eq!(call.read_as(NOTICE), Ok(("up".to_owned(), 5)));
+    assert!(call.read_as(PING).unwrap_err().to_string().contains("another call: Notice"));
+    assert_eq!(ann.next_call().await.unwrap().read_as(PING), Ok(()));
 }
