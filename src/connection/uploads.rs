@@ -14,6 +14,8 @@ pub(super) struct Uploads {
     open: HashMap<InvocationId, OpenUpload>,
     /// The stream ids of each call that has not returned.
     calls: HashMap<u64, Vec<InvocationId>>,
+    /// How many stream ids there are in `calls`.
+    count: usize,
     /// The number of the latest call with uploads.
     last: u64,
 }
@@ -47,17 +49,21 @@ impl Uploads {
         });
         let uploads = uploads.collect();
         self.calls.insert(call, ids.to_vec());
+        self.count += ids.len();
         Ok((call, uploads))
     }
 
-    /// How many streams are open.
+    /// How many streams the calls have that have not returned. A stream that the client has ended still counts, because
+    /// its call may go on for a long time and needs no slot: otherwise nothing would limit how many such calls run.
     pub(super) fn count(&self) -> usize {
-        self.open.len()
+        self.count
     }
 
     /// Closes the streams of a call that has returned.
     pub(super) fn close(&mut self, call: u64) {
-        for id in self.calls.remove(&call).unwrap_or_default() {
+        let ids = self.calls.remove(&call).unwrap_or_default();
+        self.count -= ids.len();
+        for id in ids {
             // The client may have ended the stream and used its id for another call.
             if self.open.get(&id).is_some_and(|entry| entry.call == call) {
                 self.open.remove(&id);

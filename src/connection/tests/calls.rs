@@ -90,6 +90,25 @@ async fn uploads_of_one_client_are_limited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_that_the_client_has_ended_counts_until_its_call_returns() {
+    let node = Node::new(HubOptions { maximum_uploads_per_client: Some(1), ..HubOptions::default() });
+    let mut client = node.join("a").await;
+    let hold = |id: &str| {
+        format!(r#"{{"type":1,"invocationId":"{id}","target":"Hold","arguments":[],"streamIds":["s"]}}"#)
+            + "\u{1e}"
+            + r#"{"type":3,"invocationId":"s"}"#
+    };
+    client.send(&(hold("1") + "\u{1e}" + &hold("2"))).await;
+    assert_eq!(client.all().await, [too_many("2", "Hold", "uploads")]);
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [done("1")]);
+    client.send(&hold("3")).await;
+    assert!(client.all().await.is_empty(), "a call that has returned makes room");
+    node.gate.0.add_permits(1);
+    assert_eq!(client.all().await, [done("3")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_that_wait_for_client_results_are_limited() {
     let node = Node::new(HubOptions { maximum_asks_per_client: Some(2), ..HubOptions::default() });
     let mut client = node.join("a").await;
