@@ -13,6 +13,7 @@ use crate::close::{CloseReason, DisconnectError};
 use crate::hub::Caller;
 use crate::logging::{Allowed, LogKind, reason};
 use crate::outgoing::OutgoingMessage;
+use crate::protocol::HubMessage;
 
 impl Connection {
     /// Ends the connection, and returns why: `found` is what its own task found, and it only applies if nobody has
@@ -20,6 +21,22 @@ impl Connection {
     ///
     /// From here on nothing is queued for the client; the Close message, if the reason has one, is its last message.
     pub(super) fn end(&self, found: CloseReason) -> CloseReason {
+        let detailed_errors = self.host.options.detailed_errors;
+        self.end_with(found, |reason| reason.close_message(detailed_errors))
+    }
+
+    /// Like [`Connection::end`], for a connection whose handshake has not succeeded. It gets no Close message: the
+    /// client waits for a handshake response, and would take the Close message for a wrong one
+    /// (docs/builders/signalr-protocol.md#2.1).
+    pub(super) fn end_before_handshake(&self, found: CloseReason) -> CloseReason {
+        self.end_with(found, |_| None)
+    }
+
+    fn end_with(
+        &self,
+        found: CloseReason,
+        close_message: impl FnOnce(&CloseReason) -> Option<HubMessage>,
+    ) -> CloseReason {
         let close = &self.peer.close;
         close.close(found.clone());
         let reason = close.reason().cloned().unwrap_or(found);
@@ -27,7 +44,7 @@ impl Connection {
         if let Some(reconnect_state) = &self.peer.reconnect_state {
             reconnect_state.end();
         }
-        let close_message = reason.close_message(self.host.options.detailed_errors).map(OutgoingMessage::new);
+        let close_message = close_message(&reason).map(OutgoingMessage::new);
         self.outbox.finish(close_message.as_ref());
         reason
     }

@@ -151,7 +151,7 @@ impl Connection {
     async fn run<S: Source>(self, mut source: S) -> CloseReason {
         let mut session = Session::new(self.host.options.maximum_receive_message_size);
         if let Err(reason) = self.perform_handshake(&mut session, &mut source).await {
-            return self.end(reason);
+            return self.end_before_handshake(reason);
         }
         let member = self.member();
         if let Some(user) = &member.user {

@@ -95,6 +95,18 @@ async fn the_close_reason_determines_the_close_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_has_not_sent_its_handshake_gets_no_close_message() {
+    for reason in [CloseReason::Draining, CloseReason::AuthenticationExpired, CloseReason::Terminated] {
+        let node = Node::new(HubOptions::default());
+        let mut client = node.connect("a");
+        client.send_bytes("{\"protocol\":".into()).await;
+        client.close.close(reason.clone());
+        assert!(client.all().await.is_empty(), "{reason}");
+        assert_eq!(client.served.await.unwrap(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invalid_message_closes_after_earlier_ones_were_handled() {
     let node = Node::new(HubOptions { detailed_errors: true, ..HubOptions::default() });
     let mut client = node.join("a").await;
