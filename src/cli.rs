@@ -135,7 +135,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// What is wrong with a connection string, or what it says without effect.
+/// Checks a connection string. Returns notes on options in it that have no effect, or why it is invalid.
 #[cfg(feature = "redis")]
 fn check_connection(connection: &str) -> Result<Vec<String>, ConnectionStringError> {
     crate::backplane::redis::check_connection(connection)
@@ -143,7 +143,7 @@ fn check_connection(connection: &str) -> Result<Vec<String>, ConnectionStringErr
 
 #[cfg(not(feature = "redis"))]
 fn check_connection(_connection: &str) -> Result<Vec<String>, ConnectionStringError> {
-    Err(ConnectionStringError::new(vec!["This build is without the feature `redis`.".to_owned()]))
+    Err(ConnectionStringError::new(vec!["This build does not have the feature `redis`.".to_owned()]))
 }
 
 /// Loads the configuration from the sources of this process.

@@ -1,4 +1,4 @@
-//! The binary `hubplane`: all of it is `hubplane::cli`.
+//! The binary `hubplane`. Its code is in `hubplane::cli`.
 
 use std::process::ExitCode;
 

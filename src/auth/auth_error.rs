@@ -1,52 +1,53 @@
-//! Why a token does not count, in the words of ASP.NET Core's bearer handler (tests/probes/FINDINGS.md#2, HTTP).
+//! [`AuthError`]: why a token is invalid, in the words of ASP.NET Core's bearer handler (tests/probes/FINDINGS.md#2,
+//! HTTP).
 
 use std::fmt::{self, Write as _};
 
 use crate::calendar::civil_date;
 
-/// Longer texts from a token are cut: the header is to be read by people.
+/// The maximum length in characters of a text from a token that is repeated in a header.
 const MAX_TEXT_LENGTH: usize = 200;
 
-/// Credentials that are there and do not count.
+/// Why the credentials of a request are not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It is no token.
+    /// The text is not a JSON Web Token.
     Malformed,
-    /// The signature is missing, or not that of the key the token names.
+    /// The signature is missing, or was not made with the key that the token names.
     Signature,
-    /// No key that is known made this signature.
+    /// The signature was not made with any known key.
     KeyNotFound,
-    /// The keys have not been fetched yet, so nobody can tell: 503, not 401.
+    /// The key set has not been fetched yet, so the token cannot be verified. The answer is 503 instead of 401.
     KeysMissing,
-    /// It has no `exp`.
+    /// The token has no `exp`.
     NoExpiration,
-    /// When it ended, in seconds since 1970.
+    /// The token has expired. Contains its `exp`, in seconds since 1970.
     Expired(u64),
-    /// When it begins, in seconds since 1970.
+    /// The token is not valid yet. Contains its `nbf`, in seconds since 1970.
     NotBefore(u64),
-    /// It ends before it begins.
+    /// The token expires before it becomes valid.
     Lifetime {
         /// `nbf`, in seconds since 1970.
         not_before: u64,
         /// `exp`, in seconds since 1970.
         expires: u64,
     },
-    /// It is from somebody else.
+    /// The token has another issuer than the configured ones. Contains its issuer.
     Issuer(String),
-    /// It is for somebody else.
+    /// The token has another audience than the configured ones. Contains its audiences.
     Audience(String),
-    /// A Rust host's own reason, which the client is told: [`AuthError::other`].
+    /// The host's own reason; see [`AuthError::other`].
     Other(String),
 }
 
 impl AuthError {
-    /// A Rust host's own reason why credentials do not count. The client is told it, in `WWW-Authenticate`.
+    /// Creates an error with the host's own reason. The client receives the reason in `WWW-Authenticate`.
     pub fn other(reason: impl Into<String>) -> Self {
         Self::Other(reason.into())
     }
 
-    /// What the client is told, if there is anything to tell.
+    /// The reason as the client receives it, if it receives one.
     pub fn description(&self) -> Option<String> {
         Some(match self {
             Self::Malformed | Self::KeysMissing => return None,
@@ -77,10 +78,10 @@ impl AuthError {
 }
 
 impl fmt::Display for AuthError {
-    /// What the log says: more than the client is told, where that is nothing.
+    /// Writes the reason for the log. Unlike [`AuthError::description`], it always has a text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::KeysMissing => f.write_str("the keys to check tokens with have not been fetched yet"),
+            Self::KeysMissing => f.write_str("the key set has not been fetched yet"),
             other => f.write_str(other.description().as_deref().unwrap_or("it is not a JSON Web Token")),
         }
     }
@@ -88,7 +89,7 @@ impl fmt::Display for AuthError {
 
 impl std::error::Error for AuthError {}
 
-/// A text out of a token where it stands quoted in a header.
+/// A text from a token, cut and without characters that could end the quoted string or the header.
 fn sanitized(text: &str) -> String {
     let plain = |c: char| if (' '..='~').contains(&c) && c != '"' && c != '\\' { c } else { '?' };
     text.chars().take(MAX_TEXT_LENGTH).map(plain).collect()
@@ -98,7 +99,7 @@ fn sanitized_or_null(text: &str) -> String {
     if text.is_empty() { "(null)".to_owned() } else { sanitized(text) }
 }
 
-/// `MM/dd/yyyy HH:mm:ss` in UTC, as .NET's invariant culture writes it.
+/// Formats a time in UTC like .NET's invariant culture: `MM/dd/yyyy HH:mm:ss`.
 fn format_time(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_date(days.cast_signed());

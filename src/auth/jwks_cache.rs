@@ -1,5 +1,5 @@
-//! The keys that somebody else publishes, as they are now. A task of the server's puts them here; whoever meets a
-//! token of an unknown key asks for new ones, and may wait for them.
+//! [`JwksCache`]: holds the published key set. A task of the server fetches it and stores it here. A request whose
+//! token was signed with an unknown key can ask for a refresh and wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::KeySet;
 
-/// Published keys. Clones of an `Arc` share it.
+/// The published key set, shared by the task that fetches it and the requests that use it.
 #[derive(Debug)]
 pub(crate) struct JwksCache {
     state: watch::Sender<CacheState>,
@@ -18,11 +18,12 @@ pub(crate) struct JwksCache {
 
 #[derive(Clone, Debug, Default)]
 struct CacheState {
-    /// None until the first set has come.
+    /// `None` until the key set has been fetched for the first time.
     keys: Option<Arc<KeySet>>,
-    /// How often somebody has tried to fetch them.
+    /// The number of attempts to fetch it, successful or not.
     attempts: u64,
-    /// They were fetched a moment ago: asking again so soon is no use, and could be done from outside.
+    /// Whether the last attempt was only a moment ago. Refreshes are refused then, because forged tokens could cause
+    /// any number of them.
     in_cooldown: bool,
 }
 
@@ -33,13 +34,15 @@ impl Default for JwksCache {
 }
 
 impl JwksCache {
-    /// The keys that are known now; None until some have come.
+    /// The current key set; `None` until it has been fetched for the first time.
     pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
         self.state.borrow().keys.clone()
     }
 
-    /// Asks for the keys to be fetched again, and waits until somebody has tried, at most `max_wait`. False: they were
-    /// fetched a moment ago, or nothing came of it in time; it is no use to look again.
+    /// Requests that the key set be fetched again, and waits for the attempt to end, but at most `max_wait`.
+    ///
+    /// Returns false if the key set cannot have changed: the last attempt was only a moment ago, or this one has not
+    /// ended in time.
     pub(crate) async fn refresh(&self, max_wait: Duration) -> bool {
         let mut state = self.state.subscribe();
         let attempts = {
@@ -53,7 +56,8 @@ impl JwksCache {
         timeout(max_wait, state.wait_for(|now| now.attempts != attempts)).await.is_ok_and(|ended| ended.is_ok())
     }
 
-    /// Keys have been fetched; None: in vain, and those that are known stay. Until [`JwksCache::end_cooldown`] nobody can ask.
+    /// Ends an attempt to fetch the key set, and stores the result. `None` means that the attempt failed; the known
+    /// keys are kept. Refreshes are refused until [`JwksCache::end_cooldown`] is called.
     pub(crate) fn store(&self, keys: Option<KeySet>) {
         self.state.send_modify(|state| {
             if let Some(keys) = keys {
@@ -64,12 +68,12 @@ impl JwksCache {
         });
     }
 
-    /// From now on keys can be asked for again.
+    /// Allows refreshes again.
     pub(crate) fn end_cooldown(&self) {
         self.state.send_modify(|state| state.in_cooldown = false);
     }
 
-    /// Waits until somebody asks.
+    /// Waits until a refresh is requested.
     pub(crate) async fn refresh_requested(&self) {
         self.refresh_requested.notified().await;
     }

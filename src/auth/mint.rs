@@ -1,4 +1,4 @@
-//! Development tokens: `hubplane token`.
+//! Creates development tokens, for `hubplane token` and for tests.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 
 use crate::config::auth::{AuthConfig, KeyMaterial, algorithm_name};
 
-/// Claims that are set here, whatever is asked for.
+/// The claims that follow from the time and the lifetime, and so cannot be requested.
 const RESERVED_CLAIMS: [&str; 3] = ["exp", "iat", "nbf"];
 
-/// What a development token says.
+/// The content of a development token.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// A token for the user of this id that counts for `lifetime` from now.
+    /// Requests a token for the user with this id. It will be valid for `lifetime` from the time of [`mint`].
     pub fn new(user: impl Into<String>, lifetime: Duration) -> Self {
         Self { user: user.into(), roles: Vec::new(), claims: Vec::new(), lifetime }
     }
@@ -44,7 +44,7 @@ impl TokenRequest {
         self
     }
 
-    /// Adds a claim; one that is named twice is a list.
+    /// Adds a claim. If a name is added several times, the claim is a list of all its values.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.claims.push((name.into(), value.into()));
@@ -52,20 +52,24 @@ impl TokenRequest {
     }
 }
 
-/// Why a token cannot be made.
+/// Why a token could not be created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// All keys of the configuration are public ones, or there is none.
+    /// The configuration has no symmetric key: it has only public keys, or no keys at all.
     #[error("auth.keys has no symmetric key to sign with: keys = [{{ algorithm = \"HS256\", secret = \"...\" }}]")]
     NoSymmetricKey,
-    /// The claim follows from the lifetime of the token, and cannot be given.
-    #[error("the claim {0} is set by the lifetime of the token")]
+    /// The claim follows from the lifetime of the token, and cannot be set.
+    #[error("the claim {0} follows from the lifetime of the token and cannot be set")]
     ReservedClaim(String),
 }
 
-/// A token that a server with this configuration takes, signed with its first symmetric key, for its first issuer and
-/// audience.
+/// Creates a token that a server with this configuration accepts. It is signed with the first symmetric key, and has
+/// the first configured issuer and audience.
+///
+/// # Errors
+///
+/// [`TokenError`] if there is no symmetric key, or if the request contains a reserved claim.
 pub fn mint(config: &AuthConfig, request: &TokenRequest, now: SystemTime) -> Result<String, TokenError> {
     let key = config.keys.iter().find_map(|key| match &key.material {
         KeyMaterial::Secret(secret) => Some((key.algorithm, secret)),
@@ -98,7 +102,7 @@ pub fn mint(config: &AuthConfig, request: &TokenRequest, now: SystemTime) -> Res
     Ok(sign(algorithm, secret.as_bytes(), &claims))
 }
 
-/// A token of an HS algorithm.
+/// Encodes and signs a token. `algorithm` is one of HS256, HS384 and HS512.
 fn sign(algorithm: Algorithm, secret: &[u8], claims: &Map<String, Value>) -> String {
     let digest = match algorithm {
         Algorithm::HS384 => hmac::HMAC_SHA384,

@@ -1,12 +1,13 @@
-//! Layer 3: who somebody is, and what they may do. Pure: the time is an argument, keys are handed in.
+//! Layer 3: authentication and authorization. Nothing here does I/O: the current time is an argument, and the key set
+//! is fetched by the server.
 //!
-//! | file | what is in it |
+//! | file | content |
 //! | --- | --- |
-//! | this one | `TokenValidator`: from a token to a [`Principal`]; [`Authenticate`]: other ways, [`FromExtension`] for one |
+//! | this one | `TokenValidator`, which verifies access tokens; the trait [`Authenticate`], and [`FromExtension`] as one implementation |
 //! | `principal` | [`Principal`]: user, roles, claims |
 //! | `verification_keys` | keys, each bound to its algorithms; signatures; JSON Web Key Sets |
-//! | `jwks_cache` | the keys that somebody else publishes, as they are now |
-//! | `auth_error` | why a token does not count, in the words of ASP.NET Core |
+//! | `jwks_cache` | the published key set as it was last fetched |
+//! | `auth_error` | why a token is invalid, in the words of ASP.NET Core |
 //! | `policy` | `authorize` and `allowed_groups` |
 //! | `mint` | development tokens |
 
@@ -35,20 +36,26 @@ pub use mint::{TokenError, TokenRequest, mint};
 pub use principal::Principal;
 pub(crate) use verification_keys::{KeySet, KeySetError, UnusableKey};
 
-/// Tells who sends a request. Asked for every request of a connection: its negotiate, each poll, each POST.
+/// Authenticates requests. It is called for every request of a connection: negotiate, each poll and each POST.
 ///
-/// A server has one: that of `[auth]`, or a Rust host's own.
+/// A server has exactly one implementation: that of `[auth]` in the configuration, or the host's own.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Who it is; None is an anonymous one, which `authorize` refuses with 401. An error is for credentials that are
-    /// there and do not count: the answer is 401 everywhere, also where anonymous clients may come.
+    /// Returns the user who sent the request, or `None` if the request is anonymous. An anonymous request is answered
+    /// with 401 by endpoints that require a user (`authorize`), and accepted by the others.
     ///
-    /// The request comes without its body: URI, headers, and the extensions that middleware in front has added.
-    /// [`token_of`] finds its token.
+    /// `request` is the request without its body: its URI, its headers, and the extensions that the host's middleware
+    /// has added. [`token_of`] finds its token.
+    ///
+    /// # Errors
+    ///
+    /// If the request has credentials and they are invalid. Every endpoint answers it with 401, even if it admits
+    /// anonymous clients; with [`AuthError::KeysMissing`] the answer is 503.
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<Arc<Principal>>, AuthError>>;
 }
 
-/// Reads the user of a request from an extension of type `Arc<Principal>`, which middleware of the host has added.
-/// Without one the request is anonymous. For a server within an axum application that authenticates its users itself:
+/// Reads the user of a request from an extension of type `Arc<Principal>`, which the host's middleware has added. A
+/// request without this extension is anonymous. This is meant for a server inside an axum application that
+/// authenticates its users itself:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -61,7 +68,7 @@ pub trait Authenticate: Send + Sync + 'static {
 /// use hubplane::server::Server;
 ///
 /// async fn session(mut request: Request, next: Next) -> Response {
-///     // Here the session's cookie would be looked up.
+///     // A real application would look up the session cookie here.
 ///     request.extensions_mut().insert(Arc::new(Principal::named("ann")));
 ///     next.run(request).await
 /// }
@@ -83,9 +90,12 @@ impl Authenticate for FromExtension {
     }
 }
 
-/// The token of a request: `access_token` in the query, where browsers put it, wins over the header
-/// `Authorization: Bearer` (tests/probes/FINDINGS.md#1, row 5). An empty one is none. Several of a kind are joined, as
-/// in ASP.NET Core, and so are no token any more: nobody has to guess which of them somebody in front has looked at.
+/// Returns the access token of a request, or `None` if it has none. `access_token` in the query, which browsers use,
+/// takes precedence over the header `Authorization: Bearer` (tests/probes/FINDINGS.md#1, row 5). An empty value is
+/// ignored.
+///
+/// Repeated values are joined with commas, as in ASP.NET Core. The result is not a valid token, so that the server and
+/// a proxy in front of it can never pick different ones.
 pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let query = uri.query().unwrap_or_default();
     let in_query: Vec<_> = form_urlencoded::parse(query.as_bytes())
@@ -103,10 +113,10 @@ pub fn token_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
-/// Checks JSON Web Tokens by the rules of `[auth]`.
+/// Verifies JSON Web Tokens according to `[auth]`.
 pub(crate) struct TokenValidator {
     keys: KeySet,
-    /// The keys at `jwks_url`.
+    /// The key set of `jwks_url`, if one is configured.
     published: Option<Arc<JwksCache>>,
     issuer: Vec<String>,
     audience: Vec<String>,
@@ -121,8 +131,8 @@ impl fmt::Debug for TokenValidator {
 }
 
 impl TokenValidator {
-    /// The rules of a configuration; `published` is where the keys of its `jwks_url` will be. Fails for a key that
-    /// cannot be used.
+    /// Creates a validator for a configuration. `published` is the cache that will hold the key set of its `jwks_url`.
+    /// Fails if a configured key cannot be used.
     pub(crate) fn new(config: &AuthConfig, published: Option<Arc<JwksCache>>) -> Result<Self, UnusableKey> {
         Ok(Self {
             keys: KeySet::configured(&config.keys)?,
@@ -134,12 +144,12 @@ impl TokenValidator {
         })
     }
 
-    /// Where published keys come from.
+    /// The cache of the published key set.
     pub(crate) fn published(&self) -> Option<&Arc<JwksCache>> {
         self.published.as_ref()
     }
 
-    /// Who a token says its bearer is, if it counts at `now`.
+    /// Verifies a token as of `now`, and returns the user whom it identifies.
     pub(crate) fn check(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let claims = self.verified(token)?;
         self.check_times(&claims, now)?;
@@ -148,10 +158,10 @@ impl TokenValidator {
         Ok(Principal::from_claims(claims, self.user_id_claim.as_deref()))
     }
 
-    /// The claims of a token whose signature is right.
+    /// Verifies the signature of a token, and returns its claims.
     fn verified(&self, token: &str) -> Result<Map<String, Value>, AuthError> {
         let token = verification_keys::UnverifiedToken::parse(token)?;
-        let published = self.published.as_ref().map(|ring| ring.current());
+        let published = self.published.as_ref().map(|cache| cache.current());
         let sets = [Some(&self.keys), published.as_ref().and_then(|set| set.as_deref())];
         let mut named = false;
         for key in sets.into_iter().flatten().flat_map(|set| set.candidates(&token)) {
@@ -173,7 +183,7 @@ impl TokenValidator {
             Some(value) => principal::numeric_date(value).map(Some).ok_or(AuthError::Malformed),
         };
         let (expires, not_before) = (seconds("exp")?, seconds("nbf")?);
-        // As the reference: a token that never expires is refused.
+        // ASP.NET Core, too, refuses a token that never expires.
         let expires = expires.ok_or(AuthError::NoExpiration)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (earliest, latest) = (now.saturating_sub(self.clock_skew), now.saturating_add(self.clock_skew));

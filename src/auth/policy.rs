@@ -1,28 +1,28 @@
-//! What somebody may do: `authorize` of hubs and methods, `allowed_groups` of `join` steps (docs/design.md#3).
+//! Authorization: `authorize` of hubs and methods, and `allowed_groups` of `join` steps and streams (docs/design.md#3).
 
 use super::Principal;
 use crate::config::auth::{Authorize, GroupPattern};
 use crate::config::steps::{Placeholder, TemplatePart};
 
-/// Whether somebody fulfils a rule. Nobody anonymous does.
+/// Whether a user fulfils a rule. An anonymous client fulfils none.
 pub(crate) fn permits(rule: &Authorize, principal: Option<&Principal>) -> bool {
     let Some(principal) = principal else { return false };
     let role = rule.roles.is_empty() || rule.roles.iter().any(|role| principal.has_role(role));
     role && rule.claims.iter().all(|(name, values)| principal.claim(name).any(|held| values.contains(&held)))
 }
 
-/// What the placeholders of a pattern stand for.
+/// The values of the placeholders in a group pattern.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PatternContext<'a> {
-    /// The caller's connection.
+    /// The caller's connection id.
     pub connection: &'a str,
-    /// The caller's user; a pattern that names it fits no group of an anonymous caller.
+    /// The caller's user id. If it is `None`, a pattern that contains it matches no group.
     pub user: Option<&'a str>,
-    /// The hub.
+    /// The hub's name.
     pub hub: &'a str,
 }
 
-/// Whether a group is among those that patterns allow.
+/// Whether one of the patterns matches a group.
 pub(crate) fn allows(patterns: &[GroupPattern], context: PatternContext<'_>, group: &str) -> bool {
     patterns.iter().any(|pattern| matches_pattern(pattern, context, group).unwrap_or(false))
 }
@@ -103,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(allows(&patterns, context(who), group), allowed, "{who:?} {group}");
         }
-        assert!(!allows(&[], context(None), "x"), "an empty list allows none");
+        assert!(!allows(&[], context(None), "x"), "an empty list allows no group");
         assert!(allows(&[pattern(vec![], true)], context(None), "anything"));
     }
 }

@@ -1,7 +1,8 @@
-//! Keys, each bound to the algorithms it may be used with, and the signatures they made.
+//! Verifies signatures of tokens. Each key is bound to the algorithms it may be used with.
 //!
-//! `jsonwebtoken` reads tokens, PEM and JWK; the signatures are checked by ring, which TLS uses as well. That crate's
-//! own `decode` asks a crypto provider that is one for the whole process: a library must not choose that for its host.
+//! `jsonwebtoken` parses token headers, PEM and JWK; ring, which TLS uses as well, verifies the signatures. We do not
+//! use `jsonwebtoken::decode`, because it needs a crypto provider that is set for the whole process, and a library must
+//! not make that choice for its host.
 
 use std::fmt;
 
@@ -15,19 +16,20 @@ use serde_json::{Map, Value};
 use super::AuthError;
 use crate::config::auth::{KeyConfig, KeyError, check_public};
 
-/// Most keys of a published set that are used: each costs a try for a token that names none.
+/// The maximum number of keys that are used of a published set. For a token that names no key, each of them may have to
+/// be tried.
 const MAX_PUBLISHED_KEYS: usize = 100;
 
 /// A key of the configuration that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnusableKey {
-    /// Its place in `auth.keys`.
+    /// Its index in `auth.keys`.
     pub index: usize,
-    /// Why.
+    /// Why it cannot be used.
     pub error: KeyError,
 }
 
-/// Why a published text is not a key set that can be used.
+/// Why a published key set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeySetError {
     /// It is not JSON.
@@ -36,18 +38,18 @@ pub(crate) enum KeySetError {
     /// It is not a JSON Web Key Set.
     #[error("it has no list `keys`")]
     NoList,
-    /// None of its keys can verify a token; the text says why.
-    #[error("it has no key that signs tokens ({0})")]
+    /// None of its keys can verify tokens. Contains the reason for each.
+    #[error("it has no key that can verify tokens ({0})")]
     NoKey(String),
 }
 
-/// Keys, in the order they are tried.
+/// Keys in the order in which they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct KeySet(Vec<VerificationKey>);
 
-/// One key.
+/// A key that verifies tokens.
 pub(crate) struct VerificationKey {
-    /// Its name in a published set. Configured keys have none, and are tried for every token.
+    /// The key's `kid` in a published set. Configured keys have none, and are tried for every token.
     id: Option<String>,
     algorithms: Vec<Algorithm>,
     material: VerificationMaterial,
@@ -55,7 +57,7 @@ pub(crate) struct VerificationKey {
 
 enum VerificationMaterial {
     Hmac(hmac::Key),
-    /// A point, or an RSA key in PKCS#1.
+    /// A point on a curve, or an RSA key in PKCS#1.
     Public(Vec<u8>),
     Rsa(signature::RsaPublicKeyComponents<Vec<u8>>),
 }
@@ -72,7 +74,7 @@ impl fmt::Debug for VerificationKey {
 // === sets ===
 
 impl KeySet {
-    /// The keys of a configuration.
+    /// Creates a set from the keys of a configuration.
     pub(crate) fn configured(keys: &[KeyConfig]) -> Result<Self, UnusableKey> {
         let key = |(index, key): (usize, &KeyConfig)| {
             let decoding = key.decoding_key().map_err(|error| UnusableKey { index, error })?;
@@ -81,23 +83,24 @@ impl KeySet {
         keys.iter().enumerate().map(key).collect::<Result<_, _>>().map(Self)
     }
 
-    /// A published set (RFC 7517), and why some of its keys are left out: a set may hold keys for other purposes, and
-    /// of kinds that are not known here. An error is for what is no set, or holds no key that can be used.
+    /// Parses a published set (RFC 7517). Also returns, for each key that is ignored, the reason: a set may contain
+    /// keys for other purposes and of unsupported types. Fails if the text is not a key set, or if none of its keys can
+    /// be used.
     pub(crate) fn published(json: &[u8]) -> Result<(Self, Vec<String>), KeySetError> {
         let root: Value = serde_json::from_slice(json).map_err(|_| KeySetError::NotJson)?;
         let Some(Value::Array(items)) = root.get("keys") else { return Err(KeySetError::NoList) };
-        let (mut keys, mut left_out) = (Vec::new(), Vec::new());
+        let (mut keys, mut ignored) = (Vec::new(), Vec::new());
         for (index, item) in items.iter().enumerate() {
             match published_key(item) {
                 Ok(key) if keys.len() < MAX_PUBLISHED_KEYS => keys.push(key),
-                Ok(_) => left_out.push(format!("key {index}: there are more than {MAX_PUBLISHED_KEYS}")),
-                Err(reason) => left_out.push(format!("key {index}: {reason}")),
+                Ok(_) => ignored.push(format!("key {index}: only {MAX_PUBLISHED_KEYS} keys are used")),
+                Err(reason) => ignored.push(format!("key {index}: {reason}")),
             }
         }
         if keys.is_empty() {
-            return Err(KeySetError::NoKey(left_out.join("; ")));
+            return Err(KeySetError::NoKey(ignored.join("; ")));
         }
-        Ok((Self(keys), left_out))
+        Ok((Self(keys), ignored))
     }
 
     /// The number of keys.
@@ -105,7 +108,7 @@ impl KeySet {
         self.0.len()
     }
 
-    /// The keys that may have signed a token.
+    /// The keys that are to be tried for a token.
     pub(super) fn candidates<'a>(
         &'a self,
         token: &'a UnverifiedToken<'a>,
@@ -114,17 +117,17 @@ impl KeySet {
     }
 }
 
-/// One key of a published set; the error says why it is of no use.
+/// Parses one key of a published set. The error says why it cannot be used.
 fn published_key(json: &Value) -> Result<VerificationKey, String> {
     let jwk: Jwk =
-        serde_json::from_value(json.clone()).map_err(|_| "it is no JSON Web Key that is known".to_owned())?;
+        serde_json::from_value(json.clone()).map_err(|_| "it is not a JSON Web Key of a known type".to_owned())?;
     if jwk.common.public_key_use.as_ref().is_some_and(|used| *used != PublicKeyUse::Signature) {
         return Err("it is not for signatures".to_owned());
     }
     if jwk.common.key_operations.as_ref().is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
         return Err("it is not for verifying".to_owned());
     }
-    let of_its_kind: &[Algorithm] = match &jwk.algorithm {
+    let of_its_type: &[Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => AlgorithmFamily::Rsa.algorithms(),
         AlgorithmParameters::EllipticCurve(key) => match key.curve {
             EllipticCurve::P256 => &[Algorithm::ES256],
@@ -132,18 +135,18 @@ fn published_key(json: &Value) -> Result<VerificationKey, String> {
             _ => return Err("its curve is not supported".to_owned()),
         },
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
-        // A secret that is published is none.
+        // A secret that has been published is not secret any more.
         AlgorithmParameters::OctetKey(_) => return Err("it is a shared secret".to_owned()),
-        _ => return Err("its kind is not supported".to_owned()),
+        _ => return Err("its type is not supported".to_owned()),
     };
     let algorithms = match json.get("alg").and_then(Value::as_str) {
-        None => of_its_kind.to_vec(),
+        None => of_its_type.to_vec(),
         Some(name) => {
-            let named = name.parse::<Algorithm>().ok().filter(|named| of_its_kind.contains(named));
-            vec![named.ok_or("its algorithm is not supported, or is not one of its kind of key")?]
+            let named = name.parse::<Algorithm>().ok().filter(|named| of_its_type.contains(named));
+            vec![named.ok_or("its algorithm is not supported, or does not fit its type")?]
         }
     };
-    let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "its numbers cannot be read".to_owned())?;
+    let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| "its parameters cannot be decoded".to_owned())?;
     let first = algorithms.first().copied().unwrap_or_default();
     check_public(&decoding, first).map_err(|error| format!("it {error}"))?;
     Ok(VerificationKey::new(jwk.common.key_id, algorithms, &decoding))
@@ -170,8 +173,8 @@ impl VerificationKey {
         Self { id, algorithms, material }
     }
 
-    /// A token of another algorithm, or one that names another key, is not tried: what a token says of itself never
-    /// makes a public key a shared secret.
+    /// Whether to try this key for the token: the token must name one of the key's algorithms, and no other key. The
+    /// algorithm is checked so that a forged token can never make the server use a public key as a shared secret.
     fn may_have_signed(&self, token: &UnverifiedToken<'_>) -> bool {
         let named = match (&self.id, &token.key_id) {
             (Some(own), Some(named)) => own == named,
@@ -180,12 +183,12 @@ impl VerificationKey {
         named && token.algorithm.is_some_and(|algorithm| self.algorithms.contains(&algorithm))
     }
 
-    /// Whether the token says that it is this key's.
+    /// Whether the token names this key by its `kid`.
     pub(super) fn is_named_by(&self, token: &UnverifiedToken<'_>) -> bool {
         self.id.is_some() && self.id == token.key_id
     }
 
-    /// Whether this key made the token's signature, with the algorithm the token names.
+    /// Whether the token's signature was made with this key and the algorithm that the token names.
     pub(super) fn verifies(&self, token: &UnverifiedToken<'_>) -> bool {
         let Some(algorithm) = token.algorithm.filter(|algorithm| self.algorithms.contains(algorithm)) else {
             return false;
@@ -228,20 +231,20 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static signature::RsaParamet
     })
 }
 
-/// ring wants numbers without zeros in front; some publish them with.
+/// Some providers publish numbers with leading zeros, which ring refuses.
 fn without_leading_zeros(number: &[u8]) -> Vec<u8> {
     number.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
 // === tokens ===
 
-/// A token that has been taken apart, and not been checked.
+/// A token that has been parsed but not verified.
 pub(super) struct UnverifiedToken<'a> {
-    /// What was signed.
+    /// The signed part: header and payload.
     message: &'a str,
     payload: &'a str,
     signature: Vec<u8>,
-    /// None: `none`, or one that is not known here.
+    /// `None` if the header names the algorithm `none` or an unknown one.
     algorithm: Option<Algorithm>,
     key_id: Option<String>,
 }
@@ -252,7 +255,7 @@ impl<'a> UnverifiedToken<'a> {
         let (header, payload) = message.split_once('.').ok_or(AuthError::Malformed)?;
         let header: Map<String, Value> = decode_part(header)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| AuthError::Malformed)?;
-        // An extension that must be understood (RFC 7515, section 4.1.11), and is not.
+        // `crit` lists extensions that a receiver has to understand (RFC 7515, section 4.1.11). None is supported.
         if payload.contains('.') || header.contains_key("crit") || !matches!(header.get("alg"), Some(Value::String(_)))
         {
             return Err(AuthError::Malformed);
@@ -262,7 +265,7 @@ impl<'a> UnverifiedToken<'a> {
         Ok(Self { message, payload, signature, algorithm, key_id })
     }
 
-    /// Whether there is a signature of a kind that is known.
+    /// Whether the token has a signature, and its algorithm is known.
     pub(super) fn is_signed(&self) -> bool {
         self.algorithm.is_some() && !self.signature.is_empty()
     }

@@ -16,7 +16,7 @@ pub(super) fn check(loaded: Result<LoadedConfig, ConfigError>) -> ExitCode {
     match &loaded.file {
         Some(path) => print_line(format_args!("# Configuration file: {}", path.display())),
         None => print_line(format_args!(
-            "# Configuration file: none ({DEFAULT_FILE} is not here), the built-in default is used"
+            "# Configuration file: none ({DEFAULT_FILE} does not exist); the built-in default is used"
         )),
     }
     print_line(effective::print(&loaded));

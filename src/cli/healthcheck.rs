@@ -12,7 +12,7 @@ use crate::http_get::{self, Bounds, Response};
 use super::serve::reachable;
 use super::{eprint_line, print_line};
 
-/// A health page is short. Of a longer answer only the beginning is read, since only that is printed.
+/// A health page is short. If the answer is longer, only its beginning is read, since no more is printed.
 const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(5), max_body: 16 * 1024 };
 
 /// Requests the page, prints the answer in one line, and returns the exit code 0 or 1.

@@ -58,7 +58,7 @@ async fn run(config: Config, stop: &Shutdown) -> ExitCode {
     let built = tokio::select! {
         built = Server::builder(config).build() => built,
         () = stop.requested() => {
-            tracing::info!("stopped before it served");
+            tracing::info!("stopped before the server started");
             return ExitCode::SUCCESS;
         }
     };

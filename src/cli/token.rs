@@ -1,4 +1,4 @@
-//! `hubplane token`: a development token, alone on stdout.
+//! `hubplane token`: prints a development token, and nothing else, on stdout.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -25,7 +25,7 @@ pub(super) struct TokenFlags {
     expires: String,
 }
 
-/// Prints a token that a server with this configuration takes.
+/// Prints a token that a server with this configuration accepts.
 pub(super) fn token(flags: TokenFlags, config: &Config) -> ExitCode {
     let token_request = match token_request(flags) {
         Ok(token_request) => token_request,

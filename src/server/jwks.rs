@@ -1,8 +1,7 @@
-//! Fetches the keys at `jwks_url`: at the start, every hour, and when a token names a key that is not known, though
-//! not more often than a stranger with made-up tokens should be able to cause.
+//! Fetches the key set of `jwks_url`: at start-up, every hour, and when a token names an unknown key. The latter is
+//! rate limited, because anybody can send forged tokens.
 //!
-//! One GET an hour needs no HTTP client beyond hyper and rustls, which are here anyway. Redirects are not followed: a
-//! key set belongs at the place that the configuration names.
+//! Redirects are not followed: the key set must be at the URL that the configuration names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +13,13 @@ use crate::auth::{JwksCache, KeySet, KeySetError};
 use crate::http_get::{self, Bounds, GetError};
 use crate::logging::reason;
 
-/// How often keys are fetched when nobody asks.
+/// How often the key set is fetched if no refresh is requested.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long nobody can ask after they were fetched.
+/// How long refreshes are refused after the key set was fetched.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// How long to wait after a failure: from this, doubled each time, to that.
+/// The delay before the next attempt after a failure: the first delay, which doubles each time, and the maximum.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// The bounds of one attempt.
+/// The bounds of one request.
 const BOUNDS: Bounds = Bounds { timeout: Duration::from_secs(10), max_body: 1 << 20 };
 
 /// Why an attempt failed.
@@ -38,48 +37,48 @@ enum FetchError {
     KeySet(#[from] KeySetError),
 }
 
-/// Keeps a keyring filled; never ends.
+/// Keeps the key set in `cache` up to date. Never returns.
 pub(super) async fn refresh_keys(url: String, cache: Arc<JwksCache>) {
-    let mut pause = RETRY_DELAYS.0;
-    // None: nothing has been tried yet.
-    let mut well = None;
+    let mut delay = RETRY_DELAYS.0;
+    // Whether the last attempt succeeded; `None` before the first one. Only changes are logged.
+    let mut succeeded = None;
     let host = url.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string)).unwrap_or_default();
     loop {
         match fetch(&url).await {
-            Ok((keys, left_out)) => {
-                if well != Some(true) {
-                    tracing::info!(host, keys = keys.len(), "the keys to check tokens with were fetched");
-                    for error in left_out {
-                        tracing::debug!(reason = reason(error), "a key of the set is not used");
+            Ok((keys, ignored)) => {
+                if succeeded != Some(true) {
+                    tracing::info!(host, keys = keys.len(), "the key set was fetched");
+                    for error in ignored {
+                        tracing::debug!(reason = reason(error), "a key of the key set is ignored");
                     }
                 }
-                (well, pause) = (Some(true), RETRY_DELAYS.0);
+                (succeeded, delay) = (Some(true), RETRY_DELAYS.0);
                 cache.store(Some(keys));
                 sleep(MIN_REFRESH_INTERVAL).await;
                 cache.end_cooldown();
                 let _ = timeout(REFRESH_INTERVAL, cache.refresh_requested()).await;
             }
             Err(error) => {
-                if well != Some(false) {
+                if succeeded != Some(false) {
                     let known = cache.current().is_some();
                     tracing::warn!(
                         host,
                         error = reason(error),
                         known,
-                        "the keys to check tokens with could not be fetched; trying again"
+                        "the key set could not be fetched; trying again"
                     );
                 }
-                well = Some(false);
+                succeeded = Some(false);
                 cache.store(None);
-                sleep(pause).await;
+                sleep(delay).await;
                 cache.end_cooldown();
-                pause = (pause * 2).min(RETRY_DELAYS.1);
+                delay = (delay * 2).min(RETRY_DELAYS.1);
             }
         }
     }
 }
 
-/// A key set, and why some of its keys are left out.
+/// Fetches the key set. Also returns, for each key that is ignored, the reason.
 async fn fetch(url: &str) -> Result<(KeySet, Vec<String>), FetchError> {
     let uri: Uri = url.parse().map_err(|_| FetchError::Url)?;
     let response = http_get::get(&uri, "application/json", BOUNDS).await?;
@@ -102,8 +101,8 @@ mod tests {
 
     use super::*;
 
-    /// A place that answers each request with these bytes, and then with spaces without end if it is to go on.
-    async fn key_server(answer: &'static str, goes_on: bool) -> String {
+    /// Starts a server that answers each request with these bytes, followed by endless spaces if `endless` is set.
+    async fn key_server(answer: &'static str, endless: bool) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -112,7 +111,7 @@ mod tests {
                 let mut request = [0; 4096];
                 assert!(stream.read(&mut request).await.unwrap() > 0);
                 stream.write_all(answer.as_bytes()).await.unwrap();
-                while goes_on && stream.write_all(&[b' '; 65536]).await.is_ok() {}
+                while endless && stream.write_all(&[b' '; 65536]).await.is_ok() {}
             }
         });
         url
@@ -120,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_invalid_key_set_response_is_refused() {
-        for (answer, goes_on, part) in [
+        for (answer, endless, part) in [
             ("HTTP/1.1 200 OK\r\n\r\n", true, "longer than"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n", true, "longer than"),
             ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", false, "500"),
@@ -130,7 +129,7 @@ mod tests {
             ("SSH-2.0-OpenSSH\r\n", false, ""),
             ("", false, ""),
         ] {
-            let error = fetch(&key_server(answer, goes_on).await).await.unwrap_err().to_string();
+            let error = fetch(&key_server(answer, endless).await).await.unwrap_err().to_string();
             assert!(error.contains(part), "{answer}: {error}");
         }
         assert!(fetch("http://127.0.0.1:1/keys").await.is_err());
@@ -141,14 +140,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let silent = tokio::spawn(async move {
-            let _taken = listener.accept().await;
+            let _accepted = listener.accept().await;
             pending::<()>().await;
         });
         let cache = Arc::new(JwksCache::default());
-        let kept = tokio::spawn(refresh_keys(url, cache.clone()));
-        assert!(cache.refresh(2 * BOUNDS.timeout).await, "it was tried, and given up");
+        let refreshing = tokio::spawn(refresh_keys(url, cache.clone()));
+        assert!(cache.refresh(2 * BOUNDS.timeout).await, "the attempt has ended");
         assert!(cache.current().is_none());
         silent.abort();
-        kept.abort();
+        refreshing.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! Why a server could not be built, or could not begin.
+//! [`ServeError`]: why a server could not be built or bound, or did not end well.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,63 +8,63 @@ use crate::config::{KeyError, OptionsError};
 use crate::hub::HubDefinitionError;
 use crate::hub_path::HubPathError;
 
-/// Why a server could not be built, or could not begin.
+/// Why a server could not be built or bound, or did not end well.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// What was given as a path is none.
+    /// The path of a hub or raw connection is invalid.
     #[error("the path {path:?} of {what} {source}")]
     Path {
         /// The path as it was given.
         path: String,
-        /// Whose it is: a hub or a raw connection, by name.
+        /// The hub or raw connection, as in `the hub "chat"`.
         what: String,
         /// What is wrong with it.
         source: HubPathError,
     },
-    /// Another hub or raw connection is at the path, or its clients would negotiate there.
-    #[error("the path {path:?} of {what} is taken already")]
+    /// Another hub or raw connection has the path, or negotiates there.
+    #[error("the path {path:?} of {what} is already taken")]
     PathTaken {
         /// The path as it was given.
         path: String,
-        /// Whose it is: a hub or a raw connection, by name.
+        /// The hub or raw connection, as in `the hub "chat"`.
         what: String,
     },
-    /// A page of the server itself is at the path.
+    /// One of the server's own pages has the path.
     #[error("the path {path:?} of {what} is one of the server's own pages")]
     PathReserved {
         /// The path as it was given.
         path: String,
-        /// Whose it is: a hub or a raw connection, by name.
+        /// The hub or raw connection, as in `the hub "chat"`.
         what: String,
     },
-    /// Two hubs share a name on the backplane, and would hear each other's messages.
+    /// Two hubs have the same name on the backplane, so they would receive each other's messages.
     #[error("two hubs have the backplane name {0:?}; each needs one of its own")]
     BackplaneName(String),
     /// Two hubs have the same name, which would merge their metrics.
     #[error("two hubs have the name {0:?}; give one of them another with HubRoute::name")]
     Name(String),
-    /// A hub without a name.
+    /// A hub has an empty name.
     #[error("the hub at {path:?} has an empty name")]
     EmptyName {
         /// Its path.
         path: String,
     },
-    /// Invalid options of a hub or raw connection.
+    /// The options of a hub or raw connection are invalid.
     #[error("the options of {path:?} are invalid: {source}")]
     Options {
         /// Its path.
         path: String,
-        /// Which option, and what is wrong with it.
+        /// Which option is invalid, and why.
         source: OptionsError,
     },
-    /// A hub context can be attached to one hub only.
-    #[error("the context of the hub {name:?} is attached to another hub already; each hub needs a context of its own")]
+    /// A hub context was given to two hubs.
+    #[error("the context of the hub {name:?} is already attached to another hub; each hub needs a context of its own")]
     Context {
-        /// The second hub.
+        /// The name of the second hub.
         name: String,
     },
-    /// A hub was put together wrongly, such as with two methods of one name.
+    /// A hub's definition is invalid; for example, it has two methods of the same name.
     #[error("the hub {name:?} cannot be served: {source}")]
     Hub {
         /// Its name.
@@ -72,53 +72,53 @@ pub enum ServeError {
         /// What is wrong with it.
         source: HubDefinitionError,
     },
-    /// The backplane refuses to begin.
-    #[error("the backplane cannot begin: {0}")]
+    /// The backplane cannot be started.
+    #[error("the backplane cannot be started: {0}")]
     Backplane(#[from] BackplaneStartError),
-    /// A key that tokens are to be checked with cannot be used.
+    /// A key in `auth.keys` cannot be used.
     #[error("clients cannot be authorized: auth.keys[{index}]: {source}")]
     Key {
-        /// Its place in `auth.keys`.
+        /// Its index in `auth.keys`.
         index: usize,
         /// What is wrong with it.
         source: KeyError,
     },
-    /// A hub or raw connection admits only users who fulfil a rule, and nothing authenticates them.
-    #[error("clients cannot be authorized: {path} is guarded, but there are no keys to check tokens with")]
+    /// A hub or raw connection has an `authorize` rule, but the server cannot authenticate users.
+    #[error("clients cannot be authorized: {path} requires a user, but there are no keys to check tokens with")]
     NoAuthentication {
         /// Its path.
         path: String,
     },
-    /// A rule of [`super::Builder::authorize`] is for a path where nothing is served.
-    #[error("clients cannot be authorized: there is no hub and no raw connection at {path} to guard")]
+    /// [`super::Builder::authorize`] was called for a path without a hub or raw connection.
+    #[error("clients cannot be authorized: there is no hub and no raw connection at {path}")]
     NothingToGuard {
         /// The path as it was given.
         path: String,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the configured address.
     #[error("cannot listen on {address}: {}", reason(.source))]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The system gives no signals.
-    #[error("the signals that stop a server cannot be had: {0}")]
+    /// The signals that stop the server cannot be caught.
+    #[error("the signals that stop the server cannot be caught: {0}")]
     Signals(io::Error),
-    /// It was told to stop a second time while it was stopping, and has cut off whoever was still there.
-    #[error("told to stop a second time: ended at once, without waiting for clients to leave")]
+    /// A second request to stop ended the graceful stop, and cut off the clients that were still connected.
+    #[error("a second request to stop ended the server at once, without waiting for its clients")]
     Forced,
-    /// A part that must live as long as the server has ended: a mistake in it.
+    /// A task that has to run as long as the server ended early, which is a bug in Hubplane. Contains its name.
     #[error("{0} ended before the server did")]
     PartEnded(&'static str),
 }
 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
+        io::ErrorKind::AddrInUse => "another program already listens there".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "it is not permitted (ports below 1024 need a privilege)".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied (ports below 1024 need a privilege)".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -346,5 +346,5 @@ async fn an_address_in_use_is_named_in_the_error() {
     let server = start(Server::builder(config())).await;
     let again = Server::builder(Config { listen: server.address, ..config() }).build().await.unwrap();
     let error = again.bind().unwrap_err().to_string();
-    assert_eq!(error, format!("cannot listen on {}: another program listens there already", server.address));
+    assert_eq!(error, format!("cannot listen on {}: another program already listens there", server.address));
 }

@@ -42,7 +42,7 @@ fn check_prints_the_effective_configuration() {
     let directory = directory("check");
     let ran = hubplane(&directory, &[], &["check"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    let start = "# Configuration file: none (hubplane.toml is not here), the built-in default is used\nlisten = ";
+    let start = "# Configuration file: none (hubplane.toml does not exist); the built-in default is used\nlisten = ";
     assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
 
     std::fs::write(directory.join("hubplane.toml"), "listen = \"127.0.0.1:7\"\n[hubs.news]\n").unwrap();

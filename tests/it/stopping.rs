@@ -108,7 +108,7 @@ fn a_second_signal_ends_the_process_at_once() {
     server.signal("TERM");
     assert_eq!(server.exit(PROCESS_TIMEOUT), Some(1));
     again.within(Duration::from_secs(3), "it ends at once");
-    server.expect_logged("error: told to stop a second time", 1);
+    server.expect_logged("error: a second request to stop ended the server", 1);
 }
 
 #[test]

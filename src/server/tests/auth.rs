@@ -91,7 +91,7 @@ async fn rules_without_an_authenticator_fail_the_build() {
     let rule = Authorize::user;
     let builder = || Server::builder(config()).hub(HubRoute::new("/chat", hub()));
     let error = builder().authorize("/chat", rule()).build().await.unwrap_err().to_string();
-    assert!(error.contains("/chat is guarded, but there are no keys"), "{error}");
+    assert!(error.contains("/chat requires a user, but there are no keys"), "{error}");
     let error = builder().authenticate(ByHeader).authorize("/chta", rule()).build().await.unwrap_err().to_string();
     assert!(error.contains("no hub and no raw connection at /chta"), "{error}");
     let mut wrong = config();

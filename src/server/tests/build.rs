@@ -37,8 +37,8 @@ impl crate::transport::RawConnection for Silent {
 #[tokio::test]
 async fn duplicate_and_invalid_paths_are_errors() {
     for (path, expected) in [
-        ("/Chat/", r#"the path "/Chat/" of the hub "Chat" is taken already"#),
-        ("/chat/negotiate", r#"the path "/chat/negotiate" of the hub "negotiate" is taken already"#),
+        ("/Chat/", r#"the path "/Chat/" of the hub "Chat" is already taken"#),
+        ("/chat/negotiate", r#"the path "/chat/negotiate" of the hub "negotiate" is already taken"#),
         ("other", r#"the path "other" of the hub "other" must begin with /"#),
         ("", r#"the path "" of the hub "" must begin with /"#),
         ("/a b", r#"the path "/a b" of the hub "a b" must be a plain URL path; ' ' is not allowed in it"#),
@@ -47,7 +47,7 @@ async fn duplicate_and_invalid_paths_are_errors() {
         assert_eq!(error(with([route("/chat").name("talk"), route(path)])).await, expected);
     }
     let raw = |path| RawRoute::new(path, Silent);
-    let taken = r#"the path "/CHAT" of a raw connection is taken already"#;
+    let taken = r#"the path "/CHAT" of a raw connection is already taken"#;
     assert_eq!(error(with([route("/chat")]).raw(raw("/CHAT"))).await, taken);
     assert_eq!(error(with([]).raw(raw("/chat")).raw(raw("/CHAT"))).await, taken);
     #[cfg(feature = "metrics")]
@@ -103,7 +103,7 @@ async fn invalid_options_are_errors() {
 #[tokio::test]
 async fn a_context_can_be_attached_to_one_hub_only() {
     let context = HubContext::new();
-    let taken = r#"the context of the hub "b" is attached to another hub already; each hub needs a context of its own"#;
+    let taken = r#"the context of the hub "b" is already attached to another hub; each hub needs a context of its own"#;
     let two = [route("/a").context(&context), route("/b").context(&context)];
     assert_eq!(error(with(two)).await, taken);
     assert!(!context.is_attached(), "no server was built");
