@@ -135,13 +135,29 @@ impl Outbox {
     ///
     /// [`PushError::Full`] if the client did not make space by acknowledging messages within 5 s.
     pub(crate) async fn push_waiting(&self, message: &OutgoingMessage) -> Result<(), PushError> {
-        let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
-        let trackable = message.is_trackable();
         let high_water = HIGH_WATER_MARK.min(self.max_bytes);
         let fits = |state: &OutboxState| state.bytes < high_water && state.queue.len() < self.max_messages;
-        self.retry_until(|| match self.try_enqueue(QueuedMessage { bytes: bytes.clone(), trackable }, fits) {
-            Err(PushError::Full) => None,
-            done => Some(done),
+        // Encoded only once there is space, so that what waits takes no memory of its own.
+        let mut encoded: Option<Bytes> = None;
+        self.retry_until(|| {
+            let bytes = match &encoded {
+                Some(bytes) => bytes.clone(),
+                None => {
+                    let state = self.lock();
+                    if !state.finished && !self.is_closing() && !fits(&state) {
+                        return None;
+                    }
+                    drop(state);
+                    match message.encoded(self.encoding()) {
+                        Ok(bytes) => encoded.insert(bytes).clone(),
+                        Err(error) => return Some(Err(PushError::Value(error))),
+                    }
+                }
+            };
+            match self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, fits) {
+                Err(PushError::Full) => None,
+                done => Some(done),
+            }
         })
         .await?
     }

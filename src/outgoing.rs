@@ -38,6 +38,7 @@ struct EncodedForms {
     raw: [OnceLock<Result<Bytes, ValueError>>; 2],
     websocket: [OnceLock<Bytes>; 2],
     event: OnceLock<Bytes>,
+    stream_item: [OnceLock<Option<Box<RawValue>>>; 2],
 }
 
 // === construction ===
@@ -65,6 +66,7 @@ impl OutgoingMessage {
             raw: Default::default(),
             websocket: Default::default(),
             event: OnceLock::new(),
+            stream_item: Default::default(),
         }))
     }
 }
@@ -81,6 +83,18 @@ impl OutgoingMessage {
     /// The message before it was encoded; `None` if it came encoded from another node.
     pub(crate) fn message(&self) -> Option<&HubMessage> {
         self.0.message.as_ref()
+    }
+
+    /// Whether the hub-framed bytes for this encoding exist.
+    #[cfg(test)]
+    pub(crate) fn is_encoded(&self, encoding: Encoding) -> bool {
+        self.0.raw[index_of(encoding.protocol)].get().is_some()
+    }
+
+    /// The message as an item of the streams that follow a group, made by `make` on first use and then shared by all.
+    pub(crate) fn stream_item(&self, protocol: Protocol, make: impl FnOnce() -> Option<RawValue>) -> Option<RawValue> {
+        let item = self.0.stream_item[index_of(protocol)].get_or_init(|| make().map(Box::new));
+        item.as_deref().cloned()
     }
 
     /// The message with its hub framing (trailing 0x1E, or length prefix), as the backplane carries it.

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::close::CloseReason;
 use crate::outgoing::Framing;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, RawValue};
 
 fn outbox(bytes: usize, messages: usize) -> Outbox {
     let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
@@ -100,7 +100,7 @@ fn with_replay(allowance: usize, bytes: usize) -> Outbox {
 }
 
 fn message(number: usize) -> OutgoingMessage {
-    crate::outgoing::invocation("M", vec![crate::protocol::RawValue::new(&number).unwrap()])
+    crate::outgoing::invocation("M", vec![RawValue::new(&number).unwrap()])
 }
 
 fn text(number: usize) -> Bytes {
@@ -277,6 +277,20 @@ async fn a_closing_connection_accepts_only_its_handshake_and_close_messages() {
         "the close message follows the handshake's answer"
     );
     assert_eq!(drain(&outbox).unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_space_is_not_encoded_yet() {
+    let encoding = Encoding { protocol: Protocol::Json, framing: Framing::Raw };
+    let outbox = Outbox::new(encoding, Some(10), None, CloseSignal::default());
+    outbox.push(&crate::outgoing::ping()).unwrap();
+    let message = crate::outgoing::invocation("M", vec![RawValue::text("x")]);
+    let mut waiting = Box::pin(outbox.push_waiting(&message));
+    assert!(waiting.as_mut().now_or_never().is_none(), "the queue is full");
+    assert!(!message.is_encoded(encoding));
+    drain(&outbox).unwrap();
+    waiting.await.unwrap();
+    assert!(message.is_encoded(encoding));
 }
 
 #[test]

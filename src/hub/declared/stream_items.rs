@@ -50,10 +50,14 @@ pub(super) async fn stream_items(
     .boxed()
 }
 
-/// The item for a message, or `None` if the message is not an invocation, cannot be represented in this protocol, or
-/// is nested too deeply for an item. Such a message is skipped: one message to a group must not end the streams of
-/// everybody who watches it.
+/// The item for a message, shared by all streams of the group; `None` if the message is not an invocation, cannot be
+/// represented in this protocol, or is nested too deeply for an item. Such a message is skipped: one message to a group
+/// must not end the streams of everybody who watches it.
 fn item(message: &OutgoingMessage, protocol: Protocol) -> Option<RawValue> {
+    message.stream_item(protocol, || make_item(message, protocol))
+}
+
+fn make_item(message: &OutgoingMessage, protocol: Protocol) -> Option<RawValue> {
     match message.message() {
         Some(HubMessage::Invocation(invocation)) => item_of(invocation, protocol),
         Some(_) => None,
