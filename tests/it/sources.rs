@@ -86,6 +86,35 @@ fn sources_that_comments_name_exist() {
     assert!(wrong.is_empty(), "sources that cannot be found:\n{}", wrong.join("\n"));
 }
 
+/// The tests that a page names, as file and function: `connection/calls.rs::streams_end`. `FILE.rs` stands for any file.
+fn tests_named(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let quoted = page.split('`').skip(1).step_by(2);
+    quoted.filter_map(|text| text.split_once("::")).filter(|(file, _)| file.ends_with(".rs") && !file.contains("FILE"))
+}
+
+/// Whether a page means `file` when it writes `named`. It leaves out the folder `tests` around unit tests.
+fn is_named(file: &Path, named: &str) -> bool {
+    let (folder, name) = named.rsplit_once('/').unwrap_or_default();
+    file.ends_with(named) || (!folder.is_empty() && file.ends_with(Path::new(folder).join("tests").join(name)))
+}
+
+#[test]
+fn tests_that_the_compatibility_page_names_exist() {
+    let page = fs::read_to_string(root().join("docs/users/compatibility.md")).unwrap();
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let exists = |named: &str, test: &str| {
+        let function = format!("fn {test}(");
+        let mut candidates = files.iter().filter(|file| is_named(file, named));
+        candidates.any(|file| fs::read_to_string(file).unwrap().contains(&function))
+    };
+    assert!(tests_named(&page).count() > 50, "the page names no tests");
+    let missing: Vec<_> = tests_named(&page).filter(|(file, test)| !exists(file, test)).collect();
+    assert!(missing.is_empty(), "tests that do not exist: {missing:?}");
+}
+
 #[test]
 fn links_are_found() {
     let comment = " as in docs/x.md#4.1, #4.4 to #4.7; `y.md`, and (docs/z.md#S, 6).";
