@@ -216,13 +216,13 @@ function message(who, text, kind = "") {
   return append(item, kind === "mine");
 }
 
-const MOST_LINES = 500;
+const MAX_LINES = 500;
 
 function append(item, always = false) {
   const log = $("log");
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   log.append(item);
-  if (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
+  if (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
   scroll(atEnd || always);
   return item;
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::repair;
-use super::token_reader::{Token, TokenError, TokenReader};
+use super::token_reader::{ReadError, Token, TokenReader};
 use crate::exception::Exception;
 use crate::ids::InvocationId;
 use crate::protocol::{
@@ -23,10 +23,10 @@ pub(super) fn message(body: &Bytes) -> Result<Option<HubMessage>, ProtocolError>
     let count = match reader.code() {
         Some(0x90..=0x9f | 0xdc | 0xdd) => match reader.token() {
             Ok(Token::Array(count)) => count,
-            _ => return Err(malformed(TokenError::End)),
+            _ => return Err(malformed(ReadError::End)),
         },
-        Some(code) => return Err(malformed(TokenError::Code(code))),
-        None => return Err(malformed(TokenError::End)),
+        Some(code) => return Err(malformed(ReadError::Code(code))),
+        None => return Err(malformed(ReadError::End)),
     };
     let mut fields = MessageFields { body, reader };
     Ok(Some(match fields.int32("messageType")? {
@@ -141,7 +141,7 @@ impl<'a> MessageFields<'a> {
     }
 
     /// Reads one value unchanged, unless it has strings that are not UTF-8: see [`super::repair`].
-    fn raw(&mut self, max_depth: usize) -> Result<RawValue, TokenError> {
+    fn raw(&mut self, max_depth: usize) -> Result<RawValue, ReadError> {
         let start = self.reader.at;
         let (is_text, proven) = self.reader.scan(max_depth)?;
         let value = self.body.slice(start..self.reader.at);
@@ -200,17 +200,17 @@ fn null_or_empty(what: &str) -> ProtocolError {
 }
 
 /// The error of ASP.NET Core's MessagePack reader (tests/probes/FINDINGS.md#1, row 3.1, 2.3).
-fn malformed(error: TokenError) -> ProtocolError {
+fn malformed(error: ReadError) -> ProtocolError {
     match error {
-        TokenError::End => ProtocolError {
+        ReadError::End => ProtocolError {
             exception: Exception::EndOfStream.name(),
             detail: "Attempted to read past the end of the stream.".to_owned(),
         },
-        TokenError::Code(code) => ProtocolError {
+        ReadError::Code(code) => ProtocolError {
             exception: Exception::MessagePackSerialization.name(),
             detail: format!("Unexpected msgpack code {code} ({}) encountered.", code_name(code)),
         },
-        TokenError::Depth => ProtocolError {
+        ReadError::Depth => ProtocolError {
             exception: Exception::InsufficientExecutionStack.name(),
             detail: format!("The message is nested deeper than the {MAX_DEPTH} levels allowed."),
         },

@@ -26,7 +26,7 @@ pub(crate) enum Token<'a> {
 
 /// Why bytes are not valid MessagePack, or not of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenError {
+pub(crate) enum ReadError {
     /// The bytes end too early, or a length is larger than what is left.
     End,
     /// A code that is not defined, or that has another type than expected.
@@ -47,8 +47,8 @@ struct Noted {
 
 impl Noted {
     /// Enters a container, where `levels_left` levels are allowed. Returns how many are allowed inside it.
-    fn enter(&mut self, levels_left: usize) -> Result<usize, TokenError> {
-        let inside = levels_left.checked_sub(1).ok_or(TokenError::Depth)?;
+    fn enter(&mut self, levels_left: usize) -> Result<usize, ReadError> {
+        let inside = levels_left.checked_sub(1).ok_or(ReadError::Depth)?;
         self.min_levels_left = self.min_levels_left.min(inside);
         Ok(inside)
     }
@@ -70,20 +70,20 @@ impl<'a> TokenReader<'a> {
         self.bytes.len() - self.at
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], TokenError> {
-        let end = self.at.checked_add(length).ok_or(TokenError::End)?;
-        let part = self.bytes.get(self.at..end).ok_or(TokenError::End)?;
+    fn take(&mut self, length: usize) -> Result<&'a [u8], ReadError> {
+        let end = self.at.checked_add(length).ok_or(ReadError::End)?;
+        let part = self.bytes.get(self.at..end).ok_or(ReadError::End)?;
         self.at = end;
         Ok(part)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], TokenError> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
         let mut fixed = [0; N];
         fixed.copy_from_slice(self.take(N)?);
         Ok(fixed)
     }
 
-    fn length(&mut self, width: u8) -> Result<usize, TokenError> {
+    fn length(&mut self, width: u8) -> Result<usize, ReadError> {
         Ok(match width {
             0 => usize::from(u8::from_be_bytes(self.fixed()?)),
             1 => usize::from(u16::from_be_bytes(self.fixed()?)),
@@ -91,23 +91,23 @@ impl<'a> TokenReader<'a> {
         })
     }
 
-    fn ext(&mut self, length: usize) -> Result<Token<'a>, TokenError> {
+    fn ext(&mut self, length: usize) -> Result<Token<'a>, ReadError> {
         let kind = i8::from_be_bytes(self.fixed()?);
         Ok(Token::Ext(kind, self.take(length)?))
     }
 
     /// Checks the header of an array. Each element takes at least one byte, so a count that is larger than the number
     /// of remaining bytes is refused at once.
-    fn array(&self, count: usize) -> Result<Token<'a>, TokenError> {
-        if count > self.remaining() { Err(TokenError::End) } else { Ok(Token::Array(count)) }
+    fn array(&self, count: usize) -> Result<Token<'a>, ReadError> {
+        if count > self.remaining() { Err(ReadError::End) } else { Ok(Token::Array(count)) }
     }
 
-    fn map(&self, count: usize) -> Result<Token<'a>, TokenError> {
-        if count > self.remaining() / 2 { Err(TokenError::End) } else { Ok(Token::Map(count)) }
+    fn map(&self, count: usize) -> Result<Token<'a>, ReadError> {
+        if count > self.remaining() / 2 { Err(ReadError::End) } else { Ok(Token::Map(count)) }
     }
 
     /// Reads the next token. After an error the position is unspecified.
-    pub(crate) fn token(&mut self) -> Result<Token<'a>, TokenError> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, ReadError> {
         let [code] = self.fixed()?;
         Ok(match code {
             0x00..=0x7f => Token::Int(i64::from(code)),
@@ -115,7 +115,7 @@ impl<'a> TokenReader<'a> {
             0x90..=0x9f => self.array(usize::from(code & 0x0f))?,
             0xa0..=0xbf => Token::Str(self.take(usize::from(code & 0x1f))?),
             0xc0 => Token::Nil,
-            0xc1 => return Err(TokenError::Code(code)),
+            0xc1 => return Err(ReadError::Code(code)),
             0xc2 => Token::Bool(false),
             0xc3 => Token::Bool(true),
             0xc4..=0xc6 => {
@@ -162,12 +162,12 @@ impl<'a> TokenReader<'a> {
     }
 
     /// Skips one value, which may be nested up to `max_depth` levels deep.
-    pub(crate) fn skip(&mut self, max_depth: usize) -> Result<(), TokenError> {
+    pub(crate) fn skip(&mut self, max_depth: usize) -> Result<(), ReadError> {
         self.scan(max_depth).map(drop)
     }
 
     /// Like [`Self::skip`]. Returns whether all strings of the value are UTF-8, and what else is known about it.
-    pub(crate) fn scan(&mut self, max_depth: usize) -> Result<(bool, Proven), TokenError> {
+    pub(crate) fn scan(&mut self, max_depth: usize) -> Result<(bool, Proven), ReadError> {
         let mut noted = Noted { is_text: true, portable: true, min_levels_left: max_depth };
         let first = self.token()?;
         self.walk(first, max_depth, &mut noted)?;
@@ -176,7 +176,7 @@ impl<'a> TokenReader<'a> {
     }
 
     /// Consumes the rest of the value that begins with `first`.
-    fn walk(&mut self, first: Token<'a>, levels_left: usize, noted: &mut Noted) -> Result<(), TokenError> {
+    fn walk(&mut self, first: Token<'a>, levels_left: usize, noted: &mut Noted) -> Result<(), ReadError> {
         match first {
             Token::Array(count) => {
                 let inside = noted.enter(levels_left)?;
@@ -205,18 +205,18 @@ impl<'a> TokenReader<'a> {
     }
 
     /// Skips one value of any depth, without recursion. Returns whether all its strings are UTF-8.
-    pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, TokenError> {
+    pub(crate) fn skip_any_depth_text(&mut self) -> Result<bool, ReadError> {
         let mut is_text = true;
         self.walk_any_depth(|bytes| is_text = is_text && std::str::from_utf8(bytes).is_ok())?;
         Ok(is_text)
     }
 
     /// Skips one value of any depth, without recursion.
-    pub(crate) fn skip_any_depth(&mut self) -> Result<(), TokenError> {
+    pub(crate) fn skip_any_depth(&mut self) -> Result<(), ReadError> {
         self.walk_any_depth(|_| {})
     }
 
-    fn walk_any_depth(&mut self, mut string: impl FnMut(&[u8])) -> Result<(), TokenError> {
+    fn walk_any_depth(&mut self, mut string: impl FnMut(&[u8])) -> Result<(), ReadError> {
         let mut left = 1usize;
         while left > 0 {
             left -= 1;

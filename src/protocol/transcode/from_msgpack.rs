@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use super::{MAX_VALUE_DEPTH, Output, number, timestamp, too_deep};
 use crate::protocol::ValueError;
 use crate::protocol::json::strings::write_string;
-use crate::protocol::msgpack::token_reader::{Token, TokenError, TokenReader};
+use crate::protocol::msgpack::token_reader::{ReadError, Token, TokenReader};
 
 /// The extension type of timestamps (MessagePack specification, "Timestamp extension type").
 pub(super) const TIMESTAMP: i8 = -1;
 
-impl From<TokenError> for ValueError {
-    fn from(_: TokenError) -> Self {
+impl From<ReadError> for ValueError {
+    fn from(_: ReadError) -> Self {
         Self("the value is not well-formed MessagePack".to_owned())
     }
 }
@@ -22,7 +22,7 @@ impl From<TokenError> for ValueError {
 pub(super) fn convert(value: &[u8], out: &mut impl Output) -> Result<(), ValueError> {
     let mut reader = TokenReader::new(value);
     any(&mut reader, MAX_VALUE_DEPTH, out)?;
-    if reader.at == value.len() { Ok(()) } else { Err(TokenError::End.into()) }
+    if reader.at == value.len() { Ok(()) } else { Err(ReadError::End.into()) }
 }
 
 fn any(reader: &mut TokenReader<'_>, max_depth: usize, out: &mut impl Output) -> Result<(), ValueError> {

@@ -1,7 +1,7 @@
 //! [`Proven`]: what is known about a value, so that it need not be scanned again when it is passed on.
 
 use crate::protocol::json::scanner::{Noted, Scanner};
-use crate::protocol::msgpack::token_reader::{TokenError, TokenReader};
+use crate::protocol::msgpack::token_reader::{ReadError, TokenReader};
 use crate::protocol::transcode::{self, MAX_VALUE_DEPTH};
 use crate::protocol::{Protocol, ValueError};
 
@@ -45,14 +45,14 @@ impl Proven {
             Protocol::MessagePack => {
                 let mut reader = TokenReader::new(bytes);
                 let proven = match reader.scan(usize::from(u8::MAX) - 1) {
-                    Err(TokenError::Depth) => {
+                    Err(ReadError::Depth) => {
                         reader = TokenReader::new(bytes);
                         reader.skip_any_depth()?;
                         Self { depth: u8::MAX, portable: false }
                     }
                     scanned => scanned?.1,
                 };
-                if reader.at == bytes.len() { Ok(proven) } else { Err(TokenError::End.into()) }
+                if reader.at == bytes.len() { Ok(proven) } else { Err(ReadError::End.into()) }
             }
         }
     }
