@@ -55,17 +55,17 @@ pub(crate) enum CloseReason {
     Violation(u16),
 }
 
-/// Why a connection did not end in good order, as a hub is told it.
+/// Why a connection ended abnormally. The hub receives it in [`crate::hub::Hub::disconnected`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectError {
-    /// The client said so in its close message, in its own words.
+    /// The client closed the connection with an error. Contains the text of its close message.
     #[error("{0}")]
     Client(String),
     /// The client violated the hub protocol.
     #[error("{0}")]
     Protocol(String),
-    /// The client violated the WebSocket protocol. The number is the close code that it was sent.
+    /// The client violated the WebSocket protocol. The number is the close code that was sent to it.
     #[error("the client broke the WebSocket protocol (close code {0})")]
     WebSocket(u16),
     /// The client sent nothing for `client_timeout_interval`.
@@ -75,7 +75,7 @@ pub enum DisconnectError {
     #[error("the client reads too slowly")]
     SlowClient,
     /// The task that serves the connection panicked.
-    #[error("the connection's task broke")]
+    #[error("the connection's task panicked")]
     Panicked,
 }
 

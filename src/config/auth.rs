@@ -11,7 +11,7 @@ use super::steps::Template;
 
 pub use jsonwebtoken::Algorithm;
 
-/// The algorithms a key may have.
+/// The algorithms that a key may be used with, by name.
 pub(crate) const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("HS256", Algorithm::HS256),
     ("HS384", Algorithm::HS384),
@@ -88,7 +88,8 @@ pub enum KeyMaterial {
     Pem(String),
 }
 
-/// Why a key of the configuration cannot be used. The texts continue the name of the key, and hold nothing of it.
+/// Why a key of the configuration cannot be used. The texts are written to follow the name of the key,
+/// and contain nothing of the key itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

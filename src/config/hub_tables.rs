@@ -27,7 +27,7 @@ pub(super) fn read_hubs(
     for entry in table.into_entries() {
         let key = node::key_path("hubs", &entry.key);
         if let Some(other) = hubs.iter().find(|hub| hub.name.to_lowercase() == entry.key.to_lowercase()) {
-            let text = format!("differs from the hub {} in letter case only", node::quoted(&other.name));
+            let text = format!("differs from the hub {} only in case", node::quoted(&other.name));
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }
@@ -84,7 +84,7 @@ fn read_hub(
         let key = node::key_path(&methods_path, &entry.key);
         if let Some(other) = methods.iter().find(|method| method.name.to_lowercase() == entry.key.to_lowercase()) {
             let other = node::quoted(&other.name);
-            let text = format!("differs from the method {other} in letter case only; clients may write either");
+            let text = format!("differs from the method {other} only in case; method names are case-insensitive");
             reader.problems.push(Problem::of_key(key, Some(entry.origin), text));
             continue;
         }

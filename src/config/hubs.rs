@@ -15,9 +15,9 @@ pub(crate) struct HubConfig {
     pub name: String,
     /// The path that clients connect to.
     pub path: HubPath,
-    /// Its name on the backplane.
+    /// The hub's name on the backplane.
     pub backplane_name: String,
-    /// Its options, with `[hub_defaults]` applied.
+    /// The hub's options, with `[hub_defaults]` applied.
     pub options: HubOptions,
     /// Who may connect; `None` admits everybody.
     pub authorize: Option<Arc<Authorize>>,
@@ -27,7 +27,7 @@ pub(crate) struct HubConfig {
     pub on_connected: Vec<Step>,
     /// Steps to run when a client has disconnected.
     pub on_disconnected: Vec<Step>,
-    /// Its methods; their names are unique case-insensitively.
+    /// The hub's methods. Their names are unique, ignoring case.
     pub methods: Vec<MethodConfig>,
 }
 
@@ -43,11 +43,11 @@ pub struct HubOptions {
     pub detailed_errors: bool,
     /// How long a client may take for its handshake.
     pub handshake_timeout: Duration,
-    /// How often the server pings.
+    /// How often the server pings a client.
     pub keep_alive_interval: Duration,
     /// How long a client that pings may be silent.
     pub client_timeout_interval: Duration,
-    /// The largest message from a client in bytes, including its framing; `None` is unlimited.
+    /// The largest message from a client in bytes, including its framing; `None` means no limit.
     pub maximum_receive_message_size: Option<usize>,
     /// How many items of an upload stream wait for the method that reads them; at least 1.
     pub stream_buffer_capacity: usize,
@@ -59,14 +59,14 @@ pub struct HubOptions {
     pub maximum_uploads_per_client: Option<usize>,
     /// How many calls of one client may wait for client results at the same time; `None` means no limit.
     pub maximum_asks_per_client: Option<usize>,
-    /// Of how many groups one connection may be a member; `None` means no limit.
+    /// How many groups one connection may be a member of; `None` means no limit.
     pub maximum_groups_per_client: Option<usize>,
     /// How long a connection is kept without a transport.
     pub disconnect_timeout: Duration,
     /// Whether clients may use stateful reconnect.
     pub allow_stateful_reconnects: bool,
-    /// How many bytes may be added for a client with stateful reconnect while it has no socket; its streams wait while
-    /// this much is unacknowledged.
+    /// How many bytes may be added to the replay buffer of a client with stateful reconnect while it has no socket. Its
+    /// streams wait while this many bytes are unacknowledged.
     pub stateful_reconnect_buffer_size: usize,
     /// The lowest negotiate version that is accepted.
     pub minimum_protocol_version: i32,
@@ -78,11 +78,11 @@ pub struct HubOptions {
     pub long_polling_poll_timeout: Duration,
     /// How long the server waits for the client's close frame.
     pub websocket_close_timeout: Duration,
-    /// How many bytes of POST bodies wait for the hub; `None` is unlimited.
+    /// How many bytes of POST bodies wait for the hub; `None` means no limit.
     pub incoming_buffer_size: Option<usize>,
-    /// How many bytes may wait for one client; `None` is unlimited.
+    /// How many bytes may wait for one client; `None` means no limit.
     pub outgoing_buffer_size: Option<usize>,
-    /// How many messages may wait for one client; `None` is unlimited.
+    /// How many messages may wait for one client; `None` means no limit.
     pub outgoing_buffer_messages: Option<usize>,
 }
 
@@ -90,16 +90,16 @@ pub struct HubOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// Clients could speak no protocol.
+    /// `protocols` is empty, so that clients could not use any hub protocol.
     #[error("protocols is empty")]
     NoProtocols,
-    /// Clients could connect over no transport.
+    /// `transports` is empty, so that clients could not connect.
     #[error("transports is empty")]
     NoTransports,
-    /// No call would ever run.
+    /// `maximum_parallel_invocations_per_client` is 0, so that no call would ever run.
     #[error("maximum_parallel_invocations_per_client is 0")]
     NoInvocations,
-    /// No item of an upload could ever be taken.
+    /// `stream_buffer_capacity` is 0, so that no item of an upload could be received.
     #[error("stream_buffer_capacity is 0")]
     NoStreamBuffer,
 }

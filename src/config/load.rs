@@ -50,8 +50,8 @@ pub(crate) struct Sources<'a> {
     pub environment: &'a [(String, String)],
     /// Reads a file. Relative paths are relative to the working directory.
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
-    /// Checks the connection string of the backplane, which has a parser of its own. Returns notes on what is accepted
-    /// without effect, or all problems. The texts need not repeat the connection string, and contain no secrets.
+    /// Checks the connection string of the backplane, which has a parser of its own. Returns notes on options
+    /// that are accepted but have no effect, or all problems. The texts must not contain secrets.
     pub check_connection: &'a CheckConnection<'a>,
 }
 
@@ -120,8 +120,8 @@ impl Config {
     /// server is built.
     ///
     /// ```
-    /// let config = hubplane::Config::from_toml("listen = \"127.0.0.1:0\"\n[hub_defaults]\nkeep_alive_interval = \"5s\"")?;
-    /// assert_eq!(config.hub_defaults.keep_alive_interval.as_secs(), 5);
+    /// let config = hubplane::Config::from_toml("listen = \"127.0.0.1:0\"\n[hub_defaults]\nkeep_alive_interval =
+    /// \"5s\"")?; assert_eq!(config.hub_defaults.keep_alive_interval.as_secs(), 5);
     ///
     /// let error = hubplane::Config::from_toml("lisen = \"127.0.0.1:0\"").unwrap_err();
     /// assert!(error.to_string().contains("did you mean `listen`?"));

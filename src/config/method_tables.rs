@@ -310,8 +310,8 @@ impl StepReader<'_> {
     }
 
     fn except(&mut self, node: &ConfigNode, to: Option<&[Recipient]>, path: &str) -> Option<Vec<Template>> {
-        let counts = |to: &Recipient| matches!(to, Recipient::All | Recipient::Group(_));
-        if to.is_some_and(|to| !to.iter().all(counts)) {
+        let takes_exceptions = |to: &Recipient| matches!(to, Recipient::All | Recipient::Group(_));
+        if to.is_some_and(|to| !to.iter().all(takes_exceptions)) {
             return self.report(path, node, "is only possible if `to` is all or group:G");
         }
         let ConfigValue::List(items) = &node.value else {

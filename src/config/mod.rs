@@ -120,7 +120,8 @@ pub enum BackplaneConfig {
     Redis {
         /// A StackExchange.Redis connection string, or a `redis://`, `rediss://` or `unix://` URL. Contains secrets.
         connection: String,
-        /// Put in front of every channel name, unchanged; wins over `channelPrefix=` in the connection.
+        /// The prefix of every channel name, without a separator. It overrides `channelPrefix=` in the connection
+        /// string.
         channel_prefix: Option<String>,
     },
 }
@@ -138,7 +139,7 @@ impl BackplaneConfig {
         Self::Redis { connection: connection.into(), channel_prefix: None }
     }
 
-    /// The same, with a text in front of every channel name. Has no effect on [`BackplaneConfig::Memory`].
+    /// Sets the prefix of every channel name. Has no effect on [`BackplaneConfig::Memory`].
     #[must_use]
     pub fn channel_prefix(mut self, prefix: impl Into<String>) -> Self {
         if let Self::Redis { channel_prefix, .. } = &mut self {

@@ -58,7 +58,7 @@ pub(super) fn read(
     if websocket_origins == WebSocketOrigins::Cors && cors_origins.iter().any(|origin| !origin.is_any()) {
         reader.hints.push(
             "websocket_origins: pages of cors_origins may open WebSockets, and so may pages of this server itself, whose \
-             Origin matches Host: a proxy in front must pass Host on, with its port"
+             Origin matches Host: a reverse proxy must pass Host on unchanged, with its port"
                 .to_owned(),
         );
     }

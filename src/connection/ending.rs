@@ -16,10 +16,11 @@ use crate::outgoing::OutgoingMessage;
 use crate::protocol::HubMessage;
 
 impl Connection {
-    /// Ends the connection, and returns why: `found` is what its own task found, and it only applies if nobody has
-    /// closed the connection before (the hub, the sweep, a drain), because that is then why the task stopped.
+    /// Ends the connection and returns the reason. `found` is the reason that the connection's own task found. It is
+    /// ignored if the hub, the sweep or a drain has already closed the connection, because that is why the task
+    /// stopped.
     ///
-    /// From here on nothing is queued for the client; the Close message, if the reason has one, is its last message.
+    /// After this, nothing more is queued for the client: the close message, if the reason has one, is the last.
     pub(super) fn end(&self, found: CloseReason) -> CloseReason {
         let detailed_errors = self.host.options.detailed_errors;
         self.end_with(found, |reason| reason.close_message(detailed_errors))
@@ -54,7 +55,8 @@ impl Connection {
 ///
 /// A connection's task hands this over to [`Registration::finish`] or [`Registration::remove`]. If the task panics
 /// instead (in our own code, or in a part of the hub that is not called through `catch_panic`), the same happens on
-/// drop: otherwise others would go on sending to a connection that nobody serves, and the hub would keep its state.
+/// drop: otherwise messages would still be sent to a connection that no task serves, and the hub would keep its
+/// state.
 pub(super) struct Registration {
     host: Arc<HubHost>,
     caller: Caller,

@@ -53,8 +53,8 @@ impl Uploads {
         Ok((call, uploads))
     }
 
-    /// How many streams the calls have that have not returned. A stream that the client has ended still counts, because
-    /// its call may go on for a long time and needs no slot: otherwise nothing would limit how many such calls run.
+    /// The number of upload streams of all calls that have not returned. It includes streams that the client has ended:
+    /// their calls may run for a long time without taking a slot, so nothing else would limit the number of such calls.
     pub(super) fn count(&self) -> usize {
         self.count
     }

@@ -43,9 +43,9 @@ pub(super) fn page(registry: &Registry, format: TextFormat) -> String {
     }
 }
 
-/// Converts an OpenMetrics page to the older format, which differs in these points: the family of a counter is named
-/// like its sample (with `_total`), that of an info with `_info`; there is no type `info` and there are no units; there
-/// is no end mark.
+/// Converts an OpenMetrics page to the older Prometheus format. It differs in three points: the name of a counter's
+/// family ends with `_total`, like its samples, and that of an info with `_info`; there is neither a type `info` nor
+/// units; and there is no end marker.
 fn to_prometheus_text(page: &str) -> String {
     let mut out = String::with_capacity(page.len());
     let mut pending_help: Option<(&str, &str)> = None;

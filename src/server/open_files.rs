@@ -7,16 +7,16 @@ pub(super) fn raise_open_files() {
     let (soft, hard) = match Resource::NOFILE.get() {
         Ok(limits) => limits,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files cannot be read");
+            tracing::warn!(%error, "the limit of open files could not be read");
             return;
         }
     };
     if soft >= hard {
-        tracing::info!(limit = soft, "open files are limited; each client is one");
+        tracing::info!(limit = soft, "the limit of open files; each client needs one");
         return;
     }
     match Resource::NOFILE.set(hard, hard) {
-        Ok(()) => tracing::info!(limit = hard, was = soft, "the limit of open files was raised; each client is one"),
+        Ok(()) => tracing::info!(limit = hard, was = soft, "the limit of open files was raised; each client needs one"),
         Err(error) => tracing::warn!(limit = soft, %error, "the limit of open files could not be raised to {hard}"),
     }
 }

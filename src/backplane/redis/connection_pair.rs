@@ -1,6 +1,6 @@
 //! Runs the two connections of the link, each with a writer and a reader. A writer sends everything that is queued with
-//! one write. The reader of the subscription connection only decodes messages and passes them on. When the node falls
-//! behind it stops reading, and Redis buffers the messages up to its `client-output-buffer-limit pubsub`.
+//! one write. The reader of the subscription connection only decodes messages and passes them on. If the node cannot
+//! keep up, the reader stops reading, and Redis buffers the messages up to its `client-output-buffer-limit pubsub`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ async fn read_more(
         buffer.reserve(READ_CHUNK);
     }
     tokio::select! {
-        // Reading comes first: bytes that have arrived already must not be taken for silence.
+        // Reading has priority, so that Redis is not considered silent while received bytes wait to be read.
         biased;
         read = reader.read_buf(buffer) => match read {
             Ok(0) => Err("Redis closed it".to_owned()),

@@ -197,14 +197,14 @@ fn completion(reader: &mut EnvelopeReader<'_>) -> Result<Envelope, &'static str>
 fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Result<Envelope, &'static str> {
     let mut except = Vec::new();
     for _ in 0..reader.array().ok_or("no array of excluded ids")? {
-        if let Some(id) = reader.text().ok_or("an excluded id that is no text")? {
+        if let Some(id) = reader.text().ok_or("an excluded id that is not text")? {
             except.push(ConnectionId::from(id));
         }
     }
     let mut parts = Vec::new();
     for _ in 0..reader.map().ok_or("no map of protocols")? {
-        let name = reader.text().ok_or("a protocol name that is no text")?;
-        let bytes = reader.binary().ok_or("a message that is no binary")?;
+        let name = reader.text().ok_or("a protocol name that is not text")?;
+        let bytes = reader.binary().ok_or("a message that is not binary")?;
         if let (Some(protocol), Some(bytes)) = (name.and_then(Protocol::from_name), bytes) {
             // These bytes are sent to clients unchanged. An incomplete message would corrupt the stream of each client,
             // and invalid UTF-8 in a text frame would make clients close their connections.
@@ -217,8 +217,8 @@ fn deliver(topic: &Topic, reader: &mut EnvelopeReader<'_>, length: usize) -> Res
     }
     let mut reply_to = None;
     if length > 3 {
-        let id = reader.text().ok_or("an invocation id that is no text")?;
-        let channel = reader.text().ok_or("a return channel that is no text")?;
+        let id = reader.text().ok_or("an invocation id that is not text")?;
+        let channel = reader.text().ok_or("a return channel that is not text")?;
         if let (Some(id), Some(channel)) = (id, channel) {
             reply_to = match channels::return_node(&topic.hub, channel) {
                 Some(node) => Some(ReplyTo { invocation: InvocationId::from(id), node }),

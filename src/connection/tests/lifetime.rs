@@ -164,7 +164,7 @@ async fn a_connection_whose_task_panics_is_unregistered() {
     node.host.tasks.close();
     node.host.tasks.wait().await;
     assert!(node.host.delivery.registry().all().is_empty());
-    assert_eq!(node.hook_log(), ["connected a", r#"disconnected a Some("the connection's task broke")"#]);
+    assert_eq!(node.hook_log(), ["connected a", r#"disconnected a Some("the connection's task panicked")"#]);
 }
 
 #[tokio::test(start_paused = true)]

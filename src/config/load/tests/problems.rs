@@ -142,7 +142,7 @@ fn duplicate_paths_and_names_are_refused() {
         ("[hubs.\"a b\"]", "hubplane.toml:1: hubs.\"a b\".path: the hub's name cannot be a path (\"/a b\": must be a plain URL path; ' ' is not allowed in it); set one".to_owned()),
         ("[hubs.a]\n[hubs.b]\nbackplane_name = \"a\"", "hubplane.toml:3: hubs.b.backplane_name: \"a\" is also the name of the hub \"a\"".to_owned()),
         ("[hubs.a]\nbackplane_name = \"\"", "hubplane.toml:2: hubs.a.backplane_name = \"\": must not be empty".to_owned()),
-        ("[hubs.a]\n[hubs.A]", "hubplane.toml:2: hubs.A: differs from the hub \"a\" in letter case only".to_owned()),
+        ("[hubs.a]\n[hubs.A]", "hubplane.toml:2: hubs.A: differs from the hub \"a\" only in case".to_owned()),
     ] {
         expect_problem(source, &expected);
     }

@@ -158,7 +158,7 @@ fn invalid_methods_say_what_would_be_valid() {
         ),
         (
             "[hubs.a.methods.Echo]\nreturns = 1\n[hubs.a.methods.echo]\nreturns = 1",
-            "3: hubs.a.methods.echo: differs from the method \"Echo\" in letter case only; clients may write either",
+            "3: hubs.a.methods.echo: differs from the method \"Echo\" only in case; method names are case-insensitive",
         ),
         (
             "[hubs.a]\non_connected = [{ send = \"x\", to = \"all\", args = [\"{room}\"] }]",
