@@ -24,15 +24,15 @@ REQUIRE_ALL = {name: value for name, value in os.environ.items() if name == "HUB
 living = []
 
 
-def end(process, patience=5):
-    """Ends a process and everything that it has started: with SIGTERM, and with SIGKILL if it is still there after `patience` seconds."""
+def end(process, timeout=5):
+    """Ends a process and everything that it has started: with SIGTERM, and with SIGKILL if it is still there after `timeout` seconds."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, signum)
         except ProcessLookupError:
             break
         try:
-            process.wait(patience)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
             continue
     process.wait()
@@ -76,13 +76,13 @@ def free_port():
                 continue
 
 
-def until(what, holds, patience=60):
-    limit = time.monotonic() + patience
+def until(what, holds, timeout=60):
+    limit = time.monotonic() + timeout
     while True:
         if result := holds():
             return result
         if time.monotonic() > limit:
-            raise TimeoutError(f"{what}: not within {patience} s")
+            raise TimeoutError(f"{what}: not within {timeout} s")
         time.sleep(0.02)
 
 
@@ -125,10 +125,10 @@ class Server:
                 self.said = found
                 self.news.set()
 
-    def stop(self, signum=signal.SIGTERM, patience=20):
+    def stop(self, signum=signal.SIGTERM, timeout=20):
         """Sends a signal, waits for the process's end and returns its exit code."""
         self.process.send_signal(signum)
-        return self.process.wait(patience)
+        return self.process.wait(timeout)
 
     def close(self):
         """Ends the process. One that has ended by itself before has crashed."""

@@ -12,7 +12,7 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-PATIENCE = float(os.environ.get("PATIENCE", 15))  # seconds that anything may take
+TIMEOUT = float(os.environ.get("TIMEOUT", 15))  # seconds that anything may take
 # The client methods that every connection handles, and how many arguments each has.
 COUNTS = {"UserConnected": 1, "UserDisconnected": 1, "ReceiveMessage": 2, "Notice": 1, "Received": 2, "Empty": 0, "Many": 3,
           "StreamCanceled": 0, "UploadComplete": 1}
@@ -72,8 +72,8 @@ class Driver:
             self.process.stdin.flush()
         return call
 
-    def ask(self, op, on, patience=None, **fields):
-        return self.begin(op, on, **fields).result(patience)
+    def ask(self, op, on, timeout=None, **fields):
+        return self.begin(op, on, **fields).result(timeout)
 
     def warm(self):
         """Waits until the driver answers: a browser or a Java virtual machine takes a while to start."""
@@ -91,7 +91,7 @@ class Driver:
         self.connections[connection.name] = connection
         named = {handler["method"] for handler in handlers}
         heard = [{"method": method, "count": count} for method, count in COUNTS.items() if method not in named]
-        connection.id = self.ask("connect", connection.name, 2 * PATIENCE, url=url, handlers=[*heard, *handlers], **options)
+        connection.id = self.ask("connect", connection.name, 2 * TIMEOUT, url=url, handlers=[*heard, *handlers], **options)
         return connection
 
     def ended(self):
@@ -115,14 +115,14 @@ class Call:
     def __init__(self, driver, op, method, number):
         self.driver, self.op, self.method, self.number, self.lines, self.items = driver, op, method, number, queue.Queue(), []
 
-    def result(self, patience=None):
-        limit = time.monotonic() + (patience or PATIENCE)
+    def result(self, timeout=None):
+        limit = time.monotonic() + (timeout or TIMEOUT)
         try:
             while True:
                 try:
                     line = self.lines.get(timeout=max(0, limit - time.monotonic()))
                 except queue.Empty:
-                    raise Mismatch(f"{self.op} {self.method}: no answer within {patience or PATIENCE:g} s; items so far {self.items[:5]}") from None
+                    raise Mismatch(f"{self.op} {self.method}: no answer within {timeout or TIMEOUT:g} s; items so far {self.items[:5]}") from None
                 if "item" in line:
                     self.items.append(line["item"])
                 elif "error" in line:
@@ -192,9 +192,9 @@ class Connection:
     def heard(self, method, *args):
         return [e for e in self.events if e["event"] == "message" and e["method"] == method and (not args or e["args"] == list(args))]
 
-    def wait(self, what, found, patience=PATIENCE):
+    def wait(self, what, found, timeout=TIMEOUT):
         """Waits until `found`(event) is true for an event, and returns that event."""
-        limit, seen = time.monotonic() + patience, 0
+        limit, seen = time.monotonic() + timeout, 0
         with self.news:
             while True:
                 for event in self.events[seen:]:
@@ -203,15 +203,15 @@ class Connection:
                 seen = len(self.events)
                 if not self.news.wait(max(0, limit - time.monotonic())) and len(self.events) == seen:
                     last = [(e.get("method", e["event"]), e.get("args", e.get("error"))) for e in self.events[-4:]]
-                    raise Mismatch(f"{what}: not seen within {patience:g} s; the last seen were {last}")
+                    raise Mismatch(f"{what}: not seen within {timeout:g} s; the last seen were {last}")
 
-    def expect(self, method, *args, patience=PATIENCE):
+    def expect(self, method, *args, timeout=TIMEOUT):
         """Waits until the server has called `method` with exactly these arguments."""
         want = list(args)
-        self.wait(f"{method}{want}", lambda e: e["event"] == "message" and e["method"] == method and e["args"] == want, patience)
+        self.wait(f"{method}{want}", lambda e: e["event"] == "message" and e["method"] == method and e["args"] == want, timeout)
 
-    def expect_event(self, kind, patience=PATIENCE):
-        return self.wait(kind, lambda e: e["event"] == kind, patience)
+    def expect_event(self, kind, timeout=TIMEOUT):
+        return self.wait(kind, lambda e: e["event"] == kind, timeout)
 
     def never(self, method, *args):
         """Fails if the server has called `method` with these arguments. Call this after something was seen that had to arrive later."""

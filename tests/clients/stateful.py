@@ -20,7 +20,7 @@ from kinds import command
 from lines import Driver, Failed, Mismatch, check
 
 CUTS = 10
-PATIENCE = 30
+TIMEOUT = 30
 
 
 class Proxy:
@@ -114,15 +114,15 @@ class Load(threading.Thread):
 
     def advance(self, count):
         """Waits until it has called `work` so many times more."""
-        start, limit = self.done, time.monotonic() + PATIENCE
+        start, limit = self.done, time.monotonic() + TIMEOUT
         while self.done < start + count:
             if self.failure or time.monotonic() > limit:
-                raise Mismatch(f"{self.work.__name__} after {self.done}: {self.failure or f'only {self.done - start} of {count} calls in {PATIENCE} s'}")
+                raise Mismatch(f"{self.work.__name__} after {self.done}: {self.failure or f'only {self.done - start} of {count} calls in {TIMEOUT} s'}")
             time.sleep(0.005)
 
     def finish(self):
         self.over.set()
-        self.join(PATIENCE)
+        self.join(TIMEOUT)
         if self.failure or self.is_alive():
             raise Mismatch(f"after {self.done}: {self.failure or 'it hangs'}")
         return self.done
@@ -162,7 +162,7 @@ def play(start, start_other, base, base2, protocol):
             time.sleep(0.6)  # clients acknowledge once a second: so some cuts come before an acknowledgement, and others after it
             before = proxy.resumed
             proxy.cut(reset=number % 2 == 0)
-            limit = time.monotonic() + PATIENCE
+            limit = time.monotonic() + TIMEOUT
             while proxy.resumed == before:  # no cut while the client resumes: it tries only once
                 if time.monotonic() > limit:
                     raise Mismatch(f"the client did not resume after cut {number + 1}: {client.events[-3:]}")
@@ -171,12 +171,12 @@ def play(start, start_other, base, base2, protocol):
             load.advance(10)
         theirs, ours, *calls = [load.finish() for load in loads]
         client.cancel(stream)
-        stream.result(PATIENCE)
+        stream.result(TIMEOUT)
         client.send("SendMessage", "client", "last")
         other.send("SendMessage", "other", "last")
         for connection in (client, other):
-            connection.expect("ReceiveMessage", "other", "last", patience=PATIENCE)
-            connection.expect("ReceiveMessage", "client", "last", patience=PATIENCE)
+            connection.expect("ReceiveMessage", "other", "last", timeout=TIMEOUT)
+            connection.expect("ReceiveMessage", "client", "last", timeout=TIMEOUT)
 
         def said(connection, who):
             return [e["args"][1] for e in connection.heard("ReceiveMessage") if e["args"][0] == who]

@@ -25,7 +25,7 @@ const KEEP_ALIVE = own ? QUICK.keepAlive : Number(process.env.KEEP_ALIVE ?? 15);
 const POLL_TIMEOUT = own ? QUICK.pollTimeout : Number(process.env.POLL_TIMEOUT ?? 90);
 const TRANSPORTS = ["WebSockets", "ServerSentEvents", "LongPolling"];
 const CONNECTS = 20;
-const PATIENCE = 60_000;
+const TIMEOUT = 60_000;
 
 let passed = 0, failed = 0, skipped = 0;
 
@@ -66,10 +66,10 @@ function missing(title) {
 }
 
 // Waits until the condition is true: a balancer's own checks notice a change after a second or two.
-async function until(what, condition, patience = PATIENCE) {
-  const end = Date.now() + patience;
+async function until(what, condition, timeout = TIMEOUT) {
+  const end = Date.now() + timeout;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${timeout / 1000} s: ${what}`);
     await sleep(50);
   }
 }

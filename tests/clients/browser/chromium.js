@@ -41,10 +41,10 @@ export async function site(scripts = {}, port = 0) {
 
 /**
  * Tests that run one after the other, each in a browser context of its own, which is made with `options`. Nothing on a page
- * may take longer than `patience` milliseconds. ONLY=TEXT runs the tests with this text in their title. `end` prints
+ * may take longer than `timeout` milliseconds. ONLY=TEXT runs the tests with this text in their title. `end` prints
  * "N passed, N failed" and exits, with 1 if a test failed or none ran.
  */
-export function counted(browser, { patience = 60_000, ...options } = {}) {
+export function counted(browser, { timeout = 60_000, ...options } = {}) {
   let passed = 0, failed = 0;
   const fail = (title, error) => {
     failed++;
@@ -53,7 +53,7 @@ export function counted(browser, { patience = 60_000, ...options } = {}) {
   async function test(title, body) {
     if (process.env.ONLY && !title.includes(process.env.ONLY)) return;
     const context = await browser.newContext(options);
-    context.setDefaultTimeout(patience);
+    context.setDefaultTimeout(timeout);
     try {
       await body(context);
       passed++;

@@ -21,7 +21,7 @@ const EXAMPLE = `http://127.0.0.1:${EXAMPLE_PORT}`;
 const PICTURES = process.argv.includes("--pictures"), STAND_IN = process.argv.includes("--stand-in");
 // What Chromium logs about requests and sockets that are cut or refused.
 const CUT = /^(Failed to load resource: net::ERR_|WebSocket connection to '[^']*' failed)/;
-const PATIENCE = 30_000;
+const TIMEOUT = 30_000;
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const PHONE = { width: 390, height: 844 }, DESKTOP = { width: 1280, height: 800 };
 
@@ -114,7 +114,7 @@ async function pictures() {
 }
 
 const browser = await launch();
-const { test: run, fail, end } = counted(browser, { viewport: DESKTOP, patience: PATIENCE });
+const { test: run, fail, end } = counted(browser, { viewport: DESKTOP, timeout: TIMEOUT });
 cleanUp.push(() => browser.close());
 
 try {
