@@ -65,9 +65,15 @@ impl InvocationRunner {
                 // A cancelled stream ends without an error, whatever its method returns
                 // (docs/builders/signalr-protocol.md#4.5).
                 () = canceller.cancelled() => {
-                    if canceller.has_listeners() {
-                        let _ = tokio::time::timeout(CANCELLED_STREAM_TIMEOUT, work).await;
-                    }
+                    let finishing = async {
+                        tokio::select! {
+                            biased;
+                            // At once if there are no listeners; or when the method, which was one, has returned.
+                            () = canceller.unheard() => {}
+                            _ = &mut work => {}
+                        }
+                    };
+                    let _ = tokio::time::timeout(CANCELLED_STREAM_TIMEOUT, finishing).await;
                     Outcome::Void
                 }
             }

@@ -81,8 +81,8 @@ impl Canceller {
         self.token.cancelled().await;
     }
 
-    /// Whether the method or its stream still holds a [`Cancellation`].
-    pub(crate) fn has_listeners(&self) -> bool {
-        !self.listeners.is_closed()
+    /// Completes when neither the method nor its stream holds a [`Cancellation`] any more.
+    pub(crate) async fn unheard(&self) {
+        self.listeners.closed().await;
     }
 }

@@ -142,7 +142,9 @@ impl Method {
     }
 
     async fn run(&self, caller: &Caller, call: Call) -> Result<Reply, Failure> {
-        let Call { arguments, mut uploads, .. } = call;
+        // A client that cancels its stream must not cut off a step, such as a send that has reached half of its
+        // receivers. So the cancellation is held until the steps have run.
+        let Call { arguments, mut uploads, cancellation: _held, .. } = call;
         let run = StepRunner { hub: &self.hub, caller, allowed_groups: self.allowed_groups.as_deref() };
         let mut values = StepValues { names: Cow::Borrowed(&self.params), values: arguments };
         if let Some(upload) = &self.upload {

@@ -28,6 +28,10 @@ do = [{ send = "Said", to = "others_in_group:{room}" }]
 params = ["room"]
 do = [{ send = "Watching", to = "caller", args = ["{room}"] }]
 streams = "group:{room}"
+[hubs.test.methods.AskAndWatch]
+params = ["room"]
+do = [{ ask = "Ready", to = "caller" }]
+streams = "group:{room}"
 [hubs.test.methods.Import]
 params = ["room"]
 upload = "line"
@@ -67,6 +71,18 @@ async fn watch(client: &Client, room: &str) {
 }
 
 const DONE: &str = r#"{"type":3,"invocationId":"1","result":null}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_cancelled_during_its_steps_ends_after_them() {
+    let node = node();
+    let mut client = node.join("a").await;
+    client.send(r#"{"type":4,"invocationId":"w","target":"AskAndWatch","arguments":["room-1"]}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":1,"invocationId":"s1","target":"Ready","arguments":[]}"#]);
+    client.send(r#"{"type":5,"invocationId":"w"}"#).await;
+    assert!(client.all().await.is_empty(), "the step is not cut off");
+    client.send(r#"{"type":3,"invocationId":"s1","result":1}"#).await;
+    assert_eq!(client.all().await, [r#"{"type":3,"invocationId":"w"}"#]);
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_group_is_streamed_until_it_is_cancelled() {
