@@ -21,7 +21,7 @@
 //! | 4 | `registry`, `backplane` | the connections of this node; moving envelopes between nodes |
 //! | 3 | `session`, `keep_alive`, `outbox`, [`auth`] | a connection's protocol state without I/O; its timers; its queue of outgoing messages; its identity |
 //! | 2 | [`config`], `outgoing`, `wire`, `close`, `metrics`, `phase` | configuration; messages that are encoded once; the two halves of a transport; close reasons; metrics; the server's phase |
-//! | 1 | `protocol`, `recipients`, `hub_path`, `http_get` | encoding and decoding the hub protocols; whom a message is for; the paths of hubs; one HTTP GET as a client |
+//! | 1 | `protocol`, `recipients`, `hub_path`, `http_get` | encoding and decoding the hub protocols; the recipients of a message; the paths of hubs; one HTTP GET as a client |
 //! | 0 | `ids`, `exception`, `logging`, `calendar`, `tls` | names as types; the .NET exception names that clients see; escaping and rate limiting of log lines; dates; TLS as a client |
 //!
 //! # As a library

@@ -370,7 +370,7 @@ impl Outbox {
                         batch.push(bytes);
                     }
                     state.bytes = 0;
-                    // Returns the memory of a queue that was long once.
+                    // Frees the memory of a queue that has been long.
                     if state.queue.capacity() > 256 {
                         state.queue = VecDeque::new();
                     }

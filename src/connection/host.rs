@@ -1,4 +1,4 @@
-//! A hub with everything its connections need.
+//! [`HubHost`]: a hub on this node, with everything that its connections need.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::outgoing::{self, Encoding, Framing, OutgoingMessage};
 use crate::protocol::{HubMessage, Protocol};
 use crate::registry::Member;
 
-/// A hub with everything its connections need.
+/// A hub on this node, with everything that its connections need.
 #[derive(Clone)]
 pub(crate) struct HubHost {
     /// The application's hub.

@@ -97,8 +97,8 @@ async fn execute_group_command(
     connection: ConnectionId,
 ) {
     let here = match action {
-        // A join that is over the limit is not acknowledged, and the node that asked for it gives up after a while: the
-        // wire has no negative ack.
+        // A join over the limit is not acknowledged, so that the requesting node times out: the wire format has no
+        // negative ack.
         GroupAction::Join => delivery.join_local(&connection, &group).await.unwrap_or_else(|error| {
             if let Some(Allowed { suppressed }) = delivery.log.allow(LogKind::GroupCommandRefused, Instant::now()) {
                 let reason = reason(&error);

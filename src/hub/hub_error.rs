@@ -11,10 +11,10 @@ use crate::protocol::{BindingError, ValueError};
 
 /// Why a hub method, a hook or an invocation of a client method failed.
 ///
-/// Clients always see the text of [`HubError::client`]. Of most other errors they only see that one occurred, unless
-/// the hub's option `detailed_errors` is on; [`HubError::is_shown_to_clients`] tells which is which. The text of a
-/// method's error is never logged, since it may repeat what the client sent. The text of an error of `connected` or
-/// `disconnected` is logged.
+/// Clients always see the text of [`HubError::client`]. Of most other errors they see the text only if the hub's option
+/// `detailed_errors` is on; otherwise they only learn that an error occurred. [`HubError::is_shown_to_clients`] says
+/// which rule applies. The text of a method's error is never logged, since it may repeat what the client sent. The text
+/// of an error of `connected` or `disconnected` is logged.
 ///
 /// If `HubError` implements `From` for your own error type, `?` converts it:
 ///

@@ -59,7 +59,7 @@ impl AccessControl {
 
     async fn authenticate(&self, request: &mut Request) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
-        // The body is taken off because it is not `Sync`.
+        // The body is removed first, because it is not `Sync`.
         let (parts, body) = std::mem::take(request).into_parts();
         let principal = authenticator.authenticate(&parts).await;
         *request = Request::from_parts(parts, body);

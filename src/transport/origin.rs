@@ -19,8 +19,8 @@ pub(crate) enum SocketOrigins {
 }
 
 impl SocketOrigins {
-    /// Whether a request with these headers may open a WebSocket. One without `Origin` does not come from a web page,
-    /// and may.
+    /// Whether a request with these headers may open a WebSocket. A request without `Origin` does not
+    /// come from a web page, and is allowed.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let Self::Listed(patterns) = self else { return true };
         let mut origins = headers.get_all(ORIGIN).iter().filter(|origin| !origin.is_empty());
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_pages_and_own_pages_may() {
+    fn listed_pages_and_own_pages_may_open_a_websocket() {
         let listed = ["https://app.example.com", "https://*.example.org"];
         let origins = SocketOrigins::Listed(listed.map(|origin| origin.parse().unwrap()).to_vec());
         for (host, origin, may) in [

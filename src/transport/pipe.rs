@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_wakes_both_sides() {
+    async fn closing_wakes_the_writer_and_ends_reading() {
         let pipe = Pipe::new(Some(2));
         let mut write = Box::pin(pipe.write(Bytes::from_static(b"abcd")));
         assert!(write.as_mut().now_or_never().is_none());

@@ -26,7 +26,7 @@ fn a_reverted_change_sends_nothing() {
     subscriptions.remove("a", &topic("a"));
     assert!(commands(&mut subscriptions).is_empty());
     assert!(subscriptions.is_idle() && subscriptions.entries.is_empty());
-    // So it is in the other order, and a second subscribe of a channel sends nothing either.
+    // The same applies in the other order; and subscribing to a channel twice sends only one SUBSCRIBE.
     subscriptions.remove("a", &topic("a"));
     assert!(!subscriptions.add("a", &topic("a"), None));
     assert!(subscriptions.entries.is_empty());

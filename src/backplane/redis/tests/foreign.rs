@@ -62,7 +62,7 @@ async fn foreign_bytes_are_logged_once_and_skipped() {
     kinds.iter_mut().for_each(|line| *line = line.split("channel").nth(1).unwrap_or_default().to_owned());
     kinds.sort();
     kinds.dedup();
-    assert_eq!(kinds.len(), warnings.len(), "one line a kind: {warnings:#?}");
+    assert_eq!(kinds.len(), warnings.len(), "one line per kind: {warnings:#?}");
     assert!(!warnings.concat().contains("hello"), "no payload in the log");
 }
 
