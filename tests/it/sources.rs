@@ -1,5 +1,5 @@
 //! Tests that every source which a comment names exists: `docs/builders/signalr-protocol.md#4.9` must be a file with a
-//! heading that begins with `4.9`.
+//! heading that begins with `4.9`. And that every test which the compatibility page names exists.
 
 use std::collections::HashMap;
 use std::fs;
