@@ -14,7 +14,7 @@ use super::problem::Problem;
 
 /// Parses the text of a file. `place` creates the origin of a line.
 pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> Origin) -> Result<ConfigNode, Vec<Problem>> {
-    let lines = TomlReader { text, place };
+    let lines = TomlReader::new(text, place);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         let origin = lines.at(0);
@@ -32,18 +32,22 @@ pub(super) fn parse(text: &str, place: &dyn Fn(usize) -> Origin) -> Result<Confi
 pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<ConfigValue> {
     let value = DeValue::parse(text).ok()?.into_inner();
     let place = |_| origin.clone();
-    Some(TomlReader { text, place: &place }.value(value))
+    Some(TomlReader::new(text, &place).value(value))
 }
 
 struct TomlReader<'a> {
-    text: &'a str,
+    /// Where each line ends, to find the line of an offset without counting from the start every time.
+    line_ends: Vec<usize>,
     place: &'a dyn Fn(usize) -> Origin,
 }
 
-impl TomlReader<'_> {
+impl<'a> TomlReader<'a> {
+    fn new(text: &str, place: &'a dyn Fn(usize) -> Origin) -> Self {
+        Self { line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(), place }
+    }
+
     fn at(&self, offset: usize) -> Origin {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        (self.place)(1 + before.iter().filter(|byte| **byte == b'\n').count())
+        (self.place)(1 + self.line_ends.partition_point(|end| *end < offset))
     }
 
     fn node(&self, value: Spanned<DeValue<'_>>) -> ConfigNode {

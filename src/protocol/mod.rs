@@ -143,9 +143,9 @@ impl ProtocolError {
 #[error("{exception}: {detail}")]
 pub struct BindingError {
     /// The short name of the exception that ASP.NET Core throws.
-    pub exception: &'static str,
+    pub(crate) exception: &'static str,
     /// The exception's message.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 impl BindingError {

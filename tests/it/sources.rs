@@ -1,5 +1,6 @@
 //! Tests that every source which a comment names exists: `docs/builders/signalr-protocol.md#4.9` must be a file with a
-//! heading that begins with `4.9`. And that every test which the compatibility page names exists.
+//! heading that begins with `4.9`. And that every test which the compatibility page names exists, and that the Rust
+//! snippets of the README are compiled.
 
 use std::collections::HashMap;
 use std::fs;
@@ -123,4 +124,21 @@ fn links_are_found() {
     assert!(has_section("# A\n### 4.1 Calls\n## S. Seen\n", "4.1"));
     assert!(has_section("# A\n### 4.1 Calls\n## S. Seen\n", "S"));
     assert!(!has_section("# A\n### 4.1 Calls\n", "4"));
+}
+
+/// Compared without white space and trailing commas, since rustfmt breaks the lines of the example in its own way.
+#[test]
+fn the_rust_snippets_of_the_readme_are_compiled() {
+    let without_space = |text: &str| text.split_whitespace().collect::<String>().replace(",)", ")");
+    let compiled = without_space(&fs::read_to_string(root().join("examples/readme.rs")).unwrap());
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let snippets: Vec<&str> =
+        readme.split("```rust").skip(1).filter_map(|rest| rest.split_once('\n')?.1.split("```").next()).collect();
+    assert_eq!(snippets.len(), 6, "README.md has more or fewer snippets; put new ones into examples/readme.rs");
+    for snippet in snippets {
+        assert!(
+            compiled.contains(&without_space(snippet)),
+            "examples/readme.rs does not have this snippet:\n{snippet}"
+        );
+    }
 }
