@@ -163,9 +163,8 @@ impl RawValue {
     }
 
     /// The form in which the value is inserted into a text: null is empty, strings and numbers are unchanged, booleans
-    /// are
-    /// `true` and `false`, objects and arrays are JSON, and binary is base64 (docs/design.md#3). Fails if the value has
-    /// no such form.
+    /// are `true` and `false`, objects and arrays are JSON, and binary is base64 (docs/design.md#3). Fails if the value
+    /// has no such form.
     pub fn display_text(&self) -> Result<String, ValueError> {
         if self.is_null() {
             return Ok(String::new());

@@ -48,8 +48,7 @@ impl RawRoute {
         Self { path: path.into(), connection, options: None, authorize: None }
     }
 
-    /// Sets its options, of which only those about transports, their timeouts and buffers have an effect. The default
-    /// is
+    /// Sets its options, of which only those about transports, their timeouts and buffers have an effect. The default is
     /// `hub_defaults` of the server's configuration.
     pub fn options(mut self, options: HubOptions) -> Self {
         self.options = Some(options);
