@@ -120,8 +120,8 @@ impl Config {
     /// server is built.
     ///
     /// ```
-    /// let config = hubplane::Config::from_toml("listen = \"127.0.0.1:0\"\n[hub_defaults]\nkeep_alive_interval =
-    /// \"5s\"")?; assert_eq!(config.hub_defaults.keep_alive_interval.as_secs(), 5);
+    /// let config = hubplane::Config::from_toml("[hub_defaults]\nkeep_alive_interval = \"5s\"")?;
+    /// assert_eq!(config.hub_defaults.keep_alive_interval.as_secs(), 5);
     ///
     /// let error = hubplane::Config::from_toml("lisen = \"127.0.0.1:0\"").unwrap_err();
     /// assert!(error.to_string().contains("did you mean `listen`?"));

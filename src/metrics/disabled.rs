@@ -11,55 +11,55 @@ pub struct Metrics(());
 
 impl Metrics {
     /// The instruments of a hub.
-    pub fn hub(&self, _name: &str) -> HubMetrics {
+    pub(crate) fn hub(&self, _name: &str) -> HubMetrics {
         HubMetrics::default()
     }
 
     /// The instruments of the link to other nodes.
-    pub fn backplane(&self) -> BackplaneMetrics {
+    pub(crate) fn backplane(&self) -> BackplaneMetrics {
         BackplaneMetrics::default()
     }
 }
 
 /// The instruments of one hub.
 #[derive(Clone, Debug, Default)]
-pub struct HubMetrics(());
+pub(crate) struct HubMetrics(());
 
 impl HubMetrics {
     /// Counts a connection that has attached its first transport.
-    pub fn opened(&self, _transport: TransportKind) {}
+    pub(crate) fn opened(&self, _transport: TransportKind) {}
 
     /// Counts a connection that has ended.
-    pub fn closed(&self, _transport: TransportKind, _reason: &'static str) {}
+    pub(crate) fn closed(&self, _transport: TransportKind, _reason: &'static str) {}
 
     /// Counts a message from a client.
-    pub fn received(&self, _message: &HubMessage) {}
+    pub(crate) fn received(&self, _message: &HubMessage) {}
 
     /// Counts messages that were written to a client.
-    pub fn sent(&self, _messages: u64, _bytes: u64) {}
+    pub(crate) fn sent(&self, _messages: u64, _bytes: u64) {}
 
     /// Counts a call that has ended.
-    pub fn invocation(&self, _outcome: InvocationOutcome, _duration: Duration) {}
+    pub(crate) fn invocation(&self, _outcome: InvocationOutcome, _duration: Duration) {}
 
     /// Counts a client that was closed because its outbox was full.
-    pub fn overflow(&self) {}
+    pub(crate) fn overflow(&self) {}
 
     /// Counts a connection that was resumed on another socket.
-    pub fn resumed(&self) {}
+    pub(crate) fn resumed(&self) {}
 }
 
 /// The instruments of the link to other nodes.
 #[derive(Clone, Debug, Default)]
-pub struct BackplaneMetrics(());
+pub(crate) struct BackplaneMetrics(());
 
 impl BackplaneMetrics {
     /// Counts a message that was published or could not be published.
-    pub fn published(&self, _ok: bool) {}
+    pub(crate) fn published(&self, _ok: bool) {}
 
     /// Counts a message that was received.
     #[cfg(feature = "redis")]
-    pub fn received(&self, _ok: bool) {}
+    pub(crate) fn received(&self, _ok: bool) {}
 
     /// Sets whether other nodes can be reached.
-    pub fn up(&self, _up: bool) {}
+    pub(crate) fn up(&self, _up: bool) {}
 }

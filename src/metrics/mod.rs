@@ -27,7 +27,9 @@ mod text_format;
 #[cfg(feature = "metrics")]
 pub(crate) use backplane::BackplaneMetrics;
 #[cfg(not(feature = "metrics"))]
-pub use disabled::{BackplaneMetrics, HubMetrics, Metrics};
+pub use disabled::Metrics;
+#[cfg(not(feature = "metrics"))]
+pub(crate) use disabled::{BackplaneMetrics, HubMetrics};
 #[cfg(feature = "metrics")]
 pub(crate) use hub::HubMetrics;
 #[cfg(feature = "metrics")]
