@@ -43,7 +43,7 @@ pub(crate) enum CloseReason {
     HandshakeMissing,
     /// The client violated the hub protocol.
     Protocol(ProtocolError),
-    /// One write took longer than `transport_send_timeout`.
+    /// The client accepted nothing for `transport_send_timeout` while something was being written.
     SendTimeout,
     /// Its outbox exceeded `outgoing_buffer_size` or `outgoing_buffer_messages`.
     SlowClient,
@@ -168,7 +168,7 @@ impl CloseReason {
                 let reason = if *self == Self::SlowClient {
                     "its queue is full (outgoing_buffer_size, outgoing_buffer_messages)"
                 } else {
-                    "one write took too long (transport_send_timeout)"
+                    "it accepted nothing for too long (transport_send_timeout)"
                 };
                 tracing::warn!(reason, suppressed, "closing a client that reads too slowly");
             }

@@ -72,7 +72,7 @@ pub struct HubOptions {
     pub minimum_protocol_version: i32,
     /// Whether a connection ends when its token expires.
     pub close_on_authentication_expiration: bool,
-    /// How long one write to a client may take.
+    /// How long a client may accept nothing of what is written to it.
     pub transport_send_timeout: Duration,
     /// How long a poll waits for a message.
     pub long_polling_poll_timeout: Duration,

@@ -39,6 +39,12 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// with 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
+/// How many bytes of a connection may wait in the kernel before they are sent. Without a limit, Linux lets a socket accept
+/// megabytes and then nothing until about a third of that has been sent: a client that reads 50 kB/s steadily would look
+/// as if it had stopped for a minute.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT_BYTES: u32 = 128 * 1024;
+
 /// Binds an address. With port 0 the system chooses a port.
 ///
 /// The system closes the connection of a peer that accepts nothing of what is sent to it for longer than
@@ -48,7 +54,11 @@ pub(super) fn listen(address: SocketAddr, user_timeout: Duration) -> Result<TcpL
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Accepted sockets inherit the option from the listener. Other systems do not have it.
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(user_timeout))?;
+        {
+            let socket = socket2::SockRef::from(&socket);
+            socket.set_tcp_user_timeout(Some(user_timeout))?;
+            socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)?;
+        }
         #[cfg(not(target_os = "linux"))]
         let _ = user_timeout;
         // Otherwise a restart would have to wait for the connections of the previous run. On Windows the option has a

@@ -176,13 +176,16 @@ impl AsyncWrite for AnyStream {
 
 // === batches ===
 
-/// Writes a whole batch in as few system calls as possible, and clears it. If the socket does not accept all of it at
-/// once, the rest may take at most `timeout`; then it fails with an error of kind `TimedOut`. A timer is only created
-/// if it has to wait.
+/// Writes a whole batch in as few system calls as possible, and clears it. Fails with an error of kind `TimedOut` if the
+/// socket accepts nothing for `timeout`; a client that reads slowly but steadily may take as long as it needs. A timer
+/// is only created while the socket accepts nothing.
 pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>, timeout: Duration) -> io::Result<()> {
     let mut first = 0;
-    let mut writing = poll_fn(|context| {
-        while first < batch.len() {
+    let result = loop {
+        let mut step = poll_fn(|context| {
+            if first == batch.len() {
+                return writer.poll_flush(context).map_ok(|()| true);
+            }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             for (slice, bytes) in slices.iter_mut().zip(&batch[first..]) {
@@ -191,15 +194,20 @@ pub(super) async fn write_all(writer: &mut SocketWriter, batch: &mut Vec<Bytes>,
             }
             let written = ready!(writer.poll_write(context, &slices[..count]))?;
             first += advance(&mut batch[first..], written)?;
+            Poll::Ready(Ok(false))
+        });
+        let finished = match futures_util::poll!(&mut step) {
+            Poll::Ready(finished) => finished,
+            Poll::Pending => match tokio::time::timeout(timeout, step).await {
+                Ok(finished) => finished,
+                Err(_) => Err(ErrorKind::TimedOut.into()),
+            },
+        };
+        match finished {
+            Ok(false) => {}
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        writer.poll_flush(context)
-    });
-    let result = match futures_util::poll!(&mut writing) {
-        Poll::Ready(done) => done,
-        Poll::Pending => match tokio::time::timeout(timeout, writing).await {
-            Ok(done) => done,
-            Err(_) => Err(ErrorKind::TimedOut.into()),
-        },
     };
     batch.clear();
     result

@@ -177,3 +177,29 @@ async fn nothing_follows_a_partially_written_frame() {
     tokio::join!(close_socket(source, sink, TIMEOUT), async { theirs.read_to_end(&mut rest).await.unwrap() });
     assert_eq!(rest, [0; 8], "there should be no close frame in the middle of another frame");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_but_steadily_is_not_slow() {
+    let (ours, mut theirs) = tokio::io::duplex(64);
+    let (reader, writer) = any(ours);
+    let (outbox, close) = (outbox(), CloseSignal::default());
+    let source = WebSocketSource::new(reader, BytesMut::new(), BytesMut::new(), outbox, None);
+    let mut sink = WebSocketSink::new(writer, &source, TIMEOUT, close.clone());
+    let mut batch = vec![Bytes::from(vec![b'x'; 640])];
+    let read = async {
+        let mut seen = [0; 64];
+        for _ in 0..10 {
+            tokio::time::sleep(TIMEOUT * 9 / 10).await;
+            theirs.read_exact(&mut seen).await.unwrap();
+        }
+    };
+    let mut writer = &mut sink;
+    assert_eq!(tokio::join!(writer.send(&mut batch), read).0, Ok(()), "it took nine times the timeout");
+    assert_eq!(close.reason(), None);
+
+    let mut batch = vec![Bytes::from(vec![b'x'; 640])];
+    let began = tokio::time::Instant::now();
+    assert_eq!(writer.send(&mut batch).await, Err(Disconnected), "now it reads nothing");
+    assert_eq!(close.reason(), Some(&CloseReason::SendTimeout));
+    assert_eq!(began.elapsed(), TIMEOUT);
+}
