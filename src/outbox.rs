@@ -331,6 +331,19 @@ impl Outbox {
         self.changed.notify_waiters();
         true
     }
+
+    /// Waits until messages are written to this socket or a newer one ([`Outbox::resume`]). Cancel safe.
+    pub(crate) async fn attached(&self, socket: u64) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().replay.as_ref().is_none_or(|replay| replay.attached_socket() >= socket) {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl OutboxState {

@@ -286,7 +286,7 @@ impl Connection {
                     member.keep_alive.busy();
                     loop {
                         tokio::select! {
-                            () = read_ahead.next_socket(source) => break,
+                            () = read_ahead.next_socket(source, &self.outbox) => break,
                             reason = self.peer.close.closed() => return reason,
                             () = calls.progress() => {}
                         }

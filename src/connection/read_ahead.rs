@@ -29,6 +29,8 @@ pub(super) struct ReadAhead {
     end: Option<SourceEnd>,
     /// The number of the current socket.
     socket: u64,
+    /// Whether the writer may still use an earlier socket.
+    attaching: bool,
 }
 
 impl ReadAhead {
@@ -36,7 +38,7 @@ impl ReadAhead {
     /// so an Ack is found within that many bytes.
     pub(super) fn new(unacknowledged: usize) -> Self {
         let max_bytes = unacknowledged.saturating_add(READ_AHEAD_MARGIN).min(MAX_READ_AHEAD);
-        Self { messages: VecDeque::new(), bytes: 0, max_bytes, error: None, end: None, socket: 0 }
+        Self { messages: VecDeque::new(), bytes: 0, max_bytes, error: None, end: None, socket: 0, attaching: false }
     }
 
     /// Returns the next message in order; `None` if more has to be read first.
@@ -66,9 +68,15 @@ impl ReadAhead {
         session.discard_partial();
     }
 
-    /// Waits for the next socket. Cancel safe.
-    pub(super) async fn next_socket<S: Source>(&mut self, source: &mut S) {
-        self.socket = source.next_socket().await;
+    /// Waits for the next socket, and until the writer uses it too. Otherwise the first message on the new socket could
+    /// end the connection before the writer has a socket for the Close message. Cancel safe.
+    pub(super) async fn next_socket<S: Source>(&mut self, source: &mut S, outbox: &Outbox) {
+        if !self.attaching {
+            self.socket = source.next_socket().await;
+            self.attaching = true;
+        }
+        outbox.attached(self.socket).await;
+        self.attaching = false;
         self.end = None;
     }
 
@@ -78,7 +86,7 @@ impl ReadAhead {
         while self.bytes < self.max_bytes && self.error.is_none() {
             match self.end {
                 None => {}
-                Some(SourceEnd::Lost) => self.next_socket(source).await,
+                Some(SourceEnd::Lost) => self.next_socket(source, outbox).await,
                 Some(SourceEnd::Closed | SourceEnd::Violation(_)) => return,
             }
             // What was read before is decoded first, so that messages stay in order.

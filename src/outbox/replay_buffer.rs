@@ -92,6 +92,11 @@ impl ReplayBuffer {
         }
     }
 
+    /// The number of the newest socket that has been attached.
+    pub(super) fn attached_socket(&self) -> u64 {
+        self.attached_socket
+    }
+
     pub(super) fn is_attached(&self) -> bool {
         self.attached_socket >= self.lost_below
     }

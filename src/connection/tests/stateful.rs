@@ -519,3 +519,22 @@ async fn a_close_message_ends_a_resumable_connection() {
     assert_eq!(client.served.await.unwrap(), CloseReason::ClientSentClose(None));
     assert!(!client.reconnect_state.is_open(), "a later socket cannot resume the connection");
 }
+
+/// The socket and its first message arrive together, so that reader and writer find both in one turn.
+#[tokio::test(start_paused = true)]
+async fn a_protocol_error_right_after_a_reconnect_is_reported_on_the_new_socket() {
+    for _ in 0..32 {
+        let node = Node::new(options());
+        let mut client = join(&node, 2).await;
+        client.lose_socket().await;
+        let (to_server, now) = mpsc::channel(64);
+        let (out, from_server) = mpsc::channel(64);
+        to_server.send("{}\u{1e}".into()).await.unwrap();
+        client.sources.send(now).await.unwrap();
+        client.sinks.send(out).await.unwrap();
+        (client.to_server, client.from_server) = (Some(to_server), from_server);
+        let error = "Connection closed with an error. InvalidDataException: Missing required property 'type'.";
+        let close = format!(r#"{{"type":7,"error":"{error}","allowReconnect":true}}"#);
+        assert_eq!(client.all().await, [sequence(1), close]);
+    }
+}
