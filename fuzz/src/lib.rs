@@ -47,7 +47,8 @@ fn read(protocol: Protocol, limit: Option<usize>, pieces: &[&[u8]]) -> (Vec<HubM
 
 fn written_and_read(protocol: Protocol, message: &HubMessage) {
     let values = match message {
-        HubMessage::Invocation(Invocation { arguments, .. }) | HubMessage::StreamInvocation(Invocation { arguments, .. }) => {
+        HubMessage::Invocation(Invocation { arguments, .. })
+        | HubMessage::StreamInvocation(Invocation { arguments, .. }) => {
             let Ok(values) = arguments else {
                 assert!(encode(protocol, message).is_err());
                 return;

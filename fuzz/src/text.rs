@@ -82,11 +82,11 @@ fn one(rest: &mut &[u8]) {
         0xa0..=0xbf => return string(rest, usize::from(code & 0x1f)),
         0xc4..=0xc6 => return skip(rest, 1 << (code - 0xc4), 0),
         0xc7..=0xc9 => return skip(rest, 1 << (code - 0xc7), 1),
-        0xca | 0xce | 0xd2 => return drop(take(rest, 4)),
-        0xcb | 0xcf | 0xd3 => return drop(take(rest, 8)),
-        0xcc | 0xd0 => return drop(take(rest, 1)),
-        0xcd | 0xd1 => return drop(take(rest, 2)),
-        0xd4..=0xd8 => return drop(take(rest, 1 + (1 << (code - 0xd4)))),
+        0xca | 0xce | 0xd2 => return pass(rest, 4),
+        0xcb | 0xcf | 0xd3 => return pass(rest, 8),
+        0xcc | 0xd0 => return pass(rest, 1),
+        0xcd | 0xd1 => return pass(rest, 2),
+        0xd4..=0xd8 => return pass(rest, 1 + (1 << (code - 0xd4))),
         0xd9..=0xdb => {
             let length = length(rest, 1 << (code - 0xd9));
             return string(rest, length);
@@ -99,6 +99,10 @@ fn one(rest: &mut &[u8]) {
     for _ in 0..count {
         one(rest);
     }
+}
+
+fn pass(rest: &mut &[u8], length: usize) {
+    take(rest, length);
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {

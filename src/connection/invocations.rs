@@ -318,17 +318,19 @@ impl Invocations {
             ),
             _ => match id.filter(|id| streaming && self.streams.contains_key(*id)) {
                 Some(id) => format!("Invocation ID '{id}' is already in use."),
-                None if let Some(what) = self.exceeded_limit(streaming, stream_ids.len()) => {
-                    format!("Failed to invoke '{target}' because the client has too many {what} in flight.")
-                }
-                None if stream_ids.is_empty() => return Ok((None, Vec::new())),
-                None => {
-                    let capacity = self.runner.host.options.stream_buffer_capacity;
-                    match self.uploads.open(stream_ids, capacity) {
-                        Ok((call, uploads)) => return Ok((Some(call), uploads)),
-                        Err(id) => hub_exception(target, &format!("Stream ID '{id}' is already in use.")),
+                None => match self.exceeded_limit(streaming, stream_ids.len()) {
+                    Some(what) => {
+                        format!("Failed to invoke '{target}' because the client has too many {what} in flight.")
                     }
-                }
+                    None if stream_ids.is_empty() => return Ok((None, Vec::new())),
+                    None => {
+                        let capacity = self.runner.host.options.stream_buffer_capacity;
+                        match self.uploads.open(stream_ids, capacity) {
+                            Ok((call, uploads)) => return Ok((Some(call), uploads)),
+                            Err(id) => hub_exception(target, &format!("Stream ID '{id}' is already in use.")),
+                        }
+                    }
+                },
             },
         };
         Err(CallRefusal::Mode(text))
