@@ -116,10 +116,14 @@ impl Outbox {
 
     /// Queues a message, and returns its length in bytes. Never waits.
     pub(crate) fn push(&self, message: &OutgoingMessage) -> Result<usize, PushError> {
+        self.push_if(message, |_| true)
+    }
+
+    fn push_if(&self, message: &OutgoingMessage, fits: impl FnOnce(&OutboxState) -> bool) -> Result<usize, PushError> {
         // Encoded before locking, because the first recipient of a large broadcast has to do the work.
         let bytes = message.encoded(self.encoding()).map_err(PushError::Value)?;
         let length = bytes.len();
-        self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, |_| true)?;
+        self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, fits)?;
         Ok(length)
     }
 
@@ -137,26 +141,16 @@ impl Outbox {
     pub(crate) async fn push_waiting(&self, message: &OutgoingMessage) -> Result<(), PushError> {
         let high_water = HIGH_WATER_MARK.min(self.max_bytes);
         let fits = |state: &OutboxState| state.bytes < high_water && state.queue.len() < self.max_messages;
-        // Encoded only once there is space, so that what waits takes no memory of its own.
-        let mut encoded: Option<Bytes> = None;
         self.retry_until(|| {
-            let bytes = match &encoded {
-                Some(bytes) => bytes.clone(),
-                None => {
-                    let state = self.lock();
-                    if !state.finished && !self.is_closing() && !fits(&state) {
-                        return None;
-                    }
-                    drop(state);
-                    match message.encoded(self.encoding()) {
-                        Ok(bytes) => encoded.insert(bytes).clone(),
-                        Err(error) => return Some(Err(PushError::Value(error))),
-                    }
-                }
-            };
-            match self.try_enqueue(QueuedMessage { bytes, trackable: message.is_trackable() }, fits) {
+            // Encoded only once there is space, so that what waits takes no memory of its own.
+            let state = self.lock();
+            if !state.finished && !self.is_closing() && !fits(&state) {
+                return None;
+            }
+            drop(state);
+            match self.push_if(message, fits) {
                 Err(PushError::Full) => None,
-                done => Some(done),
+                done => Some(done.map(drop)),
             }
         })
         .await?
@@ -334,15 +328,7 @@ impl Outbox {
 
     /// Waits until messages are written to this socket or a newer one ([`Outbox::resume`]). Cancel safe.
     pub(crate) async fn attached(&self, socket: u64) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.lock().replay.as_ref().is_none_or(|replay| replay.attached_socket() >= socket) {
-                return;
-            }
-            changed.await;
-        }
+        self.until(|state| state.replay.as_ref().is_none_or(|replay| replay.attached_socket() >= socket)).await;
     }
 }
 
@@ -403,15 +389,8 @@ impl Outbox {
 
     /// Waits until the outbox is finished and nothing is left that could be written.
     pub(crate) async fn ended(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.is_ended() {
-                return;
-            }
-            changed.await;
-        }
+        self.until(|state| state.finished && (state.is_detached() || state.queue.is_empty() && state.pong.is_none()))
+            .await;
     }
 
     /// Whether there is nothing to write.
@@ -425,9 +404,17 @@ impl Outbox {
         self.close.reason().is_some()
     }
 
-    fn is_ended(&self) -> bool {
-        let state = self.lock();
-        state.finished && (state.is_detached() || state.queue.is_empty() && state.pong.is_none())
+    /// Waits until `condition` holds; looks again after each change. Cancel safe.
+    async fn until(&self, condition: impl Fn(&OutboxState) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if condition(&self.lock()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {

@@ -26,17 +26,16 @@ impl FanOut {
     /// receivers; the later ones then get the message a little later. Each receiver gets the messages of one task in
     /// order.
     pub(super) async fn run<T>(&self, receivers: impl Iterator<Item = T>, mut push: impl FnMut(T) -> usize) {
+        let (mut pushes, mut bytes) = (self.pushes.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         for receiver in receivers {
-            let pushes = self.pushes.load(Ordering::Relaxed) + 1;
-            let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(push(receiver));
-            if pushes < MAX_PUSHES && bytes < MAX_BYTES {
-                self.pushes.store(pushes, Ordering::Relaxed);
-                self.bytes.store(bytes, Ordering::Relaxed);
-            } else {
-                self.pushes.store(0, Ordering::Relaxed);
-                self.bytes.store(0, Ordering::Relaxed);
+            pushes += 1;
+            bytes = bytes.saturating_add(push(receiver));
+            if pushes >= MAX_PUSHES || bytes >= MAX_BYTES {
+                (pushes, bytes) = (0, 0);
                 tokio::task::yield_now().await;
             }
         }
+        self.pushes.store(pushes, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 }
