@@ -11,7 +11,7 @@ use crate::protocol::ProtocolError;
 /// the sweep asks it once a second whether an ack is due.
 ///
 /// Every trackable message is counted ([`crate::protocol::HubMessage::is_trackable`]), even one that is then ignored,
-/// because clients count it too. ASP.NET Core does not count items of unknown streams, and is off by one from then on
+/// because clients number it too. ASP.NET Core gives items of unknown streams no number, and is off by one from then on
 /// (tests/probes/FINDINGS.md#1, row 4.13).
 #[derive(Debug)]
 pub(crate) struct ReceiveTracker(Mutex<TrackerState>);

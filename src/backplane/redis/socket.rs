@@ -134,7 +134,7 @@ async fn log_in(options: &RedisOptions, socket: &mut RedisSocket) -> Result<(), 
     for command in &needed {
         if let Value::ServerError(error) = read_reply(socket).await? {
             let reason = format!("{} was refused: {}", command[0], server_error(&error));
-            // These conditions are temporary, so they do not count as a refusal.
+            // These errors are temporary. They are no refusal of the login.
             let refused = !matches!(error.code(), "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN");
             return Err(LinkError { reason, refused });
         }
